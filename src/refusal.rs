@@ -1,0 +1,201 @@
+//! Everything a client can be told when the answer is no: a closed list, with status and stable code.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// Why a request is refused. Holds nothing that a client sent and nothing that only the log may know.
+///
+/// The codes of the flows are better-auth's, so that its client can branch on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The request target is not one we forward (RFC 9112 §3.2).
+    MalformedTarget,
+    /// Different upstreams could read the path in different ways, and the rules would differ.
+    AmbiguousPath,
+    /// `Host` is missing, repeated or not a host (RFC 9112 §3.2).
+    BadHost,
+    /// The message framing could be read in two ways (RFC 9112 §6).
+    BadFraming,
+    /// A body or form that does not parse.
+    BadBody,
+    /// The target is longer than the limit (RFC 9110 §15.5.15).
+    TargetTooLong,
+    /// The header section is larger than the limit (RFC 6585 §5).
+    HeadTooLarge,
+    /// The body is larger than the limit (RFC 9110 §15.5.14).
+    BodyTooLarge,
+    /// The method is not one that is served here (RFC 9110 §15.5.6).
+    MethodNotAllowed,
+    /// `Expect` asks for something else than `100-continue` (RFC 9110 §10.1.1).
+    ExpectationFailed,
+    /// A transfer coding other than `chunked` (RFC 9112 §6.1).
+    NotImplemented,
+    /// Not the media type that the endpoint takes.
+    UnsupportedMediaType,
+    /// Nothing here.
+    NotFound,
+    /// A session is needed.
+    SignInRequired,
+    /// The bearer token is not valid (RFC 6750 §3.1).
+    InvalidToken,
+    /// Signed in, but not allowed.
+    Forbidden,
+    /// The request came from another site.
+    CrossOrigin,
+    /// Unknown account or wrong password: never told apart.
+    InvalidCredentials,
+    /// Not an address that can have an account.
+    InvalidEmail,
+    /// Fewer characters than the policy asks for.
+    PasswordTooShort,
+    /// More than 128 characters.
+    PasswordTooLong,
+    /// One of the passwords that are tried first.
+    PasswordTooCommon,
+    /// A field is missing or of the wrong type.
+    Validation,
+    /// The place to go to afterwards is not on this site.
+    InvalidCallbackUrl,
+    /// Sign-up is closed here.
+    SignUpDisabled,
+    /// The sign-in was too long ago for this.
+    SessionNotFresh,
+    /// Too many tries; try again after this many seconds.
+    TooManyRequests(u32),
+    /// Too much work at this moment.
+    Overloaded,
+    /// The store does not answer.
+    StoreUnavailable,
+    /// We are going down.
+    ShuttingDown,
+    /// The app cannot be reached.
+    UpstreamUnreachable,
+    /// The app's answer is not HTTP that can be passed on.
+    UpstreamInvalid,
+    /// The app did not answer in time.
+    UpstreamTimeout,
+    /// A fault of ours; the log knows.
+    Internal,
+}
+
+impl Refusal {
+    /// Every refusal, for tests and for the texts to be complete.
+    pub const ALL: [Self; 34] = [
+        Self::MalformedTarget,
+        Self::AmbiguousPath,
+        Self::BadHost,
+        Self::BadFraming,
+        Self::BadBody,
+        Self::TargetTooLong,
+        Self::HeadTooLarge,
+        Self::BodyTooLarge,
+        Self::MethodNotAllowed,
+        Self::ExpectationFailed,
+        Self::NotImplemented,
+        Self::UnsupportedMediaType,
+        Self::NotFound,
+        Self::SignInRequired,
+        Self::InvalidToken,
+        Self::Forbidden,
+        Self::CrossOrigin,
+        Self::InvalidCredentials,
+        Self::InvalidEmail,
+        Self::PasswordTooShort,
+        Self::PasswordTooLong,
+        Self::PasswordTooCommon,
+        Self::Validation,
+        Self::InvalidCallbackUrl,
+        Self::SignUpDisabled,
+        Self::SessionNotFresh,
+        Self::TooManyRequests(1),
+        Self::Overloaded,
+        Self::StoreUnavailable,
+        Self::ShuttingDown,
+        Self::UpstreamUnreachable,
+        Self::UpstreamInvalid,
+        Self::UpstreamTimeout,
+        Self::Internal,
+    ];
+
+    /// The status that goes with it.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::MalformedTarget
+            | Self::AmbiguousPath
+            | Self::BadHost
+            | Self::BadFraming
+            | Self::BadBody
+            | Self::InvalidEmail
+            | Self::PasswordTooShort
+            | Self::PasswordTooLong
+            | Self::PasswordTooCommon
+            | Self::SignUpDisabled
+            | Self::Validation => StatusCode::BAD_REQUEST,
+            Self::SignInRequired | Self::InvalidToken | Self::InvalidCredentials => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::CrossOrigin | Self::InvalidCallbackUrl | Self::SessionNotFresh => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
+            Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+            Self::UpstreamUnreachable | Self::UpstreamInvalid => StatusCode::BAD_GATEWAY,
+            Self::Overloaded | Self::StoreUnavailable | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// The stable code: what a program branches on, and the key of the page's text.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::MalformedTarget => "MALFORMED_TARGET",
+            Self::AmbiguousPath => "AMBIGUOUS_PATH",
+            Self::BadHost => "BAD_HOST",
+            Self::BadFraming => "BAD_FRAMING",
+            Self::BadBody => "BAD_REQUEST",
+            Self::TargetTooLong => "TARGET_TOO_LONG",
+            Self::HeadTooLarge => "HEAD_TOO_LARGE",
+            Self::BodyTooLarge => "BODY_TOO_LARGE",
+            Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
+            Self::ExpectationFailed => "EXPECTATION_FAILED",
+            Self::NotImplemented => "NOT_IMPLEMENTED",
+            Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
+            Self::NotFound => "NOT_FOUND",
+            Self::SignInRequired => "UNAUTHORIZED",
+            Self::InvalidToken => "INVALID_TOKEN",
+            Self::Forbidden => "FORBIDDEN",
+            Self::CrossOrigin => "INVALID_ORIGIN",
+            Self::InvalidCredentials => "INVALID_EMAIL_OR_PASSWORD",
+            Self::InvalidEmail => "INVALID_EMAIL",
+            Self::PasswordTooShort => "PASSWORD_TOO_SHORT",
+            Self::PasswordTooLong => "PASSWORD_TOO_LONG",
+            Self::PasswordTooCommon => "PASSWORD_TOO_COMMON",
+            Self::Validation => "VALIDATION_ERROR",
+            Self::InvalidCallbackUrl => "INVALID_CALLBACK_URL",
+            Self::SignUpDisabled => "EMAIL_PASSWORD_SIGN_UP_DISABLED",
+            Self::SessionNotFresh => "SESSION_NOT_FRESH",
+            Self::TooManyRequests(_) => "TOO_MANY_REQUESTS",
+            Self::Overloaded => "OVERLOADED",
+            Self::StoreUnavailable => "STORE_UNAVAILABLE",
+            Self::ShuttingDown => "SHUTTING_DOWN",
+            Self::UpstreamUnreachable => "UPSTREAM_UNREACHABLE",
+            Self::UpstreamInvalid => "UPSTREAM_INVALID",
+            Self::UpstreamTimeout => "UPSTREAM_TIMEOUT",
+            Self::Internal => "INTERNAL_SERVER_ERROR",
+        }
+    }
+
+    /// How long to wait before it is worth trying again, as `Retry-After` says it.
+    pub const fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::TooManyRequests(seconds) => Some(Duration::from_secs(seconds as u64)),
+            Self::Overloaded | Self::StoreUnavailable | Self::ShuttingDown => Some(Duration::from_secs(2)),
+            _ => None,
+        }
+    }
+}

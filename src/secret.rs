@@ -1,0 +1,201 @@
+//! Secrets: session tokens, what is stored of them, and the keys derived from the one root secret.
+
+use std::fmt;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::{digest, hkdf, hmac, rand};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::{Zeroize as _, ZeroizeOnDrop};
+
+/// Random bytes in a token.
+const RANDOM: usize = 32;
+/// Bytes of the keyed tag behind them.
+const TAG: usize = 8;
+/// Bytes of a token.
+const TOKEN: usize = RANDOM + TAG;
+/// Characters of a token as text (base64url without padding).
+pub const TOKEN_TEXT: usize = 54;
+
+/// A session token in clear: 32 random bytes and an 8-byte keyed tag. It exists in clear
+/// when it is made and when a request carries it; it has no `Debug`, no `Clone` and is wiped when dropped.
+#[derive(ZeroizeOnDrop)]
+pub struct Token([u8; TOKEN]);
+
+/// What is stored and cached of a [`Token`]: its SHA-256. Worth nothing to a thief.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl Token {
+    /// Reads the text of a cookie or bearer token; `None` for what cannot be one. Allocates nothing.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let mut bytes = [0; TOKEN];
+        if text.len() != TOKEN_TEXT {
+            return None;
+        }
+        match URL_SAFE_NO_PAD.decode_slice_unchecked(text, &mut bytes) {
+            Ok(TOKEN) => Some(Self(bytes)),
+            _ => None,
+        }
+    }
+
+    /// The hash under which the session is stored.
+    pub fn hash(&self) -> TokenHash {
+        TokenHash::of(&self.0)
+    }
+
+    /// The text for a cookie value.
+    pub fn reveal(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+}
+
+impl TokenHash {
+    fn of(bytes: &[u8]) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+        Self(hash)
+    }
+
+    /// The form kept in `session.token`: base64url without padding.
+    pub fn to_column(self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// Eight hex digits that name the session in a log line without opening it.
+    pub fn handle(self) -> String {
+        format!("{:02x}{:02x}{:02x}{:02x}", self.0[0], self.0[1], self.0[2], self.0[3])
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenHash({})", self.handle())
+    }
+}
+
+/// The purposes for which a key is derived; each has its own, so that a value made for one is
+/// worth nothing for another.
+#[derive(Clone, Copy)]
+pub enum Purpose {
+    /// The tag of session tokens.
+    SessionTag,
+    /// The proof in the device cookie.
+    Device,
+    /// Names of accounts in rate-limit keys.
+    Limits,
+}
+
+impl Purpose {
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Self::SessionTag => b"sidegate/session-tag/v1",
+            Self::Device => b"sidegate/device/v1",
+            Self::Limits => b"sidegate/limits/v1",
+        }
+    }
+}
+
+/// The root secret of an installation: at least 32 bytes, the same on every replica.
+#[derive(ZeroizeOnDrop)]
+pub struct RootSecret(Vec<u8>);
+
+impl RootSecret {
+    /// Shortest secret that is accepted, in bytes.
+    pub const SHORTEST: usize = 32;
+
+    /// `None` if there are fewer than [`Self::SHORTEST`] bytes.
+    pub fn new(bytes: Vec<u8>) -> Option<Self> {
+        (bytes.len() >= Self::SHORTEST).then_some(Self(bytes))
+    }
+
+    /// A new secret as text to be kept in a file (43 characters of base64url).
+    pub fn generate() -> String {
+        let mut bytes = random::<32>();
+        let text = URL_SAFE_NO_PAD.encode(bytes);
+        bytes.zeroize();
+        text
+    }
+
+    /// The key for one purpose (HKDF-SHA256).
+    ///
+    /// # Panics
+    /// Never: the output length is one HKDF allows.
+    pub fn key(&self, purpose: Purpose) -> Key {
+        let mut okm = [0; 32];
+        hkdf::Salt::new(hkdf::HKDF_SHA256, b"sidegate")
+            .extract(&self.0)
+            .expand(&[purpose.label()], hkdf::HKDF_SHA256)
+            .and_then(|okm_of| okm_of.fill(&mut okm))
+            .expect("32 bytes are a length that HKDF-SHA256 gives");
+        let key = Key(hmac::Key::new(hmac::HMAC_SHA256, &okm));
+        okm.zeroize();
+        key
+    }
+}
+
+/// A derived key.
+pub struct Key(hmac::Key);
+
+impl Key {
+    /// HMAC-SHA256 of `message`.
+    pub fn mac(&self, message: &[u8]) -> [u8; 32] {
+        let mut out = [0; 32];
+        out.copy_from_slice(hmac::sign(&self.0, message).as_ref());
+        out
+    }
+
+    /// A new session token, tagged with this key.
+    pub fn issue(&self) -> Token {
+        let mut bytes = [0; TOKEN];
+        bytes[..RANDOM].copy_from_slice(&random::<RANDOM>());
+        let tag = self.mac(&bytes[..RANDOM]);
+        bytes[RANDOM..].copy_from_slice(&tag[..TAG]);
+        Token(bytes)
+    }
+
+    /// Whether `token` was issued with this key. Spares the store the question for invented ones;
+    /// it does not say that the session lives.
+    pub fn issued(&self, token: &Token) -> bool {
+        equal(&self.mac(&token.0[..RANDOM])[..TAG], &token.0[RANDOM..])
+    }
+}
+
+/// Compares in a time that depends on the lengths only.
+pub fn equal(a: &[u8], b: &[u8]) -> bool {
+    verify_slices_are_equal(a, b).is_ok()
+}
+
+/// `N` bytes from the operating system's generator.
+///
+/// # Panics
+/// If the operating system has no randomness to give: nothing safe can follow.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).expect("the operating system's random generator answers");
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_survives_its_text_and_another_key_disowns_it() {
+        let root = RootSecret::new(vec![7; 32]).expect("long enough");
+        let key = root.key(Purpose::SessionTag);
+        let token = key.issue();
+        let text = token.reveal();
+        assert_eq!(text.len(), TOKEN_TEXT);
+        let again = Token::parse(text.as_bytes()).expect("parses");
+        assert!(again.hash() == token.hash() && key.issued(&again));
+        assert!(!root.key(Purpose::Device).issued(&again));
+    }
+
+    #[test]
+    fn texts_that_no_token_has_are_refused() {
+        for bad in ["", "x", &"*".repeat(54), &"A".repeat(55), &"é".repeat(27)] {
+            assert!(Token::parse(bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Time as a value: [`Now`] for the calendar, [`Clock`] as the only reader of the wall clock.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+/// The text form of better-auth's tables on SQLite and of every JSON body:
+/// `YYYY-MM-DDTHH:MM:SS.mmmZ`, which also sorts as text.
+const ISO: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// A moment, in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Now(i64);
+
+impl Now {
+    /// From milliseconds since the epoch.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the epoch.
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// This moment and `duration` more.
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(whole_millis(duration)))
+    }
+
+    /// This moment less `duration`.
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(whole_millis(duration)))
+    }
+
+    /// How long ago `earlier` was; zero if it is still to come.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
+    }
+
+    /// The text form: `YYYY-MM-DDTHH:MM:SS.mmmZ`.
+    pub fn iso(self) -> String {
+        self.date_time().format(ISO).unwrap_or_default()
+    }
+
+    /// The calendar form, as PostgreSQL binds it.
+    pub fn date_time(self) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+
+    /// From the calendar form, cut to milliseconds.
+    pub fn from_date_time(at: OffsetDateTime) -> Self {
+        Self(i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0))
+    }
+}
+
+fn whole_millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl fmt::Debug for Now {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.iso())
+    }
+}
+
+impl serde::Serialize for Now {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.iso())
+    }
+}
+
+/// Where the time comes from.
+#[derive(Clone)]
+pub enum Clock {
+    /// The machine's clock.
+    System,
+    /// A clock that stands until it is moved.
+    Fixed(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// A clock that stands at `at`.
+    pub fn fixed(at: Now) -> Self {
+        Self::Fixed(Arc::new(AtomicI64::new(at.0)))
+    }
+
+    /// The moment this clock shows.
+    #[expect(clippy::disallowed_methods, reason = "the one reader of the wall clock")]
+    pub fn now(&self) -> Now {
+        match self {
+            Self::System => {
+                let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                Now(whole_millis(elapsed))
+            }
+            Self::Fixed(at) => Now(at.load(Ordering::Acquire)),
+        }
+    }
+
+    /// Moves a fixed clock forward; the machine's clock does not move for us.
+    pub fn advance(&self, by: Duration) {
+        if let Self::Fixed(at) = self {
+            at.fetch_add(whole_millis(by), Ordering::AcqRel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_form_has_three_digits_and_a_z() {
+        assert_eq!(Now::from_millis(0).iso(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(Now::from_millis(1_700_000_000_007).iso(), "2023-11-14T22:13:20.007Z");
+    }
+}

@@ -1,0 +1,87 @@
+//! Who is asking: plain data, and the questions that can be asked of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::id::{SessionId, UserId};
+use crate::secret::TokenHash;
+use crate::time::Now;
+
+/// Who is asking.
+#[derive(Clone)]
+pub enum Visitor {
+    /// Nobody we know.
+    Stranger,
+    /// The owner of a live session.
+    Known(Arc<Session>),
+}
+
+impl Visitor {
+    /// The session, if there is one.
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        match self {
+            Self::Stranger => None,
+            Self::Known(session) => Some(session),
+        }
+    }
+}
+
+/// A user as the pages, the JSON bodies and the identity headers show one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// The id, which never changes.
+    pub id: UserId,
+    /// The display name; may be empty.
+    pub name: String,
+    /// The address in its one canonical form.
+    pub email: String,
+    /// Whether the mailbox was proved.
+    pub email_verified: bool,
+    /// Where a picture is.
+    pub image: Option<String>,
+    /// When the user was created.
+    pub created: Now,
+    /// When the row last changed.
+    pub updated: Now,
+}
+
+/// A live session as it is cached. The row in the store is the truth; this copy is valid while
+/// [`Session::alive`] says so.
+pub struct Session {
+    /// The public handle.
+    pub id: SessionId,
+    /// The key under which it is stored and cached.
+    pub token: TokenHash,
+    /// Whose it is.
+    pub user: User,
+    /// When it was opened.
+    pub opened: Now,
+    /// When it was last renewed.
+    pub renewed: Now,
+    /// When it ends if it is not renewed.
+    pub expires: Now,
+    /// Whether it outlives the browser and slides with use.
+    pub remember: bool,
+    /// From which address it was opened.
+    pub address: Option<String>,
+    /// By which browser it was opened.
+    pub agent: Option<String>,
+    /// Until when this copy may be used without asking the store again.
+    pub fresh_until: Now,
+    /// Set when the session is ended; every holder of a copy sees it on the next request.
+    pub ended: AtomicBool,
+    /// Set while one request renews the session, so that others do not.
+    pub renewing: AtomicBool,
+}
+
+impl Session {
+    /// Whether this copy may still be used at `now`.
+    pub fn alive(&self, now: Now) -> bool {
+        !self.ended.load(Ordering::Acquire) && now < self.expires && now < self.fresh_until
+    }
+
+    /// Ends every copy.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+}
