@@ -2,6 +2,8 @@
 
 pub mod config;
 pub mod error;
+pub mod gate;
+pub mod http;
 pub mod id;
 pub mod refusal;
 pub mod secret;

@@ -14,13 +14,15 @@ pub enum Visitor {
     Stranger,
     /// The owner of a live session.
     Known(Arc<Session>),
+    /// The store did not answer the question; nothing that needs the answer is allowed.
+    Unsure,
 }
 
 impl Visitor {
     /// The session, if there is one.
     pub fn session(&self) -> Option<&Arc<Session>> {
         match self {
-            Self::Stranger => None,
+            Self::Stranger | Self::Unsure => None,
             Self::Known(session) => Some(session),
         }
     }

@@ -1,0 +1,120 @@
+//! The whole access rule: a pure function from what was read of a request to what is done with it.
+//!
+//! **Invariant:** nothing here waits, asks the store or looks at anything but the [`Visit`]. Only this module makes a
+//! [`Pass`], and nothing is forwarded without one.
+
+use std::sync::Arc;
+
+use crate::config::rule::Access;
+use crate::http::visit::{Credential, Visit};
+use crate::refusal::Refusal;
+use crate::visitor::{Session, Visitor};
+
+pub mod endpoint;
+pub mod rules;
+
+use endpoint::{Endpoint, Lookup};
+use rules::{Demand, Owner, Rules};
+
+/// The permit to forward one request.
+pub struct Pass {
+    session: Option<Arc<Session>>,
+}
+
+impl Pass {
+    /// The session whose owner the app is told of.
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        self.session.as_ref()
+    }
+}
+
+/// What is done with a request.
+pub enum Verdict {
+    /// It is answered by us.
+    Ours(Endpoint),
+    /// It goes to the app.
+    Forward(Pass),
+    /// It needs a session: a person is sent to the sign-in page, a program hears 401.
+    AskToSignIn,
+    /// It is answered with this.
+    Refuse(Refusal),
+}
+
+/// What one reading of the path leads to, before the visitor's credentials are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ruling {
+    Ours(Lookup),
+    App(Demand),
+}
+
+/// Decides on a request.
+pub fn decide(rules: &Rules, visit: &Visit) -> Verdict {
+    let Some(ruling) = agreed(rules, visit) else {
+        return Verdict::Refuse(Refusal::AmbiguousPath);
+    };
+    match ruling {
+        Ruling::Ours(Lookup::Nothing) => Verdict::Refuse(Refusal::NotFound),
+        Ruling::Ours(Lookup::OtherMethod) => Verdict::Refuse(Refusal::MethodNotAllowed),
+        Ruling::Ours(Lookup::Found(endpoint)) => ours(rules, visit, endpoint),
+        Ruling::App(demand) => app(rules, visit, demand),
+    }
+}
+
+/// The ruling on which all readings of the path agree.
+fn agreed(rules: &Rules, visit: &Visit) -> Option<Ruling> {
+    let user = visit.visitor.session().map(|session| &session.user.id);
+    let rule_on = |reading: &str| match rules.below_mount(reading) {
+        Some(below) => Ruling::Ours(endpoint::find(&visit.method, below)),
+        None => Ruling::App(rules.demand(&visit.method, reading, user, visit.path.has_uppercase())),
+    };
+    let raw = rule_on(visit.path.raw());
+    if visit.path.ordinary() {
+        return Some(raw);
+    }
+    visit.path.readings().all(|reading| rule_on(reading) == raw).then_some(raw)
+}
+
+fn ours(rules: &Rules, visit: &Visit, endpoint: Endpoint) -> Verdict {
+    if !visit.method.is_safe() && !visit.same_origin(&rules.origin) {
+        return Verdict::Refuse(Refusal::CrossOrigin);
+    }
+    match visit.visitor {
+        Visitor::Unsure if endpoint != Endpoint::Ok => Verdict::Refuse(Refusal::StoreUnavailable),
+        Visitor::Stranger if endpoint.needs_session() => Verdict::Refuse(unauthorized(visit)),
+        Visitor::Stranger | Visitor::Known(_) | Visitor::Unsure => Verdict::Ours(endpoint),
+    }
+}
+
+fn app(rules: &Rules, visit: &Visit, demand: Demand) -> Verdict {
+    let session = match (demand.access, &visit.visitor) {
+        (Access::Deny, _) => return Verdict::Refuse(Refusal::Forbidden),
+        (Access::Public, _) if demand.owner == Owner::Nobody => return Verdict::Forward(Pass { session: None }),
+        (_, Visitor::Unsure) => return Verdict::Refuse(Refusal::StoreUnavailable),
+        (Access::Optional, Visitor::Stranger) if demand.owner == Owner::Nobody => None,
+        (_, Visitor::Stranger) => {
+            return match visit.credential {
+                Credential::UnknownBearer => Verdict::Refuse(Refusal::InvalidToken),
+                Credential::None | Credential::Cookie | Credential::Bearer => Verdict::AskToSignIn,
+            };
+        }
+        (_, Visitor::Known(session)) => Some(session),
+    };
+    if demand.owner == Owner::Other {
+        return Verdict::Refuse(if rules.hide_existence { Refusal::NotFound } else { Refusal::Forbidden });
+    }
+    if visit.upgrade().is_some()
+        && visit.credential == Credential::Cookie
+        && session.is_some()
+        && visit.foreign_handshake(&rules.origin)
+    {
+        return Verdict::Refuse(Refusal::CrossOrigin);
+    }
+    Verdict::Forward(Pass { session: session.cloned() })
+}
+
+fn unauthorized(visit: &Visit) -> Refusal {
+    match visit.credential {
+        Credential::UnknownBearer => Refusal::InvalidToken,
+        Credential::None | Credential::Cookie | Credential::Bearer => Refusal::SignInRequired,
+    }
+}

@@ -1,0 +1,121 @@
+//! The one list of what is answered under our mount prefixes: method, path, and what a caller needs.
+
+use http::Method;
+
+/// Something that is answered by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// The page that asks for address and password.
+    SignInPage,
+    /// The form of that page.
+    SignIn,
+    /// better-auth's JSON sign-in.
+    SignInEmail,
+    /// The short JSON sign-in.
+    Login,
+    /// The page that makes an account.
+    SignUpPage,
+    /// The form of that page.
+    SignUp,
+    /// JSON sign-up.
+    SignUpEmail,
+    /// The page that asks whether to sign out.
+    SignOutPage,
+    /// Signs out: form or JSON.
+    SignOut,
+    /// better-auth's session question: `null` for strangers.
+    GetSession,
+    /// Who am I: 401 for strangers.
+    Me,
+    /// The caller's sessions.
+    ListSessions,
+    /// Ends one of the caller's sessions.
+    RevokeSession,
+    /// Ends all of the caller's sessions.
+    RevokeSessions,
+    /// Ends all of the caller's sessions but this one.
+    RevokeOtherSessions,
+    /// Says that we are here.
+    Ok,
+}
+
+use Endpoint as E;
+
+/// Method, path below the mount prefix, endpoint.
+const TABLE: &[(Method, &str, Endpoint)] = &[
+    (Method::GET, "sign-in", E::SignInPage),
+    (Method::POST, "sign-in", E::SignIn),
+    (Method::POST, "sign-in/email", E::SignInEmail),
+    (Method::POST, "login", E::Login),
+    (Method::GET, "sign-up", E::SignUpPage),
+    (Method::POST, "sign-up", E::SignUp),
+    (Method::POST, "sign-up/email", E::SignUpEmail),
+    (Method::POST, "signup", E::SignUpEmail),
+    (Method::GET, "sign-out", E::SignOutPage),
+    (Method::POST, "sign-out", E::SignOut),
+    (Method::POST, "logout", E::SignOut),
+    (Method::GET, "get-session", E::GetSession),
+    (Method::GET, "me", E::Me),
+    (Method::GET, "list-sessions", E::ListSessions),
+    (Method::POST, "revoke-session", E::RevokeSession),
+    (Method::POST, "revoke-sessions", E::RevokeSessions),
+    (Method::POST, "revoke-other-sessions", E::RevokeOtherSessions),
+    (Method::GET, "ok", E::Ok),
+];
+
+/// What a path below a mount prefix leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// This endpoint.
+    Found(Endpoint),
+    /// The path exists, but not for this method.
+    OtherMethod,
+    /// Nothing.
+    Nothing,
+}
+
+/// Finds the endpoint for `path`, which is what follows the mount prefix and its slash. `HEAD` is `GET` without the body.
+pub fn find(method: &Method, path: &str) -> Lookup {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    let mut lookup = Lookup::Nothing;
+    for (takes, at, endpoint) in TABLE {
+        if *at == path {
+            if takes == method {
+                return Lookup::Found(*endpoint);
+            }
+            lookup = Lookup::OtherMethod;
+        }
+    }
+    lookup
+}
+
+/// The methods that `path` takes, as an `Allow` value says it (RFC 9110 §10.2.1).
+pub fn allowed(path: &str) -> String {
+    let methods: Vec<&str> = TABLE.iter().filter(|(_, at, _)| *at == path).map(|(m, ..)| m.as_str()).collect();
+    methods.join(", ")
+}
+
+impl Endpoint {
+    /// Whether a stranger is answered with 401.
+    pub fn needs_session(self) -> bool {
+        match self {
+            E::Me | E::ListSessions | E::RevokeSession | E::RevokeSessions | E::RevokeOtherSessions => true,
+            E::SignInPage
+            | E::SignIn
+            | E::SignInEmail
+            | E::Login
+            | E::SignUpPage
+            | E::SignUp
+            | E::SignUpEmail
+            | E::SignOutPage
+            | E::SignOut
+            | E::GetSession
+            | E::Ok => false,
+        }
+    }
+
+    /// Whether the answer waits for the floor below which it would tell whether an account exists.
+    pub fn hides_existence(self) -> bool {
+        matches!(self, E::SignIn | E::SignInEmail | E::Login | E::SignUp | E::SignUpEmail)
+    }
+}

@@ -1,0 +1,154 @@
+//! What the configuration asks of a path, for one reading of it.
+
+use http::Method;
+
+use crate::config::rule::{Access, Pattern, Rule, Segment};
+use crate::http::path::segments;
+use crate::id::UserId;
+
+/// The first segment of owner paths: `/api/{user_id}/**`.
+const OWNER_TREE: &str = "api";
+
+/// The compiled rules of one site.
+pub struct Rules {
+    /// Mount prefixes of our own endpoints.
+    pub mounts: Vec<String>,
+    /// First match wins.
+    pub rules: Vec<Rule>,
+    /// Whether another user's owner path is answered with 404.
+    pub hide_existence: bool,
+    /// Our origin, as browsers write it.
+    pub origin: String,
+}
+
+/// Whose a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Nobody's in particular.
+    Nobody,
+    /// The visitor's own.
+    Visitor,
+    /// Somebody else's, or nobody can say.
+    Other,
+}
+
+/// What one reading of a path asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Demand {
+    pub(super) access: Access,
+    pub(super) owner: Owner,
+}
+
+/// How letters of literal segments compare.
+#[derive(Clone, Copy)]
+enum Case {
+    Exact,
+    Folded,
+}
+
+impl Rules {
+    /// What follows the mount prefix (without the slash), if `path` is one of ours.
+    pub(super) fn below_mount<'p>(&self, path: &'p str) -> Option<&'p str> {
+        self.mounts.iter().find_map(|mount| {
+            let rest = path.strip_prefix(mount.as_str())?;
+            if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+        })
+    }
+
+    /// What this reading of the path asks for. With `fold`, letter case is also ignored to see whether a
+    /// reader that does so would find a guarded path; if that one is stricter, it counts.
+    pub(super) fn demand(&self, method: &Method, path: &str, user: Option<&UserId>, fold: bool) -> Demand {
+        let exact = self.demand_in(method, path, user, Case::Exact);
+        if !fold {
+            return exact;
+        }
+        let folded = self.demand_in(method, path, user, Case::Folded);
+        let owner = match (exact.owner, folded.owner) {
+            // Written in another case it is somebody's, but not as it stands.
+            (Owner::Nobody, Owner::Visitor | Owner::Other) => Owner::Other,
+            (owner, _) => owner,
+        };
+        Demand { access: stricter(exact.access, folded.access), owner }
+    }
+
+    fn demand_in(&self, method: &Method, path: &str, user: Option<&UserId>, case: Case) -> Demand {
+        let own = |owns: bool| if owns { Owner::Visitor } else { Owner::Other };
+        let mut owner = match in_owner_tree(path, user, case) {
+            Some(owns) => own(owns),
+            None => Owner::Nobody,
+        };
+        for rule in &self.rules {
+            if !rule.methods.is_empty() && !rule.methods.contains(method) {
+                continue;
+            }
+            if let Some(matched) = matches(&rule.pattern, path, user, case) {
+                if matched == Owner::Other || owner == Owner::Nobody {
+                    owner = matched;
+                }
+                return Demand { access: rule.access, owner };
+            }
+        }
+        Demand { access: Access::Required, owner }
+    }
+}
+
+fn stricter(a: Access, b: Access) -> Access {
+    fn rank(access: Access) -> u8 {
+        match access {
+            Access::Public => 0,
+            Access::Optional => 1,
+            Access::Required => 2,
+            Access::Deny => 3,
+        }
+    }
+    if rank(a) >= rank(b) { a } else { b }
+}
+
+fn same(literal: &str, segment: &str, case: Case) -> bool {
+    match case {
+        Case::Exact => literal == segment,
+        Case::Folded => literal.eq_ignore_ascii_case(segment),
+    }
+}
+
+/// Whether the path lies in the owner tree, and if so whether it is the visitor's.
+fn in_owner_tree(path: &str, user: Option<&UserId>, case: Case) -> Option<bool> {
+    let mut parts = segments(path);
+    same(OWNER_TREE, parts.next()?, case)
+        .then(|| matches!((parts.next(), user), (Some(id), Some(user)) if id == user.as_str()))
+}
+
+/// Matches a pattern; a match says whose the path is by its `{user_id}` segments.
+fn matches(pattern: &Pattern, path: &str, user: Option<&UserId>, case: Case) -> Option<Owner> {
+    let mut parts = segments(path);
+    let mut owner = Owner::Nobody;
+    for segment in &pattern.0 {
+        if *segment == Segment::Rest {
+            return Some(owner);
+        }
+        let part = parts.next()?;
+        match segment {
+            Segment::Literal(literal) => {
+                if !same(literal, part, case) {
+                    return None;
+                }
+            }
+            Segment::Any => {
+                if part.is_empty() {
+                    return None;
+                }
+            }
+            Segment::UserId => {
+                if part.is_empty() {
+                    return None;
+                }
+                let owns = user.is_some_and(|user| user.as_str() == part);
+                if !owns || owner == Owner::Nobody {
+                    owner = if owns { Owner::Visitor } else { Owner::Other };
+                }
+            }
+            Segment::Rest => {}
+        }
+    }
+    parts.next().is_none().then_some(owner)
+}

@@ -1,0 +1,8 @@
+//! The wire: what is read from a request before anything is decided about it.
+
+pub mod body;
+pub mod client;
+pub mod cookie;
+pub mod path;
+pub mod return_to;
+pub mod visit;

@@ -1,0 +1,187 @@
+//! Our cookies: found in a request by a parser of our own, cut out of what is forwarded, written with attributes.
+//!
+//! Names are compared as bytes and only SP and HTAB are trimmed: a parser that trims more lets a sibling site plant
+//! a cookie under our name.
+
+use std::time::Duration;
+
+use cookie::{Cookie, SameSite};
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+
+/// The names of our cookies, which depend on whether browsers reach us by https.
+#[derive(Clone, Debug)]
+pub struct CookieNames {
+    /// Carries the session token.
+    pub session: &'static str,
+    /// Remembers that this browser signed a user in before.
+    pub device: &'static str,
+    secure: bool,
+}
+
+/// What the request carries under one cookie name.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// Nothing.
+    Nothing,
+    /// One value, perhaps repeated.
+    One(&'a [u8]),
+    /// Two different values: one of them was planted, and nobody can say which.
+    Conflict,
+}
+
+impl CookieNames {
+    /// `__Host-…` on https, plain names on loopback http, where browsers refuse the prefix.
+    pub fn new(https: bool) -> Self {
+        let (session, device) =
+            if https { ("__Host-sidegate", "__Host-sidegate-device") } else { ("sidegate", "sidegate-device") };
+        Self { session, device, secure: https }
+    }
+
+    /// Whether `name` is one that only we may set and read, with or without the prefix.
+    pub fn ours(name: &[u8]) -> bool {
+        let bare = name.strip_prefix(b"__Host-").or_else(|| name.strip_prefix(b"__Secure-")).unwrap_or(name);
+        bare == b"sidegate" || bare.starts_with(b"sidegate-")
+    }
+
+    /// A `Set-Cookie` value. `lifetime` of `None` makes it end with the browser session.
+    pub fn set(&self, name: &'static str, value: String, lifetime: Option<Duration>) -> HeaderValue {
+        let mut cookie = Cookie::build((name, value))
+            .path("/")
+            .http_only(true)
+            .secure(self.secure)
+            .same_site(SameSite::Lax)
+            .build();
+        if let Some(lifetime) = lifetime {
+            cookie.set_max_age(Some(cookie::time::Duration::seconds(
+                i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX),
+            )));
+        }
+        header(&cookie)
+    }
+
+    /// A `Set-Cookie` value that makes the browser forget the cookie.
+    pub fn clear(&self, name: &'static str) -> HeaderValue {
+        self.set(name, String::new(), Some(Duration::ZERO))
+    }
+}
+
+fn header(cookie: &Cookie<'_>) -> HeaderValue {
+    HeaderValue::from_str(&cookie.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Splits a `Cookie` value into its pairs as they stand, spaces around them included in neither side.
+fn pairs(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
+    value.split(|&b| b == b';').map(|pair| {
+        let trimmed = trim(pair);
+        match trimmed.iter().position(|&b| b == b'=') {
+            Some(at) => (trimmed, trim(&trimmed[..at]), trim(&trimmed[at + 1..])),
+            None => (trimmed, &trimmed[..0], trimmed),
+        }
+    })
+}
+
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// Looks for one cookie by its exact name in all `Cookie` lines.
+pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
+    let mut found = Found::Nothing;
+    for line in headers.get_all(COOKIE) {
+        for (_, key, value) in pairs(line.as_bytes()) {
+            if key != name.as_bytes() {
+                continue;
+            }
+            match found {
+                Found::Nothing => found = Found::One(value),
+                Found::One(first) if first == value => {}
+                _ => return Found::Conflict,
+            }
+        }
+    }
+    found
+}
+
+/// Whether any cookie of ours came along.
+pub fn any_of_ours(headers: &HeaderMap) -> bool {
+    headers.get_all(COOKIE).iter().any(|line| pairs(line.as_bytes()).any(|(_, name, _)| CookieNames::ours(name)))
+}
+
+/// Appends to `out` the pairs of one `Cookie` value that are not ours, separated by `; `.
+pub fn without_ours(value: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    for (pair, name, _) in pairs(value) {
+        if pair.is_empty() || CookieNames::ours(name) {
+            continue;
+        }
+        if out.len() > start {
+            out.extend_from_slice(b"; ");
+        }
+        out.extend_from_slice(pair);
+    }
+}
+
+/// Whether a `Set-Cookie` value of the upstream would set one of our names.
+pub fn sets_ours(value: &[u8]) -> bool {
+    let pair = value.split(|&b| b == b';').next().unwrap_or_default();
+    let name = pair.split(|&b| b == b'=').next().unwrap_or_default();
+    CookieNames::ours(trim(name)) || CookieNames::ours(trim(pair))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[&[u8]]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for line in lines {
+            map.append(COOKIE, HeaderValue::from_bytes(line).expect("a header value"));
+        }
+        map
+    }
+
+    #[test]
+    fn ck_1_a_name_behind_unicode_space_is_another_name() {
+        let map = headers(&["\u{2000}__Host-sidegate=EVIL; __Host-sidegate=GOOD".as_bytes()]);
+        assert_eq!(find(&map, "__Host-sidegate"), Found::One(b"GOOD"));
+    }
+
+    #[test]
+    fn ck_2_case_matters_and_ck_4_nameless_and_valueless_cookies_are_not_ours() {
+        let map = headers(&[b"__host-sidegate=a; =__Host-sidegate=b; __Host-sidegate"]);
+        assert_eq!(find(&map, "__Host-sidegate"), Found::Nothing);
+    }
+
+    #[test]
+    fn ck_3_two_values_under_our_name_are_nobody() {
+        assert_eq!(find(&headers(&[b"sidegate=a; x=1; sidegate=b"]), "sidegate"), Found::Conflict);
+        assert_eq!(find(&headers(&[b"sidegate=a", b"sidegate=b"]), "sidegate"), Found::Conflict);
+        assert_eq!(find(&headers(&[b"sidegate=a", b"sidegate=a"]), "sidegate"), Found::One(b"a"));
+    }
+
+    #[test]
+    fn ck_5_the_legacy_version_syntax_means_nothing() {
+        let map = headers(&[b"$Version=1; sidegate=\"v\""]);
+        assert_eq!(find(&map, "sidegate"), Found::One(b"\"v\""));
+    }
+
+    #[test]
+    fn our_cookies_are_cut_and_the_others_stay_as_they_were() {
+        let mut out = Vec::new();
+        without_ours(b"a=1; sidegate=x; __Host-sidegate-device=y;b=\"2;;c", &mut out);
+        assert_eq!(out, b"a=1; b=\"2; c");
+    }
+
+    #[test]
+    fn an_upstream_cookie_under_our_name_is_recognised() {
+        assert!(sets_ours(b"sidegate=1; Path=/") && sets_ours(b" __Host-sidegate =1"));
+        assert!(!sets_ours(b"sidegated=1") && !sets_ours(b"x=sidegate"));
+    }
+}

@@ -1,0 +1,161 @@
+//! What we know of a request once it has been read, and the small copy of it that an error answer needs.
+
+use std::net::IpAddr;
+
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, ORIGIN, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+
+use crate::http::path::Path;
+use crate::id::RequestId;
+use crate::time::Now;
+use crate::visitor::Visitor;
+
+/// One request as we read it. Plain data: nothing here has been decided yet.
+pub struct Visit {
+    /// Its id, in logs and answers.
+    pub id: RequestId,
+    /// When it came.
+    pub now: Now,
+    /// The other end of the connection.
+    pub peer: IpAddr,
+    /// The client behind trusted proxies; the peer if there are none.
+    pub client: IpAddr,
+    /// HTTP/1.0 or HTTP/1.1.
+    pub version: Version,
+    /// The method, case kept.
+    pub method: Method,
+    /// The path and query, exactly as they will be forwarded.
+    pub path: Path,
+    /// All header fields.
+    pub headers: HeaderMap,
+    /// Who is asking.
+    pub visitor: Visitor,
+    /// What the visitor showed.
+    pub credential: Credential,
+}
+
+/// What a request carried to say who is asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// Nothing of ours.
+    None,
+    /// Our session cookie, good or not.
+    Cookie,
+    /// A live session's token in `Authorization`; it is not forwarded.
+    Bearer,
+    /// Something in `Authorization: Bearer` that is not a live session; perhaps the app knows it.
+    UnknownBearer,
+}
+
+/// `Sec-Fetch-Site` (Fetch Metadata).
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// `Sec-Fetch-Mode` (Fetch Metadata).
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+/// Sent by script libraries for requests that are not navigations.
+const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+
+impl Visit {
+    /// Whether the request wants to leave HTTP for another protocol.
+    pub fn upgrade(&self) -> Option<&HeaderValue> {
+        self.headers.get(UPGRADE)
+    }
+
+    /// What an error answer needs to know.
+    pub fn reply_to(&self) -> ReplyTo {
+        ReplyTo {
+            id: self.id,
+            form: self.form_of_answer(),
+            language: self.headers.get(ACCEPT_LANGUAGE).and_then(|v| v.to_str().ok()).map(str::to_owned),
+            target: self.path.target().to_owned(),
+            safe_method: self.method.is_safe(),
+        }
+    }
+
+    /// Whether the answer is read by a person or by a program: Fetch Metadata first, then the older signs.
+    fn form_of_answer(&self) -> AnswerForm {
+        if starts_with(self.headers.get(CONTENT_TYPE), b"application/grpc") {
+            return AnswerForm::Grpc;
+        }
+        if self.headers.contains_key(UPGRADE) {
+            return AnswerForm::Json;
+        }
+        let page = match self.headers.get(SEC_FETCH_MODE) {
+            Some(mode) => mode == "navigate",
+            None => !self.headers.contains_key(X_REQUESTED_WITH) && accepts_html(&self.headers),
+        };
+        if page { AnswerForm::Page } else { AnswerForm::Json }
+    }
+
+    /// Whether this request was made by our own pages or by a program rather than by another site:
+    /// `Sec-Fetch-Site` if the browser sends it, else `Origin`; without both, only a request that no
+    /// form can make and that carries no cookie of ours.
+    pub fn same_origin(&self, public_origin: &str) -> bool {
+        if let Some(site) = self.headers.get(SEC_FETCH_SITE) {
+            return site == "same-origin" || site == "none";
+        }
+        if let Some(origin) = self.headers.get(ORIGIN) {
+            return origin == public_origin;
+        }
+        is_json(&self.headers) && !crate::http::cookie::any_of_ours(&self.headers)
+    }
+
+    /// Whether a handshake that carries our cookie may have been started by another site's script.
+    /// Browsers always send `Origin` with a WebSocket handshake (RFC 6455 §10.2).
+    pub fn foreign_handshake(&self, public_origin: &str) -> bool {
+        let foreign_origin = self.headers.get(ORIGIN).is_some_and(|origin| origin != public_origin);
+        let foreign_site =
+            self.headers.get(SEC_FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none");
+        foreign_origin || foreign_site
+    }
+}
+
+/// Whether the body is declared as JSON.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|value| {
+        value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+    })
+}
+
+/// Whether the body is declared as a form.
+pub fn is_form(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|value| {
+        value
+            .split(';')
+            .next()
+            .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+    })
+}
+
+fn accepts_html(headers: &HeaderMap) -> bool {
+    headers.get(ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
+}
+
+fn starts_with(value: Option<&HeaderValue>, start: &[u8]) -> bool {
+    value.is_some_and(|v| v.as_bytes().starts_with(start))
+}
+
+/// In which form an answer of ours is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerForm {
+    /// A person navigated here.
+    Page,
+    /// A program asks.
+    Json,
+    /// A gRPC call: status 200 and `grpc-status`.
+    Grpc,
+}
+
+/// What is kept of a request for the case that it is answered with an error.
+#[derive(Clone, Debug)]
+pub struct ReplyTo {
+    /// The request's id.
+    pub id: RequestId,
+    /// Page or JSON.
+    pub form: AnswerForm,
+    /// `Accept-Language` as it came.
+    pub language: Option<String>,
+    /// Path and query, to come back to after signing in.
+    pub target: String,
+    /// Whether the method was safe, so that coming back to it is possible (RFC 9110 §9.2.1).
+    pub safe_method: bool,
+}
