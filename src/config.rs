@@ -66,6 +66,7 @@ pub struct Public {
 }
 
 /// `[upstream]`
+#[derive(Clone)]
 pub struct Upstream {
     /// Host name or address of the app.
     pub host: String,

@@ -70,20 +70,22 @@ pub struct Session {
     pub agent: Option<String>,
     /// Until when this copy may be used without asking the store again.
     pub fresh_until: Now,
-    /// Set when the session is ended; every holder of a copy sees it on the next request.
-    pub ended: AtomicBool,
+    /// Set when this copy is no longer the shared one; whoever holds it asks again.
+    pub stale: AtomicBool,
+    /// Set when the session itself is over; every holder of a copy sees it on the next request.
+    pub over: AtomicBool,
     /// Set while one request renews the session, so that others do not.
     pub renewing: AtomicBool,
 }
 
 impl Session {
-    /// Whether this copy may still be used at `now`.
-    pub fn alive(&self, now: Now) -> bool {
-        !self.ended.load(Ordering::Acquire) && now < self.expires && now < self.fresh_until
+    /// Whether this copy may still be used at `now` without asking the store.
+    pub fn usable(&self, now: Now) -> bool {
+        !self.stale.load(Ordering::Acquire) && !self.is_over() && now < self.expires && now < self.fresh_until
     }
 
-    /// Ends every copy.
-    pub fn end(&self) {
-        self.ended.store(true, Ordering::Release);
+    /// Whether the session has been ended.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
     }
 }

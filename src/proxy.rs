@@ -1,0 +1,177 @@
+//! Forwards one judged request to the app and its answer back: the order of work, and nothing else.
+//!
+//! **Invariant:** nothing is sent to the app without a [`Pass`], and the identity is written after everything that
+//! came from the client.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
+use http::{HeaderValue, Response, StatusCode};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+
+use crate::config::Config;
+use crate::gate::Pass;
+use crate::http::visit::Visit;
+use crate::session::live::Live;
+
+mod chunked;
+pub mod failure;
+pub mod headers;
+pub mod response;
+pub mod ticker;
+mod upgrade;
+mod upload;
+mod upstream;
+
+use failure::Failure;
+use headers::{Framing, HeadWriter};
+use response::UpstreamBody;
+use ticker::Ticker;
+use upgrade::Tunnel;
+use upload::Upload;
+use upstream::{Connection, Pool};
+
+/// The way to the app, one per worker.
+pub struct Proxy {
+    config: Arc<Config>,
+    head_writer: Rc<HeadWriter>,
+    pool: Rc<Pool>,
+    ticker: Ticker,
+    live: Arc<Live>,
+}
+
+/// What the client sends behind the head.
+pub struct Sending {
+    /// The body.
+    pub body: Incoming,
+    /// The connection itself, if the request asks to leave HTTP.
+    pub upgrade: Option<OnUpgrade>,
+}
+
+impl Proxy {
+    /// A worker's way to the app.
+    pub fn new(config: Arc<Config>, ticker: Ticker, live: Arc<Live>) -> Self {
+        let head_writer = Rc::new(HeadWriter::new(&config));
+        let pool = Rc::new(Pool::new(config.upstream.clone(), ticker.clone()));
+        Self { config, head_writer, pool, ticker, live }
+    }
+
+    /// Closes connections that have been idle for too long; called at every tick.
+    pub fn sweep(&self) {
+        self.pool.sweep();
+    }
+
+    /// Forwards the request and returns the head of the answer, the body following as the client takes it.
+    pub async fn forward(&self, visit: &Visit, pass: Pass, sending: Sending) -> Result<Response<UpstreamBody>, Failure> {
+        let Sending { body, upgrade } = sending;
+        let declared = visit.headers.contains_key(CONTENT_LENGTH);
+        let framing = response::request_framing(body.size_hint().exact(), declared, &visit.method);
+        let limit = self.config.limits.body;
+        if matches!(framing, Framing::Length(length) if limit > 0 && length > limit) {
+            return Err(Failure::BodyTooLarge);
+        }
+        let mut upload = match framing {
+            Framing::None | Framing::Length(0) => Upload::head_only(),
+            Framing::Length(_) | Framing::Chunked => Upload::with_body(
+                (body, framing),
+                (limit, self.config.limits.body_idle),
+                self.ticker.deadline(),
+                Rc::clone(&self.head_writer),
+            ),
+        };
+        let mut kept = self.pool.take();
+        loop {
+            let mut connection = match kept.take() {
+                Some(connection) => connection,
+                None => self.pool.connect().await?,
+            };
+            self.head_writer.write(&mut connection.out, visit, &pass, framing);
+            match self.exchange(&mut connection, &mut upload, visit).await {
+                Ok(head) => return Ok(self.answer(connection, upload, (head, &pass), (visit, upgrade))),
+                // The app had closed an idle connection while the request was on its way: one more try on a new
+                // connection, if it can do no harm (RFC 9112 §9.3.1).
+                Err(Failure::Closed { untouched: true })
+                    if connection.reused() && upload.repeatable() && headers::idempotent(&visit.method) =>
+                {
+                    upload = Upload::head_only();
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        connection: &mut Connection,
+        upload: &mut Upload,
+        visit: &Visit,
+    ) -> Result<response::Head, Failure> {
+        if !upload.repeatable() {
+            // The first piece of the body is usually there one turn later; head and piece then leave in one write.
+            tokio::task::yield_now().await;
+            std::future::poll_fn(|cx| std::task::Poll::Ready(upload.poll_first_piece(cx, connection))).await?;
+        }
+        let head = response::receive(connection, upload, &visit.method, self.pool.settings().response_timeout).await?;
+        if head.status == StatusCode::SWITCHING_PROTOCOLS && visit.upgrade().is_none() {
+            return Err(Failure::Invalid("a switch of protocols that nobody asked for"));
+        }
+        Ok(head)
+    }
+
+    fn answer(
+        &self,
+        connection: Connection,
+        upload: Upload,
+        (head, pass): (response::Head, &Pass),
+        (visit, upgrade): (&Visit, Option<OnUpgrade>),
+    ) -> Response<UpstreamBody> {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(client) = upgrade
+        {
+            return self.switch(connection, (head, pass), (visit, client));
+        }
+        let (status, mut headers, body) = UpstreamBody::new(connection, Rc::clone(&self.pool), upload, head);
+        headers::keep_private(&mut headers, pass);
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    /// Answers 101 and leaves the two connections to each other.
+    fn switch(
+        &self,
+        connection: Connection,
+        (head, pass): (response::Head, &Pass),
+        (visit, client): (&Visit, OnUpgrade),
+    ) -> Response<UpstreamBody> {
+        let Connection { stream, unread, .. } = connection;
+        let tunnel = Tunnel {
+            upstream: stream,
+            unread,
+            client,
+            silence: self.ticker.deadline(),
+            watch: self.ticker.deadline(),
+            patience: self.config.limits.tunnel_idle,
+            line: pass.session().map(|session| self.live.open(session)),
+        };
+        let id = visit.id;
+        tokio::task::spawn_local(async move {
+            if let Err(error) = tunnel.run().await {
+                tracing::debug!(request_id = %id, %error, "tunnel ended");
+            }
+        });
+        let mut response = Response::new(UpstreamBody::empty(Rc::clone(&self.pool)));
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        if let Some(protocol) = visit.upgrade() {
+            headers.insert(UPGRADE, protocol.clone());
+        }
+        response
+    }
+}

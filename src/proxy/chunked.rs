@@ -1,0 +1,178 @@
+//! Decodes the chunked transfer coding of answers (RFC 9112 §7.1), refusing every deviation.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, HOST, SET_COOKIE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Longest line with a chunk size and extensions, in bytes.
+const LONGEST_LINE: usize = 1024;
+/// Largest trailer section, in bytes.
+const LARGEST_TRAILERS: usize = 16 * 1024;
+/// Most trailer fields.
+const MOST_TRAILERS: usize = 64;
+
+/// Where in the coding we are.
+#[derive(Debug, Default)]
+pub(super) enum Chunked {
+    /// Before a chunk's size.
+    #[default]
+    Size,
+    /// Inside a chunk, with this much of it to come.
+    Data(u64),
+    /// Behind a chunk's data.
+    DataEnd,
+    /// Behind the last chunk.
+    Trailers,
+}
+
+/// What could be decoded.
+pub(super) enum Piece {
+    /// Data of the body.
+    Data(Bytes),
+    /// The end of the body.
+    Trailers(HeaderMap),
+    /// More must be read first.
+    Nothing,
+}
+
+fn broken(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+impl Chunked {
+    /// Decodes the next piece of what was read.
+    pub(super) fn take(&mut self, unread: &mut BytesMut) -> io::Result<Piece> {
+        loop {
+            match self {
+                Self::Size => {
+                    let Some(line) = line(unread, LONGEST_LINE)? else { return Ok(Piece::Nothing) };
+                    let size = size_of(&line)?;
+                    *self = if size == 0 { Self::Trailers } else { Self::Data(size) };
+                }
+                Self::Data(left) => {
+                    let most = usize::try_from(*left).unwrap_or(usize::MAX).min(unread.len());
+                    if most == 0 {
+                        return Ok(Piece::Nothing);
+                    }
+                    *left -= most as u64;
+                    if *left == 0 {
+                        *self = Self::DataEnd;
+                    }
+                    return Ok(Piece::Data(unread.split_to(most).freeze()));
+                }
+                Self::DataEnd => {
+                    if unread.len() < 2 {
+                        return Ok(Piece::Nothing);
+                    }
+                    if &unread.split_to(2)[..] != b"\r\n" {
+                        return Err(broken("chunk data is not followed by CRLF"));
+                    }
+                    *self = Self::Size;
+                }
+                Self::Trailers => return trailers(unread),
+            }
+        }
+    }
+
+    /// Consumes the end of the body if it is there whole and without trailers.
+    pub(super) fn at_bare_end(&self, unread: &mut BytesMut) -> bool {
+        let end = matches!(self, Self::DataEnd) && &unread[..] == b"\r\n0\r\n\r\n";
+        if end {
+            unread.clear();
+        }
+        end
+    }
+}
+
+/// Cuts off one line without its CRLF.
+fn line(unread: &mut BytesMut, longest: usize) -> io::Result<Option<BytesMut>> {
+    let Some(end) = memchr::memchr(b'\n', unread) else {
+        return if unread.len() > longest { Err(broken("line too long")) } else { Ok(None) };
+    };
+    if end == 0 || end > longest || unread[end - 1] != b'\r' || memchr::memchr(b'\r', &unread[..end - 1]).is_some() {
+        return Err(broken("line does not end with CRLF"));
+    }
+    let mut line = unread.split_to(end + 1);
+    line.truncate(end - 1);
+    Ok(Some(line))
+}
+
+fn size_of(line: &[u8]) -> io::Result<u64> {
+    let digits = line.split(|&b| b == b';').next().unwrap_or_default();
+    // A space before an extension is bad white space (RFC 9110 §5.6.3): only ever behind the digits.
+    let digits = if digits.len() < line.len() { digits.trim_ascii_end() } else { digits };
+    let plain = !digits.is_empty() && digits.len() <= 15 && digits.iter().all(u8::is_ascii_hexdigit);
+    std::str::from_utf8(digits)
+        .ok()
+        .filter(|_| plain)
+        .and_then(|text| u64::from_str_radix(text, 16).ok())
+        .ok_or_else(|| broken("no chunk size"))
+}
+
+fn trailers(unread: &mut BytesMut) -> io::Result<Piece> {
+    if unread.starts_with(b"\r\n") {
+        let _ = unread.split_to(2);
+        return Ok(Piece::Trailers(HeaderMap::new()));
+    }
+    let mut fields = [httparse::EMPTY_HEADER; MOST_TRAILERS];
+    let (length, trailers) = match httparse::parse_headers(unread, &mut fields) {
+        Ok(httparse::Status::Partial) if unread.len() <= LARGEST_TRAILERS => return Ok(Piece::Nothing),
+        Ok(httparse::Status::Partial) => return Err(broken("trailers too large")),
+        Ok(httparse::Status::Complete((length, fields))) => (length, fields),
+        Err(_) => return Err(broken("malformed trailers")),
+    };
+    let mut map = HeaderMap::with_capacity(trailers.len());
+    for field in trailers {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| broken("malformed trailer name"))?;
+        let value = HeaderValue::from_bytes(field.value).map_err(|_| broken("malformed trailer value"))?;
+        // Fields that frame or route a message have no place here (RFC 9110 §6.5.1).
+        if ![CONTENT_LENGTH, TRANSFER_ENCODING, HOST, SET_COOKIE].contains(&name) {
+            map.append(name, value);
+        }
+    }
+    let _ = unread.split_to(length);
+    Ok(Piece::Trailers(map))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(wire: &[u8]) -> io::Result<(Vec<u8>, Option<HeaderMap>)> {
+        let mut unread = BytesMut::new();
+        let mut chunked = Chunked::default();
+        let mut body = Vec::new();
+        // One byte at a time: no decision may depend on where a read ended.
+        for &byte in wire {
+            unread.extend_from_slice(&[byte]);
+            loop {
+                match chunked.take(&mut unread)? {
+                    Piece::Data(data) => body.extend_from_slice(&data),
+                    Piece::Trailers(trailers) => return Ok((body, Some(trailers))),
+                    Piece::Nothing => break,
+                }
+            }
+        }
+        Ok((body, None))
+    }
+
+    #[test]
+    fn a_whole_body_with_extensions_and_trailers_is_decoded() {
+        let (body, trailers) = decode(b"5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nx-sum: 1\r\nhost: evil\r\n\r\n").expect("valid");
+        let trailers = trailers.expect("an end");
+        assert_eq!(body, b"hello!");
+        assert!(trailers.len() == 1 && trailers["x-sum"] == "1");
+    }
+
+    #[test]
+    fn f_10_deviations_are_refused() {
+        for wire in [
+            &b"5\nhello\r\n"[..], b"0x5\r\n", b"+5\r\n", b" 5\r\n", b"5 \r\n", b"\r\n", b"fffffffffffffffff\r\n", b"5\r\nhelloXX",
+            b"5\r\nhello\n\r", b"5;a\rb\r\n", b"g\r\n",
+        ] {
+            assert!(decode(wire).is_err(), "{}", String::from_utf8_lossy(wire));
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What can go wrong between us and the app, and what the client hears of it.
+
+use std::io;
+
+use crate::refusal::Refusal;
+
+/// Why an exchange with the app failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// No connection could be made.
+    Unreachable(io::Error),
+    /// No connection could be made in time.
+    ConnectTimeout,
+    /// The connection ended before the head of an answer was complete.
+    Closed {
+        /// Not one byte of an answer had come, so that a request without effect may be sent again.
+        untouched: bool,
+    },
+    /// The head of the answer is not HTTP that can be passed on without a doubt.
+    Invalid(&'static str),
+    /// The head of the answer did not come in time.
+    ResponseTimeout,
+    /// The client's body grew past the limit.
+    BodyTooLarge,
+    /// The client's body ended early or broke its framing.
+    BadBody,
+    /// The client's body paused too long.
+    BodyTimeout,
+}
+
+impl Failure {
+    /// What the client is told.
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::Unreachable(_) => Refusal::UpstreamUnreachable,
+            Self::Closed { .. } | Self::Invalid(_) => Refusal::UpstreamInvalid,
+            Self::ConnectTimeout | Self::ResponseTimeout => Refusal::UpstreamTimeout,
+            Self::BodyTooLarge => Refusal::BodyTooLarge,
+            Self::BadBody | Self::BodyTimeout => Refusal::BadBody,
+        }
+    }
+
+    /// What the log is told.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Unreachable(error) => format!("the app cannot be reached: {error}"),
+            Self::ConnectTimeout => "connecting to the app took too long".to_owned(),
+            Self::Closed { .. } => "the app closed the connection before it answered".to_owned(),
+            Self::Invalid(what) => format!("the app's answer is not valid HTTP: {what}"),
+            Self::ResponseTimeout => "the app did not answer in time".to_owned(),
+            Self::BodyTooLarge => "the request body is larger than limits.body".to_owned(),
+            Self::BadBody => "the request body broke off".to_owned(),
+            Self::BodyTimeout => "the request body paused too long".to_owned(),
+        }
+    }
+}

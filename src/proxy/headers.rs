@@ -1,0 +1,375 @@
+//! Header fields in both directions: the request head is written in one pass that skips what must not pass and ends
+//! with the identity; the response's fields are copied without what belongs to one connection only.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONNECTION, HOST, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use crate::config::{Config, Identity};
+use crate::gate::Pass;
+use crate::http::cookie;
+use crate::http::visit::{Credential, Visit};
+
+/// Fields that belong to one connection (RFC 9110 §7.6.1), in either direction.
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "http2-settings",
+];
+
+/// Request fields that only we write, or that would make the app see another request than the gate saw.
+const OURS: &[&str] = &[
+    "host",
+    "content-length",
+    "expect",
+    "cookie",
+    "forwarded",
+    "x-real-ip",
+    "x-request-id",
+    "x-client-ip",
+    "true-client-ip",
+    "x-original-url",
+    "x-original-uri",
+    "x-original-method",
+    "x-rewrite-url",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "script-name",
+    "path-info",
+    "x-user-id",
+    "remote-user",
+    "remote-email",
+    "remote-name",
+    "remote-groups",
+];
+
+/// Families of names that identity and forwarding headers come in.
+const FAMILIES: &[&str] = &["x-forwarded-", "x-auth-request-", "x-authentik-", "x-webauth-", "x-sidegate-"];
+
+/// Names that a client may not send, in any spelling: compared after every byte that is neither letter nor digit
+/// has become `-`, because apps behind CGI, WSGI or PHP read `X_User.Id` as `X-User-Id`.
+pub struct Reserved {
+    names: Vec<Box<[u8]>>,
+    /// For each length the first letters that occur, so that most names cost one look.
+    first_letters: [u32; LONGEST],
+}
+
+/// Reserved names are shorter than this, in bytes.
+const LONGEST: usize = 64;
+
+fn fold(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+}
+
+fn same_folded(name: &[u8], reserved: &[u8]) -> bool {
+    name.len() == reserved.len() && name.iter().zip(reserved).all(|(&a, &b)| fold(a) == b)
+}
+
+fn letter(byte: u8) -> u32 {
+    1 << (u32::from(fold(byte)) % 32)
+}
+
+impl Reserved {
+    /// Our own names and those under which the identity is sent.
+    pub fn new(identity: &Identity) -> Self {
+        let own = identity.user_id.iter().chain(&identity.email).chain(&identity.name).chain(&identity.groups);
+        let mut reserved = Self { names: Vec::new(), first_letters: [0; LONGEST] };
+        for name in HOP_BY_HOP.iter().chain(OURS).copied().chain(own.map(String::as_str)) {
+            let folded: Box<[u8]> = name.bytes().map(fold).collect();
+            if let (Some(slot), Some(&first)) = (reserved.first_letters.get_mut(folded.len()), folded.first()) {
+                *slot |= letter(first);
+            }
+            reserved.names.push(folded);
+        }
+        reserved
+    }
+
+    /// Whether a client's field of this name must not reach the app.
+    pub fn covers(&self, name: &[u8]) -> bool {
+        let Some(&first) = name.first() else { return true };
+        if fold(first) == b'x' && FAMILIES.iter().any(|family| starts_folded(name, family.as_bytes())) {
+            return true;
+        }
+        let candidates = self.first_letters.get(name.len()).copied().unwrap_or(u32::MAX);
+        candidates & letter(first) != 0 && self.names.iter().any(|reserved| same_folded(name, reserved))
+    }
+}
+
+fn starts_folded(name: &[u8], start: &[u8]) -> bool {
+    name.get(..start.len()).is_some_and(|head| same_folded(head, start))
+}
+
+/// How the body of a message is delimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is none, and nothing says so.
+    None,
+    /// This many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked,
+}
+
+/// What all request heads have in common, prepared once.
+pub struct HeadWriter {
+    reserved: Reserved,
+    identity: Identity,
+    /// `x-forwarded-proto`, `-host` and `-port` lines.
+    forwarded: Vec<u8>,
+    trusted: Vec<ipnet::IpNet>,
+}
+
+impl HeadWriter {
+    /// Prepares what does not depend on the request.
+    pub fn new(config: &Config) -> Self {
+        let scheme = if config.public.https { "https" } else { "http" };
+        let authority = &config.public.authority;
+        let port = match authority.rsplit_once(':') {
+            Some((_, port)) if port.bytes().all(|b| b.is_ascii_digit()) => port,
+            _ if config.public.https => "443",
+            _ => "80",
+        };
+        let forwarded = format!(
+            "x-forwarded-proto: {scheme}\r\nx-forwarded-host: {authority}\r\nx-forwarded-port: {port}\r\n"
+        );
+        Self {
+            reserved: Reserved::new(&config.identity),
+            identity: config.identity.clone(),
+            forwarded: forwarded.into_bytes(),
+            trusted: config.trusted_proxies.clone(),
+        }
+    }
+
+    /// Appends the whole request head to `out`. The identity comes last: nothing that the client sent can take
+    /// it away again.
+    pub fn write(&self, out: &mut Vec<u8>, visit: &Visit, pass: &Pass, framing: Framing) {
+        out.extend_from_slice(visit.method.as_str().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(visit.path.target().as_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        if let Some(host) = visit.headers.get(HOST) {
+            line(out, b"host", host.as_bytes());
+        }
+        let nominated = Nominated::of(&visit.headers);
+        for (name, value) in &visit.headers {
+            let name = name.as_str().as_bytes();
+            let secret = visit.credential == Credential::Bearer && name == b"authorization";
+            if !secret && !self.reserved.covers(name) && !nominated.contains(name) {
+                line(out, name, value.as_bytes());
+            }
+        }
+        cookies(out, &visit.headers);
+        if let Some(upgrade) = visit.upgrade() {
+            line(out, b"connection", b"upgrade");
+            line(out, b"upgrade", upgrade.as_bytes());
+        }
+        self.forwarded_for(out, visit);
+        out.extend_from_slice(&self.forwarded);
+        line(out, b"x-request-id", visit.id.as_bytes());
+        match framing {
+            Framing::None => {}
+            Framing::Length(length) => line(out, b"content-length", length.to_string().as_bytes()),
+            Framing::Chunked => line(out, b"transfer-encoding", b"chunked"),
+        }
+        self.identify(out, pass);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn identify(&self, out: &mut Vec<u8>, pass: &Pass) {
+        let Some(session) = pass.session() else { return };
+        for (names, value) in [
+            (&self.identity.user_id, session.user.id.as_str()),
+            (&self.identity.email, session.user.email.as_str()),
+            (&self.identity.name, session.user.name.as_str()),
+        ] {
+            for name in names {
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(b": ");
+                header_safe(out, value);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+
+    /// The chain is continued for a trusted peer and begun anew for everybody else.
+    fn forwarded_for(&self, out: &mut Vec<u8>, visit: &Visit) {
+        out.extend_from_slice(b"x-forwarded-for: ");
+        if crate::http::client::trusted(visit.peer, &self.trusted) {
+            for before in visit.headers.get_all("x-forwarded-for") {
+                out.extend_from_slice(before.as_bytes());
+                out.extend_from_slice(b", ");
+            }
+        }
+        address(out, visit.peer);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Whether a trailer field of a request may pass.
+    pub fn trailer_may_pass(&self, name: &HeaderName) -> bool {
+        !self.reserved.covers(name.as_str().as_bytes())
+            && name != http::header::AUTHORIZATION
+            && name != http::header::CONTENT_TYPE
+            && name != http::header::CONTENT_ENCODING
+    }
+}
+
+fn address(out: &mut Vec<u8>, address: IpAddr) {
+    use std::io::Write as _;
+    // Writing to a Vec cannot fail.
+    let _ = match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            write!(out, "{a}.{b}.{c}.{d}")
+        }
+        IpAddr::V6(v6) => write!(out, "{v6}"),
+    };
+}
+
+fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a value that a user may have chosen: printable ASCII as it is, everything else and `%` percent-encoded, so
+/// that no byte of it can end the line or be read in two ways.
+fn header_safe(out: &mut Vec<u8>, value: &str) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in value.as_bytes() {
+        if matches!(byte, b' '..=b'~') && byte != b'%' {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+    }
+}
+
+/// All `Cookie` lines as one, without our cookies; no line at all if nothing is left.
+fn cookies(out: &mut Vec<u8>, headers: &HeaderMap) {
+    let start = out.len();
+    out.extend_from_slice(b"cookie: ");
+    let first = out.len();
+    for value in headers.get_all(http::header::COOKIE) {
+        if out.len() > first && !out.ends_with(b"; ") {
+            out.extend_from_slice(b"; ");
+        }
+        cookie::without_ours(value.as_bytes(), out);
+    }
+    if out.ends_with(b"; ") && out.len() > first {
+        out.truncate(out.len() - 2);
+    }
+    if out.len() == first {
+        out.truncate(start);
+    } else {
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Names that the `Connection` lines of a message declare to be for this connection only.
+pub(super) struct Nominated<'a>(Vec<&'a [u8]>);
+
+impl<'a> Nominated<'a> {
+    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+        let mut names = Vec::new();
+        for value in headers.get_all(CONNECTION) {
+            for name in value.as_bytes().split(|&b| b == b',') {
+                let name = name.trim_ascii();
+                // The two that every browser sends need no list.
+                if !name.eq_ignore_ascii_case(b"keep-alive") && !name.eq_ignore_ascii_case(b"close") {
+                    names.push(name);
+                }
+            }
+        }
+        Self(names)
+    }
+
+    pub(super) fn contains(&self, name: &[u8]) -> bool {
+        self.0.iter().any(|nominated| nominated.eq_ignore_ascii_case(name))
+    }
+}
+
+/// Builds the header map of an answer from the parsed fields, without those of the upstream's connection and without
+/// cookies under our names. Values share `head`. `None` if a name or value is not one HTTP allows.
+pub(super) fn response_fields(head: &Bytes, fields: &[httparse::Header<'_>]) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(fields.len() + 4);
+    let mut nominated: Vec<&[u8]> = Vec::new();
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        if name == CONNECTION {
+            nominated.extend(field.value.split(|&b| b == b',').map(<[u8]>::trim_ascii));
+            continue;
+        }
+        let dropped = HOP_BY_HOP.contains(&name.as_str()) || (name == SET_COOKIE && cookie::sets_ours(field.value));
+        if !dropped {
+            headers.append(name, HeaderValue::from_maybe_shared(head.slice_ref(field.value)).ok()?);
+        }
+    }
+    for name in nominated {
+        // Framing is ours to keep: a nominated length would make the body close-delimited.
+        if !name.eq_ignore_ascii_case(b"close") && !name.eq_ignore_ascii_case(b"content-length") {
+            if let Ok(name) = HeaderName::from_bytes(name) {
+                headers.remove(name);
+            }
+        }
+    }
+    Some(headers)
+}
+
+/// What a signed-in answer may be cached by, if the app said nothing.
+pub(super) fn keep_private(headers: &mut HeaderMap, pass: &Pass) {
+    if pass.session().is_some() && !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+}
+
+/// Whether the method may be sent again when a reused connection turns out to be dead (RFC 9110 §9.2.2).
+pub(super) fn idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reserved() -> Reserved {
+        Reserved::new(&Identity {
+            user_id: vec!["x-user-id".into()],
+            email: vec!["x-mail".into()],
+            name: vec![],
+            groups: vec![],
+        })
+    }
+
+    #[test]
+    fn hdr_1_every_spelling_of_a_reserved_name_is_covered() {
+        let reserved = reserved();
+        for name in ["x-user-id", "X_User_Id", "x.user.id", "x-user_id", "X_Forwarded-Email", "x_forwarded.proto", "x_mail",
+            "remote_user", "http2_settings", "x-authentik-anything", "x_webauth_user", "forwarded", "x_real_ip"] {
+            assert!(reserved.covers(name.as_bytes()), "{name}");
+        }
+        for name in ["accept", "x-user-idx", "user-agent", "x-mai", "x-forwarded", "authorization", "remote-use"] {
+            assert!(!reserved.covers(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn hdr_6_no_byte_of_a_display_name_can_leave_its_line() {
+        for byte in 0..=255u8 {
+            let mut out = Vec::new();
+            header_safe(&mut out, &String::from_utf8_lossy(&[b'a', byte, b'b']));
+            assert!(out.iter().all(|b| (b' '..=b'~').contains(b)), "{byte}");
+        }
+    }
+}

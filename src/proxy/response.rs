@@ -1,0 +1,317 @@
+//! The answer of the app: its head parsed strictly, its body passed on straight from the socket.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, StatusCode};
+use http_body::{Frame, SizeHint};
+
+use crate::proxy::chunked::{Chunked, Piece};
+use crate::proxy::failure::Failure;
+use crate::proxy::headers::{Framing, response_fields};
+use crate::proxy::upload::Upload;
+use crate::proxy::upstream::{Connection, Pool};
+
+/// Largest head of an answer, in bytes.
+const LARGEST_HEAD: usize = 64 * 1024;
+/// Most fields of an answer.
+const MOST_FIELDS: usize = 128;
+/// Interim answers (1xx) that are skipped before one final answer must come (RFC 9110 §15.2).
+const MOST_INTERIM: usize = 8;
+/// What is read at a time at first, and at most once a body proves to be large, in bytes.
+const READS: [usize; 3] = [16 * 1024, 64 * 1024, 256 * 1024];
+
+/// The head of an answer.
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    body: Delimited,
+    keep: bool,
+}
+
+/// How the body ends.
+#[derive(Debug)]
+enum Delimited {
+    Length(u64),
+    Chunked(Chunked),
+    Close,
+}
+
+/// Sends what is to be sent and waits for the head of the final answer.
+pub(super) async fn receive(
+    connection: &mut Connection,
+    upload: &mut Upload,
+    method: &Method,
+    patience: std::time::Duration,
+) -> Result<Head, Failure> {
+    let mut interim = 0;
+    std::future::poll_fn(|cx| {
+        if !upload.finished(connection) {
+            if let Poll::Ready(Err(failure)) = upload.poll(cx, connection) {
+                return Poll::Ready(Err(failure));
+            }
+        }
+        if upload.finished(connection) {
+            connection.deadline.arm_once(patience);
+        }
+        loop {
+            while let Some(head) = take_head(&mut connection.unread)? {
+                let head = parse(&head, method)?;
+                if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+                    connection.deadline.disarm();
+                    return Poll::Ready(Ok(head));
+                }
+                interim += 1;
+                if interim > MOST_INTERIM {
+                    return Poll::Ready(Err(Failure::Invalid("too many interim answers")));
+                }
+            }
+            match poll_read(connection, cx, READS[0]) {
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    return Poll::Ready(Err(Failure::Closed { untouched: connection.unread.is_empty() }));
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return connection.deadline.poll(cx).map(|()| Err(Failure::ResponseTimeout)),
+            }
+        }
+    })
+    .await
+}
+
+/// Reads once into `connection.unread`.
+fn poll_read(connection: &mut Connection, cx: &mut Context<'_>, size: usize) -> Poll<io::Result<usize>> {
+    connection.unread.reserve(size);
+    loop {
+        ready!(connection.stream.poll_read_ready(cx))?;
+        match connection.stream.try_read_buf(&mut connection.unread) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return Poll::Ready(done),
+        }
+    }
+}
+
+/// Cuts a complete head off what was read. Every line must end with CRLF: a bare LF or CR is read in different ways.
+fn take_head(unread: &mut BytesMut) -> Result<Option<Bytes>, Failure> {
+    let mut start = 0;
+    loop {
+        let Some(length) = memchr::memchr(b'\n', &unread[start..]) else {
+            return if unread.len() > LARGEST_HEAD { Err(Failure::Invalid("head too large")) } else { Ok(None) };
+        };
+        let end = start + length;
+        if end == 0 || unread[end - 1] != b'\r' {
+            return Err(Failure::Invalid("a line of the head does not end with CRLF"));
+        }
+        if end == start + 1 {
+            return Ok(Some(unread.split_to(end + 1).freeze()));
+        }
+        start = end + 1;
+    }
+}
+
+fn parse(head: &Bytes, method: &Method) -> Result<Head, Failure> {
+    let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
+    let mut response = httparse::Response::new(&mut fields);
+    match response.parse(head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) | Err(_) => return Err(Failure::Invalid("malformed head")),
+    }
+    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let status = status.ok_or(Failure::Invalid("no status"))?;
+    let modern = response.version == Some(1);
+    let facts = Facts::of(response.headers)?;
+    let bodiless = *method == Method::HEAD
+        || status.is_informational()
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED;
+    let body = match (facts.chunked, facts.length) {
+        (true, Some(_)) => return Err(Failure::Invalid("both Content-Length and Transfer-Encoding")),
+        (true, None) if !modern => return Err(Failure::Invalid("Transfer-Encoding in HTTP/1.0")),
+        _ if bodiless => Delimited::Length(0),
+        (true, None) => Delimited::Chunked(Chunked::default()),
+        (false, Some(length)) => Delimited::Length(length),
+        (false, None) => Delimited::Close,
+    };
+    let keep = if modern { !facts.close } else { facts.keep_alive };
+    let keep = keep && !matches!(body, Delimited::Close) && status != StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response_fields(head, response.headers).ok_or(Failure::Invalid("a field that HTTP does not allow"))?;
+    Ok(Head { status, headers, body, keep })
+}
+
+/// What the fields say of the framing (RFC 9112 §6.3).
+#[derive(Default)]
+struct Facts {
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
+}
+
+impl Facts {
+    fn of(fields: &[httparse::Header<'_>]) -> Result<Self, Failure> {
+        let mut facts = Self::default();
+        for field in fields {
+            if field.name.eq_ignore_ascii_case("content-length") {
+                let digits = field.value.trim_ascii();
+                let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+                let length = std::str::from_utf8(digits).ok().filter(|_| plain).and_then(|text| text.parse().ok());
+                if length.is_none() || facts.length.is_some_and(|before| Some(before) != length) {
+                    return Err(Failure::Invalid("no single Content-Length"));
+                }
+                facts.length = length;
+            } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
+                if facts.chunked || !field.value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                    return Err(Failure::Invalid("a transfer coding other than chunked"));
+                }
+                facts.chunked = true;
+            } else if field.name.eq_ignore_ascii_case("connection") {
+                for option in field.value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+                    facts.close |= option.eq_ignore_ascii_case(b"close");
+                    facts.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+        }
+        Ok(facts)
+    }
+}
+
+/// The body of an answer on its way to the client. Dropped before its end, it takes the connection with it.
+pub struct UpstreamBody {
+    connection: Option<Connection>,
+    pool: Rc<Pool>,
+    upload: Upload,
+    body: Delimited,
+    keep: bool,
+    /// Which of [`READS`] comes next.
+    pace: usize,
+}
+
+impl UpstreamBody {
+    /// The body that follows `head` on `connection`.
+    pub(super) fn new(connection: Connection, pool: Rc<Pool>, upload: Upload, head: Head) -> (StatusCode, HeaderMap, Self) {
+        let Head { status, headers, body, keep } = head;
+        let mut this = Self { connection: Some(connection), pool, upload, body, keep, pace: 0 };
+        if matches!(this.body, Delimited::Length(0)) {
+            this.finish();
+        }
+        (status, headers, this)
+    }
+
+    /// No body at all.
+    pub(super) fn empty(pool: Rc<Pool>) -> Self {
+        Self { connection: None, pool, upload: Upload::head_only(), body: Delimited::Length(0), keep: false, pace: 0 }
+    }
+
+    /// The answer has been read to its end: the connection can carry the next one if all of the request went out.
+    fn finish(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && self.keep
+            && self.upload.clean()
+        {
+            self.pool.put(connection);
+        }
+    }
+
+    /// Takes what is there of the body. `None` if nothing is.
+    fn piece(&mut self) -> io::Result<Option<Frame<Bytes>>> {
+        let Some(connection) = &mut self.connection else { return Ok(None) };
+        let unread = &mut connection.unread;
+        match &mut self.body {
+            Delimited::Length(left) => {
+                let most = usize::try_from(*left).unwrap_or(usize::MAX).min(unread.len());
+                if most == 0 {
+                    return Ok(None);
+                }
+                *left -= most as u64;
+                let piece = unread.split_to(most).freeze();
+                if *left == 0 {
+                    self.finish();
+                }
+                Ok(Some(Frame::data(piece)))
+            }
+            Delimited::Chunked(chunked) => match chunked.take(unread)? {
+                Piece::Data(data) => {
+                    // The end is often there already; to know it now spares the client a packet of its own for it.
+                    if chunked.at_bare_end(unread) {
+                        self.finish();
+                    }
+                    Ok(Some(Frame::data(data)))
+                }
+                Piece::Trailers(trailers) => {
+                    self.finish();
+                    Ok((!trailers.is_empty()).then(|| Frame::trailers(trailers)))
+                }
+                Piece::Nothing => Ok(None),
+            },
+            Delimited::Close => {
+                let piece = unread.split().freeze();
+                Ok((!piece.is_empty()).then(|| Frame::data(piece)))
+            }
+        }
+    }
+}
+
+impl http_body::Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = &mut *self;
+        if let Some(connection) = &mut this.connection
+            && !this.upload.finished(connection)
+            && let Poll::Ready(Err(_)) = this.upload.poll(cx, connection)
+        {
+            // The client's body broke: whatever the app still says of it answers no whole request.
+            return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+        }
+        loop {
+            if let Some(frame) = this.piece()? {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            let patience = this.pool.settings().idle_timeout;
+            let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
+            let size = READS[this.pace];
+            match poll_read(connection, cx, size) {
+                Poll::Ready(Ok(0)) if matches!(this.body, Delimited::Close) => {
+                    this.connection = None;
+                    return Poll::Ready(None);
+                }
+                // Cut short: the client must be able to see it (RFC 9112 §8).
+                Poll::Ready(Ok(0)) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
+                Poll::Ready(Ok(count)) => {
+                    connection.deadline.disarm();
+                    let full = count >= size;
+                    this.pace = if full { (this.pace + 1).min(READS.len() - 1) } else { this.pace };
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Poll::Pending => {
+                    connection.deadline.arm_once(patience);
+                    return connection.deadline.poll(cx).map(|()| Some(Err(io::ErrorKind::TimedOut.into())));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.connection.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.body {
+            Delimited::Length(left) => SizeHint::with_exact(left),
+            Delimited::Chunked(_) | Delimited::Close => SizeHint::default(),
+        }
+    }
+}
+
+/// How a request body is delimited towards the app, from what the client declared.
+pub(super) fn request_framing(exact: Option<u64>, declared: bool, method: &Method) -> Framing {
+    let expects_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+    match exact {
+        Some(0) if !declared && !expects_body => Framing::None,
+        Some(length) => Framing::Length(length),
+        None => Framing::Chunked,
+    }
+}

@@ -1,0 +1,197 @@
+//! The request on its way to the app: the head, then the client's body as it comes, never more of it in memory than one piece.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use http_body::{Body as _, Frame};
+use hyper::body::Incoming;
+use tokio::io::AsyncWrite as _;
+
+use crate::proxy::failure::Failure;
+use crate::proxy::headers::{Framing, HeadWriter};
+use crate::proxy::ticker::Deadline;
+use crate::proxy::upstream::Connection;
+
+/// What is still to be sent of one request.
+pub(super) struct Upload {
+    body: Option<Body>,
+    /// How many bytes of `Connection::out` are written.
+    written: usize,
+    /// The piece of the body that follows `Connection::out`.
+    piece: Bytes,
+    /// What follows the piece: the end of its chunk.
+    tail: &'static [u8],
+    /// The app stopped reading; its answer, if it sent one, still counts.
+    refused: bool,
+}
+
+/// A body that is being passed on.
+struct Body {
+    incoming: Incoming,
+    framing: Framing,
+    passed: u64,
+    limit: u64,
+    /// How long the client may pause.
+    patience: Duration,
+    deadline: Deadline,
+    head_writer: std::rc::Rc<HeadWriter>,
+}
+
+impl Upload {
+    /// A request that is complete with its head.
+    pub(super) fn head_only() -> Self {
+        Self { body: None, written: 0, piece: Bytes::new(), tail: b"", refused: false }
+    }
+
+    /// A request whose body follows its head. A `limit` of zero is none.
+    pub(super) fn with_body(
+        (incoming, framing): (Incoming, Framing),
+        (limit, patience): (u64, Duration),
+        deadline: Deadline,
+        head_writer: std::rc::Rc<HeadWriter>,
+    ) -> Self {
+        let limit = if limit == 0 { u64::MAX } else { limit };
+        let body = Body { incoming, framing, passed: 0, limit, patience, deadline, head_writer };
+        Self { body: Some(body), ..Self::head_only() }
+    }
+
+    /// Whether everything has been sent, or the app would not have it.
+    pub(super) fn finished(&self, connection: &Connection) -> bool {
+        self.refused || (self.body.is_none() && self.written == connection.out.len() && self.tail.is_empty())
+    }
+
+    /// Whether the request can be sent once more.
+    pub(super) fn repeatable(&self) -> bool {
+        self.body.is_none()
+    }
+
+    /// Whether all of it went out, so that the connection can carry another request.
+    pub(super) fn clean(&self) -> bool {
+        self.body.is_none() && self.piece.is_empty() && self.tail.is_empty() && !self.refused
+    }
+
+    /// Takes the first piece of the body, if it is there, so that it leaves together with the head.
+    pub(super) fn poll_first_piece(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Result<(), Failure> {
+        match self.poll_piece(cx, connection) {
+            Poll::Ready(Err(failure)) => Err(failure),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Sends what can be sent. Ready when there is nothing more to send.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Result<(), Failure>> {
+        loop {
+            match self.poll_write(cx, connection) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => {
+                    self.refused = true;
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+            if self.body.is_none() {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_piece(cx, connection))?;
+        }
+    }
+
+    /// Writes the head or chunk line and the piece behind it, in one call where possible.
+    fn poll_write(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<io::Result<()>> {
+        loop {
+            let head = &connection.out[self.written..];
+            if head.is_empty() && self.piece.is_empty() && self.tail.is_empty() {
+                connection.out.clear();
+                self.written = 0;
+                return Poll::Ready(Ok(()));
+            }
+            let stream = Pin::new(&mut connection.stream);
+            let count = if self.piece.is_empty() && self.tail.is_empty() {
+                ready!(stream.poll_write(cx, head))?
+            } else {
+                let slices = [IoSlice::new(head), IoSlice::new(&self.piece), IoSlice::new(self.tail)];
+                ready!(stream.poll_write_vectored(cx, &slices))?
+            };
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let of_head = count.min(head.len());
+            let of_piece = (count - of_head).min(self.piece.len());
+            self.written += of_head;
+            self.piece.advance(of_piece);
+            self.tail = &self.tail[count - of_head - of_piece..];
+        }
+    }
+
+    /// Waits for the next piece of the client's body.
+    fn poll_piece(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Result<(), Failure>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
+        let frame = match Pin::new(&mut body.incoming).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                body.deadline.arm_once(body.patience);
+                return body.deadline.poll(cx).map(|()| Err(Failure::BodyTimeout));
+            }
+        };
+        body.deadline.disarm();
+        let out = &mut connection.out;
+        match frame {
+            Some(Err(_)) => return Poll::Ready(Err(Failure::BadBody)),
+            Some(Ok(frame)) => body.pass(frame, out, (&mut self.piece, &mut self.tail))?,
+            None => {
+                if body.framing == Framing::Chunked {
+                    out.extend_from_slice(b"0\r\n\r\n");
+                }
+                self.body = None;
+                return Poll::Ready(Ok(()));
+            }
+        }
+        if body.framing == Framing::None || (body.framing != Framing::Chunked && body.incoming.is_end_stream()) {
+            self.body = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Body {
+    fn pass(
+        &mut self,
+        frame: Frame<Bytes>,
+        out: &mut Vec<u8>,
+        (piece, tail): (&mut Bytes, &mut &'static [u8]),
+    ) -> Result<(), Failure> {
+        match frame.into_data() {
+            Ok(data) => {
+                if data.is_empty() {
+                    return Ok(());
+                }
+                if self.framing == Framing::Chunked {
+                    out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+                    *tail = b"\r\n";
+                }
+                self.passed = self.passed.saturating_add(data.len() as u64);
+                if self.passed > self.limit {
+                    return Err(Failure::BodyTooLarge);
+                }
+                *piece = data;
+            }
+            Err(frame) => {
+                let Ok(trailers) = frame.into_trailers() else { return Ok(()) };
+                out.extend_from_slice(b"0\r\n");
+                for (name, value) in trailers.iter().filter(|(name, _)| self.head_writer.trailer_may_pass(name)) {
+                    out.extend_from_slice(name.as_str().as_bytes());
+                    out.extend_from_slice(b": ");
+                    out.extend_from_slice(value.as_bytes());
+                    out.extend_from_slice(b"\r\n");
+                }
+                out.extend_from_slice(b"\r\n");
+                // The last chunk is written; nothing is left to frame.
+                self.framing = Framing::None;
+            }
+        }
+        Ok(())
+    }
+}
