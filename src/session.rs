@@ -1,2 +1,202 @@
-//! Sessions.
+//! Sessions: recognised from memory, opened and ended in the store, never the other way round.
+//!
+//! **Invariant:** the store is the truth. A session is usable from memory only after the store has given it, and is
+//! ended in memory only after the store has ended it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use crate::config;
+use crate::error::Fault;
+use crate::http::cookie::CookieNames;
+use crate::id::{SessionId, UserId};
+use crate::secret::{Key, Purpose, RootSecret, Token, TokenHash};
+use crate::store::sessions::{NewSession, SessionRow};
+use crate::store::{Store, Tx};
+use crate::time::Now;
+use crate::visitor::{Session, User};
+
+pub mod cache;
 pub mod live;
+pub mod rules;
+
+use cache::{Cache, Near};
+use live::Live;
+
+/// All that has to do with sessions.
+pub struct Sessions {
+    store: Store,
+    limits: config::Session,
+    key: Key,
+    cache: Cache,
+    /// The connections that end with their session.
+    pub live: Arc<Live>,
+    /// The names of our cookies.
+    pub cookies: CookieNames,
+}
+
+/// What memory knows of a token.
+pub enum Recognised {
+    /// It opens this session.
+    Known(Arc<Session>),
+    /// It opens nothing.
+    Nobody,
+    /// Only the store can tell.
+    Ask(TokenHash),
+}
+
+/// A session that is written but not yet committed, with the cookie that opens it.
+pub struct Opened {
+    /// The session.
+    pub session: Session,
+    /// The `Set-Cookie` value.
+    pub cookie: HeaderValue,
+}
+
+/// Where and for how long a session is opened.
+pub struct Opening<'a> {
+    /// When.
+    pub now: Now,
+    /// Whether it outlives the browser.
+    pub remember: bool,
+    /// From which address.
+    pub address: String,
+    /// By which browser.
+    pub agent: Option<&'a str>,
+}
+
+impl Sessions {
+    /// Sessions over `store`.
+    pub fn new(store: Store, limits: config::Session, secret: &RootSecret, https: bool) -> Self {
+        Self {
+            store,
+            cache: Cache::new(limits.cache_entries),
+            limits,
+            key: secret.key(Purpose::SessionTag),
+            live: Arc::default(),
+            cookies: CookieNames::new(https),
+        }
+    }
+
+    /// Looks a token up in memory: first in the worker's own table, then in the shared cache. Never waits.
+    pub fn recognise(&self, near: &mut Near, token: &Token, now: Now) -> Recognised {
+        let hash = token.hash();
+        if let Some(session) = near.get(&hash, now) {
+            return Recognised::Known(Arc::clone(session));
+        }
+        if let Some(session) = self.cache.get(&hash, now) {
+            near.put(Arc::clone(&session));
+            return Recognised::Known(session);
+        }
+        if !self.key.issued(token) || self.cache.is_gone(&hash) {
+            return Recognised::Nobody;
+        }
+        Recognised::Ask(hash)
+    }
+
+    /// Asks the store for a session and keeps the answer. `None` if the token opens nothing, or nothing any more.
+    pub async fn fetch(&self, token: TokenHash, now: Now) -> Result<Option<Arc<Session>>, Fault> {
+        let load = async || {
+            let row = self.store.session_by_hash(token).await?;
+            Ok(row.map(|row| self.loaded(row, now)).filter(|session| session.usable(now)))
+        };
+        self.cache.fetch(token, load).await
+    }
+
+    fn loaded(&self, row: SessionRow, now: Now) -> Session {
+        let expires = row.expires.min(row.opened.plus(self.limits.absolute));
+        Session {
+            id: row.id,
+            token: row.token,
+            user: row.user,
+            opened: row.opened,
+            renewed: row.renewed,
+            expires,
+            remember: row.remember,
+            address: row.address,
+            agent: row.agent,
+            fresh_until: now.plus(self.limits.cache_age),
+            stale: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            renewing: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether this request should move the session's end; true for one request at a time.
+    pub fn claims_renewal(&self, session: &Session, now: Now) -> bool {
+        rules::renewal_due(&self.limits, session, now) && !session.renewing.swap(true, Ordering::AcqRel)
+    }
+
+    /// Moves the end of a session in the store. True if this call did it and the cookie is to be sent again.
+    pub async fn renew(&self, session: Arc<Session>, now: Now) -> Result<bool, Fault> {
+        let expires = rules::expiry(&self.limits, session.remember, (session.opened, now));
+        let mut tx = self.store.begin().await?;
+        let renewed = tx.session_renew(&session.id, session.renewed, now, expires).await?;
+        tx.commit().await?;
+        // The next request reads what is now in the store.
+        session.stale.store(true, Ordering::Release);
+        Ok(renewed)
+    }
+
+    /// Writes a new session in the flow's own transaction.
+    pub async fn open(&self, tx: &mut Tx, user: &User, opening: Opening<'_>) -> Result<Opened, Fault> {
+        let token = self.key.issue();
+        let Opening { now, remember, address, agent } = opening;
+        let expires = rules::expiry(&self.limits, remember, (now, now));
+        let row = SessionRow {
+            id: SessionId::random(),
+            token: token.hash(),
+            user: user.clone(),
+            opened: now,
+            renewed: now,
+            expires,
+            remember,
+            address: Some(address),
+            agent: agent.map(str::to_owned),
+        };
+        tx.session_insert(&NewSession::from(&row)).await?;
+        let cookie = self.cookie(token.reveal(), remember, expires.since(now));
+        Ok(Opened { session: self.loaded(row, now), cookie })
+    }
+
+    /// Keeps a session in memory once its transaction is committed.
+    pub fn opened(&self, session: Session) -> Arc<Session> {
+        let session = Arc::new(session);
+        self.cache.put(Arc::clone(&session));
+        session
+    }
+
+    /// The `Set-Cookie` value for a token with this much life left.
+    pub fn cookie(&self, token: String, remember: bool, left: Duration) -> HeaderValue {
+        self.cookies.set(self.cookies.session, token, remember.then_some(left))
+    }
+
+    /// The `Set-Cookie` value that makes the browser forget its session.
+    pub fn forget_cookie(&self) -> HeaderValue {
+        self.cookies.clear(self.cookies.session)
+    }
+
+    /// Ends sessions in memory and cuts their open connections, after the store has ended them.
+    pub fn ended(&self, tokens: &[TokenHash]) {
+        for token in tokens {
+            self.cache.end(token);
+            self.live.cut(token);
+        }
+    }
+
+    /// The unexpired sessions of a user.
+    pub async fn of_user(&self, user: &UserId, now: Now) -> Result<Vec<SessionRow>, Fault> {
+        self.store.sessions_of_user(user, now).await
+    }
+
+    /// Whether the session was opened so recently that a delicate change may follow.
+    pub fn is_fresh(&self, session: &Session, now: Now) -> bool {
+        now.since(session.opened) < FRESH
+    }
+}
+
+/// How long after signing in delicate changes are allowed without signing in again.
+const FRESH: Duration = Duration::from_secs(86_400);

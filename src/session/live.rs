@@ -17,8 +17,8 @@ pub struct Line(Arc<AtomicBool>);
 impl Live {
     /// Registers a connection that `session` has opened.
     pub fn open(&self, session: &Session) -> Line {
-        let cut = Arc::new(AtomicBool::new(session.is_over()));
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let cut = Arc::new(AtomicBool::new(session.is_over()));
         let of_session = lines.entry(session.token).or_default();
         of_session.retain(|line| line.strong_count() > 0);
         of_session.push(Arc::downgrade(&cut));
