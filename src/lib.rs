@@ -1,13 +1,17 @@
 //! Sidegate.
 
+pub mod account;
 pub mod config;
 pub mod error;
 pub mod gate;
 pub mod http;
 pub mod id;
+pub mod limit;
 pub mod proxy;
 pub mod refusal;
 pub mod secret;
 pub mod session;
+pub mod store;
 pub mod time;
+pub mod ui;
 pub mod visitor;

@@ -77,6 +77,12 @@ impl TokenHash {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
+    /// Reads what [`Self::to_column`] wrote; `None` for anything else.
+    pub fn from_column(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+
     /// Eight hex digits that name the session in a log line without opening it.
     pub fn handle(self) -> String {
         format!("{:02x}{:02x}{:02x}{:02x}", self.0[0], self.0[1], self.0[2], self.0[3])

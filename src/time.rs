@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
 /// The text form of better-auth's tables on SQLite and of every JSON body:
 /// `YYYY-MM-DDTHH:MM:SS.mmmZ`, which also sorts as text.
@@ -49,9 +49,15 @@ impl Now {
         self.date_time().format(ISO).unwrap_or_default()
     }
 
+    /// From the text form; `None` for every other spelling, because only this one sorts as text.
+    pub fn from_iso(text: &str) -> Option<Self> {
+        PrimitiveDateTime::parse(text, ISO).ok().map(|at| Self::from_date_time(at.assume_utc()))
+    }
+
     /// The calendar form, as PostgreSQL binds it.
     pub fn date_time(self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
     /// From the calendar form, cut to milliseconds.
@@ -114,6 +120,16 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_text_form_is_read_back() {
+        let at = Now::from_millis(1_700_000_000_007);
+        assert_eq!(Now::from_iso(&at.iso()), Some(at));
+        for other in ["", "2023-11-14T22:13:20Z", "2023-11-14 22:13:20.007", "2023-11-14T22:13:20.007+00:00"]
+        {
+            assert_eq!(Now::from_iso(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn the_text_form_has_three_digits_and_a_z() {

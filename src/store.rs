@@ -1,0 +1,233 @@
+//! Users, sessions and accounts in SQLite or PostgreSQL: reads on [`Store`], writes only on [`Tx`].
+//!
+//! One SQL text serves both databases. House rules for it: `$1` placeholders, quoted identifiers,
+//! `RETURNING`, duplicates found by `ON CONFLICT DO NOTHING` and the number of rows; no `now()`,
+//! arrays, `ILIKE` or `FOR UPDATE`. Names are noun first. Where the dialects part, both arms stand
+//! side by side.
+
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::error::ErrorKind as Violation;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+
+use crate::config;
+use crate::config::Database;
+use crate::error::Fault;
+use crate::time::Clock;
+
+/// The two arms of everything in here.
+pub(crate) enum Db<S, P> {
+    /// On SQLite.
+    Sqlite(S),
+    /// On PostgreSQL.
+    Postgres(P),
+}
+
+/// Writes an expression once and compiles it for both arms.
+macro_rules! on {
+    ($db:expr, $inner:ident => $body:expr) => {
+        match $db {
+            $crate::store::Db::Sqlite($inner) => $body,
+            $crate::store::Db::Postgres($inner) => $body,
+        }
+    };
+}
+
+pub mod accounts;
+pub mod auth_log;
+mod columns;
+pub mod ended;
+mod migrations;
+mod row;
+pub mod sessions;
+pub mod users;
+
+/// How long a caller waits for a connection, and SQLite for another process's lock, before the
+/// store counts as unavailable.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The open database. Clones share its connections.
+#[derive(Clone)]
+pub struct Store {
+    read: Pools,
+    /// On SQLite a pool of one, so that writers queue here and not on the file's lock.
+    write: Pools,
+    /// Whether `account` has the `issuer` column of better-auth 1.7.0 to 1.7.2.
+    issuer: bool,
+}
+
+type Pools = Db<SqlitePool, PgPool>;
+
+impl Clone for Pools {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Sqlite(pool) => Self::Sqlite(pool.clone()),
+            Self::Postgres(pool) => Self::Postgres(pool.clone()),
+        }
+    }
+}
+
+/// One transaction. Dropped without [`Tx::commit`], it never happened.
+pub struct Tx {
+    db: Db<Transaction<'static, Sqlite>, Transaction<'static, Postgres>>,
+    issuer: bool,
+}
+
+impl Store {
+    /// Connects, and brings the tables up to date if the configuration wants that; if it does not,
+    /// tables that are behind are a fault.
+    pub async fn open(config: &config::Store, clock: &Clock) -> Result<Self, Fault> {
+        let mut store = Self::connect(config).await?;
+        let mut tx = store.begin().await?;
+        if config.migrate {
+            tx.migrate(clock.now()).await?;
+        } else if let missing = tx.migrations_missing().await?
+            && !missing.is_empty()
+        {
+            return Err(Fault::new(
+                "opening the store",
+                format!(
+                    "its tables are behind this version ({} missing): run `sidegate migrate`, or set store.migrate = true",
+                    missing.join(", ")
+                ),
+            ));
+        }
+        store.issuer = tx.column_exists("account", "issuer").await?;
+        tx.commit().await?;
+        Ok(store)
+    }
+
+    /// Brings the tables up to date and returns the names of the migrations that it applied.
+    pub async fn migrate(config: &config::Store, clock: &Clock) -> Result<Vec<&'static str>, Fault> {
+        let store = Self::connect(config).await?;
+        let mut tx = store.begin().await?;
+        let applied = tx.migrate(clock.now()).await?;
+        tx.commit().await?;
+        store.close().await;
+        Ok(applied)
+    }
+
+    async fn connect(config: &config::Store) -> Result<Self, Fault> {
+        let (read, write) = match &config.database {
+            Database::Sqlite(path) => {
+                let (read, write) = sqlite(path, config.connections).await?;
+                (Db::Sqlite(read), Db::Sqlite(write))
+            }
+            Database::Postgres(url) => {
+                let pool = postgres(url, config.connections).await?;
+                (Db::Postgres(pool.clone()), Db::Postgres(pool))
+            }
+        };
+        Ok(Self { read, write, issuer: false })
+    }
+
+    /// Begins a transaction that may write. On SQLite it has the write lock from the start
+    /// (a transaction that reads first and asks for the lock later fails when another writer came between).
+    pub async fn begin(&self) -> Result<Tx, Fault> {
+        let db = match &self.write {
+            Db::Sqlite(pool) => Db::Sqlite(
+                pool.begin_with("BEGIN IMMEDIATE").await.map_err(fault("beginning a transaction"))?,
+            ),
+            Db::Postgres(pool) => Db::Postgres(pool.begin().await.map_err(fault("beginning a transaction"))?),
+        };
+        Ok(Tx { db, issuer: self.issuer })
+    }
+
+    /// Asks the database for an answer, whatever it is.
+    pub async fn healthy(&self) -> Result<(), Fault> {
+        on!(&self.read, pool => sqlx::query("SELECT 1").execute(pool).await.map(|_| ()))
+            .map_err(fault("asking the store how it is"))
+    }
+
+    /// Waits until every connection is back and closed; afterwards every call is a fault.
+    pub async fn close(&self) {
+        on!(&self.read, pool => pool.close().await);
+        on!(&self.write, pool => pool.close().await);
+    }
+}
+
+impl Tx {
+    /// Makes it last.
+    pub async fn commit(self) -> Result<(), Fault> {
+        on!(self.db, tx => tx.commit().await).map_err(fault("committing a transaction"))
+    }
+}
+
+async fn sqlite(path: &Path, readers: u32) -> Result<(SqlitePool, SqlitePool), Fault> {
+    let file = sqlite_file(path)?;
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(PATIENCE);
+    let pool = || {
+        SqlitePoolOptions::new()
+            .acquire_timeout(PATIENCE)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .test_before_acquire(false)
+    };
+    let write = pool()
+        .max_connections(1)
+        .connect_with(options.clone().journal_mode(SqliteJournalMode::Wal))
+        .await
+        .map_err(fault("opening the database file"))?;
+    let read = pool()
+        .max_connections(readers.max(1))
+        .connect_with(options.pragma("query_only", "ON"))
+        .await
+        .map_err(fault("opening the database file"))?;
+    Ok((read, write))
+}
+
+/// The file's absolute path, which SQLite cannot take for a URI or a name with a meaning. A missing
+/// file is created, readable by its owner alone; SQLite gives the same mode to the files beside it.
+fn sqlite_file(path: &Path) -> Result<PathBuf, Fault> {
+    let named = |error: std::io::Error| {
+        Fault::new("opening the database file", format!("{}: {error}", path.display()))
+    };
+    if path == Path::new(":memory:") {
+        return Err(Fault::new(
+            "opening the database file",
+            "a database in memory is not supported: name a file",
+        ));
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(named(error)),
+        Ok(_) | Err(_) => path.canonicalize().map_err(named),
+    }
+}
+
+async fn postgres(url: &str, connections: u32) -> Result<PgPool, Fault> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(fault("reading the database URL"))?
+        .application_name("sidegate");
+    PgPoolOptions::new()
+        .acquire_timeout(PATIENCE)
+        .max_connections(connections.max(1))
+        .connect_with(options)
+        .await
+        .map_err(fault("connecting to PostgreSQL"))
+}
+
+/// What a driver's error means to us. A row that breaks a rule of the tables would break it again,
+/// so that is an ordinary fault; everything else is a store that did not do its work.
+fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
+    move |error| match error.as_database_error().map(sqlx::error::DatabaseError::kind) {
+        Some(
+            Violation::UniqueViolation
+            | Violation::ForeignKeyViolation
+            | Violation::NotNullViolation
+            | Violation::CheckViolation
+            | Violation::ExclusionViolation,
+        ) => Fault::new(doing, error),
+        _ => Fault::store(doing, error),
+    }
+}

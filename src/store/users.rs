@@ -1,0 +1,82 @@
+//! The table `user`.
+
+use crate::error::Fault;
+use crate::id::UserId;
+use crate::store::row::Row;
+use crate::store::{Store, Tx, fault};
+use crate::visitor::User;
+
+/// The columns that [`user_of`] reads.
+macro_rules! user_columns {
+    () => {
+        r#""user"."id" AS "user.id", "user"."name" AS "user.name", "user"."email" AS "user.email",
+           "user"."emailVerified" AS "user.emailVerified", "user"."image" AS "user.image",
+           "user"."createdAt" AS "user.createdAt", "user"."updatedAt" AS "user.updatedAt""#
+    };
+}
+pub(super) use user_columns;
+
+/// The user in a row that has the columns of `user_columns!`.
+pub(super) fn user_of(row: &Row) -> Result<User, Fault> {
+    let id = row.name("user.id");
+    Ok(User {
+        id: row.get("user.id", &id)?,
+        name: row.get("user.name", &id)?,
+        email: row.get("user.email", &id)?,
+        email_verified: row.get("user.emailVerified", &id)?,
+        image: row.text("user.image", &id)?,
+        created: row.get("user.createdAt", &id)?,
+        updated: row.get("user.updatedAt", &id)?,
+    })
+}
+
+const USER_BY_ID: &str = concat!("SELECT ", user_columns!(), r#" FROM "user" WHERE "user"."id" = $1"#);
+
+const USER_BY_EMAIL: &str = concat!("SELECT ", user_columns!(), r#" FROM "user" WHERE "user"."email" = $1"#);
+
+impl Store {
+    /// The user with this id.
+    pub async fn user_by_id(&self, id: &UserId) -> Result<Option<User>, Fault> {
+        let row = on!(&self.read, pool => sqlx::query(USER_BY_ID)
+            .bind(id)
+            .fetch_optional(pool)
+            .await
+            .map(|row| row.map(Row::from)))
+        .map_err(fault("reading a user"))?;
+        row.as_ref().map(user_of).transpose()
+    }
+
+    /// The user with this address, which must be in its canonical form: it is compared byte by byte.
+    pub async fn user_by_email(&self, email: &str) -> Result<Option<User>, Fault> {
+        let row = on!(&self.read, pool => sqlx::query(USER_BY_EMAIL)
+            .bind(email)
+            .fetch_optional(pool)
+            .await
+            .map(|row| row.map(Row::from)))
+        .map_err(fault("reading a user"))?;
+        row.as_ref().map(user_of).transpose()
+    }
+}
+
+const USER_INSERT: &str = r#"
+    INSERT INTO "user" ("id", "name", "email", "emailVerified", "image", "createdAt", "updatedAt")
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    ON CONFLICT ("email") DO NOTHING"#;
+
+impl Tx {
+    /// Adds a user; false if the address is taken.
+    pub async fn user_insert(&mut self, user: &User) -> Result<bool, Fault> {
+        on!(&mut self.db, tx => sqlx::query(USER_INSERT)
+            .bind(&user.id)
+            .bind(&user.name)
+            .bind(&user.email)
+            .bind(user.email_verified)
+            .bind(&user.image)
+            .bind(user.created)
+            .bind(user.updated)
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected() == 1))
+        .map_err(fault("adding a user"))
+    }
+}
