@@ -1,1 +1,4 @@
-fn main(){}
+//! Sidegate from the outside: one test binary.
+
+mod pages;
+mod support;
