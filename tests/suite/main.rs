@@ -1,1 +1,8 @@
+<<<<<<< HEAD
 fn main() {}
+=======
+//! Sidegate from the outside: one test binary.
+
+mod pages;
+mod support;
+>>>>>>> ui

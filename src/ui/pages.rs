@@ -1,0 +1,345 @@
+//! Every page as a struct that holds what the page shows; the markup beside it is checked by the compiler.
+
+use askama::Template;
+
+use crate::id::RequestId;
+use crate::refusal::Refusal;
+use crate::ui::{STYLE, View};
+
+/// The sign-in form.
+#[derive(Template)]
+#[template(path = "sign_in.html", config = "src/ui/askama.toml")]
+pub struct SignIn<'a> {
+    /// Language and brand.
+    pub view: View<'a>,
+    /// What stands in the field already.
+    pub email: &'a str,
+    /// Whether "keep me signed in" is ticked.
+    pub remember: bool,
+    /// Where to go afterwards; checked by the caller to be ours.
+    pub callback_url: Option<&'a str>,
+    /// What was wrong with the last try.
+    pub problems: &'a [Problem],
+    /// What happened before.
+    pub notice: Option<Notice>,
+}
+
+/// The sign-up form.
+#[derive(Template)]
+#[template(path = "sign_up.html", config = "src/ui/askama.toml")]
+pub struct SignUp<'a> {
+    /// Language and brand.
+    pub view: View<'a>,
+    /// What stands in the field already.
+    pub name: &'a str,
+    /// What stands in the field already.
+    pub email: &'a str,
+    /// Where to go afterwards; checked by the caller to be ours.
+    pub callback_url: Option<&'a str>,
+    /// What was wrong with the last try.
+    pub problems: &'a [Problem],
+}
+
+/// Asks whether to sign out; a GET never does it.
+#[derive(Template)]
+#[template(path = "sign_out.html", config = "src/ui/askama.toml")]
+pub struct SignOut<'a> {
+    /// Language and brand.
+    pub view: View<'a>,
+    /// Who is signed in: the display name, or the address.
+    pub who: &'a str,
+    /// Where to go afterwards, or back to; checked by the caller to be ours.
+    pub callback_url: Option<&'a str>,
+}
+
+/// Shown in place of sign-in and sign-up to a visitor who is signed in.
+#[derive(Template)]
+#[template(path = "signed_in.html", config = "src/ui/askama.toml")]
+pub struct SignedIn<'a> {
+    /// Language and brand.
+    pub view: View<'a>,
+    /// Who is signed in: the display name, or the address.
+    pub who: &'a str,
+    /// Where to go on to; checked by the caller to be ours.
+    pub callback_url: Option<&'a str>,
+}
+
+/// The page for every refusal.
+#[derive(Template)]
+#[template(path = "refused.html", config = "src/ui/askama.toml")]
+pub struct Refused<'a> {
+    /// Language and brand.
+    pub view: View<'a>,
+    /// Why.
+    pub refusal: Refusal,
+    /// Under which the log knows more.
+    pub request_id: RequestId,
+    /// Where a sign-in leads back to; checked by the caller to be ours.
+    pub callback_url: Option<&'a str>,
+    /// Who is signed in, if known: the display name, or the address. Shown with a way to sign out.
+    pub who: Option<&'a str>,
+}
+
+/// What the visitor got wrong in a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// No name.
+    NameMissing,
+    /// A name longer than is kept.
+    NameTooLong,
+    /// No address.
+    EmailMissing,
+    /// No password.
+    PasswordMissing,
+    /// What the JSON answer would say too.
+    Refused(Refusal),
+}
+
+/// What happened before the sign-in page was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The visitor signed out.
+    SignedOut,
+    /// The visitor signed up; worded so that it does not tell whether the address was taken.
+    SignedUp,
+    /// The visitor asked for a page that needs a session.
+    SignInFirst,
+}
+
+/// A field of a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Name,
+    Email,
+    Password,
+}
+
+/// What a refused visitor can do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remedy {
+    SignIn,
+    Retry,
+    Home,
+}
+
+impl SignIn<'_> {
+    /// The page as HTML.
+    pub fn render(&self) -> String {
+        html(self)
+    }
+}
+
+impl SignUp<'_> {
+    /// The page as HTML.
+    pub fn render(&self) -> String {
+        html(self)
+    }
+}
+
+impl SignOut<'_> {
+    /// The page as HTML.
+    pub fn render(&self) -> String {
+        html(self)
+    }
+}
+
+impl SignedIn<'_> {
+    /// The page as HTML.
+    pub fn render(&self) -> String {
+        html(self)
+    }
+}
+
+impl Refused<'_> {
+    /// The page as HTML.
+    pub fn render(&self) -> String {
+        html(self)
+    }
+}
+
+fn html(page: &impl Template) -> String {
+    page.render().expect("writing to a string does not fail")
+}
+
+impl Notice {
+    /// The word for the query (`?notice=signed-out`).
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::SignedOut => "signed-out",
+            Self::SignedUp => "signed-up",
+            Self::SignInFirst => "sign-in-first",
+        }
+    }
+
+    /// From the word in a query; `None` for any other.
+    pub fn parse(key: &str) -> Option<Self> {
+        [Self::SignedOut, Self::SignedUp, Self::SignInFirst].into_iter().find(|notice| notice.key() == key)
+    }
+}
+
+impl Field {
+    /// Name and id of the input.
+    const fn id(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Email => "email",
+            Self::Password => "password",
+        }
+    }
+}
+
+impl Problem {
+    /// The field that a message belongs to; `None` if it belongs to the form.
+    fn field(self) -> Option<Field> {
+        match self {
+            Self::NameMissing | Self::NameTooLong => Some(Field::Name),
+            Self::EmailMissing | Self::Refused(Refusal::InvalidEmail) => Some(Field::Email),
+            Self::PasswordMissing
+            | Self::Refused(
+                Refusal::PasswordTooShort | Refusal::PasswordTooLong | Refusal::PasswordTooCommon,
+            ) => Some(Field::Password),
+            Self::Refused(_) => None,
+        }
+    }
+
+    /// Whether `field` has to change. Credentials are wrong together: which of them is not said.
+    fn marks(self, field: Field) -> bool {
+        match self {
+            Self::Refused(Refusal::InvalidCredentials) => field != Field::Name,
+            _ => self.field() == Some(field),
+        }
+    }
+
+    /// Where the summary leads to.
+    fn target(self) -> Option<Field> {
+        [Field::Name, Field::Email, Field::Password].into_iter().find(|field| self.marks(*field))
+    }
+}
+
+impl Remedy {
+    const fn of(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::SignInRequired
+            | Refusal::InvalidToken
+            | Refusal::InvalidCredentials
+            | Refusal::SignUpDisabled
+            | Refusal::SessionNotFresh => Self::SignIn,
+            Refusal::TooManyRequests(_)
+            | Refusal::Overloaded
+            | Refusal::StoreUnavailable
+            | Refusal::ShuttingDown
+            | Refusal::UpstreamUnreachable
+            | Refusal::UpstreamInvalid
+            | Refusal::UpstreamTimeout
+            | Refusal::Internal => Self::Retry,
+            Refusal::MalformedTarget
+            | Refusal::AmbiguousPath
+            | Refusal::BadHost
+            | Refusal::BadFraming
+            | Refusal::BadBody
+            | Refusal::TargetTooLong
+            | Refusal::HeadTooLarge
+            | Refusal::BodyTooLarge
+            | Refusal::MethodNotAllowed
+            | Refusal::ExpectationFailed
+            | Refusal::NotImplemented
+            | Refusal::UnsupportedMediaType
+            | Refusal::NotFound
+            | Refusal::Forbidden
+            | Refusal::CrossOrigin
+            | Refusal::InvalidEmail
+            | Refusal::PasswordTooShort
+            | Refusal::PasswordTooLong
+            | Refusal::PasswordTooCommon
+            | Refusal::Validation
+            | Refusal::InvalidCallbackUrl => Self::Home,
+        }
+    }
+}
+
+/// What the markup asks for.
+impl<'a> View<'a> {
+    /// The letter on the tile beside the name.
+    fn initial(self) -> String {
+        self.ui
+            .name
+            .chars()
+            .find(|c| c.is_alphanumeric())
+            .map(|c| c.to_uppercase().collect())
+            .unwrap_or_default()
+    }
+
+    /// The address of one of our pages, with where to go afterwards.
+    fn link(self, page: &str, callback_url: Option<&str>) -> String {
+        let mut link = format!("{}/{page}", self.ui.mount);
+        if let Some(callback_url) = callback_url {
+            link.push_str("?callback_url=");
+            link.extend(url::form_urlencoded::byte_serialize(callback_url.as_bytes()));
+        }
+        link
+    }
+
+    /// `callback_url` as a link; the start page in place of none and of what a browser might run.
+    fn onward(self, callback_url: Option<&'a str>) -> &'a str {
+        let http = |to: &&str| ["/", "https://", "http://"].iter().any(|start| to.starts_with(start));
+        callback_url.filter(http).unwrap_or("/")
+    }
+
+    fn headline(self, refusal: Refusal) -> &'a str {
+        &self.texts.refusal(refusal).headline
+    }
+
+    fn sentence(self, refusal: Refusal) -> String {
+        let text = &self.texts.refusal(refusal).sentence;
+        match refusal {
+            Refusal::TooManyRequests(seconds) => text.replace("{wait}", &self.texts.wait(seconds)),
+            Refusal::PasswordTooShort => self.with_min(text),
+            _ => text.clone(),
+        }
+    }
+
+    fn with_min(self, text: &str) -> String {
+        text.replace("{min}", &self.ui.min_length.to_string())
+    }
+
+    fn notice(self, notice: Notice) -> &'a str {
+        match notice {
+            Notice::SignedOut => &self.texts.notices.signed_out,
+            Notice::SignedUp => &self.texts.notices.signed_up,
+            Notice::SignInFirst => &self.texts.notices.sign_in_first,
+        }
+    }
+
+    fn problem(self, problem: Problem) -> String {
+        let texts = &self.texts.problems;
+        match problem {
+            Problem::NameMissing => texts.name_missing.clone(),
+            Problem::NameTooLong => texts.name_too_long.clone(),
+            Problem::EmailMissing => texts.email_missing.clone(),
+            Problem::PasswordMissing => texts.password_missing.clone(),
+            Problem::Refused(refusal) => self.sentence(refusal),
+        }
+    }
+
+    /// The message that stands at `field`.
+    fn problem_at(self, problems: &[Problem], field: Field) -> Option<String> {
+        problems.iter().find(|problem| problem.field() == Some(field)).map(|problem| self.problem(*problem))
+    }
+
+    /// Whether `field` has to change.
+    fn marked(self, problems: &[Problem], field: Field) -> bool {
+        problems.iter().any(|problem| problem.marks(field))
+    }
+
+    /// The ids of what is said about `field`: its message, else the summary, and its help.
+    fn described_by(self, problems: &[Problem], field: Field, help: bool) -> Option<String> {
+        let said = match (self.problem_at(problems, field), self.marked(problems, field)) {
+            (Some(_), _) => format!("{}-error", field.id()),
+            (None, true) => "problems".to_owned(),
+            (None, false) => String::new(),
+        };
+        let help = if help { format!("{}-help", field.id()) } else { String::new() };
+        let ids = format!("{said} {help}");
+        Some(ids.trim().to_owned()).filter(|ids| !ids.is_empty())
+    }
+}
