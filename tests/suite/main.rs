@@ -1,4 +1,5 @@
 <<<<<<< HEAD
+<<<<<<< HEAD
 fn main() {}
 =======
 //! Sidegate from the outside: one test binary.
@@ -6,3 +7,6 @@ fn main() {}
 mod pages;
 mod support;
 >>>>>>> ui
+=======
+fn main() {}
+>>>>>>> account

@@ -1,0 +1,5 @@
+//! What belongs to an account: its address, its password, and the browsers that know it.
+
+pub mod device;
+pub mod email;
+pub mod password;
