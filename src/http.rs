@@ -3,6 +3,7 @@
 pub mod body;
 pub mod client;
 pub mod cookie;
+pub mod form;
 pub mod path;
 pub mod return_to;
 pub mod visit;

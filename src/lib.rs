@@ -1,8 +1,11 @@
 //! Sidegate.
 
 pub mod account;
+pub mod answer;
+pub mod app;
 pub mod config;
 pub mod error;
+pub mod flow;
 pub mod gate;
 pub mod http;
 pub mod id;

@@ -157,7 +157,17 @@ impl Sessions {
             address: Some(address),
             agent: agent.map(str::to_owned),
         };
-        tx.session_insert(&NewSession::from(&row)).await?;
+        let new = NewSession {
+            id: row.id.clone(),
+            token: row.token,
+            user: row.user.id.clone(),
+            opened: row.opened,
+            expires: row.expires,
+            remember: row.remember,
+            address: row.address.clone(),
+            agent: row.agent.clone(),
+        };
+        tx.session_insert(&new).await?;
         let cookie = self.cookie(token.reveal(), remember, expires.since(now));
         Ok(Opened { session: self.loaded(row, now), cookie })
     }
@@ -188,8 +198,9 @@ impl Sessions {
     }
 
     /// The unexpired sessions of a user.
-    pub async fn of_user(&self, user: &UserId, now: Now) -> Result<Vec<SessionRow>, Fault> {
-        self.store.sessions_of_user(user, now).await
+    pub async fn of_user(&self, user: &UserId, now: Now) -> Result<Vec<Session>, Fault> {
+        let rows = self.store.sessions_of_user(user, now).await?;
+        Ok(rows.into_iter().map(|row| self.loaded(row, now)).collect())
     }
 
     /// Whether the session was opened so recently that a delicate change may follow.

@@ -53,9 +53,7 @@ impl CookieNames {
             .same_site(SameSite::Lax)
             .build();
         if let Some(lifetime) = lifetime {
-            cookie.set_max_age(Some(cookie::time::Duration::seconds(
-                i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX),
-            )));
+            cookie.set_max_age(Some(time::Duration::seconds(i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX))));
         }
         header(&cookie)
     }

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, ORIGIN, UPGRADE};
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, ORIGIN, REFERER, UPGRADE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use crate::http::path::Path;
@@ -32,6 +33,8 @@ pub struct Visit {
     pub visitor: Visitor,
     /// What the visitor showed.
     pub credential: Credential,
+    /// The body, read whole for our own endpoints; empty where it is passed on as it comes.
+    pub body: Bytes,
 }
 
 /// What a request carried to say who is asking.
@@ -46,6 +49,9 @@ pub enum Credential {
     /// Something in `Authorization: Bearer` that is not a live session; perhaps the app knows it.
     UnknownBearer,
 }
+
+/// What is kept of `User-Agent`, in bytes.
+const LONGEST_AGENT: usize = 256;
 
 /// `Sec-Fetch-Site` (Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -65,10 +71,30 @@ impl Visit {
         ReplyTo {
             id: self.id,
             form: self.form_of_answer(),
-            language: self.headers.get(ACCEPT_LANGUAGE).and_then(|v| v.to_str().ok()).map(str::to_owned),
-            target: self.path.target().to_owned(),
+            language: self.language().map(str::to_owned),
+            return_to: self.return_to(),
             safe_method: self.method.is_safe(),
         }
+    }
+
+    /// `Accept-Language` as it came.
+    pub fn language(&self) -> Option<&str> {
+        self.headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok())
+    }
+
+    /// The browser, as it names itself, cut to a length worth keeping.
+    pub fn agent(&self) -> Option<&str> {
+        let agent = self.headers.get(USER_AGENT).and_then(|value| value.to_str().ok())?;
+        Some(agent.get(..LONGEST_AGENT).unwrap_or(agent))
+    }
+
+    /// Where a person goes back to after signing in: here, or, if this request cannot be made again by
+    /// going there, to the page it came from.
+    fn return_to(&self) -> Option<String> {
+        if self.method.is_safe() {
+            return Some(self.path.target().to_owned());
+        }
+        self.headers.get(REFERER).and_then(|value| value.to_str().ok()).map(str::to_owned)
     }
 
     /// Whether the answer is read by a person or by a program: Fetch Metadata first, then the older signs.
@@ -154,8 +180,8 @@ pub struct ReplyTo {
     pub form: AnswerForm,
     /// `Accept-Language` as it came.
     pub language: Option<String>,
-    /// Path and query, to come back to after signing in.
-    pub target: String,
+    /// Where to come back to after signing in; not checked yet.
+    pub return_to: Option<String>,
     /// Whether the method was safe, so that coming back to it is possible (RFC 9110 §9.2.1).
     pub safe_method: bool,
 }

@@ -1,0 +1,94 @@
+//! What a person or program does under our mount prefixes: one file each, and the one match that leads there.
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
+
+use crate::answer::{self, Answer, Desk};
+use crate::app::App;
+use crate::error::Error;
+use crate::gate::endpoint::Endpoint;
+use crate::http::visit::{Visit, is_json};
+use crate::refusal::Refusal;
+
+mod sessions;
+mod sign_in;
+mod sign_out;
+mod sign_up;
+mod whoami;
+
+/// Answers a request to one of our endpoints. Runs in the office.
+///
+/// Answers from which the existence of an account could be told leave no earlier than the floor, whatever was
+/// found; a refusal for lack of budget says nothing of an account and leaves at once.
+pub async fn run(app: &App, endpoint: Endpoint, visit: Visit) -> Answer {
+    let reply_to = visit.reply_to();
+    let floor = endpoint.hides_existence().then(|| tokio::time::sleep(app.config.password.answer_floor));
+    let answer = match dispatch(app, endpoint, visit).await {
+        Ok(answer) => answer,
+        Err(error) => answer::refuse(desk(app), &reply_to, error),
+    };
+    if let Some(floor) = floor
+        && answer.status() != StatusCode::TOO_MANY_REQUESTS
+    {
+        floor.await;
+    }
+    answer
+}
+
+async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer, Error> {
+    match endpoint {
+        Endpoint::SignInPage => sign_in::show(app, &visit),
+        Endpoint::SignIn => sign_in::submit(app, visit).await,
+        Endpoint::SignInEmail => sign_in::email(app, visit).await,
+        Endpoint::Login => sign_in::login(app, visit).await,
+        Endpoint::SignUpPage => sign_up::show(app, &visit),
+        Endpoint::SignUp => sign_up::submit(app, visit).await,
+        Endpoint::SignUpEmail => sign_up::email(app, visit).await,
+        Endpoint::SignOutPage => sign_out::show(app, &visit),
+        Endpoint::SignOut => sign_out::submit(app, visit).await,
+        Endpoint::GetSession => Ok(whoami::get_session(app, &visit)),
+        Endpoint::Me => whoami::me(app, &visit),
+        Endpoint::ListSessions => sessions::list(app, visit).await,
+        Endpoint::RevokeSession => sessions::revoke_one(app, visit).await,
+        Endpoint::RevokeSessions => sessions::revoke_all(app, visit).await,
+        Endpoint::RevokeOtherSessions => sessions::revoke_others(app, visit).await,
+        Endpoint::Ok => Ok(whoami::ok(app)),
+    }
+}
+
+/// What answers are built with.
+pub fn desk(app: &App) -> Desk<'_> {
+    Desk { ui: &app.ui, public: &app.config.public, mounts: &app.config.paths }
+}
+
+/// Reads a JSON body: of the declared type, well formed, with the fields that are asked for.
+fn read_json<T: DeserializeOwned>(visit: &Visit) -> Result<T, Refusal> {
+    if !is_json(&visit.headers) {
+        return Err(Refusal::UnsupportedMediaType);
+    }
+    serde_json::from_slice(&visit.body)
+        .map_err(|error| if error.is_data() { Refusal::Validation } else { Refusal::BadBody })
+}
+
+/// The absolute URL for a `callback_url` field: empty means none, and one that leads off the site is refused.
+fn callback(app: &App, target: Option<&str>) -> Result<Option<String>, Refusal> {
+    let Some(target) = target.filter(|target| !target.is_empty()) else { return Ok(None) };
+    crate::http::return_to::check(target, &app.config.public.origin, &app.config.paths)
+        .map(Some)
+        .ok_or(Refusal::InvalidCallbackUrl)
+}
+
+/// Like [`callback`], for pages: what leads off the site is dropped, and the start page takes its place.
+fn callback_or_home(app: &App, target: Option<&str>) -> String {
+    callback(app, target).ok().flatten().unwrap_or_else(|| format!("{}/", app.config.public.origin))
+}
+
+/// Adds a `Set-Cookie` line.
+fn set_cookie(headers: &mut HeaderMap, cookie: http::HeaderValue) {
+    headers.append(http::header::SET_COOKIE, cookie);
+}
+
+/// How long the browser remembers that it signed somebody in; browsers keep no cookie longer.
+const DEVICE_COOKIE: Duration = Duration::from_secs(400 * 86_400);

@@ -1,0 +1,93 @@
+//! A user's sessions: seen, and ended one by one or all at once.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use crate::answer::shapes::SessionShape;
+use crate::answer::{self, Answer};
+use crate::app::App;
+use crate::error::Error;
+use crate::flow::{desk, read_json};
+use crate::http::visit::Visit;
+use crate::id::SessionId;
+use crate::refusal::Refusal;
+use crate::secret::TokenHash;
+use crate::store::Tx;
+use crate::store::auth_log::{Action, LogEntry};
+use crate::visitor::Session;
+
+/// `GET list-sessions`; asks for a recent sign-in.
+pub(super) async fn list(app: &App, visit: Visit) -> Result<Answer, Error> {
+    let session = signed_in(&visit)?;
+    if !app.sessions.is_fresh(&session, visit.now) {
+        return Err(Refusal::SessionNotFresh.into());
+    }
+    let sessions = app.sessions.of_user(&session.user.id, visit.now).await?;
+    let shapes: Vec<SessionShape<'_>> = sessions.iter().map(Into::into).collect();
+    Ok(answer::json(desk(app), StatusCode::OK, &shapes))
+}
+
+/// Names a session by its public handle.
+#[derive(Deserialize)]
+struct RevokeBody {
+    token: String,
+}
+
+#[derive(Serialize)]
+struct Status {
+    status: bool,
+}
+
+/// `POST revoke-session`; the answer is the same for a session that is not there or not the caller's.
+pub(super) async fn revoke_one(app: &App, visit: Visit) -> Result<Answer, Error> {
+    let session = signed_in(&visit)?;
+    let RevokeBody { token } = read_json(&visit)?;
+    let Some(id) = SessionId::parse(&token) else { return Ok(done(app)) };
+    let mut tx = app.store.begin().await?;
+    let ended = tx.session_delete_by_id(&session.user.id, &id).await?;
+    finish(app, &visit, tx, ended.as_slice()).await
+}
+
+/// `POST revoke-sessions`: this one too.
+pub(super) async fn revoke_all(app: &App, visit: Visit) -> Result<Answer, Error> {
+    let session = signed_in(&visit)?;
+    let mut tx = app.store.begin().await?;
+    let ended = tx.sessions_delete_of_user(&session.user.id, None).await?;
+    finish(app, &visit, tx, &ended).await
+}
+
+/// `POST revoke-other-sessions`.
+pub(super) async fn revoke_others(app: &App, visit: Visit) -> Result<Answer, Error> {
+    let session = signed_in(&visit)?;
+    let mut tx = app.store.begin().await?;
+    let ended = tx.sessions_delete_of_user(&session.user.id, Some(&session.id)).await?;
+    finish(app, &visit, tx, &ended).await
+}
+
+async fn finish(app: &App, visit: &Visit, mut tx: Tx, ended: &[TokenHash]) -> Result<Answer, Error> {
+    if !ended.is_empty() {
+        tx.auth_log_insert(&LogEntry {
+            user: Some(signed_in(visit)?.user.id.clone()),
+            action: Action::Revoke,
+            at: visit.now,
+            success: true,
+            error: None,
+            address: Some(visit.client.to_string()),
+            agent: visit.agent().map(str::to_owned),
+        })
+        .await?;
+    }
+    tx.commit().await?;
+    app.sessions.ended(ended);
+    Ok(done(app))
+}
+
+fn done(app: &App) -> Answer {
+    answer::json(desk(app), StatusCode::OK, &Status { status: true })
+}
+
+fn signed_in(visit: &Visit) -> Result<Arc<Session>, Refusal> {
+    visit.visitor.session().cloned().ok_or(Refusal::SignInRequired)
+}

@@ -1,0 +1,275 @@
+//! Signing in with address and password: a page with a form, and two JSON doors to the same attempt.
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::account::device::{Device, DeviceProof};
+use crate::account::email::Email;
+use crate::answer::shapes::{SessionShape, UserShape};
+use crate::answer::{self, Answer};
+use crate::app::App;
+use crate::error::Error;
+use crate::flow::{callback, callback_or_home, desk, read_json, set_cookie};
+use crate::http::cookie::{self, Found};
+use crate::http::form::Form;
+use crate::http::visit::{Visit, is_form};
+use crate::refusal::Refusal;
+use crate::secret::Token;
+use crate::session::{Opened, Opening};
+use crate::store::auth_log::{Action, LogEntry};
+use crate::time::Now;
+use crate::ui::pages::{self, Notice, Problem};
+use crate::visitor::User;
+
+/// What the visitor sends.
+struct Credentials {
+    email: String,
+    password: Zeroizing<String>,
+    remember: bool,
+}
+
+/// A sign-in that came about.
+struct SignedIn {
+    user: User,
+    opened: Opened,
+    device: String,
+}
+
+/// The page. Who is signed in already is told so.
+pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
+    let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
+    let callback_url = query.find("callback_url");
+    let view = app.ui.view(visit.language());
+    if let Some(session) = visit.visitor.session() {
+        let go_on = callback_or_home(app, callback_url);
+        let html = pages::SignedIn { view, who: &session.user.email, callback_url: Some(&go_on) }.render();
+        return Ok(answer::page(desk(app), StatusCode::OK, (html, view.language().tag())));
+    }
+    let html = pages::SignIn {
+        view,
+        email: "",
+        remember: true,
+        callback_url,
+        problems: &[],
+        notice: query.find("notice").and_then(Notice::parse),
+    };
+    Ok(answer::page(desk(app), StatusCode::OK, (html.render(), view.language().tag())))
+}
+
+/// The form: on to where the visitor wanted to go, or the page again.
+pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
+    if !is_form(&visit.headers) {
+        return Err(Refusal::UnsupportedMediaType.into());
+    }
+    let form = Form::parse(&visit.body)?;
+    let credentials = Credentials {
+        email: form.get("email").to_owned(),
+        password: Zeroizing::new(form.get("password").to_owned()),
+        remember: form.find("remember").is_some(),
+    };
+    let mut problems = Vec::new();
+    if credentials.email.trim().is_empty() {
+        problems.push(Problem::EmailMissing);
+    }
+    if credentials.password.is_empty() {
+        problems.push(Problem::PasswordMissing);
+    }
+    if problems.is_empty() {
+        match attempt(app, &visit, &credentials).await? {
+            Ok(signed_in) => {
+                let target = callback_or_home(app, form.find("callback_url"));
+                let answer = answer::redirect(desk(app), StatusCode::SEE_OTHER, &target);
+                return Ok(with_cookies(app, answer, signed_in.opened, signed_in.device));
+            }
+            Err(refusal) => problems.push(Problem::Refused(refusal)),
+        }
+    }
+    Ok(again(app, &visit, (&credentials, &problems), form.find("callback_url")))
+}
+
+/// The page once more, with what went wrong.
+fn again(
+    app: &App,
+    visit: &Visit,
+    (credentials, problems): (&Credentials, &[Problem]),
+    callback_url: Option<&str>,
+) -> Answer {
+    let view = app.ui.view(visit.language());
+    let html = pages::SignIn {
+        view,
+        email: &credentials.email,
+        remember: credentials.remember,
+        callback_url,
+        problems,
+        notice: None,
+    };
+    let status = match problems.first() {
+        Some(Problem::Refused(refusal)) if refusal.retry_after().is_some() => refusal.status(),
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    let mut answer = answer::page(desk(app), status, (html.render(), view.language().tag()));
+    if let Some(Problem::Refused(refusal)) = problems.first()
+        && let Some(wait) = refusal.retry_after()
+    {
+        answer.headers_mut().insert(http::header::RETRY_AFTER, wait.as_secs().into());
+    }
+    answer
+}
+
+/// The body of better-auth's sign-in.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EmailBody {
+    email: String,
+    password: Zeroizing<String>,
+    #[serde(rename = "callbackURL")]
+    callback_url: Option<String>,
+    remember_me: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct EmailShape<'a> {
+    redirect: bool,
+    token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    user: UserShape<'a>,
+}
+
+/// `POST sign-in/email`.
+pub(super) async fn email(app: &App, visit: Visit) -> Result<Answer, Error> {
+    let EmailBody { email, password, callback_url, remember_me } = read_json(&visit)?;
+    let url = callback(app, callback_url.as_deref())?;
+    let credentials = Credentials { email, password, remember: remember_me.unwrap_or(true) };
+    let SignedIn { user, opened, device } = attempt(app, &visit, &credentials).await??;
+    let shape =
+        EmailShape { redirect: url.is_some(), token: opened.session.id.as_str(), url, user: (&user).into() };
+    let answer = answer::json(desk(app), StatusCode::OK, &shape);
+    Ok(with_cookies(app, answer, opened, device))
+}
+
+/// The body of the short sign-in.
+#[derive(Deserialize)]
+struct LoginBody {
+    email: String,
+    password: Zeroizing<String>,
+    callback_url: Option<String>,
+    remember: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct LoginShape<'a> {
+    user: UserShape<'a>,
+    session: SessionShape<'a>,
+    expires_at: Now,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_url: Option<String>,
+}
+
+/// `POST login`.
+pub(super) async fn login(app: &App, visit: Visit) -> Result<Answer, Error> {
+    let LoginBody { email, password, callback_url, remember } = read_json(&visit)?;
+    let callback_url = callback(app, callback_url.as_deref())?;
+    let credentials = Credentials { email, password, remember: remember.unwrap_or(true) };
+    let SignedIn { user, opened, device } = attempt(app, &visit, &credentials).await??;
+    let session = &opened.session;
+    let shape =
+        LoginShape { user: (&user).into(), session: session.into(), expires_at: session.expires, callback_url };
+    let answer = answer::json(desk(app), StatusCode::OK, &shape);
+    Ok(with_cookies(app, answer, opened, device))
+}
+
+/// Keeps the session in memory and sends its cookies.
+fn with_cookies(app: &App, mut answer: Answer, opened: Opened, device: String) -> Answer {
+    let cookies = &app.sessions.cookies;
+    set_cookie(answer.headers_mut(), opened.cookie);
+    set_cookie(answer.headers_mut(), cookies.set(cookies.device, device, Some(super::DEVICE_COOKIE)));
+    app.sessions.opened(opened.session);
+    answer
+}
+
+/// The sign-in itself. Budgets are spent before anything is looked up, and one hash is computed whatever was found.
+async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result<SignedIn, Refusal>, Error> {
+    let Ok(email) = Email::parse(&given.email) else { return Ok(Err(Refusal::InvalidEmail)) };
+    let known = known_device(app, visit, &email);
+    if let Err(refusal) = app.limits.sign_in(visit.now, visit.client, &email, known) {
+        return Ok(Err(refusal));
+    }
+    let found = app.store.credential_by_email(email.as_str()).await?;
+    let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
+    let verdict = match app.passwords.verify(&given.password, stored).await {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            app.limits.give_back(&email, known);
+            return Err(error);
+        }
+    };
+    let user = match found {
+        Some((user, _)) if verdict.matches => user,
+        found => {
+            let entry = entry(visit, found.map(|(user, _)| user), Some(Refusal::InvalidCredentials));
+            let mut tx = app.store.begin().await?;
+            tx.auth_log_insert(&entry).await?;
+            tx.commit().await?;
+            return Ok(Err(Refusal::InvalidCredentials));
+        }
+    };
+    app.limits.give_back(&email, known);
+    let rehashed = if verdict.rehash { Some(app.passwords.hash(&given.password).await?) } else { None };
+    let opened = open(app, visit, &user, (given.remember, rehashed)).await?;
+    Ok(Ok(SignedIn { device: DeviceProof::issue(&app.device_key, &email), user, opened }))
+}
+
+/// Writes the session, its log entry and a better hash in one transaction, and ends the browser's earlier session.
+async fn open(
+    app: &App,
+    visit: &Visit,
+    user: &User,
+    (remember, rehashed): (bool, Option<String>),
+) -> Result<Opened, Error> {
+    let mut tx = app.store.begin().await?;
+    let earlier = earlier_token(app, visit);
+    if let Some(token) = &earlier {
+        tx.session_delete(token.hash()).await?;
+    }
+    if let Some(hash) = rehashed {
+        tx.account_set_password(&user.id, &hash, visit.now).await?;
+    }
+    let address = visit.client.to_string();
+    let opening = Opening { now: visit.now, remember, address, agent: visit.agent() };
+    let opened = app.sessions.open(&mut tx, user, opening).await?;
+    tx.auth_log_insert(&entry(visit, Some(user.clone()), None)).await?;
+    tx.commit().await?;
+    if let Some(token) = earlier {
+        app.sessions.ended(&[token.hash()]);
+    }
+    Ok(opened)
+}
+
+/// The token that the browser brought along, whatever it opens: it must open nothing after this.
+fn earlier_token(app: &App, visit: &Visit) -> Option<Token> {
+    match cookie::find(&visit.headers, app.sessions.cookies.session) {
+        Found::One(value) => Token::parse(value),
+        Found::Nothing | Found::Conflict => None,
+    }
+}
+
+fn known_device(app: &App, visit: &Visit, email: &Email) -> Option<Device> {
+    match cookie::find(&visit.headers, app.sessions.cookies.device) {
+        Found::One(value) => DeviceProof::holds(&app.device_key, std::str::from_utf8(value).ok()?, email),
+        Found::Nothing | Found::Conflict => None,
+    }
+}
+
+fn entry(visit: &Visit, user: Option<User>, refusal: Option<Refusal>) -> LogEntry {
+    LogEntry {
+        user: user.map(|user| user.id),
+        action: Action::SignIn,
+        at: visit.now,
+        success: refusal.is_none(),
+        error: refusal.map(Refusal::code),
+        address: Some(visit.client.to_string()),
+        agent: visit.agent().map(str::to_owned),
+    }
+}

@@ -1,0 +1,189 @@
+//! Making an account. The answer is the same whether the address was free or taken, and nobody is signed in by it:
+//! only who can sign in afterwards learns that the account is theirs.
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::account::email::Email;
+use crate::answer::shapes::UserShape;
+use crate::answer::{self, Answer};
+use crate::app::App;
+use crate::error::Error;
+use crate::flow::{callback, callback_or_home, desk, read_json};
+use crate::http::form::Form;
+use crate::http::visit::{Visit, is_form};
+use crate::id::UserId;
+use crate::refusal::Refusal;
+use crate::store::auth_log::{Action, LogEntry};
+use crate::ui::pages::{self, Notice, Problem};
+use crate::visitor::User;
+
+/// Longest display name, in characters.
+const LONGEST_NAME: usize = 128;
+
+/// What the visitor sends.
+struct Wish {
+    name: String,
+    email: String,
+    password: Zeroizing<String>,
+    image: Option<String>,
+}
+
+/// The page. Who is signed in already is told so.
+pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
+    if !app.config.sign_up.open {
+        return Err(Refusal::SignUpDisabled.into());
+    }
+    let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
+    let callback_url = query.find("callback_url");
+    let view = app.ui.view(visit.language());
+    if let Some(session) = visit.visitor.session() {
+        let go_on = callback_or_home(app, callback_url);
+        let html = pages::SignedIn { view, who: &session.user.email, callback_url: Some(&go_on) }.render();
+        return Ok(answer::page(desk(app), StatusCode::OK, (html, view.language().tag())));
+    }
+    let html = pages::SignUp { view, name: "", email: "", callback_url, problems: &[] }.render();
+    Ok(answer::page(desk(app), StatusCode::OK, (html, view.language().tag())))
+}
+
+/// The form: on to the sign-in page, or the page again.
+pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
+    if !is_form(&visit.headers) {
+        return Err(Refusal::UnsupportedMediaType.into());
+    }
+    let form = Form::parse(&visit.body)?;
+    let wish = Wish {
+        name: form.get("name").trim().to_owned(),
+        email: form.get("email").to_owned(),
+        password: Zeroizing::new(form.get("password").to_owned()),
+        image: None,
+    };
+    let mut problems = missing(&wish);
+    if problems.is_empty() {
+        match attempt(app, &visit, &wish).await? {
+            Ok(_) => return Ok(to_sign_in(app, form.find("callback_url"))),
+            Err(refusal) => problems.push(Problem::Refused(refusal)),
+        }
+    }
+    let view = app.ui.view(visit.language());
+    let html = pages::SignUp {
+        view,
+        name: &wish.name,
+        email: &wish.email,
+        callback_url: form.find("callback_url"),
+        problems: &problems,
+    };
+    let refusal = problems.iter().find_map(|problem| match problem {
+        Problem::Refused(refusal) if refusal.retry_after().is_some() => Some(*refusal),
+        _ => None,
+    });
+    let status = refusal.map_or(StatusCode::UNPROCESSABLE_ENTITY, Refusal::status);
+    let mut answer = answer::page(desk(app), status, (html.render(), view.language().tag()));
+    if let Some(wait) = refusal.and_then(Refusal::retry_after) {
+        answer.headers_mut().insert(http::header::RETRY_AFTER, wait.as_secs().into());
+    }
+    Ok(answer)
+}
+
+fn missing(wish: &Wish) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if wish.name.is_empty() {
+        problems.push(Problem::NameMissing);
+    }
+    if wish.name.chars().count() > LONGEST_NAME {
+        problems.push(Problem::NameTooLong);
+    }
+    if wish.email.trim().is_empty() {
+        problems.push(Problem::EmailMissing);
+    }
+    if wish.password.is_empty() {
+        problems.push(Problem::PasswordMissing);
+    }
+    problems
+}
+
+fn to_sign_in(app: &App, callback_url: Option<&str>) -> Answer {
+    let mut url = answer::sign_in_url(desk(app), callback_url);
+    url.push(if url.contains('?') { '&' } else { '?' });
+    url.push_str("notice=");
+    url.push_str(Notice::SignedUp.key());
+    answer::redirect(desk(app), StatusCode::SEE_OTHER, &url)
+}
+
+/// The body of better-auth's sign-up.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EmailBody {
+    name: String,
+    email: String,
+    password: Zeroizing<String>,
+    image: Option<String>,
+    #[serde(rename = "callbackURL", alias = "callback_url")]
+    callback_url: Option<String>,
+}
+
+#[derive(Serialize)]
+struct EmailShape<'a> {
+    /// Always `null`: nobody is signed in by signing up.
+    token: Option<&'a str>,
+    user: UserShape<'a>,
+}
+
+/// `POST sign-up/email` and `POST signup`.
+pub(super) async fn email(app: &App, visit: Visit) -> Result<Answer, Error> {
+    let EmailBody { name, email, password, image, callback_url } = read_json(&visit)?;
+    callback(app, callback_url.as_deref())?;
+    let wish = Wish { name: name.trim().to_owned(), email, password, image };
+    if wish.name.chars().count() > LONGEST_NAME {
+        return Err(Refusal::Validation.into());
+    }
+    let user = attempt(app, &visit, &wish).await??;
+    Ok(answer::json(desk(app), StatusCode::OK, &EmailShape { token: None, user: (&user).into() }))
+}
+
+/// Makes the account if the address is free. Everything that can be said of the wish is said before the store is
+/// asked; after that the answer, and the work, are the same in both cases.
+async fn attempt(app: &App, visit: &Visit, wish: &Wish) -> Result<Result<User, Refusal>, Error> {
+    if !app.config.sign_up.open {
+        return Ok(Err(Refusal::SignUpDisabled));
+    }
+    let email = match Email::parse(&wish.email) {
+        Ok(email) => email,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let context = [email.as_str(), wish.name.as_str(), app.config.public.name.as_str()];
+    if let Err(refusal) = app.passwords.policy(&wish.password, &context) {
+        return Ok(Err(refusal));
+    }
+    if let Err(refusal) = app.limits.sign_up(visit.now, visit.client) {
+        return Ok(Err(refusal));
+    }
+    let hash = app.passwords.hash(&wish.password).await?;
+    let user = User {
+        id: UserId::random(),
+        name: wish.name.clone(),
+        email: email.as_str().to_owned(),
+        email_verified: false,
+        image: wish.image.clone().filter(|image| image.starts_with("https://") && image.len() <= 2048),
+        created: visit.now,
+        updated: visit.now,
+    };
+    let mut tx = app.store.begin().await?;
+    let new = tx.user_insert(&user).await?;
+    if new {
+        tx.account_insert_credential(&user.id, &hash, visit.now).await?;
+    }
+    tx.auth_log_insert(&LogEntry {
+        user: new.then(|| user.id.clone()),
+        action: Action::SignUp,
+        at: visit.now,
+        success: new,
+        error: (!new).then_some("USER_ALREADY_EXISTS"),
+        address: Some(visit.client.to_string()),
+        agent: visit.agent().map(str::to_owned),
+    })
+    .await?;
+    tx.commit().await?;
+    Ok(Ok(user))
+}
