@@ -62,6 +62,8 @@ pub(crate) struct Layout<'a> {
     pub(crate) proxies: Cores<'a>,
     /// Where the upstream and the authentication server run; the load generator is with them.
     pub(crate) rest: Cores<'a>,
+    /// Buffers of nginx that suit large answers.
+    pub(crate) tuned: bool,
     /// The Sidegate to measure.
     pub(crate) sidegate: &'a Path,
 }
@@ -89,11 +91,12 @@ impl Site {
             fs::create_dir(&path)?;
             Ok(path)
         };
+        let buffers = if layout.tuned { "proxy_buffers 16 16k;\n" } else { "" };
         let upstream = start_nginx(&folder("upstream")?, layout.rest, 1, |folder, address| {
             upstream_server(folder, address, traffic.answer)
         })?;
         let nginx = start_nginx(&folder("nginx")?, layout.proxies, layout.workers, |_, address| {
-            Ok(proxy_server(address, upstream.address))
+            Ok(format!("{buffers}{}", proxy_server(address, upstream.address)))
         })?;
         let (mut auth_server, mut auth_request, mut sidegate) = (None, None, None);
         if targets.contains(&Target::AuthRequest) {
@@ -103,7 +106,7 @@ impl Site {
             auth_server = Some(server);
             auth_request =
                 Some(start_nginx(&folder("auth_request")?, layout.proxies, layout.workers, |_, address| {
-                    Ok(auth_request_server(address, upstream.address, authority))
+                    Ok(format!("{buffers}{}", auth_request_server(address, upstream.address, authority)))
                 })?);
         }
         if targets.contains(&Target::Sidegate) || targets.contains(&Target::SidegateOpen) {
@@ -264,7 +267,7 @@ fn start_sidegate(
              [public]\nurl = \"http://{address}\"\n\n\
              [upstream]\nurl = \"http://{upstream}\"\n\n\
              [store]\nurl = \"sqlite:{}\"\n\n\
-             [log]\naccess = false\nfilter = \"warn\"\n\n\
+             [log]\naccess = false\nlevel = \"warn\"\n\n\
              [[rules]]\npath = \"/open/**\"\naccess = \"public\"\n",
             folder.join("sidegate.db").display()
         ),
