@@ -1,0 +1,257 @@
+//! What does a forwarded request cost, next to nginx with and without authentication?
+//!
+//! ```text
+//! cargo bench --bench forward                                  # all targets, about two minutes
+//! cargo bench --bench forward -- --rounds 8 --only sidegate,auth_request
+//! cargo bench --bench forward -- --body 64k --tuned            # also 1m; --post sends 1 KiB
+//! cargo bench --bench forward -- --workers 2                   # unpinned, everything shares the cores
+//! ```
+//!
+//! Needs `nginx` and util-linux (`taskset`, `setpriv`) in the path; Linux only. With one worker the proxies run on
+//! core 0, load generator, upstream and authentication server on the other cores. Targets take turns; nginx
+//! `proxy_pass` is sampled before and after each, and a ratio is target ÷ mean of these two, so that a clock that
+//! drifts drifts for both. CPU is scheduler time of the proxy's processes ÷ requests. A sample during which other
+//! programs used more than 8 % of a core is repeated. Where "proxy busy" is well below 1 the load generator or the
+//! upstream was the limit, and CPU for each request is the honest column, not requests for each second.
+
+#![expect(clippy::print_stdout, reason = "the figures are the output")]
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+#[path = "support/load.rs"]
+mod load;
+#[path = "support/process.rs"]
+mod process;
+#[path = "support/report.rs"]
+mod report;
+#[path = "support/site.rs"]
+mod site;
+
+use load::Load;
+use report::{Figures, Report, Retained};
+use site::{Layout, Site, Target, Traffic};
+
+/// Foreign load, in cores, above which a sample is repeated.
+const FOREIGN: f64 = 0.08;
+/// How often a disturbed sample is repeated.
+const REPEATS: usize = 2;
+/// Idle connections over which their memory is averaged.
+const IDLE_CONNECTIONS: usize = 500;
+
+/// Compares forwarding through Sidegate with nginx.
+#[derive(Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+struct Options {
+    /// How often every target is sampled.
+    #[arg(long, default_value_t = 6)]
+    rounds: usize,
+    /// Length of a sample.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Connections of the load generator.
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Workers of every proxy; more than one runs unpinned.
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
+    /// Leave the choice of cores to the scheduler.
+    #[arg(long)]
+    unpinned: bool,
+    /// Targets, separated by commas; the baseline always takes part.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    only: Vec<Target>,
+    /// Size of the answer.
+    #[arg(long, value_enum, default_value = "1k")]
+    body: Body,
+    /// Send 1 KiB with POST; answers are 1 KiB.
+    #[arg(long, conflicts_with = "body")]
+    post: bool,
+    /// Give nginx `proxy_buffers 16 16k`: its best setting here for large answers, at more memory than its default.
+    #[arg(long)]
+    tuned: bool,
+    /// Measure this binary instead of the one that cargo has just built.
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_sidegate"))]
+    sidegate: PathBuf,
+    /// Cargo's own mark for a benchmark run.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Body {
+    #[value(name = "1k")]
+    OneKib,
+    #[value(name = "64k")]
+    SixtyFourKib,
+    #[value(name = "1m")]
+    OneMib,
+}
+
+impl Body {
+    fn bytes(self) -> usize {
+        match self {
+            Self::OneKib => 1024,
+            Self::SixtyFourKib => 64 * 1024,
+            Self::OneMib => 1024 * 1024,
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    let targets =
+        if options.only.is_empty() { Target::value_variants().to_vec() } else { options.only.clone() };
+    let pinned = options.workers == 1 && !options.unpinned;
+    let rest = rest_of_the_cores()?;
+    if pinned {
+        process::pin_self(&rest)?;
+    }
+    let layout = Layout {
+        workers: options.workers,
+        proxies: pinned.then_some("0"),
+        rest: pinned.then_some(rest.as_str()),
+        tuned: options.tuned,
+        sidegate: Path::new(&options.sidegate),
+    };
+    let traffic = Traffic { answer: options.body.bytes(), post: options.post };
+    let site = Site::start(&layout, traffic, &targets)?;
+    let bench = Bench { site, options };
+    println!("{}", bench.describe(pinned));
+    let report = bench.run(&targets)?;
+    println!("{}", report.tables());
+    println!("{}", report.verdicts(traffic));
+    Ok(())
+}
+
+/// Every core but the first, which is the proxies'.
+fn rest_of_the_cores() -> Result<String, Box<dyn Error>> {
+    match std::thread::available_parallelism()?.get() {
+        1 => Ok("0".to_owned()),
+        cores => Ok(format!("1-{}", cores - 1)),
+    }
+}
+
+struct Bench {
+    site: Site,
+    options: Options,
+}
+
+/// What the meters say at one moment.
+struct Reading {
+    proxy: Duration,
+    own: Duration,
+    servers: Duration,
+    machine: Duration,
+}
+
+impl Bench {
+    fn describe(&self, pinned: bool) -> String {
+        let Options { rounds, seconds, connections, workers, post, body, tuned, .. } = &self.options;
+        let method = if *post { "POST 1 KiB" } else { "GET" };
+        let nginx = if *tuned { "16 buffers of 16k" } else { "its default buffers" };
+        let place = if pinned { "proxy on core 0, load and upstream on the others" } else { "unpinned" };
+        format!(
+            "{method}, {} KiB answers, {connections} keep-alive connections, {workers} worker(s), {place}; \
+             nginx with {nginx}; {rounds} rounds of {seconds} s; median [lowest..highest]\n",
+            body.bytes() / 1024
+        )
+    }
+
+    fn run(&self, targets: &[Target]) -> Result<Report, Box<dyn Error>> {
+        let mut report = Report::new(targets);
+        for target in [Target::Nginx, Target::Sidegate] {
+            if target == Target::Nginx || targets.contains(&target) {
+                report.retained.push((target, self.memory(target)?));
+            }
+        }
+        let others: Vec<Target> = targets.iter().copied().filter(|target| *target != Target::Nginx).collect();
+        for round in 0..self.options.rounds {
+            let mut order = others.clone();
+            order.rotate_left(round % others.len().max(1));
+            let mut before = self.sample(Target::Nginx, &mut report)?;
+            let mut samples = Vec::new();
+            for target in order {
+                let figures = self.sample(target, &mut report)?;
+                let after = self.sample(Target::Nginx, &mut report)?;
+                samples.push((target, figures, Figures::mean(&before, &after)));
+                report.baseline.push(before);
+                before = after;
+            }
+            report.baseline.push(before);
+            report.add_round(&samples);
+        }
+        Ok(report)
+    }
+
+    /// One sample; if other programs disturbed it, the least disturbed of a few.
+    fn sample(&self, target: Target, report: &mut Report) -> Result<Figures, Box<dyn Error>> {
+        let (mut figures, mut foreign) = self.sample_once(target)?;
+        for _ in 0..REPEATS {
+            if foreign <= FOREIGN {
+                return Ok(figures);
+            }
+            let again = self.sample_once(target)?;
+            if again.1 < foreign {
+                (figures, foreign) = again;
+            }
+        }
+        report.disturbed += usize::from(foreign > FOREIGN);
+        Ok(figures)
+    }
+
+    fn sample_once(&self, target: Target) -> Result<(Figures, f64), Box<dyn Error>> {
+        let proxy = self.site.proxy(target);
+        let meter = || Reading {
+            proxy: proxy.map(process::Process::cpu).unwrap_or_default(),
+            own: process::own_cpu(),
+            servers: self.site.cpu(),
+            machine: process::machine_cpu(),
+        };
+        let sample = self.load(target).run(Duration::from_secs_f64(self.options.seconds), meter)?;
+        if sample.reconnects > 0 {
+            println!("{}: {} connections were closed under load", target.name(), sample.reconnects);
+        }
+        let (before, after) = (&sample.before, &sample.after);
+        let used = |read: fn(&Reading) -> Duration| (read(after).saturating_sub(read(before))).as_secs_f64();
+        let elapsed = sample.elapsed.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+        let requests = sample.requests as f64;
+        let figures = Figures {
+            rate: requests / elapsed,
+            cpu: used(|reading| reading.proxy) * 1e6 / requests,
+            p50: sample.latency.quantile(0.5).as_secs_f64() * 1e3,
+            p99: sample.latency.quantile(0.99).as_secs_f64() * 1e3,
+            busy: used(|reading| reading.proxy) / elapsed,
+            load: used(|reading| reading.own) * 1e6 / requests,
+            #[expect(clippy::cast_precision_loss, reason = "KiB stay far below 2^52")]
+            resident: proxy.map_or(0.0, |proxy| proxy.resident() as f64 / 1024.0),
+        };
+        let ours = used(|reading| reading.servers) + used(|reading| reading.own);
+        let foreign = (used(|reading| reading.machine) - ours) / elapsed;
+        Ok((figures, foreign))
+    }
+
+    fn load(&self, target: Target) -> Load {
+        Load {
+            address: self.site.address(target),
+            request: self.site.request(target),
+            connections: self.options.connections,
+        }
+    }
+
+    /// Memory before there was load, and what an idle connection adds to it.
+    fn memory(&self, target: Target) -> Result<Retained, Box<dyn Error>> {
+        let proxy = self.site.proxy(target).ok_or("this target has no process")?;
+        let load = Load { connections: IDLE_CONNECTIONS, ..self.load(target) };
+        let (idle, held) = load.hold(|| proxy.resident())?;
+        #[expect(clippy::cast_precision_loss, reason = "KiB stay far below 2^52")]
+        Ok(Retained {
+            idle: idle as f64 / 1024.0,
+            connection: held.saturating_sub(idle) as f64 / (IDLE_CONNECTIONS - 1) as f64,
+        })
+    }
+}

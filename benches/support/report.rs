@@ -1,0 +1,261 @@
+//! What `forward` found out: tables of medians with their range, and the targets that were met or missed.
+
+use std::fmt::Write as _;
+
+use crate::site::{Target, Traffic};
+
+/// One sample.
+#[derive(Clone, Copy)]
+pub(crate) struct Figures {
+    /// Requests per second.
+    pub(crate) rate: f64,
+    /// Microseconds of the proxy's processor time for each request.
+    pub(crate) cpu: f64,
+    /// Milliseconds.
+    pub(crate) p50: f64,
+    /// Milliseconds.
+    pub(crate) p99: f64,
+    /// Cores that the proxy used.
+    pub(crate) busy: f64,
+    /// Microseconds of the load generator's processor time for each request.
+    pub(crate) load: f64,
+    /// MiB resident in the proxy's processes.
+    pub(crate) resident: f64,
+}
+
+impl Figures {
+    pub(crate) fn mean(a: &Self, b: &Self) -> Self {
+        Self {
+            rate: f64::midpoint(a.rate, b.rate),
+            cpu: f64::midpoint(a.cpu, b.cpu),
+            p50: f64::midpoint(a.p50, b.p50),
+            p99: f64::midpoint(a.p99, b.p99),
+            busy: f64::midpoint(a.busy, b.busy),
+            load: f64::midpoint(a.load, b.load),
+            resident: f64::midpoint(a.resident, b.resident),
+        }
+    }
+
+    /// Ratios; what a proxy does not have (the processor time of no process) is no number.
+    fn over(&self, base: &Self) -> Ratio {
+        Ratio {
+            rate: self.rate / base.rate,
+            cpu: if self.cpu > 0.0 { self.cpu / base.cpu } else { f64::NAN },
+            p50: self.p50 / base.p50,
+            p99: self.p99 / base.p99,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Ratio {
+    rate: f64,
+    cpu: f64,
+    p50: f64,
+    p99: f64,
+}
+
+/// Memory without load.
+pub(crate) struct Retained {
+    /// MiB after the first request.
+    pub(crate) idle: f64,
+    /// KiB that one idle connection adds.
+    pub(crate) connection: f64,
+}
+
+/// All samples of a run.
+pub(crate) struct Report {
+    pub(crate) baseline: Vec<Figures>,
+    pub(crate) retained: Vec<(Target, Retained)>,
+    /// Samples kept although other programs were busy.
+    pub(crate) disturbed: usize,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    target: Target,
+    figures: Vec<Figures>,
+    to_nginx: Vec<Ratio>,
+    to_auth_request: Vec<Ratio>,
+    to_open: Vec<Ratio>,
+}
+
+impl Report {
+    pub(crate) fn new(targets: &[Target]) -> Self {
+        let others = targets.iter().copied().filter(|target| *target != Target::Nginx);
+        let rows = others
+            .map(|target| Row {
+                target,
+                figures: Vec::new(),
+                to_nginx: Vec::new(),
+                to_auth_request: Vec::new(),
+                to_open: Vec::new(),
+            })
+            .collect();
+        Self { baseline: Vec::new(), retained: Vec::new(), disturbed: 0, rows }
+    }
+
+    /// Takes one round: every target with the mean of the baseline around it.
+    pub(crate) fn add_round(&mut self, samples: &[(Target, Figures, Figures)]) {
+        let of =
+            |wanted| samples.iter().find(|(target, ..)| *target == wanted).map(|(_, figures, _)| figures);
+        for row in &mut self.rows {
+            let Some((_, figures, nginx)) = samples.iter().find(|(target, ..)| *target == row.target) else {
+                continue;
+            };
+            row.figures.push(*figures);
+            row.to_nginx.push(figures.over(nginx));
+            row.to_auth_request.extend(of(Target::AuthRequest).map(|base| figures.over(base)));
+            row.to_open.extend(of(Target::SidegateOpen).map(|base| figures.over(base)));
+        }
+    }
+
+    /// Absolute figures, ratios and memory as Markdown.
+    pub(crate) fn tables(&self) -> String {
+        let mut text = String::from(
+            "| target | req/s | CPU µs/request | p50 ms | p99 ms | proxy busy, cores | RSS MiB | load µs/request |\n|---|---|---|---|---|---|---|---|\n",
+        );
+        let baseline = (Target::Nginx.name(), &self.baseline);
+        let rows = self.rows.iter().map(|row| (row.target.name(), &row.figures));
+        for (name, figures) in std::iter::once(baseline).chain(rows) {
+            let cell = |read: fn(&Figures) -> f64, digits| spread(figures.iter().map(read), digits);
+            let _ = writeln!(
+                text,
+                "| {name} | {} | {} | {} | {} | {} | {} | {} |",
+                cell(|figures| figures.rate, 0),
+                cell(|figures| figures.cpu, 1),
+                cell(|figures| figures.p50, 2),
+                cell(|figures| figures.p99, 2),
+                cell(|figures| figures.busy, 2),
+                cell(|figures| figures.resident, 1),
+                cell(|figures| figures.load, 1),
+            );
+        }
+        text += "\n| ratio | req/s | CPU/request | p50 | p99 |\n|---|---|---|---|---|\n";
+        for row in &self.rows {
+            ratio_row(&mut text, row.target, "nginx proxy_pass", &row.to_nginx);
+            if row.target == Target::Sidegate {
+                ratio_row(&mut text, row.target, "nginx auth_request", &row.to_auth_request);
+                ratio_row(&mut text, row.target, "its own public path", &row.to_open);
+            }
+        }
+        text += "\n| memory | idle, MiB | each idle connection, KiB |\n|---|---|---|\n";
+        for (target, memory) in &self.retained {
+            let _ = writeln!(text, "| {} | {:.1} | {:.1} |", target.name(), memory.idle, memory.connection);
+        }
+        if self.disturbed > 0 {
+            let _ = writeln!(
+                text,
+                "\n{} samples were disturbed by other programs: measure again.",
+                self.disturbed
+            );
+        }
+        text
+    }
+
+    /// One line for every target of the design that this traffic can judge.
+    pub(crate) fn verdicts(&self, traffic: Traffic) -> String {
+        let mut text = String::new();
+        let Some(row) = self.rows.iter().find(|row| row.target == Target::Sidegate) else {
+            return text;
+        };
+        let median_of = |ratios: &[Ratio], read: fn(&Ratio) -> f64| median(ratios.iter().map(read));
+        let cpu = median_of(&row.to_nginx, |ratio| ratio.cpu);
+        let (first, then) = match (traffic.post, traffic.answer) {
+            (true, _) => (1.0, 0.87),
+            (false, 0..=1024) => (1.0, 0.9),
+            (false, 1025..=65_536) => (0.9, 0.8),
+            (false, _) => (0.65, 0.41),
+        };
+        at_most(&mut text, "CPU/request against nginx proxy_pass", cpu, first, then);
+        if traffic.post || traffic.answer > 1024 {
+            return text;
+        }
+        let rate = median_of(&row.to_nginx, |ratio| ratio.rate);
+        at_least(&mut text, "req/s against nginx proxy_pass", rate, 1.0, 1.1);
+        let rate = median_of(&row.to_auth_request, |ratio| ratio.rate);
+        at_least(&mut text, "req/s against nginx auth_request", rate, 1.9, 2.1);
+        let p99 = median_of(&row.to_nginx, |ratio| ratio.p99);
+        at_most(&mut text, "p99 against nginx proxy_pass", p99, 1.2, 1.0);
+        let authentication = (median_of(&row.to_open, |ratio| ratio.cpu) - 1.0) * 100.0;
+        at_most(&mut text, "authentication on top of the public path, % CPU", authentication, 5.0, 2.0);
+        if let Some((_, memory)) = self.retained.iter().find(|(target, _)| *target == Target::Sidegate) {
+            at_most(&mut text, "resident when idle, MiB", memory.idle, 20.0, 12.0);
+            at_most(&mut text, "resident for each idle connection, KiB", memory.connection, 16.0, 8.0);
+        }
+        text
+    }
+}
+
+fn ratio_row(text: &mut String, target: Target, base: &str, ratios: &[Ratio]) {
+    if ratios.is_empty() {
+        return;
+    }
+    let cell = |read: fn(&Ratio) -> f64| spread(ratios.iter().map(read), 2);
+    let _ = writeln!(
+        text,
+        "| {} ÷ {base} | {} | {} | {} | {} |",
+        target.name(),
+        cell(|ratio| ratio.rate),
+        cell(|ratio| ratio.cpu),
+        cell(|ratio| ratio.p50),
+        cell(|ratio| ratio.p99),
+    );
+}
+
+fn at_least(text: &mut String, what: &str, value: f64, first: f64, then: f64) {
+    verdict(text, what, value, ("≥", first, value >= first), ("≥", then, value >= then));
+}
+
+fn at_most(text: &mut String, what: &str, value: f64, first: f64, then: f64) {
+    verdict(text, what, value, ("≤", first, value <= first), ("≤", then, value <= then));
+}
+
+type Bound<'a> = (&'a str, f64, bool);
+
+fn verdict(text: &mut String, what: &str, value: f64, first: Bound<'_>, then: Bound<'_>) {
+    if value.is_nan() {
+        let _ = writeln!(text, "- {what}: not measured");
+        return;
+    }
+    let word = |met| if met { "pass" } else { "MISS" };
+    let _ = writeln!(
+        text,
+        "- {what}: {value:.2}; first {} {}: {}; then {} {}: {}",
+        first.0,
+        first.1,
+        word(first.2),
+        then.0,
+        then.1,
+        word(then.2)
+    );
+}
+
+/// Median and range of the values that are numbers.
+fn spread(values: impl Iterator<Item = f64>, digits: usize) -> String {
+    let sorted = sorted(values);
+    match (sorted.first(), sorted.last()) {
+        (Some(low), Some(high)) if *high > 0.0 => {
+            format!("{:.digits$} [{low:.digits$}..{high:.digits$}]", middle(&sorted))
+        }
+        _ => "–".to_owned(),
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    middle(&sorted(values))
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.filter(|value| !value.is_nan()).collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+fn middle(sorted: &[f64]) -> f64 {
+    match sorted.len() {
+        0 => f64::NAN,
+        count if count % 2 == 1 => sorted[count / 2],
+        count => f64::midpoint(sorted[count / 2 - 1], sorted[count / 2]),
+    }
+}

@@ -1,0 +1,308 @@
+//! The servers that `forward` compares, all in front of one upstream, and the request that each is asked.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::process::{self, Cores, Process};
+
+const EMAIL: &str = "ada@example.com";
+const PASSWORD: &str = "correct horse battery staple";
+
+/// As long as a session cookie of ours, under a name of the same length, so that every proxy reads equally much.
+const FOREIGN_COOKIE: &str = "basketid=dGhpcyBpcyBub3QgYSBzZXNzaW9uIGJ1dCBhcyBsb25nIGFzIG9uZQ";
+
+/// Who is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Target {
+    /// The upstream itself: how far load and upstream can go.
+    Direct,
+    /// nginx with `proxy_pass` and no authentication: the baseline.
+    Nginx,
+    /// nginx asking an authentication server by `auth_request` on kept-alive HTTP.
+    AuthRequest,
+    /// Sidegate on a public path, with a cookie that is none of ours.
+    SidegateOpen,
+    /// Sidegate with a signed-in visitor whose session is cached.
+    Sidegate,
+}
+
+impl Target {
+    /// As the tables call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Nginx => "nginx proxy_pass",
+            Self::AuthRequest => "nginx auth_request",
+            Self::SidegateOpen => "sidegate, public path",
+            Self::Sidegate => "sidegate, signed in",
+        }
+    }
+}
+
+/// What travels.
+#[derive(Clone, Copy)]
+pub(crate) struct Traffic {
+    /// Bytes of the answer's body.
+    pub(crate) answer: usize,
+    /// Send 1 KiB with POST instead of asking with GET.
+    pub(crate) post: bool,
+}
+
+/// How the servers are laid out.
+pub(crate) struct Layout<'a> {
+    /// Workers of each proxy.
+    pub(crate) workers: usize,
+    /// Where the proxies run.
+    pub(crate) proxies: Cores<'a>,
+    /// Where the upstream and the authentication server run; the load generator is with them.
+    pub(crate) rest: Cores<'a>,
+    /// Buffers of nginx that suit large answers.
+    pub(crate) tuned: bool,
+    /// The Sidegate to measure.
+    pub(crate) sidegate: &'a Path,
+}
+
+/// The running servers; those that no target needs are not started.
+pub(crate) struct Site {
+    traffic: Traffic,
+    upstream: Process,
+    nginx: Process,
+    auth_server: Option<Process>,
+    auth_request: Option<Process>,
+    sidegate: Option<(Process, String)>,
+    _directory: tempfile::TempDir,
+}
+
+impl Site {
+    pub(crate) fn start(
+        layout: &Layout<'_>,
+        traffic: Traffic,
+        targets: &[Target],
+    ) -> Result<Self, Box<dyn Error>> {
+        let directory = tempfile::tempdir()?;
+        let folder = |name: &str| -> std::io::Result<PathBuf> {
+            let path = directory.path().join(name);
+            fs::create_dir(&path)?;
+            Ok(path)
+        };
+        let buffers = if layout.tuned { "proxy_buffers 16 16k;\n" } else { "" };
+        let upstream = start_nginx(&folder("upstream")?, layout.rest, 1, |folder, address| {
+            upstream_server(folder, address, traffic.answer)
+        })?;
+        let nginx = start_nginx(&folder("nginx")?, layout.proxies, layout.workers, |_, address| {
+            Ok(format!("{buffers}{}", proxy_server(address, upstream.address)))
+        })?;
+        let (mut auth_server, mut auth_request, mut sidegate) = (None, None, None);
+        if targets.contains(&Target::AuthRequest) {
+            let server =
+                start_nginx(&folder("auth_server")?, layout.rest, 1, |_, address| Ok(auth_answer(address)))?;
+            let authority = server.address;
+            auth_server = Some(server);
+            auth_request =
+                Some(start_nginx(&folder("auth_request")?, layout.proxies, layout.workers, |_, address| {
+                    Ok(format!("{buffers}{}", auth_request_server(address, upstream.address, authority)))
+                })?);
+        }
+        if targets.contains(&Target::Sidegate) || targets.contains(&Target::SidegateOpen) {
+            let process = start_sidegate(&folder("sidegate")?, layout, upstream.address)?;
+            let cookie = sign_in(process.address)?;
+            sidegate = Some((process, cookie));
+        }
+        Ok(Self { traffic, upstream, nginx, auth_server, auth_request, sidegate, _directory: directory })
+    }
+
+    /// The process under test, unless this target goes straight to the upstream.
+    pub(crate) fn proxy(&self, target: Target) -> Option<&Process> {
+        match target {
+            Target::Direct => None,
+            Target::Nginx => Some(&self.nginx),
+            Target::AuthRequest => self.auth_request.as_ref(),
+            Target::SidegateOpen | Target::Sidegate => self.sidegate.as_ref().map(|(process, _)| process),
+        }
+    }
+
+    pub(crate) fn address(&self, target: Target) -> SocketAddr {
+        self.proxy(target).unwrap_or(&self.upstream).address
+    }
+
+    /// Processor time of every server of ours so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        let optional = [self.auth_server.as_ref(), self.auth_request.as_ref(), self.proxy(Target::Sidegate)];
+        [&self.upstream, &self.nginx]
+            .into_iter()
+            .chain(optional.into_iter().flatten())
+            .map(Process::cpu)
+            .sum()
+    }
+
+    /// One request as a browser would send it, with four cookies.
+    pub(crate) fn request(&self, target: Target) -> Vec<u8> {
+        let path = if target == Target::SidegateOpen { "/open/x" } else { "/bench/x" };
+        let cookie = match (target, &self.sidegate) {
+            (Target::Sidegate, Some((_, cookie))) => cookie,
+            _ => FOREIGN_COOKIE,
+        };
+        let authority = self.address(target);
+        let mut request = String::from(if self.traffic.post { "POST " } else { "GET " });
+        request += path;
+        request += " HTTP/1.1\r\n";
+        let _ = write!(request, "Host: {authority}\r\n");
+        request += "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
+            Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
+            Accept-Language: en-GB,en;q=0.5\r\n\
+            Accept-Encoding: gzip, deflate, br, zstd\r\n";
+        let _ =
+            write!(request, "Cookie: theme=dark; _ga=GA1.1.1234567890.1700000000; {cookie}; lang=en-GB\r\n");
+        if self.traffic.post {
+            let _ = write!(
+                request,
+                "Origin: http://{authority}\r\nContent-Type: text/plain\r\nContent-Length: 1024\r\n"
+            );
+        }
+        request += "\r\n";
+        if self.traffic.post {
+            request += &"x".repeat(1024);
+        }
+        request.into_bytes()
+    }
+}
+
+fn start_nginx(
+    folder: &Path,
+    cores: Cores<'_>,
+    workers: usize,
+    server: impl FnOnce(&Path, SocketAddr) -> std::io::Result<String>,
+) -> Result<Process, Box<dyn Error>> {
+    let address = process::free_address()?;
+    // `user` keeps the workers of a root-owned master able to read this directory; other masters ignore it.
+    // No connection is closed for its age: a closed connection would be a difference in work between two proxies.
+    let configuration = format!(
+        "daemon off; user root; worker_processes {workers}; pid nginx.pid; error_log stderr error;\n\
+         events {{ worker_connections 4096; }}\n\
+         http {{\n\
+         access_log off; sendfile on; tcp_nopush on; default_type text/plain;\n\
+         keepalive_timeout 1h; keepalive_requests 1000000000;\n\
+         client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;\n\
+         uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n\
+         proxy_http_version 1.1;\n\
+         {}\n\
+         }}\n",
+        server(folder, address)?
+    );
+    let file = folder.join("nginx.conf");
+    fs::write(&file, configuration)?;
+    let prefix = folder.as_os_str();
+    let command = [
+        "nginx".as_ref(),
+        "-e".as_ref(),
+        "stderr".as_ref(),
+        "-p".as_ref(),
+        prefix,
+        "-c".as_ref(),
+        file.as_os_str(),
+    ];
+    Process::start(cores, folder, address, command)
+}
+
+fn upstream_server(folder: &Path, address: SocketAddr, answer: usize) -> std::io::Result<String> {
+    let body = "0123456789abcdef".repeat(answer / 16);
+    if answer <= 1024 {
+        return Ok(format!("server {{ listen {address}; location / {{ return 200 \"{body}\"; }} }}"));
+    }
+    fs::write(folder.join("body"), body)?;
+    Ok(format!(
+        "open_file_cache max=8; server {{ listen {address}; root {}; location / {{ try_files /body =404; }} }}",
+        folder.display()
+    ))
+}
+
+fn proxy_server(address: SocketAddr, upstream: SocketAddr) -> String {
+    format!(
+        "upstream app {{ server {upstream}; keepalive 128; keepalive_requests 1000000000; }}\n\
+         server {{ listen {address}; location / {{\n\
+         proxy_pass http://app; proxy_set_header Host $http_host; proxy_set_header Connection \"\";\n\
+         }} }}"
+    )
+}
+
+fn auth_answer(address: SocketAddr) -> String {
+    format!("server {{ listen {address}; location / {{ add_header X-User-Id u1; return 204; }} }}")
+}
+
+fn auth_request_server(address: SocketAddr, upstream: SocketAddr, auth_server: SocketAddr) -> String {
+    format!(
+        "upstream app {{ server {upstream}; keepalive 128; keepalive_requests 1000000000; }}\n\
+         upstream auth {{ server {auth_server}; keepalive 128; keepalive_requests 1000000000; }}\n\
+         server {{ listen {address};\n\
+         location / {{\n\
+         auth_request /_auth; auth_request_set $user_id $upstream_http_x_user_id;\n\
+         proxy_pass http://app; proxy_set_header Host $http_host; proxy_set_header Connection \"\";\n\
+         proxy_set_header X-User-Id $user_id;\n\
+         }}\n\
+         location = /_auth {{\n\
+         internal; proxy_pass http://auth; proxy_set_header Connection \"\";\n\
+         proxy_pass_request_body off; proxy_set_header Content-Length \"\";\n\
+         }} }}"
+    )
+}
+
+fn start_sidegate(
+    folder: &Path,
+    layout: &Layout<'_>,
+    upstream: SocketAddr,
+) -> Result<Process, Box<dyn Error>> {
+    let address = process::free_address()?;
+    let file = folder.join("sidegate.toml");
+    let workers = layout.workers;
+    fs::write(
+        &file,
+        format!(
+            "[listen]\naddress = \"{address}\"\nworkers = {workers}\n\n\
+             [public]\nurl = \"http://{address}\"\n\n\
+             [upstream]\nurl = \"http://{upstream}\"\n\n\
+             [store]\nurl = \"sqlite:{}\"\n\n\
+             [log]\naccess = false\nlevel = \"warn\"\n\n\
+             [[rules]]\npath = \"/open/**\"\naccess = \"public\"\n",
+            folder.join("sidegate.db").display()
+        ),
+    )?;
+    let command = [layout.sidegate.as_os_str(), "serve".as_ref(), "--config".as_ref(), file.as_os_str()];
+    Process::start(layout.proxies, folder, address, command)
+}
+
+/// Signs a new user up and in; returns the session cookie as `name=value`.
+fn sign_in(address: SocketAddr) -> Result<String, Box<dyn Error>> {
+    let person = serde_json::json!({ "name": "Ada", "email": EMAIL, "password": PASSWORD });
+    post(address, "/auth/sign-up/email", &person)?;
+    let answer =
+        post(address, "/auth/sign-in/email", &serde_json::json!({ "email": EMAIL, "password": PASSWORD }))?;
+    let cookie = answer
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"))
+        .filter_map(|(_, value)| value.trim().split(';').next())
+        .find(|cookie| cookie.starts_with("sidegate="));
+    Ok(cookie.ok_or_else(|| format!("no session cookie in:\n{answer}"))?.to_owned())
+}
+
+/// Posts JSON and returns the whole answer, which must be a success.
+fn post(address: SocketAddr, path: &str, body: &serde_json::Value) -> Result<String, Box<dyn Error>> {
+    let body = body.to_string();
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nAccept: application/json\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    if answer.starts_with("HTTP/1.1 2") { Ok(answer) } else { Err(format!("POST {path}:\n{answer}").into()) }
+}
