@@ -19,8 +19,8 @@ pub mod bucket;
 const ENTRIES: usize = 1 << 16;
 
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// The budgets. Nothing here knows whether an account exists, so no answer can tell (EN-6).
 pub struct Limits {

@@ -33,7 +33,7 @@ pub struct Passwords {
 }
 
 /// What came of comparing a password with a stored hash.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Verdict {
     /// Whether it is the password.
     pub matches: bool,
@@ -121,17 +121,13 @@ fn judge(typed: Option<&Typed>, stored: Option<&str>) -> Verdict {
             "a stored password hash has a format that is not supported; its owner cannot sign in with it"
         );
     }
-    match (typed, known) {
-        (Some(typed), Some(known)) => {
-            let matches = known.matches(typed);
-            Verdict { matches, rehash: matches && known.outdated(typed) }
-        }
-        (typed, _) => {
-            let nothing = Typed::default();
-            let _cost = Stored::dummy().map(|dummy| dummy.matches(typed.unwrap_or(&nothing)));
-            Verdict { matches: false, rehash: false }
-        }
-    }
+    let nothing = Typed::default();
+    let (typed, known) = typed.zip(known).map_or((&nothing, None), |(typed, known)| (typed, Some(known)));
+    let real = known.is_some();
+    // One path for all, so that there is no shorter one.
+    let Some(against) = known.or_else(Stored::dummy) else { return Verdict::default() };
+    let matches = against.matches(typed) && real;
+    Verdict { matches, rehash: matches && against.outdated(typed) }
 }
 
 /// A password as it was typed and as NFKC makes it; wiped when dropped.

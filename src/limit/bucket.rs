@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     const START: Now = Now::from_millis(1_700_000_000_000);
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     /// Spreads small numbers over all bits, as a keyed hash does.
     fn key(n: u64) -> u64 {

@@ -155,7 +155,7 @@ mod tests {
             "xkwmrtpb",
             "purple tandem ferry",
             "39482716",
-            "99999998",
+            "73925184",
             "19871350",
             "möwenschrei über ost",
             "пингвин на крыше",

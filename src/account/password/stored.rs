@@ -24,7 +24,7 @@ const DUMMY: &str =
 /// A hash in one of the known formats.
 pub(super) enum Stored<'a> {
     /// A PHC string; ours are argon2id with the parameters of [`hash`].
-    Argon2(PasswordHash),
+    Argon2(Box<PasswordHash>),
     /// better-auth's `saltHex:keyHex`; the salt is the hex *text*.
     Scrypt { salt: &'a str, key: [u8; 64] },
     /// `$2a$`, `$2b$` or `$2y$`.
@@ -35,7 +35,7 @@ impl<'a> Stored<'a> {
     /// `None` for a format that is not known or that asks for more work than any hash should.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         if text.starts_with("$argon2") {
-            return argon2_of(text).map(Self::Argon2);
+            return argon2_of(text).map(|hash| Self::Argon2(Box::new(hash)));
         }
         if let Some(rest) = text.strip_prefix("$2") {
             let cost = rest.get(2..4)?.parse::<u32>().ok()?;
@@ -58,9 +58,9 @@ impl<'a> Stored<'a> {
     /// as it was typed, so those are tried in both forms.
     pub(super) fn matches(&self, typed: &Typed) -> bool {
         match self {
-            Self::Argon2(hash) => {
-                typed.forms().any(|form| Argon2::default().verify_password(form.as_bytes(), hash).is_ok())
-            }
+            Self::Argon2(hash) => typed
+                .forms()
+                .any(|form| Argon2::default().verify_password(form.as_bytes(), hash.as_ref()).is_ok()),
             Self::Scrypt { salt, key } => {
                 let mut derived = [0; 64];
                 scrypt::Params::new(14, 16, 1).is_ok_and(|params| {
@@ -83,7 +83,7 @@ impl<'a> Stored<'a> {
                 };
                 hash.algorithm != Algorithm::Argon2id.ident()
                     || hash.version != Some(Version::V0x13.into())
-                    || !Params::try_from(hash).is_ok_and(same)
+                    || !Params::try_from(hash.as_ref()).is_ok_and(same)
             }
             Self::Scrypt { .. } => true,
             Self::Bcrypt(_) => typed.normal().len() <= BCRYPT_SEES,
