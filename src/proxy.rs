@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::Body as _;
-use hyper::body::Incoming;
+use crate::http::body::RequestBody;
 use hyper::upgrade::OnUpgrade;
 
 use crate::config::Config;
@@ -46,7 +46,7 @@ pub struct Proxy {
 /// What the client sends behind the head.
 pub struct Sending {
     /// The body.
-    pub body: Incoming,
+    pub body: RequestBody,
     /// The connection itself, if the request asks to leave HTTP.
     pub upgrade: Option<OnUpgrade>,
 }

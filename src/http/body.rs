@@ -1,6 +1,13 @@
-//! Small request bodies, read whole under a limit.
+//! Request bodies: passed on as they come, or read whole under a limit for our own endpoints.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
@@ -9,14 +16,53 @@ use crate::refusal::Refusal;
 /// Largest body that an endpoint of ours takes, in bytes.
 pub const ENDPOINT_LIMIT: usize = 64 * 1024;
 
-/// Reads the body of a request to one of our endpoints.
-///
-/// # Errors
-/// [`Refusal::BodyTooLarge`] past [`ENDPOINT_LIMIT`]; [`Refusal::BadBody`] if it ends early or its framing breaks.
-pub async fn collect(body: Incoming) -> Result<Bytes, Refusal> {
-    match Limited::new(body, ENDPOINT_LIMIT).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge),
-        Err(_) => Err(Refusal::BadBody),
+/// The body of a request.
+pub struct RequestBody {
+    incoming: Incoming,
+    /// Told when the body has been read to its end.
+    ended: Arc<AtomicBool>,
+}
+
+impl RequestBody {
+    /// The body as hyper gives it; `ended` is set once it has been read to its end.
+    pub fn new(incoming: Incoming, ended: Arc<AtomicBool>) -> Self {
+        Self { incoming, ended }
+    }
+
+    /// Reads the whole body of a request to one of our endpoints.
+    ///
+    /// # Errors
+    /// [`Refusal::BodyTooLarge`] past [`ENDPOINT_LIMIT`]; [`Refusal::BadBody`] if it ends early, breaks its framing or
+    /// takes longer than `patience`.
+    pub async fn collect_whole(self, patience: Duration) -> Result<Bytes, Refusal> {
+        if self.is_end_stream() {
+            return Ok(Bytes::new());
+        }
+        match tokio::time::timeout(patience, Limited::new(self, ENDPOINT_LIMIT).collect()).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge),
+            Ok(Err(_)) | Err(_) => Err(Refusal::BadBody),
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        if frame.is_none() || self.incoming.is_end_stream() {
+            self.ended.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
     }
 }

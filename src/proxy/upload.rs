@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use http_body::{Body as _, Frame};
-use hyper::body::Incoming;
+use crate::http::body::RequestBody;
 use tokio::io::AsyncWrite as _;
 
 use crate::proxy::failure::Failure;
@@ -30,7 +30,7 @@ pub(super) struct Upload {
 
 /// A body that is being passed on.
 struct Body {
-    incoming: Incoming,
+    incoming: RequestBody,
     framing: Framing,
     passed: u64,
     limit: u64,
@@ -48,7 +48,7 @@ impl Upload {
 
     /// A request whose body follows its head. A `limit` of zero is none.
     pub(super) fn with_body(
-        (incoming, framing): (Incoming, Framing),
+        (incoming, framing): (RequestBody, Framing),
         (limit, patience): (u64, Duration),
         deadline: Deadline,
         head_writer: std::rc::Rc<HeadWriter>,
