@@ -178,6 +178,11 @@ impl Notice {
 }
 
 impl Field {
+    /// Whether it has to change.
+    fn marked(self, problems: &[Problem]) -> bool {
+        problems.iter().any(|problem| problem.marks(self))
+    }
+
     /// Name and id of the input.
     const fn id(self) -> &'static str {
         match self {
@@ -280,7 +285,7 @@ impl<'a> View<'a> {
     }
 
     /// `callback_url` as a link; the start page in place of none and of what a browser might run.
-    fn onward(self, callback_url: Option<&'a str>) -> &'a str {
+    fn onward(callback_url: Option<&'a str>) -> &'a str {
         let http = |to: &&str| ["/", "https://", "http://"].iter().any(|start| to.starts_with(start));
         callback_url.filter(http).unwrap_or("/")
     }
@@ -326,14 +331,9 @@ impl<'a> View<'a> {
         problems.iter().find(|problem| problem.field() == Some(field)).map(|problem| self.problem(*problem))
     }
 
-    /// Whether `field` has to change.
-    fn marked(self, problems: &[Problem], field: Field) -> bool {
-        problems.iter().any(|problem| problem.marks(field))
-    }
-
     /// The ids of what is said about `field`: its message, else the summary, and its help.
     fn described_by(self, problems: &[Problem], field: Field, help: bool) -> Option<String> {
-        let said = match (self.problem_at(problems, field), self.marked(problems, field)) {
+        let said = match (self.problem_at(problems, field), field.marked(problems)) {
             (Some(_), _) => format!("{}-error", field.id()),
             (None, true) => "problems".to_owned(),
             (None, false) => String::new(),

@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -97,32 +98,23 @@ impl Tag {
 fn tags(html: &str) -> Vec<Tag> {
     let (start, rest) = html.split_once("<style>").expect("a style sheet");
     let (_, end) = rest.split_once("</style>").expect("its end");
-    let mut text = format!("{start}{end}");
+    let page = format!("{start}{end}");
+    let mut text = page.as_str();
     let mut tags = Vec::new();
-    while let Some(open) = text.find('<') {
-        text = text[open + 1..].to_owned();
+    while let Some((_, tag)) = text.split_once('<') {
         let mut attributes = HashMap::new();
-        let name_end = text.find([' ', '>']).expect("a tag ends");
-        let name = text[..name_end].to_owned();
-        text = text[name_end..].to_owned();
-        loop {
-            text = text.trim_start().to_owned();
-            if let Some(rest) = text.strip_prefix('>') {
-                text = rest.to_owned();
-                break;
-            }
-            let key_end = text.find(['=', ' ', '>']).expect("an attribute ends");
-            let key = text[..key_end].to_owned();
-            text = text[key_end..].to_owned();
-            let mut value = String::new();
-            if let Some(rest) = text.strip_prefix("=\"") {
-                let (quoted, rest) = rest.split_once('"').expect("a quoted value ends");
-                value = quoted.to_owned();
-                text = rest.to_owned();
-            }
-            assert!(attributes.insert(key, value).is_none(), "an attribute is there twice in <{name}>");
+        let (name, mut rest) = tag.split_at(tag.find([' ', '>']).expect("a tag ends"));
+        while !rest.starts_with('>') {
+            rest = rest.trim_start();
+            let (key, after) = rest.split_at(rest.find(['=', ' ', '>']).expect("an attribute ends"));
+            let quoted = after.strip_prefix("=\"").map(|value| value.split_once('"').expect("a quote ends"));
+            let (value, after) = quoted.unwrap_or(("", after));
+            let twice = attributes.insert(key.to_owned(), value.to_owned());
+            assert!(twice.is_none(), "<{name}> has {key} twice");
+            rest = after;
         }
-        tags.push(Tag { name, attributes });
+        tags.push(Tag { name: name.to_owned(), attributes });
+        text = rest;
     }
     tags
 }
@@ -425,71 +417,102 @@ fn colours_have_enough_contrast_in_both_schemes() {
     }
 }
 
-/// Serves pages under the policy they are made for; returns the origin. Ends with the process.
-fn serve(ui: &Ui, pages: Vec<(String, String)>) -> String {
+/// What a page sent: the path and the body.
+type Sent = Arc<Mutex<Vec<(String, String)>>>;
+
+/// Serves pages under the policy they are made for, and leads what is posted to `/sign-in-signed-up.en`.
+/// Returns the origin and what was posted. Ends with the process.
+fn serve(ui: &Ui, pages: Vec<(String, String)>) -> (String, Sent) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let origin = format!("http://{}", listener.local_addr().expect("an address"));
     let csp = ui.csp().to_owned();
     let pages: HashMap<_, _> = pages.into_iter().map(|(name, html)| (format!("/{name}"), html)).collect();
+    let sent = Sent::default();
+    let log = Arc::clone(&sent);
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
-            let Some(request) = lines.next() else { continue };
-            lines.take_while(|line| !line.is_empty()).for_each(drop);
-            let page = pages.get(request.split(' ').nth(1).unwrap_or_default());
-            let (status, body) = page.map_or(("404 Not Found", ""), |body| ("200 OK", body));
-            let head = format!(
+            let mut reader = BufReader::new(&stream);
+            let head: Vec<_> =
+                reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+            let Some((method, path)) = head.first().and_then(|line| line.rsplit_once(' ')?.0.split_once(' '))
+            else {
+                continue;
+            };
+            let length = head.iter().find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok());
+            let mut posted = vec![0; length.unwrap_or(0)];
+            reader.read_exact(&mut posted).expect("the body follows");
+            let (status, body) = match pages.get(path) {
+                _ if method == "POST" => {
+                    let posted = String::from_utf8(posted).expect("forms are ASCII");
+                    log.lock().expect("no panic").push((path.to_owned(), posted));
+                    ("303 See Other\r\nSet-Cookie: seen=1; Path=/\r\nLocation: /sign-in-signed-up.en", "")
+                }
+                Some(page) => ("200 OK", page.as_str()),
+                None => ("404 Not Found", ""),
+            };
+            let answer = format!(
                 "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\n\
-                 Content-Security-Policy: {csp}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                 Content-Security-Policy: {csp}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
             );
-            drop(stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())));
+            drop(stream.write_all(answer.as_bytes()));
         }
     });
-    origin
+    (origin, sent)
+}
+
+/// Every page in every language, named `page.language`.
+fn every_page_in_every_language(ui: &Ui, input: Input<'_>) -> Vec<(String, String)> {
+    let in_language = |language| {
+        let pages = every_page(ui.view(Some(language)), input).into_iter();
+        pages.map(move |(name, html)| (format!("{name}.{language}"), html))
+    };
+    LANGUAGES.into_iter().flat_map(in_language).collect()
 }
 
 /// In `SIDEGATE_PAGES_DIR`, if set, all pages are left as HTML and PNG to be looked at.
 #[test]
 fn every_page_works_in_a_browser_on_phone_and_desktop_in_light_and_dark() {
     let ui = ui();
-    let pages: Vec<_> = LANGUAGES
-        .iter()
-        .flat_map(|language| {
-            let named = every_page(ui.view(Some(language)), USUAL).into_iter();
-            named.map(move |(name, html)| (format!("{name}.{language}"), html))
-        })
-        .collect();
+    let long = "a-very-long-name-without-any-place-to-break-".repeat(5);
+    let mut pages = every_page_in_every_language(&ui, USUAL);
+    let long = Input { name: &long, email: &long, callback_url: None };
+    pages.extend(
+        every_page_in_every_language(&ui, long)
+            .into_iter()
+            .filter(|(name, _)| ["sign", "refused-forbidden"].iter().any(|start| name.starts_with(start)))
+            .map(|(name, html)| (format!("long-{name}"), html)),
+    );
     let names: Vec<_> = pages.iter().map(|(name, _)| name.clone()).collect();
     let shots = std::env::var_os("SIDEGATE_PAGES_DIR").map(PathBuf::from);
-    for directory in &shots {
+    if let Some(directory) = &shots {
         for (name, html) in &pages {
             std::fs::write(directory.join(format!("{name}.html")), html).expect("the page can be written");
         }
     }
-    let origin = serve(&ui, pages);
+    let (origin, _) = serve(&ui, pages);
     let browser = Browser::start();
     let mut complaints = String::new();
-    for scheme in [Scheme::Light, Scheme::Dark] {
+    let mut screens = vec![(Scheme::Light, 320, 568), (Scheme::Light, 1280, 800), (Scheme::Dark, 390, 844)];
+    if shots.is_some() {
+        screens.extend([(Scheme::Light, 390, 844), (Scheme::Dark, 1280, 800)]);
+    }
+    for (scheme, width, height) in screens {
         browser.scheme(scheme);
-        for (width, height) in [(320, 568), (390, 844), (1280, 800)] {
-            browser.window(width, height);
-            for name in &names {
-                // Refusals differ in words only: all of them at the smallest size, some at the others.
-                let looked_at = ["not_found", "forbidden", "unauthorized", "too_many_requests", "internal"];
-                if width > 320
-                    && name.contains("refused")
-                    && !looked_at.iter().any(|part| name.contains(part))
-                {
-                    continue;
-                }
-                browser.go(&format!("{origin}/{name}"));
-                for complaint in a11y(&browser) {
-                    writeln!(complaints, "{name} {width} {scheme:?}: {complaint}").expect("a string grows");
-                }
-                for directory in &shots {
-                    browser.screenshot(&directory.join(format!("{name}-{width}-{scheme:?}.png")));
-                }
+        browser.window(width, height);
+        for name in &names {
+            // Refusals and long words differ in width only: all are looked at on the narrowest screen.
+            let alike = name.starts_with("long-") || name.starts_with("refused-");
+            let shown = ["not_found", "forbidden", "unauthorized", "internal"];
+            if width > 320 && alike && !shown.iter().any(|part| name.contains(part)) {
+                continue;
+            }
+            browser.go(&format!("{origin}/{name}"));
+            if let Some(directory) = &shots {
+                browser.screenshot(&directory.join(format!("{name}-{width}-{scheme:?}.png")));
+            }
+            for complaint in a11y(&browser) {
+                writeln!(complaints, "{name} {width} {scheme:?}: {complaint}").expect("a string grows");
             }
         }
     }
@@ -500,12 +523,32 @@ fn every_page_works_in_a_browser_on_phone_and_desktop_in_light_and_dark() {
 }
 
 #[test]
+fn a_form_is_sent_to_the_mount_under_the_policy_of_the_page() {
+    let ui = ui();
+    let (origin, sent) = serve(&ui, every_page_in_every_language(&ui, USUAL));
+    let browser = Browser::start();
+    browser.go(&format!("{origin}/sign-in-wrong.en"));
+    assert_eq!(browser.title(), "Problem: Sign in · Harbour Notes");
+    browser.fill("#email", "grace@example.com");
+    browser.fill("#password", "correct horse ÿ");
+    browser.click("#remember");
+    browser.click("main button");
+    assert_eq!(browser.url(), format!("{origin}/sign-in-signed-up.en"));
+    assert!(browser.text("[role=status]").starts_with("Thanks.") && !browser.exists("[role=alert]"));
+    assert_eq!(browser.cookies()[0]["name"], "seen");
+    let expected = "callback_url=%2Fnotes%3Ftab%3D1%26x%3D%C3%A4&email=grace%40example.com\
+                    &password=correct+horse+%C3%BF";
+    let sent = sent.lock().expect("no panic");
+    assert_eq!(*sent, [("/auth/sign-in".to_owned(), expected.to_owned())]);
+}
+
+#[test]
 fn the_checks_of_a_page_see_what_is_wrong_with_it() {
     let page = "<!doctype html><title></title><h2>x</h2><h4>y</h4><p id=a>a</p><p id=a>b</p>\
                 <input name=q><button></button><a href='#gone'>z</a><img src='data:,'>\
                 <a href='/' tabindex=2>last first</a>";
     let csp = Ui::new("x", "/auth", 8, true);
-    let origin = serve(&csp, vec![("bad".to_owned(), page.to_owned())]);
+    let (origin, _) = serve(&csp, vec![("bad".to_owned(), page.to_owned())]);
     let browser = Browser::start();
     browser.window(320, 500);
     browser.go(&format!("{origin}/bad"));

@@ -1,4 +1,4 @@
-// Checks of the open page. Plain functions; the caller appends what it wants to call.
+// What tests ask of the open page. Plain functions; the caller appends what it wants to call.
 
 function visible(element) {
   const box = element.getBoundingClientRect();
@@ -134,23 +134,32 @@ function complaints() {
   return list;
 }
 
-// Puts the focus before the first element, and names what Tab should reach, in the order of the eye.
+// What has the focus; an invisible focus counts as another element.
+function focused(e) {
+  const style = getComputedStyle(e);
+  const seen = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2;
+  return seen ? describe(e) : describe(e) + ' (focus not visible)';
+}
+
+// Puts the focus before the first element, writes down in `tour` where it goes from there, and
+// returns what Tab should reach, in the order of the eye.
 function startTour() {
   if (document.activeElement) document.activeElement.blur();
   document.body.tabIndex = -1;
   document.body.focus();
   document.body.removeAttribute('tabindex');
+  window.tour = [];
+  document.addEventListener('focusin', (event) => window.tour.push(focused(event.target)));
   return reachable()
     .map((e) => [e, e.getBoundingClientRect()])
     .sort(([, a], [, b]) => (Math.abs(a.top - b.top) > 4 ? a.top - b.top : a.left - b.left))
     .map(([e]) => describe(e));
 }
 
-// What has the focus; an invisible focus counts as none.
-function focused() {
-  const e = document.activeElement;
-  if (!e || e === document.body) return '';
-  const style = getComputedStyle(e);
-  const seen = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2;
-  return seen ? describe(e) : describe(e) + ' (focus not visible)';
+// Whether a click on the element leaves for another page; marks the one that is left.
+function leaves(e) {
+  const link = e.closest('a[href]');
+  const sends = e.form && e.type === 'submit' && (e.form.noValidate || e.form.checkValidity());
+  window.left = Boolean(sends || (link && !link.getAttribute('href').startsWith('#')));
+  return window.left;
 }
