@@ -1,1 +1,3 @@
-fn main(){}
+//! The black-box tests, in one binary.
+
+mod config;
