@@ -273,7 +273,7 @@ fn read_layers(sources: &Sources, problems: &mut Problems) -> Layers {
         match std::fs::read_to_string(file) {
             Ok(text) => layers = Layers::file(&name, &text, problems),
             Err(error) => {
-                problems.add("", format!("{name} cannot be read: {error}"), "name the file with --config")
+                problems.add("", format!("{name} cannot be read: {error}"), "name the file with --config");
             }
         }
     }

@@ -22,7 +22,7 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
     match &config.store.database {
         Database::Sqlite(path) => writeln!(out, "store      SQLite, {}", path.display())?,
         Database::Postgres(_) => {
-            writeln!(out, "store      PostgreSQL, {} connections", config.store.connections)?
+            writeln!(out, "store      PostgreSQL, {} connections", config.store.connections)?;
         }
     }
     writeln!(out, "endpoints  {}", config.paths.join(", "))?;

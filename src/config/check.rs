@@ -134,7 +134,7 @@ fn log(raw: &RawLog, p: &mut Problems) -> Log {
 }
 
 /// Notes a value outside of its bounds.
-fn between<T: PartialOrd + Display>(p: &mut Problems, key: &str, value: T, low: T, high: T) {
+fn between<T: PartialOrd + Display + Copy>(p: &mut Problems, key: &str, value: T, low: T, high: T) {
     if value < low {
         p.add(key, format!("{value} is too little"), format!("write {low} or more"));
     } else if value > high {
@@ -157,7 +157,7 @@ enum Bound {
 }
 
 /// Notes two values that do not go together, unless one of them is in doubt already.
-fn ordered<T: PartialOrd + Display>(
+fn ordered<T: PartialOrd + Display + Copy>(
     p: &mut Problems,
     (key, value): (&str, T),
     (of, limit): (&str, T),

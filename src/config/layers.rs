@@ -98,7 +98,7 @@ impl Layers {
             match value.to_str() {
                 Some(value) => self.set(&path, value, place, problems),
                 None => {
-                    problems.add_at(place, &path.join("."), "is not UTF-8", "correct the variable's value")
+                    problems.add_at(place, &path.join("."), "is not UTF-8", "correct the variable's value");
                 }
             }
         }

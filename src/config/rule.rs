@@ -164,9 +164,8 @@ impl Pattern {
         let (mut a, mut b) = (self.0.iter(), other.0.iter());
         loop {
             match (a.next(), b.next()) {
-                (Some(Segment::Rest), Some(Segment::Rest)) | (None, None) => return true,
-                // What is left of the other is matched by something: each of its segments is.
-                (Some(Segment::Rest), _) | (_, Some(Segment::Rest)) => return true,
+                // Whatever is left of the one beside a `**`: some path matches it.
+                (Some(Segment::Rest), _) | (_, Some(Segment::Rest)) | (None, None) => return true,
                 (Some(a), Some(b)) if a.overlaps(b, case) => {}
                 _ => return false,
             }

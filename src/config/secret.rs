@@ -82,8 +82,8 @@ pub(super) fn root(key: &str, text: &str, problems: &mut Problems) -> Option<Roo
     secret
 }
 
-/// Where a root secret that we made is kept: beside the `SQLite` file, which is what it belongs
-/// to; with `PostgreSQL`, beside the configuration file.
+/// Where a root secret that we made is kept: beside the SQLite file, which is what it belongs
+/// to; with PostgreSQL, beside the configuration file.
 pub(super) fn home(database: &Database, config_file: Option<&Path>) -> PathBuf {
     match database {
         Database::Sqlite(file) => {

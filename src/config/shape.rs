@@ -32,9 +32,12 @@ pub(super) fn shape(layers: &mut Layers, problems: &mut Problems) -> Raw {
             }
             Err(error) => error,
         };
-        let segments: Vec<&Segment> =
-            error.path().iter().filter(|s| matches!(s, Segment::Seq { .. } | Segment::Map { .. })).collect();
-        let key = dotted(&segments.iter().map(ToString::to_string).collect::<Vec<_>>().join("."));
+        let segments: Vec<&Segment> = error.path().iter().collect();
+        let key = segments.iter().fold(String::new(), |key, segment| match segment {
+            Segment::Map { key: name } => layers::join(&key, name),
+            Segment::Seq { index } => format!("{key}[{index}]"),
+            Segment::Enum { .. } | Segment::Unknown => key,
+        });
         let wanted = wanted(error.inner().message());
         let shown = describe(value_at(&layers.table, &segments), &key, problems);
         let from_variable = matches!(layers.place(&key), Some(Place::Variable(_)));
@@ -108,10 +111,8 @@ fn describe(value: Option<&Value>, key: &str, problems: &Problems) -> String {
         Some(Value::String(text)) if !HIDDEN.contains(&key) && file::keys(key).is_none() => {
             problems.quote(key, text)
         }
-        Some(Value::Integer(_) | Value::Float(_)) if !HIDDEN.contains(&key) => {
-            "a number such as this".to_owned()
-        }
-        Some(Value::Boolean(_)) => "true or false".to_owned(),
+        Some(Value::Integer(_) | Value::Float(_)) if !HIDDEN.contains(&key) => "a number".to_owned(),
+        Some(Value::Boolean(_)) => "a truth value".to_owned(),
         _ => "its value (not shown)".to_owned(),
     }
 }
@@ -123,6 +124,7 @@ fn wanted(message: &str) -> &str {
         "" => "it as in config.example.toml",
         "u32" | "u64" | "usize" | "i64" => "a whole number, not negative",
         "a boolean" => "true or false",
+        "a string" | "string only" => "text in quotes",
         "a sequence" => A_LIST,
         structure if structure.starts_with("struct ") => "a section, `[name]`, and its keys below",
         other => other,

@@ -38,7 +38,7 @@ pub(super) fn public(
         return Public { origin: String::new(), authority: String::new(), https: false, name: String::new() };
     };
     let https = url.scheme() == "https";
-    let local = is_loopback(url.host());
+    let local = is_loopback(&url);
     if !https && !local {
         if raw.danger_plain_http {
             dangers.push(format!(
@@ -130,8 +130,8 @@ fn origin(key: &str, text: &str, example: &str, p: &mut Problems) -> Option<Url>
     None
 }
 
-fn is_loopback(host: Option<Host<&str>>) -> bool {
-    match host {
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
@@ -192,7 +192,7 @@ fn app(raw: &RawUpstream, listen: &Listen, p: &mut Problems) -> Option<(String, 
     let own_ip = listen.address.ip();
     let (host, is_ours) = match url.host()? {
         Host::Domain(name) => {
-            (name.to_owned(), is_loopback(url.host()) && (own_ip.is_loopback() || own_ip.is_unspecified()))
+            (name.to_owned(), is_loopback(&url) && (own_ip.is_loopback() || own_ip.is_unspecified()))
         }
         Host::Ipv4(ip) => (ip.to_string(), same_machine(ip.into(), own_ip)),
         Host::Ipv6(ip) => (ip.to_string(), same_machine(ip.into(), own_ip)),

@@ -80,7 +80,7 @@ fn wrong_addresses_are_refused() {
         ("public.url = \"https://0.0.0.0\"", "public.url", "no host and port that a browser can reach"),
         ("public.url = \"https://*.app.example\"", "public.url", "no host and port that a browser can reach"),
         ("listen.address = \"192.0.2.1:80\"", "public.url", "danger_plain_http"),
-        ("[listen]", "upstream.url", "is not given"),
+        ("[upstream]", "upstream.url", "is not given"),
         ("upstream.url = \"https://127.0.0.1:3000\"", "upstream.url", "https"),
         ("upstream.url = \"http://127.0.0.1:3000/app\"", "upstream.url", "has a path"),
         ("upstream.url = \"http://u:hush@127.0.0.1:3000\"", "upstream.url", "user name or password"),
@@ -216,11 +216,10 @@ fn an_earlier_rule_does_not_excuse_opening_everything() {
 }
 
 fn rules(list: &[(&str, &str)]) -> String {
-    list.iter()
-        .map(|(path, methods)| {
-            format!("[[rules]]\npath = \"{path}\"\nmethods = [{methods}]\naccess = \"required\"\n")
-        })
-        .collect()
+    let table = |(path, methods): &(&str, &str)| {
+        format!("[[rules]]\npath = \"{path}\"\nmethods = [{methods}]\naccess = \"required\"\n")
+    };
+    list.iter().map(table).collect::<String>()
 }
 
 #[test]
@@ -411,7 +410,7 @@ fn the_example_file_is_the_defaults_and_names_every_key() {
     for top in file::keys("").expect("the top level") {
         match file::keys(top) {
             Some(keys) => {
-                assert!(keys.iter().all(|key| named.contains(&(*top, *key))), "{top}: {keys:?} of {named:?}")
+                assert!(keys.iter().all(|key| named.contains(&(*top, *key))), "{top}: {keys:?} of {named:?}");
             }
             None => assert!(named.contains(&("", *top)), "{top}"),
         }
