@@ -9,9 +9,6 @@ use super::file::{self, Raw};
 use super::layers::{self, Layers};
 use super::problem::{Place, Problems};
 
-/// Keys whose values are never shown.
-const HIDDEN: [&str; 2] = ["secret", "store.url"];
-
 /// What a list is called in a remedy.
 const A_LIST: &str = "a list, [\"…\", \"…\"]";
 
@@ -102,16 +99,14 @@ fn value_at<'a>(table: &'a toml::Table, path: &[&Segment]) -> Option<&'a Value> 
     })
 }
 
-/// A value for a problem, unless it may be a secret.
+/// A value for a problem. Secrets are text and asked for as text, so that text that does not fit
+/// is none of them, unless it stands where a whole section should.
 fn describe(value: Option<&Value>, key: &str, problems: &Problems) -> String {
     match value {
         Some(Value::Table(_)) => "a table".to_owned(),
         Some(Value::Array(_)) => "a list".to_owned(),
-        // What stands in the place of a whole section might be a secret too.
-        Some(Value::String(text)) if !HIDDEN.contains(&key) && file::keys(key).is_none() => {
-            problems.quote(key, text)
-        }
-        Some(Value::Integer(_) | Value::Float(_)) if !HIDDEN.contains(&key) => "a number".to_owned(),
+        Some(Value::String(text)) if file::keys(key).is_none() => problems.quote(key, text),
+        Some(Value::Integer(_) | Value::Float(_)) => "a number".to_owned(),
         Some(Value::Boolean(_)) => "a truth value".to_owned(),
         _ => "its value (not shown)".to_owned(),
     }
