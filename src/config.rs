@@ -1,14 +1,29 @@
 //! The configuration as the rest of the house uses it: every value checked, every default filled in.
+//!
+//! [`load`] reads a file, the environment and flags (`layers`), gives them a shape (`shape`, `file`,
+//! `units`) and a meaning (`check`, pure), and finds the secrets (`secret`). Whatever is wrong on
+//! the way ends in one list of [`Problems`].
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+mod check;
+mod file;
+mod layers;
+pub mod problem;
 pub mod rule;
+mod secret;
+mod shape;
+pub(crate) mod units;
 
 use crate::secret::RootSecret;
+use layers::Layers;
+use problem::{Place, Problems};
 use rule::Rule;
 
 /// Everything that can be configured.
@@ -49,7 +64,7 @@ pub struct Config {
 pub struct Listen {
     /// Address and port; port 0 lets the system choose.
     pub address: SocketAddr,
-    /// Worker threads; as many as cores unless said otherwise.
+    /// Worker threads, at least one; as many as cores unless said otherwise.
     pub workers: usize,
 }
 
@@ -68,7 +83,7 @@ pub struct Public {
 /// `[upstream]`
 #[derive(Clone)]
 pub struct Upstream {
-    /// Host name or address of the app.
+    /// Host name or address of the app; an IPv6 address without brackets.
     pub host: String,
     /// Its port.
     pub port: u16,
@@ -97,7 +112,7 @@ pub struct Store {
 /// Which database, and where.
 #[derive(Clone)]
 pub enum Database {
-    /// A file; `None` keeps everything in memory.
+    /// A file, relative to the working directory.
     Sqlite(PathBuf),
     /// A `postgres://` URL, which may hold a password and is never shown.
     Postgres(String),
@@ -164,7 +179,7 @@ pub struct Limits {
     pub head: usize,
     /// Longest request target, in bytes.
     pub target: usize,
-    /// Largest request body that is forwarded, in bytes.
+    /// Largest request body that is forwarded, in bytes; `u64::MAX` if there is no limit.
     pub body: u64,
     /// How long a header section may take from its first byte.
     pub head_timeout: Duration,
@@ -194,4 +209,99 @@ pub struct Log {
     pub filter: String,
     /// Whether every request is logged.
     pub access: bool,
+}
+
+/// What a configuration is read from. Flags win over the environment, the environment over the file.
+pub struct Sources {
+    /// The TOML file; none is needed if the rest names the app.
+    pub file: Option<PathBuf>,
+    /// The environment: `SIDEGATE_SECTION__KEY` variables, and what `${NAME}` in the file stands for.
+    pub env: Vec<(OsString, OsString)>,
+    /// Values of the command line.
+    pub flags: Flags,
+    /// What becomes of a root secret that had to be made.
+    pub new_secret: NewSecret,
+}
+
+/// Values of the command line.
+#[derive(Clone, Default)]
+pub struct Flags {
+    /// `--upstream`: `upstream.url`
+    pub upstream: Option<String>,
+    /// `--listen`: `listen.address`
+    pub listen: Option<String>,
+    /// `--store`: `store.url`
+    pub store: Option<String>,
+}
+
+/// What becomes of a root secret that had to be made because none is given and none was kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum NewSecret {
+    /// It is kept in a file, for the next start.
+    Keep,
+    /// It is forgotten: who only looks at the configuration leaves no files.
+    Leave,
+}
+
+/// Reads and checks the configuration. The error holds everything that is wrong with it; nothing
+/// is written unless all is well.
+pub fn load(sources: &Sources) -> Result<Config, Problems> {
+    let mut problems = Problems::default();
+    let mut layers = read_layers(sources, &mut problems);
+    let mut raw = shape::shape(&mut layers, &mut problems);
+
+    let url = secret::given("store.url", raw.store.url.take(), raw.store.url_file.as_deref(), &mut problems);
+    raw.store.url = url.map(|url| url.to_string());
+    let key = if raw.secret_file.is_some() { "secret_file" } else { "secret" };
+    let given = secret::given("secret", raw.secret.take(), raw.secret_file.as_deref(), &mut problems);
+    let given = given.and_then(|text| secret::root(key, &text, &mut problems));
+    let make_one = given.is_none() && !problems.about("secret") && !problems.about("secret_file");
+
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    check::check(&raw, given.unwrap_or_else(secret::stand_in), cores, problems)
+        .and_then(|config| if make_one { with_own_secret(config, sources) } else { Ok(config) })
+        .map_err(|mut problems| {
+            problems.locate(|key| layers.place(key));
+            problems
+        })
+}
+
+/// File, environment and flags laid over each other.
+fn read_layers(sources: &Sources, problems: &mut Problems) -> Layers {
+    let mut layers = Layers::default();
+    if let Some(file) = &sources.file {
+        let name = file.display().to_string();
+        match std::fs::read_to_string(file) {
+            Ok(text) => layers = Layers::file(&name, &text, problems),
+            Err(error) => {
+                problems.add("", format!("{name} cannot be read: {error}"), "name the file with --config");
+            }
+        }
+    }
+    layers.expand(&sources.env, problems);
+    layers.environment(&sources.env, problems);
+    let Flags { upstream, listen, store } = &sources.flags;
+    for (flag, path, value) in [
+        ("--upstream", ["upstream", "url"], upstream),
+        ("--listen", ["listen", "address"], listen),
+        ("--store", ["store", "url"], store),
+    ] {
+        if let Some(value) = value {
+            layers.set(&path, value, Place::Flag(flag), problems);
+        }
+    }
+    layers
+}
+
+/// With the root secret that was kept earlier, or a new one.
+fn with_own_secret(mut config: Config, sources: &Sources) -> Result<Config, Problems> {
+    let home = secret::home(&config.store.database, sources.file.as_deref());
+    if let Database::Postgres(_) = config.store.database {
+        let home = home.display();
+        config.dangers.push(format!(
+            "secret: is kept in {home} and must be the same on every replica; better give `secret_file`"
+        ));
+    }
+    config.secret = secret::kept_or_new(&home, sources.new_secret)?;
+    Ok(config)
 }

@@ -133,7 +133,9 @@ impl Refusal {
             | Self::SignUpDisabled
             | Self::Validation => StatusCode::BAD_REQUEST,
             Self::SignInRequired | Self::InvalidToken | Self::InvalidCredentials => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::CrossOrigin | Self::InvalidCallbackUrl | Self::SessionNotFresh => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::CrossOrigin | Self::InvalidCallbackUrl | Self::SessionNotFresh => {
+                StatusCode::FORBIDDEN
+            }
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -1,12 +1,6 @@
-<<<<<<< HEAD
-<<<<<<< HEAD
-fn main() {}
-=======
 //! Sidegate from the outside: one test binary.
 
+mod config;
 mod pages;
+mod store;
 mod support;
->>>>>>> ui
-=======
-fn main() {}
->>>>>>> account

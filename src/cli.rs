@@ -1,0 +1,98 @@
+//! The command line: arguments to one command, its outcome to an exit code.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+mod check;
+mod healthcheck;
+
+use crate::config::problem::Problems;
+use crate::config::{self, Config, Flags, NewSecret, Sources};
+
+/// Bad usage or configuration (`EX_USAGE` of sysexits.h).
+const EXIT_USAGE: u8 = 64;
+
+/// A reverse-proxy authentication sidecar: one binary and one TOML file give a web app its users.
+#[derive(Parser)]
+#[command(name = "sidegate", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Read the configuration and tell everything that is wrong with it, or what it comes to.
+    Check(Settings),
+    /// Ask a running instance with this configuration whether it answers.
+    Healthcheck(Settings),
+}
+
+/// Where the configuration comes from.
+#[derive(Args)]
+pub(crate) struct Settings {
+    /// The TOML file.
+    #[arg(long, value_name = "FILE", env = "SIDEGATE_CONFIG")]
+    config: Option<PathBuf>,
+    /// The app behind us, http://host:port.
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// Address and port to listen on.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// The database, sqlite:PATH or postgres://….
+    #[arg(long, value_name = "URL", hide_env_values = true)]
+    store: Option<String>,
+}
+
+impl Settings {
+    /// Reads the configuration with the environment of this process.
+    pub(crate) fn load(&self, new_secret: NewSecret) -> Result<Config, Failure> {
+        let flags =
+            Flags { upstream: self.upstream.clone(), listen: self.listen.clone(), store: self.store.clone() };
+        let env = std::env::vars_os().collect();
+        let sources = Sources { file: self.config.clone(), env, flags, new_secret };
+        config::load(&sources).map_err(Failure::Configuration)
+    }
+}
+
+/// Why a command failed.
+pub(crate) enum Failure {
+    /// The configuration is wrong; nothing was done.
+    Configuration(Problems),
+    /// Anything else, in one line.
+    Other(String),
+}
+
+/// Runs the command that `arguments` name (the first is the program). Exit code 0, 1 for a
+/// failure, 64 for bad usage or a bad configuration.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // Help and the version come this way too; a closed pipe is nobody's failure.
+            let _ = answer.print();
+            return if answer.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let outcome = match cli.command {
+        Command::Check(settings) => check::run(&settings),
+        Command::Healthcheck(settings) => healthcheck::run(&settings),
+    };
+    let mut err = std::io::stderr().lock();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Configuration(problems)) => {
+            let _ = write!(err, "{problems}");
+            ExitCode::from(EXIT_USAGE)
+        }
+        Err(Failure::Other(what)) => {
+            let _ = writeln!(err, "{what}");
+            ExitCode::FAILURE
+        }
+    }
+}

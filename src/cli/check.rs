@@ -1,0 +1,56 @@
+//! `sidegate check`: reads the configuration, tells what is wrong with it or what it comes to, and changes nothing.
+
+use std::io::{self, Write};
+
+use super::{Failure, Settings};
+use crate::config::units::{Size, Span};
+use crate::config::{Config, Database, NewSecret};
+
+pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
+    let config = settings.load(NewSecret::Leave)?;
+    print(&config, &mut io::stdout().lock())
+        .map_err(|error| Failure::Other(format!("writing the report: {error}")))
+}
+
+fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
+    let upstream = &config.upstream;
+    let host =
+        if upstream.host.contains(':') { format!("[{}]", upstream.host) } else { upstream.host.clone() };
+    writeln!(out, "public     {} ({:?})", config.public.origin, config.public.name)?;
+    writeln!(out, "listen     {} with {} workers", config.listen.address, config.listen.workers)?;
+    writeln!(out, "upstream   http://{host}:{}", upstream.port)?;
+    match &config.store.database {
+        Database::Sqlite(path) => writeln!(out, "store      SQLite, {}", path.display())?,
+        Database::Postgres(_) => {
+            writeln!(out, "store      PostgreSQL, {} connections", config.store.connections)?;
+        }
+    }
+    writeln!(out, "endpoints  {}", config.paths.join(", "))?;
+    writeln!(out, "sign-up    {}", if config.sign_up.open { "open to everyone" } else { "closed" })?;
+    let session = &config.session;
+    let (idle, absolute) = (Span(session.idle), Span(session.absolute));
+    writeln!(out, "sessions   end after {idle} without use, and {absolute} after sign-in")?;
+    let body = config.limits.body;
+    let body = if body == u64::MAX { "unlimited".to_owned() } else { format!("up to {}", Size(body)) };
+    writeln!(out, "bodies     {body}")?;
+    for (fact, names) in [
+        ("user id", &config.identity.user_id),
+        ("email", &config.identity.email),
+        ("name", &config.identity.name),
+        ("groups", &config.identity.groups),
+    ] {
+        if !names.is_empty() {
+            writeln!(out, "identity   {fact} in {}", names.join(", "))?;
+        }
+    }
+    for rule in &config.access.rules {
+        let methods: Vec<&str> = rule.methods.iter().map(http::Method::as_str).collect();
+        let methods = if methods.is_empty() { "any method".to_owned() } else { methods.join(" ") };
+        writeln!(out, "rule       {} {} ({methods})", rule.pattern, rule.access)?;
+    }
+    writeln!(out, "rule       everything else: required")?;
+    for danger in &config.dangers {
+        writeln!(out, "DANGER     {danger}")?;
+    }
+    writeln!(out, "The configuration is good.")
+}

@@ -1,0 +1,49 @@
+//! `sidegate healthcheck`: asks a running instance for `/auth/ok`, for container runtimes without a shell.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::{Failure, Settings};
+use crate::config::NewSecret;
+
+/// How long connecting may take, and then each read and write.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// What an answer that says yes begins with.
+const YES: &[u8; 12] = b"HTTP/1.1 200";
+
+pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
+    let config = settings.load(NewSecret::Leave)?;
+    let address = reachable(config.listen.address);
+    let mount = config.paths.first().map_or("/auth", String::as_str);
+    let fail = |what: String| Failure::Other(format!("{address}{mount}/ok {what}"));
+    match ask(address, &config.public.authority, mount) {
+        Ok(start) if &start == YES => Ok(()),
+        Ok(start) => Err(fail(format!("answers {:?}", String::from_utf8_lossy(&start)))),
+        Err(error) => Err(fail(format!("does not answer: {error}"))),
+    }
+}
+
+/// An address to connect to, for one that only says "all of them".
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+/// The first bytes of the answer.
+fn ask(address: SocketAddr, host: &str, mount: &str) -> io::Result<[u8; YES.len()]> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    let request = format!(
+        "GET {mount}/ok HTTP/1.1\r\nHost: {host}\r\nUser-Agent: sidegate-healthcheck\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut start = [0; YES.len()];
+    stream.read_exact(&mut start)?;
+    Ok(start)
+}

@@ -1,0 +1,180 @@
+//! From the shape of the file to its meaning: every value checked, every problem collected. Pure.
+
+use std::fmt::Display;
+
+use tracing_subscriber::EnvFilter;
+
+mod identity;
+mod net;
+mod rules;
+
+use super::file::{LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession};
+use super::problem::Problems;
+use super::units::{Size, Span};
+use super::{Access, Config, Limits, Log, Password, Session, SignUp};
+use crate::secret::RootSecret;
+
+/// Longest password in code points; longer ones only cost time to hash.
+const LONGEST_PASSWORD: usize = 128;
+
+/// Gives `raw` its meaning; fails with all problems, those known before included.
+pub(super) fn check(
+    raw: &Raw,
+    secret: RootSecret,
+    cores: usize,
+    mut problems: Problems,
+) -> Result<Config, Problems> {
+    let p = &mut problems;
+    let mut dangers = Vec::new();
+    let listen = net::listen(&raw.listen, cores, p);
+    let public = net::public(&raw.public, &listen, p, &mut dangers);
+    let paths = rules::paths(&raw.paths, p);
+    let config = Config {
+        upstream: net::upstream(&raw.upstream, &listen, p),
+        store: net::store(&raw.store, p),
+        secret,
+        sign_up: SignUp { open: raw.sign_up.open },
+        password: password(&raw.password, cores, p),
+        session: session(&raw.session, p),
+        access: Access {
+            hide_existence: raw.access.hide_existence,
+            rules: rules::rules(&raw.rules, &paths, p),
+        },
+        identity: identity::identity(&raw.identity, p),
+        limits: limits(&raw.limits, p),
+        trusted_proxies: net::trusted(&raw.proxies.trusted, p),
+        log: log(&raw.log, p),
+        listen,
+        public,
+        paths,
+        dangers,
+    };
+    problems.none_or(config)
+}
+
+fn password(raw: &RawPassword, cores: usize, p: &mut Problems) -> Password {
+    between(p, "password.min_length", raw.min_length, 8, LONGEST_PASSWORD);
+    between(p, "password.concurrency", raw.concurrency, 0, 256);
+    between(p, "password.answer_floor", raw.answer_floor, Span::millis(0), Span::seconds(10));
+    Password {
+        min_length: raw.min_length,
+        concurrency: if raw.concurrency == 0 { cores } else { raw.concurrency },
+        answer_floor: raw.answer_floor.0,
+    }
+}
+
+fn session(raw: &RawSession, p: &mut Problems) -> Session {
+    between(p, "session.idle", raw.idle, Span::minutes(1), Span::days(400));
+    // Browsers keep no cookie for longer (RFC 6265bis §5.5).
+    between(p, "session.absolute", raw.absolute, Span::minutes(1), Span::days(400));
+    between(p, "session.short", raw.short, Span::minutes(1), Span::days(400));
+    between(p, "session.renew_every", raw.renew_every, Span::seconds(1), Span::days(400));
+    between(p, "session.cache_entries", raw.cache_entries, 1, 100_000_000);
+    between(p, "session.cache_age", raw.cache_age, Span::millis(0), Span::minutes(10));
+    ordered(p, ("session.idle", raw.idle), ("session.absolute", raw.absolute), Bound::Most);
+    ordered(p, ("session.short", raw.short), ("session.absolute", raw.absolute), Bound::Most);
+    ordered(p, ("session.renew_every", raw.renew_every), ("session.idle", raw.idle), Bound::Less);
+    Session {
+        idle: raw.idle.0,
+        absolute: raw.absolute.0,
+        renew_every: raw.renew_every.0,
+        short: raw.short.0,
+        cache_entries: raw.cache_entries,
+        cache_age: raw.cache_age.0,
+    }
+}
+
+fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
+    let (moment, hour) = (Span::millis(100), Span::minutes(60));
+    // hyper accepts no read buffer below 8 KiB.
+    let head = bytes(p, "limits.head", raw.head, (Size::kib(8), Size::mib(1)));
+    let target = bytes(p, "limits.target", raw.target, (Size(256), Size::mib(1)));
+    ordered(p, ("limits.target", raw.target), ("limits.head", raw.head), Bound::Most);
+    between(p, "limits.head_timeout", raw.head_timeout, moment, hour);
+    between(p, "limits.keep_alive", raw.keep_alive, moment, hour);
+    between(p, "limits.body_idle", raw.body_idle, moment, hour);
+    between(p, "limits.tunnel_idle", raw.tunnel_idle, moment, Span::days(7));
+    between(p, "limits.connections", raw.connections, 1, 10_000_000);
+    between(p, "limits.drain", raw.drain, Span::millis(0), hour);
+    between(p, "limits.attempts_per_address", raw.attempts_per_address, 1, 1_000_000);
+    between(p, "limits.attempts_per_account", raw.attempts_per_account, 1, 1_000_000);
+    between(p, "limits.attempts_in_all", raw.attempts_in_all, 1, 1_000_000);
+    Limits {
+        head,
+        target,
+        body: if raw.body == Size(0) { u64::MAX } else { raw.body.0 },
+        head_timeout: raw.head_timeout.0,
+        keep_alive: raw.keep_alive.0,
+        body_idle: raw.body_idle.0,
+        tunnel_idle: raw.tunnel_idle.0,
+        connections: raw.connections,
+        drain: raw.drain.0,
+        attempts_per_address: raw.attempts_per_address,
+        attempts_per_account: raw.attempts_per_account,
+        attempts_in_all: raw.attempts_in_all,
+    }
+}
+
+fn log(raw: &RawLog, p: &mut Problems) -> Log {
+    let key = "log.level";
+    // A word alone is read as a target by the filter, so that a misspelt level would be silence.
+    let misspelt = raw.level.split(',').any(|part| {
+        let part = part.trim();
+        !part.contains(['=', '[']) && part.parse::<tracing_subscriber::filter::LevelFilter>().is_err()
+    });
+    if misspelt || EnvFilter::try_new(&raw.level).is_err() {
+        let what = format!("{} is no log filter", p.quote(key, &raw.level));
+        p.add(
+            key,
+            what,
+            "write off, error, warn, info, debug or trace, or a filter such as \"info,sidegate=debug\"",
+        );
+    }
+    Log { json: raw.format == LogFormat::Json, filter: raw.level.clone(), access: raw.access }
+}
+
+/// Notes a value outside of its bounds.
+fn between<T: PartialOrd + Display + Copy>(p: &mut Problems, key: &str, value: T, low: T, high: T) {
+    if value < low {
+        p.add(key, format!("{value} is too little"), format!("write {low} or more"));
+    } else if value > high {
+        p.add(key, format!("{value} is too much"), format!("write {high} or less"));
+    }
+}
+
+fn bytes(p: &mut Problems, key: &str, value: Size, (low, high): (Size, Size)) -> usize {
+    between(p, key, value, low, high);
+    usize::try_from(value.0).unwrap_or(usize::MAX)
+}
+
+/// How one value may lie to another.
+#[derive(Clone, Copy)]
+enum Bound {
+    /// At most as much.
+    Most,
+    /// Less.
+    Less,
+}
+
+/// Notes two values that do not go together, unless one of them is in doubt already.
+fn ordered<T: PartialOrd + Display + Copy>(
+    p: &mut Problems,
+    (key, value): (&str, T),
+    (of, limit): (&str, T),
+    bound: Bound,
+) {
+    let (fine, word) = match bound {
+        Bound::Most => (value <= limit, "at most"),
+        Bound::Less => (value < limit, "less than"),
+    };
+    if !fine && !p.about(key) && !p.about(of) {
+        p.add(
+            key,
+            format!("{value} is more than `{of}` ({limit}) allows"),
+            format!("it must be {word} `{of}`"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

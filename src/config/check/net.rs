@@ -1,0 +1,283 @@
+//! Addresses: where we listen, what browsers call us, where the app and the store are, whom we trust.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use url::{Host, Url};
+
+use super::between;
+use crate::config::file::{RawListen, RawPublic, RawStore, RawUpstream, STORE_URL};
+use crate::config::problem::Problems;
+use crate::config::units::Span;
+use crate::config::{Database, Listen, Public, Store, Upstream};
+
+pub(super) fn listen(raw: &RawListen, cores: usize, p: &mut Problems) -> Listen {
+    let key = "listen.address";
+    let address = raw.address.parse().unwrap_or_else(|_| {
+        let what = format!("{} is not an IP address and a port", p.quote(key, &raw.address));
+        p.add(
+            key,
+            what,
+            "write \"127.0.0.1:8080\", or \"0.0.0.0:8080\" for all networks (\"[::]:8080\" with IPv6)",
+        );
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))
+    });
+    between(p, "listen.workers", raw.workers, 0, 1024);
+    Listen { address, workers: if raw.workers == 0 { cores } else { raw.workers } }
+}
+
+pub(super) fn public(
+    raw: &RawPublic,
+    listen: &Listen,
+    p: &mut Problems,
+    dangers: &mut Vec<String>,
+) -> Public {
+    let key = "public.url";
+    let Some(url) = public_url(raw, listen, p) else {
+        return Public { origin: String::new(), authority: String::new(), https: false, name: String::new() };
+    };
+    let https = url.scheme() == "https";
+    let local = is_loopback(&url);
+    if !https && !local {
+        if raw.danger_plain_http {
+            dangers.push(format!(
+                "public.danger_plain_http: passwords and sessions travel to {url} unencrypted"
+            ));
+        } else if !p.about("public.danger_plain_http") {
+            p.add(
+                key,
+                "is plain http, so that everyone on the way can read passwords and sessions",
+                "write https://, or set `public.danger_plain_http = true`",
+            );
+        }
+    }
+    if !https && local && !listen.address.ip().is_loopback() {
+        dangers.push(format!(
+            "listen.address: {} can be reached from other machines, while `public.url` is plain http for this one",
+            listen.address
+        ));
+    }
+    let host = url.host_str().unwrap_or_default();
+    let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let name = raw.name.clone().unwrap_or_else(|| host.to_owned());
+    if name.trim().is_empty() || name.chars().any(char::is_control) {
+        p.add(
+            "public.name",
+            "is empty or holds a control character",
+            "write a name to be shown on the pages",
+        );
+    }
+    Public { origin: url.origin().ascii_serialization(), authority, https, name }
+}
+
+/// The given URL if it is an origin, or else one that follows from where we listen.
+fn public_url(raw: &RawPublic, listen: &Listen, p: &mut Problems) -> Option<Url> {
+    let key = "public.url";
+    let Some(text) = &raw.url else {
+        if p.about(key) || p.about("listen.address") {
+            return None;
+        }
+        if listen.address.port() == 0 {
+            p.add(key, "is not given and cannot follow from port 0", "write what browsers shall call us");
+            return None;
+        }
+        let ip = match listen.address.ip() {
+            ip if !ip.is_unspecified() => ip,
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        return Url::parse(&format!("http://{}", SocketAddr::new(ip, listen.address.port()))).ok();
+    };
+    let url = origin(key, text, "https://app.example", p)?;
+    if !matches!(url.scheme(), "http" | "https") {
+        p.add(key, "is neither http nor https", "write https://app.example");
+        return None;
+    }
+    let nowhere = match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_unspecified(),
+        Some(Host::Ipv6(ip)) => ip.is_unspecified(),
+        Some(Host::Domain(name)) => !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
+        None => true,
+    };
+    if nowhere || url.port() == Some(0) {
+        p.add(key, "names no host and port that a browser can reach", "write the address that people type");
+        return None;
+    }
+    Some(url)
+}
+
+/// Scheme, host and port, and nothing else. What is wrong is told without the text, which may
+/// hold a password.
+fn origin(key: &str, text: &str, example: &str, p: &mut Problems) -> Option<Url> {
+    let remedy = format!("write {example}");
+    let Ok(url) = Url::parse(text) else {
+        p.add(key, "is not a URL with scheme and host", remedy);
+        return None;
+    };
+    let extra = if !url.username().is_empty() || url.password().is_some() {
+        "holds a user name or password"
+    } else if !url.has_host() {
+        "has no host"
+    } else if !matches!(url.path(), "" | "/") {
+        "has a path"
+    } else if url.query().is_some() || url.fragment().is_some() {
+        "has a query or a fragment"
+    } else {
+        return Some(url);
+    };
+    p.add(key, extra, remedy);
+    None
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+pub(super) fn upstream(raw: &RawUpstream, listen: &Listen, p: &mut Problems) -> Upstream {
+    let (host, port) = app(raw, listen, p).unwrap_or_default();
+    let moment = Span::millis(10);
+    between(p, "upstream.connect_timeout", raw.connect_timeout, moment, Span::minutes(5));
+    between(p, "upstream.response_timeout", raw.response_timeout, moment, Span::days(1));
+    between(p, "upstream.idle_timeout", raw.idle_timeout, moment, Span::days(1));
+    // Kept for longer than the app keeps it, a connection breaks under a request.
+    between(p, "upstream.keep_alive", raw.keep_alive, Span::millis(0), Span::minutes(5));
+    between(p, "upstream.max_idle", raw.max_idle, 0, 65_536);
+    Upstream {
+        host,
+        port,
+        connect_timeout: raw.connect_timeout.0,
+        response_timeout: raw.response_timeout.0,
+        idle_timeout: raw.idle_timeout.0,
+        keep_alive: raw.keep_alive.0,
+        max_idle: raw.max_idle,
+    }
+}
+
+/// Host and port of the app.
+fn app(raw: &RawUpstream, listen: &Listen, p: &mut Problems) -> Option<(String, u16)> {
+    let (key, example) = ("upstream.url", "http://127.0.0.1:3000, where the app listens");
+    let Some(text) = &raw.url else {
+        if !p.about(key) {
+            p.add(
+                key,
+                "is not given",
+                "name the app: --upstream http://127.0.0.1:3000, or `url` under [upstream]",
+            );
+        }
+        return None;
+    };
+    let url = origin(key, text, example, p)?;
+    match url.scheme() {
+        "http" => {}
+        "https" => {
+            p.add(
+                key,
+                "is https, which is not spoken towards the app yet",
+                "write http://host:port of the same machine or pod",
+            );
+            return None;
+        }
+        _ => {
+            p.add(key, "is not http", format!("write {example}"));
+            return None;
+        }
+    }
+    let port = url.port().unwrap_or(80);
+    let own_ip = listen.address.ip();
+    let (host, is_ours) = match url.host()? {
+        Host::Domain(name) => {
+            (name.to_owned(), is_loopback(&url) && (own_ip.is_loopback() || own_ip.is_unspecified()))
+        }
+        Host::Ipv4(ip) => (ip.to_string(), same_machine(ip.into(), own_ip)),
+        Host::Ipv6(ip) => (ip.to_string(), same_machine(ip.into(), own_ip)),
+    };
+    if port == 0 {
+        p.add(key, "has port 0", format!("write {example}"));
+    } else if port == listen.address.port() && is_ours && !p.about("listen.address") {
+        p.add(
+            key,
+            "is the address where we listen ourselves",
+            "name the app's own port, or change `listen.address`",
+        );
+    }
+    Some((host, port))
+}
+
+fn same_machine(theirs: IpAddr, ours: IpAddr) -> bool {
+    theirs == ours || theirs.is_unspecified() || (ours.is_unspecified() && theirs.is_loopback())
+}
+
+pub(super) fn store(raw: &RawStore, p: &mut Problems) -> Store {
+    between(p, "store.connections", raw.connections, 1, 1000);
+    let key = if raw.url_file.is_some() { "store.url_file" } else { "store.url" };
+    let url = raw.url.as_deref().unwrap_or(STORE_URL);
+    let database = database(url).unwrap_or_else(|(what, remedy)| {
+        p.add(key, what, remedy);
+        Database::Sqlite(PathBuf::new())
+    });
+    Store { database, migrate: raw.migrate, connections: raw.connections }
+}
+
+fn database(url: &str) -> Result<Database, (&'static str, &'static str)> {
+    let url = url.trim();
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return match Url::parse(url) {
+            Ok(_) => Ok(Database::Postgres(url.to_owned())),
+            Err(_) => Err((
+                "is not a URL that PostgreSQL clients read (not shown, for it may hold a password)",
+                "write postgres://user:password@host/database, with special characters of the password as %XX",
+            )),
+        };
+    }
+    let Some(path) = url.strip_prefix("sqlite:") else {
+        return Err((
+            "names neither SQLite nor PostgreSQL",
+            "write sqlite:path/to/file or postgres://user:password@host/database",
+        ));
+    };
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() || path.ends_with('/') {
+        Err(("names no file", "write sqlite:path/to/file"))
+    } else if path.starts_with(':') {
+        Err(("would keep nothing beyond this run", "write sqlite:path/to/file"))
+    } else if path.contains(['?', '#', '\0']) {
+        Err(("has SQLite parameters", "write the path alone: sqlite:path/to/file"))
+    } else {
+        Ok(Database::Sqlite(path.into()))
+    }
+}
+
+pub(super) fn trusted(raw: &[String], p: &mut Problems) -> Vec<IpNet> {
+    let mut nets = Vec::new();
+    for (i, text) in raw.iter().enumerate() {
+        let key = format!("proxies.trusted[{i}]");
+        let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let shown = p.quote(&key, text);
+        match net {
+            Err(_) => p.add(key, format!("{shown} is not a network"), "write \"10.0.0.0/8\" or \"10.1.2.3\""),
+            Ok(net) if net.prefix_len() == 0 => {
+                p.add(
+                    key,
+                    format!("{shown} trusts every client to say who it is"),
+                    "name the networks of the proxies",
+                );
+            }
+            Ok(net) if net.trunc() != net => {
+                let remedy = format!(
+                    "write \"{}\" for the network or \"{}\" for the address",
+                    net.trunc(),
+                    net.addr()
+                );
+                p.add(key, format!("{shown} is an address inside its network"), remedy);
+            }
+            Ok(net) => nets.push(net),
+        }
+    }
+    nets
+}

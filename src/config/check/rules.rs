@@ -1,0 +1,169 @@
+//! Mount prefixes and access rules: patterns that mean one thing, can match, and open no owner path.
+
+use http::Method;
+
+use crate::config::file::RawRule;
+use crate::config::problem::Problems;
+use crate::config::rule::{Access, Case, NoPattern, Pattern, Rule, Segment};
+
+pub(super) fn paths(raw: &[String], p: &mut Problems) -> Vec<String> {
+    if raw.is_empty() && !p.about("paths") {
+        p.add("paths", "is empty, so that nobody could sign in", "write paths = [\"/auth\"]");
+    }
+    for (i, path) in raw.iter().enumerate() {
+        let key = format!("paths[{i}]");
+        let shown = p.quote(&key, path);
+        let mut segments = path.strip_prefix('/').unwrap_or_default().split('/');
+        let plain = path.starts_with('/') && segments.clone().all(is_plain_segment);
+        if !plain {
+            let what = format!("{shown} is not a path of plain segments");
+            p.add(key, what, "write \"/auth\": a leading slash, none at the end, letters, digits and `-._~`");
+        } else if segments.next().is_some_and(|s| s.eq_ignore_ascii_case("api"))
+            && segments.next() != Some("auth")
+        {
+            // Any other second segment may be somebody's user id.
+            let what = format!("{shown} would take owner paths (/api/{{user_id}}/**) from the app");
+            p.add(key, what, "write \"/api/auth\" or a path outside of /api");
+        } else if raw[..i].contains(path) {
+            p.add(key, format!("{shown} is there twice"), "remove one");
+        }
+    }
+    raw.to_vec()
+}
+
+fn is_plain_segment(segment: &str) -> bool {
+    !matches!(segment, "" | "." | "..")
+        && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
+}
+
+pub(super) fn rules(raw: &[RawRule], mounts: &[String], p: &mut Problems) -> Vec<Rule> {
+    let mut rules: Vec<(usize, Rule)> = Vec::new();
+    for (i, raw) in raw.iter().enumerate() {
+        let methods = methods(i, &raw.methods, p);
+        let access_key = format!("rules[{i}].access");
+        if raw.access.is_none() && !p.about(&access_key) {
+            p.add(
+                access_key,
+                "is not given",
+                "write access = \"public\", \"optional\", \"required\" or \"deny\"",
+            );
+        }
+        if let (Some(pattern), Some(methods)) = (pattern(i, raw, p), methods)
+            && let Some(access) = raw.access
+        {
+            let rule = Rule { pattern, methods, access };
+            can_match(i, &rule, &rules, mounts, p);
+            opens_nothing(i, &rule, p);
+            rules.push((i, rule));
+        }
+    }
+    rules.into_iter().map(|(_, rule)| rule).collect()
+}
+
+fn pattern(i: usize, raw: &RawRule, p: &mut Problems) -> Option<Pattern> {
+    let key = format!("rules[{i}].path");
+    let Some(text) = &raw.path else {
+        if !p.about(&key) {
+            p.add(key, "is not given", "write path = \"/assets/**\"");
+        }
+        return None;
+    };
+    let error = match Pattern::parse(text) {
+        Ok(pattern) => return Some(pattern),
+        Err(error) => error,
+    };
+    let remedy = match error {
+        NoPattern::NoSlash => "begin it with `/`",
+        NoPattern::Empty => "write single slashes",
+        NoPattern::RestInside => "end the path with `**`, or write `*` for one segment",
+        NoPattern::StarInside => "write `*` for one whole segment or `**` at the end for all that follows",
+        NoPattern::Brace => "write the segment {user_id} for the visitor's own id, or `*` for any",
+        NoPattern::Dots => "write the path that is meant",
+        NoPattern::Character => {
+            "use letters, digits and -._~!$&'()+,=:@ (paths with others need a `*` there)"
+        }
+    };
+    let what = format!("{} {error}", p.quote(&key, text));
+    p.add(key, what, remedy);
+    None
+}
+
+fn methods(i: usize, raw: &[String], p: &mut Problems) -> Option<Vec<Method>> {
+    let mut methods = Vec::new();
+    for (j, text) in raw.iter().enumerate() {
+        let key = format!("rules[{i}].methods[{j}]");
+        match Method::from_bytes(text.as_bytes()) {
+            Ok(method) if !text.bytes().any(|b| b.is_ascii_lowercase()) => methods.push(method),
+            _ => {
+                let what = format!("{} is not a method", p.quote(&key, text));
+                p.add(key, what, "write it in capitals: \"GET\"");
+            }
+        }
+    }
+    (methods.len() == raw.len()).then_some(methods)
+}
+
+/// Notes a rule that no request ever reaches: somebody believes in it.
+fn can_match(i: usize, rule: &Rule, earlier: &[(usize, Rule)], mounts: &[String], p: &mut Problems) {
+    let key = format!("rules[{i}].path");
+    let pattern = &rule.pattern;
+    let of_ours = mounts.iter().find(|mount| {
+        Pattern::parse(&format!("{mount}/**")).is_ok_and(|everything_under| everything_under.covers(pattern))
+    });
+    if let Some(mount) = of_ours {
+        let what = format!("{pattern} can never match: everything under {mount} is answered here");
+        p.add(key, what, "remove the rule");
+        return;
+    }
+    let covering = |method: Option<&Method>| {
+        earlier.iter().find(|(_, earlier)| {
+            earlier.pattern.covers(pattern)
+                && (earlier.methods.is_empty()
+                    || method.is_some_and(|method| earlier.methods.contains(method)))
+        })
+    };
+    let first = if rule.methods.is_empty() {
+        covering(None)
+    } else {
+        let each: Option<Vec<_>> = rule.methods.iter().map(|method| covering(Some(method))).collect();
+        each.and_then(|all| all.first().copied())
+    };
+    if let Some((by, earlier)) = first {
+        let same = earlier.pattern == *pattern && earlier.methods == rule.methods;
+        let what = if same {
+            format!("{pattern} is the same as rules[{by}], which wins")
+        } else {
+            format!(
+                "{pattern} can never match: rules[{by}] ({}) comes first and matches all of it",
+                earlier.pattern
+            )
+        };
+        p.add(key, what, "remove it, or put it before that one");
+    }
+}
+
+/// Notes a rule that lets others than the owner, or nobody's visitor, through.
+fn opens_nothing(i: usize, rule: &Rule, p: &mut Problems) {
+    match rule.access {
+        Access::Public | Access::Optional => {}
+        Access::Required | Access::Deny => return,
+    }
+    let (key, access) = (format!("rules[{i}].path"), rule.access);
+    let pattern = &rule.pattern;
+    if pattern.0.contains(&Segment::UserId) {
+        let what = format!("{pattern} names the visitor's own id and is {access}, which needs no visitor");
+        p.add(key, what, "write access = \"required\"");
+    } else if pattern.overlaps(&Pattern::owner(), Case::Folded) {
+        let what =
+            format!("{pattern} opens an owner path: it also matches something under /api/{{user_id}}/**");
+        let remedy = match pattern.0.first() {
+            Some(Segment::Literal(_)) => {
+                "open paths outside of /api/*/** only; what follows /api/ may be a user id"
+            }
+            _ => {
+                "name the paths to open, such as /assets/**; a more specific rule before this one does not help"
+            }
+        };
+        p.add(key, what, remedy);
+    }
+}

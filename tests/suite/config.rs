@@ -1,0 +1,205 @@
+//! The configuration as the program's user meets it: exit codes, messages, files that are (not) made.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+const MINIMAL: &str = r#"
+[listen]
+address = "127.0.0.1:8080"
+
+[public]
+url = "http://127.0.0.1:8080"
+
+[upstream]
+url = "http://127.0.0.1:3000"
+
+[store]
+url = "sqlite:sidegate.db"
+"#;
+
+/// A directory to run in, with a configuration file.
+struct Home(TempDir);
+
+impl Home {
+    fn with(text: &str) -> Self {
+        let home = Self(tempfile::tempdir().expect("a directory"));
+        std::fs::write(home.path().join("sidegate.toml"), text).expect("written");
+        home
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Runs the program here, without the variables of whoever runs the tests.
+    fn run(&self, arguments: &[&str], env: &[(&str, &str)]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_sidegate"))
+            .args(arguments)
+            .env_clear()
+            .envs(env.iter().copied())
+            .current_dir(self.path())
+            .output()
+            .expect("the program starts")
+    }
+
+    fn check(&self) -> Output {
+        self.run(&["check", "--config", "sidegate.toml"], &[])
+    }
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_minimal_file_of_the_readme_is_good_and_checking_it_makes_no_file() {
+    let home = Home::with(MINIMAL);
+    let output = home.check();
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(out(&output).contains("http://127.0.0.1:3000"), "{}", out(&output));
+    let files = std::fs::read_dir(home.path()).expect("a directory").count();
+    assert_eq!(files, 1, "checking made a file");
+}
+
+#[test]
+fn all_problems_come_together_with_line_and_remedy_and_exit_code_64() {
+    let home = Home::with(
+        "[public]\nurl = \"https://app.example/x\"\n[upstream]\nurl = \"https://127.0.0.1:3000\"\n\
+         [session]\nidle = \"soon\"\nidel = \"5m\"\n[[rules]]\npath = \"/**\"\naccess = \"public\"\n",
+    );
+    let output = home.check();
+    assert_eq!(output.status.code(), Some(64));
+    let lines = err(&output);
+    for (start, says) in [
+        ("sidegate.toml:2: public.url: ", "has a path"),
+        ("sidegate.toml:4: upstream.url: ", "http://host:port"),
+        ("sidegate.toml:6: session.idle: \"soon\"", "write a duration"),
+        ("sidegate.toml:7: session.idel: ", "did you mean `session.idle`?"),
+        ("sidegate.toml:9: rules[0].path: ", "opens an owner path"),
+    ] {
+        assert!(
+            lines.lines().any(|line| line.starts_with(start) && line.contains(says)),
+            "{start} {says}\n{lines}"
+        );
+    }
+    assert_eq!(lines.lines().count(), 5, "{lines}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn flags_win_over_variables_and_variables_over_the_file() {
+    let home = Home::with("[upstream]\nurl = \"http://file:1\"\n[listen]\naddress = \"127.0.0.1:1001\"\n");
+    let env =
+        [("SIDEGATE_UPSTREAM__URL", "http://variable:2"), ("SIDEGATE_LISTEN__ADDRESS", "127.0.0.1:1002")];
+    let output = home.run(&["check", "--config", "sidegate.toml", "--upstream", "http://flag:3"], &env);
+    let text = out(&output);
+    assert!(text.contains("http://flag:3") && text.contains("127.0.0.1:1002"), "{text}{}", err(&output));
+}
+
+#[test]
+fn no_file_is_needed_when_a_flag_names_the_app() {
+    let output = Home::with("").run(&["check", "--upstream", "http://127.0.0.1:3000"], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(out(&output).contains("http://127.0.0.1:8080"), "{}", out(&output));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_and_not_passed_over() {
+    let output = Home::with("").run(&["check", "--config", "other.toml", "--upstream", "http://a:1"], &[]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(err(&output).contains("other.toml cannot be read"), "{}", err(&output));
+}
+
+#[test]
+fn a_wrong_command_exits_with_64_and_help_with_0() {
+    let home = Home::with("");
+    assert_eq!(home.run(&["chekc"], &[]).status.code(), Some(64));
+    assert_eq!(home.run(&["check", "--confg", "x"], &[]).status.code(), Some(64));
+    assert_eq!(home.run(&["--help"], &[]).status.code(), Some(0));
+    assert_eq!(home.run(&["--version"], &[]).status.code(), Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_secret_file_must_be_long_enough_and_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::with(&format!("secret_file = \"root\"\n{MINIMAL}"));
+    let file = home.path().join("root");
+    let set = |text: &str, mode: u32| {
+        std::fs::write(&file, text).expect("written");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("mode set");
+    };
+    set("hush-hush-hush-hush-hush-hush-hush", 0o644);
+    let open = home.check();
+    assert!(open.status.code() == Some(64) && err(&open).contains("open to other users"), "{}", err(&open));
+    set("hush", 0o600);
+    let short = home.check();
+    assert!(short.status.code() == Some(64) && err(&short).contains("at least 32"), "{}", err(&short));
+    assert!(!err(&open).contains("hush") && !err(&short).contains("hush"));
+    set("hush-hush-hush-hush-hush-hush-hush", 0o600);
+    assert_eq!(home.check().status.code(), Some(0));
+}
+
+#[test]
+fn one_secret_in_two_ways_is_refused_but_a_variable_replaces_the_file_s() {
+    let both = format!("secret = \"0123456789abcdef0123456789abcdef\"\nsecret_file = \"root\"\n{MINIMAL}");
+    let output = Home::with(&both).check();
+    assert_eq!(output.status.code(), Some(64));
+    assert!(
+        err(&output).contains("keep one of the two") && !err(&output).contains("0123"),
+        "{}",
+        err(&output)
+    );
+    let home = Home::with(&format!("secret_file = \"not-there\"\n{MINIMAL}"));
+    let env = [("SIDEGATE_SECRET", "0123456789abcdef0123456789abcdef")];
+    let output = home.run(&["check", "--config", "sidegate.toml"], &env);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+}
+
+#[test]
+fn a_postgresql_url_is_never_printed_and_a_secret_beside_it_is_a_danger() {
+    let home = Home::with("");
+    let store = "postgres://sidegate:hush@127.0.0.1/sidegate";
+    let output = home.run(&["check", "--upstream", "http://127.0.0.1:3000", "--store", store], &[]);
+    let text = out(&output);
+    assert!(text.contains("PostgreSQL") && text.contains("every replica"), "{text}{}", err(&output));
+    assert!(!text.contains("hush"), "{text}");
+}
+
+#[test]
+fn the_health_check_asks_with_the_public_host_and_takes_only_200_for_good() {
+    for (answer, code) in [("HTTP/1.1 200 OK\r\n\r\n", 0), ("HTTP/1.1 503 Service Unavailable\r\n\r\n", 1)] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut request = [0; 1024];
+            let length = stream.read(&mut request).expect("a request");
+            stream.write_all(answer.as_bytes()).expect("answered");
+            String::from_utf8_lossy(&request[..length]).into_owned()
+        });
+        let home =
+            Home::with("[public]\nurl = \"https://app.example\"\n[upstream]\nurl = \"http://127.0.0.1:1\"\n");
+        let output = home.run(&["healthcheck", "--config", "sidegate.toml", "--listen", &address], &[]);
+        assert_eq!(output.status.code(), Some(code), "{}", err(&output));
+        let request = server.join().expect("the server ends");
+        assert!(request.starts_with("GET /auth/ok HTTP/1.1\r\nHost: app.example\r\n"), "{request}");
+    }
+}
+
+#[test]
+fn the_health_check_fails_where_nobody_listens() {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").to_string();
+    let output =
+        Home::with("").run(&["healthcheck", "--upstream", "http://127.0.0.1:1", "--listen", &free], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("does not answer"), "{}", err(&output));
+}
