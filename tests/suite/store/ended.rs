@@ -1,6 +1,10 @@
 //! The feed of ended sessions between replicas.
 
+use std::time::Duration;
+
+use sidegate::secret::TokenHash;
 use sidegate::store::ended::EndedFeed;
+use tokio::time::timeout;
 
 use super::{minutes, stored_session, stored_user, token};
 use crate::support::database::{Database, START};
@@ -9,6 +13,13 @@ async fn feed_of(database: &Database) -> EndedFeed {
     let mut feed = database.open().await.ended_feed().expect("PostgreSQL has a feed");
     feed.listen().await.expect("listens");
     feed
+}
+
+/// Only bounds a failure.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn heard(feed: &mut EndedFeed) -> TokenHash {
+    timeout(PATIENCE, feed.next()).await.expect("a notice comes").expect("the feed holds")
 }
 
 #[tokio::test]
@@ -29,8 +40,8 @@ async fn every_way_of_ending_a_session_reaches_another_replica() {
     tx.session_delete(by_token).await.expect("ends");
     tx.session_delete_by_id(&ada.id, &id).await.expect("ends");
     tx.commit().await.expect("commits");
-    assert_eq!(feed.next().await.expect("hears"), by_token);
-    assert_eq!(feed.next().await.expect("hears"), by_id);
+    assert_eq!(heard(&mut feed).await, by_token);
+    assert_eq!(heard(&mut feed).await, by_id);
 }
 
 #[tokio::test]
@@ -51,13 +62,13 @@ async fn more_sessions_than_one_notice_holds_are_all_heard() {
         .map(|hash| hash.0)
         .collect();
     tx.commit().await.expect("commits");
-    let mut heard = vec![];
+    let mut all = vec![];
     for _ in 0..400 {
-        heard.push(feed.next().await.expect("hears").0);
+        all.push(heard(&mut feed).await.0);
     }
     ended.sort_unstable();
-    heard.sort_unstable();
-    assert_eq!(heard, ended);
+    all.sort_unstable();
+    assert_eq!(all, ended);
 }
 
 #[tokio::test]
@@ -76,7 +87,7 @@ async fn what_is_rolled_back_or_no_hash_is_not_heard() {
     assert!(!tx.session_delete(token().hash()).await.expect("answers"));
     tx.session_delete(second).await.expect("ends");
     tx.commit().await.expect("commits");
-    assert_eq!(feed.next().await.expect("hears"), second);
+    assert_eq!(heard(&mut feed).await, second);
 }
 
 #[tokio::test]
@@ -92,10 +103,29 @@ async fn a_feed_that_lost_its_connection_says_so_and_listens_again() {
              WHERE datname = current_database() AND pid <> pg_backend_pid()",
         )
         .await;
-    assert!(feed.next().await.is_err(), "notices may have been missed");
+    assert!(
+        timeout(PATIENCE, feed.next()).await.expect("says something").is_err(),
+        "notices may have been missed"
+    );
     feed.listen().await.expect("listens again");
     let mut tx = store.begin().await.expect("begins");
     tx.session_delete(hash).await.expect("ends");
     tx.commit().await.expect("commits");
-    assert_eq!(feed.next().await.expect("hears"), hash);
+    assert_eq!(heard(&mut feed).await, hash);
+}
+
+#[test]
+fn a_feed_that_waits_does_not_hinder_the_end_of_its_runtime() {
+    let database = Database::postgres();
+    for threads in [1, 2] {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let mut feed = runtime.block_on(feed_of(&database));
+        runtime.spawn(async move { feed.next().await.is_ok() });
+        runtime.block_on(tokio::task::yield_now());
+        drop(runtime);
+    }
 }

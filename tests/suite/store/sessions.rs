@@ -1,6 +1,8 @@
 //! The table `session`.
 
 use sidegate::id::SessionId;
+use sidegate::secret::TokenHash;
+use sidegate::time::Now;
 use tokio::task::JoinSet;
 
 use super::{minutes, session, stored_session, stored_user, token};
@@ -123,7 +125,7 @@ on_both_databases! {
 
         let mut tx = store.begin().await.expect("begins");
         let ended = tx.sessions_delete_of_user(&ada.id, Some(&kept)).await.expect("answers");
-        let mut ended: Vec<_> = ended.into_iter().map(|hash| hash.to_column()).collect();
+        let mut ended: Vec<_> = ended.into_iter().map(TokenHash::to_column).collect();
         ended.sort();
         others.sort();
         assert_eq!(ended, others);
@@ -179,12 +181,13 @@ on_both_databases! {
         let store = database.open().await;
         let ada = stored_user(&store, "ada@example.com").await;
         // Around turns of milliseconds, seconds and years, where a shorter or longer text would go astray.
-        let ends = [-1, 0, 1, 9, 10, 99, 100, 321, 322, 999, 1_000, 31_535_999_999, 31_536_000_000];
+        let at = |millis| Now::from_millis(START.millis() + millis);
+        let ends = [-1, 0, 1, 9, 10, 99, 100, 321, 322, 323, 331, 332, 999, 1_000, 31_535_999_999, 31_536_000_000];
         for end in ends {
-            stored_session(&store, &ada, START, sidegate::time::Now::from_millis(START.millis() + end)).await;
+            stored_session(&store, &ada, START, at(end)).await;
         }
         for (i, end) in ends.iter().enumerate() {
-            let now = sidegate::time::Now::from_millis(START.millis() + end);
+            let now = at(*end);
             let left = store.sessions_of_user(&ada.id, now).await.expect("lists");
             assert_eq!(left.len(), ends.len() - i - 1, "at {now:?}");
         }

@@ -16,10 +16,10 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, raw_sql};
 use tempfile::TempDir;
 
 /// The moment at which every test's clock starts: 2026-01-02T03:04:05.678Z.
-pub const START: Now = Now::from_millis(1_767_323_045_678);
+pub(crate) const START: Now = Now::from_millis(1_767_323_045_678);
 
 /// An empty database, gone when dropped.
-pub enum Database {
+pub(crate) enum Database {
     /// A file in a directory of its own.
     Sqlite(TempDir),
     /// A database with a random name.
@@ -33,12 +33,12 @@ pub enum Database {
 
 impl Database {
     /// A path for a SQLite file, which does not exist yet.
-    pub fn sqlite() -> Self {
+    pub(crate) fn sqlite() -> Self {
         Self::Sqlite(tempfile::tempdir().expect("a temporary directory"))
     }
 
     /// A new database on the server of `SIDEGATE_TEST_POSTGRES`.
-    pub fn postgres() -> Self {
+    pub(crate) fn postgres() -> Self {
         let url = env::var("SIDEGATE_TEST_POSTGRES")
             .expect("SIDEGATE_TEST_POSTGRES names no PostgreSQL server: run the tests with tests/run");
         let server = Box::new(
@@ -57,7 +57,7 @@ impl Database {
     }
 
     /// The `[store]` section that names this database.
-    pub fn config(&self) -> config::Store {
+    pub(crate) fn config(&self) -> config::Store {
         let database = match self {
             Self::Sqlite(_) => config::Database::Sqlite(self.file().expect("a file")),
             Self::Postgres { server, name } => {
@@ -68,7 +68,7 @@ impl Database {
     }
 
     /// The SQLite file.
-    pub fn file(&self) -> Option<PathBuf> {
+    pub(crate) fn file(&self) -> Option<PathBuf> {
         match self {
             Self::Sqlite(directory) => Some(directory.path().join("sidegate.db")),
             Self::Postgres { .. } => None,
@@ -76,12 +76,12 @@ impl Database {
     }
 
     /// Opens it, migrated, with a clock that stands at [`START`].
-    pub async fn open(&self) -> Store {
+    pub(crate) async fn open(&self) -> Store {
         Store::open(&self.config(), &Clock::fixed(START)).await.expect("the store opens")
     }
 
     /// Runs statements past the store. A SQLite file that is missing is created.
-    pub async fn execute(&self, sql: &str) {
+    pub(crate) async fn execute(&self, sql: &str) {
         let sql = AssertSqlSafe(sql.to_owned());
         match self {
             Self::Sqlite(_) => raw_sql(sql).execute(&mut self.sqlite_connection().await).await.map(|_| ()),
@@ -93,7 +93,7 @@ impl Database {
     }
 
     /// The first column of what a query finds, past the store; it must be text.
-    pub async fn texts(&self, sql: &str) -> Vec<String> {
+    pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
         let sql = AssertSqlSafe(sql.to_owned());
         match self {
             Self::Sqlite(_) => sqlx::query_scalar(sql).fetch_all(&mut self.sqlite_connection().await).await,
@@ -105,7 +105,7 @@ impl Database {
     }
 
     /// The names of all tables, in order.
-    pub async fn tables(&self) -> Vec<String> {
+    pub(crate) async fn tables(&self) -> Vec<String> {
         self.texts(match self {
             Self::Sqlite(_) => r#"SELECT "name" FROM "sqlite_schema" WHERE "type" = 'table' ORDER BY "name""#,
             Self::Postgres { .. } => {
@@ -117,7 +117,7 @@ impl Database {
     }
 
     /// The columns of a table, in order.
-    pub async fn columns(&self, table: &str) -> Vec<String> {
+    pub(crate) async fn columns(&self, table: &str) -> Vec<String> {
         self.texts(&match self {
             Self::Sqlite(_) => format!(r#"SELECT "name" FROM pragma_table_info('{table}') ORDER BY "cid""#),
             Self::Postgres { .. } => format!(
@@ -129,7 +129,7 @@ impl Database {
     }
 
     /// Every value of every row of every table, as text: to look for what must not be there.
-    pub async fn dump(&self) -> String {
+    pub(crate) async fn dump(&self) -> String {
         let mut dump = String::new();
         for table in self.tables().await {
             let values: Vec<_> = self
@@ -187,7 +187,6 @@ macro_rules! on_both_databases {
     ($($(#[$meta:meta])* async fn $name:ident($database:ident) $body:block)*) => { $(
         $(#[$meta])*
         mod $name {
-            #[allow(unused_imports, reason = "a scenario uses what it needs")]
             use super::*;
             use $crate::support::database::Database;
 
