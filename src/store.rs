@@ -231,3 +231,26 @@ fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
         _ => Fault::store(doing, error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn pragma(pools: &Pools, name: &str) -> i64 {
+        let Db::Sqlite(pool) = pools else { panic!("not on SQLite") };
+        let sql = sqlx::AssertSqlSafe(format!("PRAGMA {name}"));
+        sqlx::query_scalar(sql).fetch_one(pool).await.expect("SQLite answers")
+    }
+
+    #[tokio::test]
+    async fn a_commit_is_synced_foreign_keys_hold_and_readers_cannot_write() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = Database::Sqlite(directory.path().join("a.db"));
+        let config = config::Store { database, migrate: true, connections: 2 };
+        let store = Store::open(&config, &Clock::System).await.expect("opens");
+        assert_eq!(pragma(&store.write, "synchronous").await, 2, "FULL");
+        assert_eq!(pragma(&store.write, "foreign_keys").await, 1);
+        assert_eq!(pragma(&store.write, "query_only").await, 0);
+        assert_eq!(pragma(&store.read, "query_only").await, 1);
+    }
+}

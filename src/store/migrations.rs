@@ -142,8 +142,8 @@ impl Tx {
             }
             Db::Postgres(tx) => {
                 sqlx::query_scalar(
-                    r#"SELECT EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass(quote_ident($1))
-                                      AND attname::text = $2 AND NOT attisdropped)"#,
+                    "SELECT EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass(quote_ident($1))
+                                      AND attname::text = $2 AND NOT attisdropped)",
                 )
                 .bind(table)
                 .bind(column)

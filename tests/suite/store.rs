@@ -1,0 +1,73 @@
+//! The store, on both databases.
+
+use std::time::Duration;
+
+use sidegate::id::{SessionId, UserId};
+use sidegate::secret::{Purpose, RootSecret, Token, TokenHash};
+use sidegate::store::Store;
+use sidegate::store::sessions::NewSession;
+use sidegate::time::Now;
+use sidegate::visitor::User;
+
+use crate::support::database::START;
+
+mod accounts;
+mod auth_log;
+mod ended;
+mod migrations;
+mod outage;
+mod sessions;
+mod takeover;
+mod users;
+mod writing;
+
+fn minutes(minutes: u64) -> Duration {
+    Duration::from_mins(minutes)
+}
+
+fn user(email: &str) -> User {
+    User {
+        id: UserId::random(),
+        name: "Ada Löwe".to_owned(),
+        email: email.to_owned(),
+        email_verified: false,
+        image: None,
+        created: START,
+        updated: START,
+    }
+}
+
+/// A user who is stored.
+async fn stored_user(store: &Store, email: &str) -> User {
+    let user = user(email);
+    let mut tx = store.begin().await.expect("begins");
+    assert!(tx.user_insert(&user).await.expect("inserts"));
+    tx.commit().await.expect("commits");
+    user
+}
+
+fn token() -> Token {
+    RootSecret::new(vec![1; 32]).expect("long enough").key(Purpose::SessionTag).issue()
+}
+
+fn session(user: &User, opened: Now, expires: Now) -> NewSession {
+    NewSession {
+        id: SessionId::random(),
+        token: token().hash(),
+        user: user.id.clone(),
+        opened,
+        expires,
+        remember: true,
+        address: Some("192.0.2.7".to_owned()),
+        agent: Some("Firefox".to_owned()),
+    }
+}
+
+/// A session that is stored.
+async fn stored_session(store: &Store, user: &User, opened: Now, expires: Now) -> (SessionId, TokenHash) {
+    let session = session(user, opened, expires);
+    let mut tx = store.begin().await.expect("begins");
+    tx.session_insert(&session).await.expect("inserts");
+    tx.commit().await.expect("commits");
+    (session.id, session.token)
+}

@@ -1,0 +1,93 @@
+//! The table `user`.
+
+use sidegate::refusal::Refusal;
+use tokio::task::JoinSet;
+
+use super::{minutes, stored_user, user};
+use crate::support::database::{START, on_both_databases};
+
+on_both_databases! {
+    async fn a_user_is_read_back_as_it_was_written(database) {
+        let store = database.open().await;
+        let mut ada = user("ada@example.com");
+        ada.email_verified = true;
+        ada.image = Some("https://example.com/ada.png".to_owned());
+        ada.updated = START.plus(minutes(1));
+        let mut tx = store.begin().await.expect("begins");
+        assert!(tx.user_insert(&ada).await.expect("inserts"));
+        tx.commit().await.expect("commits");
+        assert!(store.user_by_id(&ada.id).await.expect("reads") == Some(ada.clone()));
+        assert!(store.user_by_email("ada@example.com").await.expect("reads") == Some(ada));
+    }
+
+    async fn an_address_is_compared_byte_by_byte(database) {
+        let store = database.open().await;
+        stored_user(&store, "ada@example.com").await;
+        for other in ["Ada@example.com", "ada@example.com ", "", "ada@example.co_"] {
+            assert!(store.user_by_email(other).await.expect("reads").is_none(), "{other:?}");
+        }
+    }
+
+    async fn a_taken_address_is_told_and_the_transaction_goes_on(database) {
+        let store = database.open().await;
+        let ada = stored_user(&store, "ada@example.com").await;
+        let mut tx = store.begin().await.expect("begins");
+        assert!(!tx.user_insert(&user("ada@example.com")).await.expect("answers"));
+        assert!(tx.user_insert(&user("bob@example.com")).await.expect("inserts"));
+        tx.commit().await.expect("commits");
+        assert!(store.user_by_email("ada@example.com").await.expect("reads") == Some(ada));
+        assert!(store.user_by_email("bob@example.com").await.expect("reads").is_some());
+    }
+
+    async fn of_many_sign_ups_with_one_address_one_wins(database) {
+        let store = database.open().await;
+        let mut racers = JoinSet::new();
+        for _ in 0..12 {
+            let store = store.clone();
+            racers.spawn(async move {
+                let user = user("ada@example.com");
+                let mut tx = store.begin().await.expect("begins");
+                let won = tx.user_insert(&user).await.expect("answers");
+                if won {
+                    tx.account_insert_credential(&user.id, "hash", START).await.expect("inserts");
+                }
+                tx.commit().await.expect("commits");
+                won.then_some(user.id)
+            });
+        }
+        let winners: Vec<_> = racers.join_all().await.into_iter().flatten().collect();
+        assert_eq!(winners.len(), 1);
+        let stored = store.user_by_email("ada@example.com").await.expect("reads").expect("is there");
+        assert_eq!(stored.id, winners[0]);
+    }
+
+    async fn a_corrupt_row_is_a_fault_that_names_table_column_and_row(database) {
+        let store = database.open().await;
+        let sane = stored_user(&store, "sane@example.com").await;
+        database.execute(
+            r#"INSERT INTO "user" VALUES ('not an id', 'x', 'bad@example.com', '1', NULL,
+                                          '2026-01-02T03:04:05.678Z', '2026-01-02T03:04:05.678Z')"#,
+        ).await;
+        let fault = store.user_by_email("bad@example.com").await.err().expect("a fault");
+        assert!(fault.to_string().contains(r#"user.id of row "not an id""#), "{fault}");
+        assert_eq!(fault.refusal(), Refusal::Internal);
+        assert!(store.user_by_id(&sane.id).await.expect("reads").is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_time_in_another_spelling_is_corrupt_because_it_would_sort_wrongly() {
+    let database = crate::support::database::Database::sqlite();
+    let store = database.open().await;
+    for (id, time) in
+        [("a", "'2026-01-02T03:04:05+00:00'"), ("b", "'2026-01-02 03:04:05'"), ("c", "1767323045678")]
+    {
+        database
+            .execute(&format!(
+                r#"INSERT INTO "user" VALUES ('{id}', 'x', '{id}@example.com', 1, NULL, '2026-01-02T03:04:05.678Z', {time})"#
+            ))
+            .await;
+        let fault = store.user_by_email(&format!("{id}@example.com")).await.err().expect("a fault");
+        assert!(fault.to_string().contains(&format!(r#"user.updatedAt of row "{id}""#)), "{fault}");
+    }
+}
