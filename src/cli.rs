@@ -9,6 +9,8 @@ use clap::{Args, Parser, Subcommand};
 
 mod check;
 mod healthcheck;
+mod migrate;
+mod serve;
 
 use crate::config::problem::Problems;
 use crate::config::{self, Config, Flags, NewSecret, Sources};
@@ -26,10 +28,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Stand in front of the app.
+    Serve(Settings),
     /// Read the configuration and tell everything that is wrong with it, or what it comes to.
     Check(Settings),
     /// Ask a running instance with this configuration whether it answers.
     Healthcheck(Settings),
+    /// Bring the tables of the database up to date.
+    Migrate(Settings),
 }
 
 /// Where the configuration comes from.
@@ -80,6 +86,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let outcome = match cli.command {
+        Command::Serve(settings) => serve::run(&settings),
+        Command::Migrate(settings) => migrate::run(&settings),
         Command::Check(settings) => check::run(&settings),
         Command::Healthcheck(settings) => healthcheck::run(&settings),
     };

@@ -15,6 +15,8 @@ pub enum Refusal {
     AmbiguousPath,
     /// `Host` is missing, repeated or not a host (RFC 9112 §3.2).
     BadHost,
+    /// `Host` names another site (RFC 9110 §15.5.20).
+    Misdirected,
     /// The message framing could be read in two ways (RFC 9112 §6).
     BadFraming,
     /// A body or form that does not parse.
@@ -81,10 +83,11 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, for tests and for the texts to be complete.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::MalformedTarget,
         Self::AmbiguousPath,
         Self::BadHost,
+        Self::Misdirected,
         Self::BadFraming,
         Self::BadBody,
         Self::TargetTooLong,
@@ -137,6 +140,7 @@ impl Refusal {
                 StatusCode::FORBIDDEN
             }
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
@@ -158,6 +162,7 @@ impl Refusal {
             Self::MalformedTarget => "MALFORMED_TARGET",
             Self::AmbiguousPath => "AMBIGUOUS_PATH",
             Self::BadHost => "BAD_HOST",
+            Self::Misdirected => "MISDIRECTED_REQUEST",
             Self::BadFraming => "BAD_FRAMING",
             Self::BadBody => "BAD_REQUEST",
             Self::TargetTooLong => "TARGET_TOO_LONG",

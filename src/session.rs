@@ -179,6 +179,11 @@ impl Sessions {
         session
     }
 
+    /// How much life a session has left after a renewal at `now`.
+    pub fn life_left(&self, session: &Session, now: Now) -> Duration {
+        rules::expiry(&self.limits, session.remember, (session.opened, now)).since(now)
+    }
+
     /// The `Set-Cookie` value for a token with this much life left.
     pub fn cookie(&self, token: String, remember: bool, left: Duration) -> HeaderValue {
         self.cookies.set(self.cookies.session, token, remember.then_some(left))

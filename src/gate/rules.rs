@@ -55,6 +55,11 @@ impl Rules {
         })
     }
 
+    /// The endpoint's path below our mount prefix; empty for any other path.
+    pub fn endpoint_of<'p>(&self, path: &'p str) -> &'p str {
+        self.below_mount(path).unwrap_or_default()
+    }
+
     /// What this reading of the path asks for. With `fold`, letter case is also ignored to see whether a
     /// reader that does so would find a guarded path; if that one is stricter, it counts.
     pub(super) fn demand(&self, method: &Method, path: &str, user: Option<&UserId>, fold: bool) -> Demand {

@@ -69,17 +69,15 @@ impl Visit {
     /// What an error answer needs to know.
     pub fn reply_to(&self) -> ReplyTo {
         ReplyTo {
-            id: self.id,
-            form: self.form_of_answer(),
-            language: self.language().map(str::to_owned),
             return_to: self.return_to(),
             safe_method: self.method.is_safe(),
+            ..ReplyTo::to_malformed(self.id, &self.headers)
         }
     }
 
     /// `Accept-Language` as it came.
     pub fn language(&self) -> Option<&str> {
-        self.headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok())
+        language(&self.headers)
     }
 
     /// The browser, as it names itself, cut to a length worth keeping.
@@ -95,21 +93,6 @@ impl Visit {
             return Some(self.path.target().to_owned());
         }
         self.headers.get(REFERER).and_then(|value| value.to_str().ok()).map(str::to_owned)
-    }
-
-    /// Whether the answer is read by a person or by a program: Fetch Metadata first, then the older signs.
-    fn form_of_answer(&self) -> AnswerForm {
-        if starts_with(self.headers.get(CONTENT_TYPE), b"application/grpc") {
-            return AnswerForm::Grpc;
-        }
-        if self.headers.contains_key(UPGRADE) {
-            return AnswerForm::Json;
-        }
-        let page = match self.headers.get(SEC_FETCH_MODE) {
-            Some(mode) => mode == "navigate",
-            None => !self.headers.contains_key(X_REQUESTED_WITH) && accepts_html(&self.headers),
-        };
-        if page { AnswerForm::Page } else { AnswerForm::Json }
     }
 
     /// Whether this request was made by our own pages or by a program rather than by another site:
@@ -171,6 +154,23 @@ pub enum AnswerForm {
     Grpc,
 }
 
+impl AnswerForm {
+    /// Whether the answer is read by a person or by a program: Fetch Metadata first, then the older signs.
+    fn wanted(headers: &HeaderMap) -> Self {
+        if starts_with(headers.get(CONTENT_TYPE), b"application/grpc") {
+            return Self::Grpc;
+        }
+        if headers.contains_key(UPGRADE) {
+            return Self::Json;
+        }
+        let page = match headers.get(SEC_FETCH_MODE) {
+            Some(mode) => mode == "navigate",
+            None => !headers.contains_key(X_REQUESTED_WITH) && accepts_html(headers),
+        };
+        if page { Self::Page } else { Self::Json }
+    }
+}
+
 /// What is kept of a request for the case that it is answered with an error.
 #[derive(Clone, Debug)]
 pub struct ReplyTo {
@@ -184,4 +184,21 @@ pub struct ReplyTo {
     pub return_to: Option<String>,
     /// Whether the method was safe, so that coming back to it is possible (RFC 9110 §9.2.1).
     pub safe_method: bool,
+}
+
+impl ReplyTo {
+    /// For a request of which only the header fields can be trusted.
+    pub fn to_malformed(id: RequestId, headers: &HeaderMap) -> Self {
+        Self {
+            id,
+            form: AnswerForm::wanted(headers),
+            language: language(headers).map(str::to_owned),
+            return_to: None,
+            safe_method: false,
+        }
+    }
+}
+
+fn language(headers: &HeaderMap) -> Option<&str> {
+    headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok())
 }

@@ -88,8 +88,9 @@ async fn run(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<boo
         swept.proxy.sweep();
         swept.near.borrow_mut().sweep(swept.app.clock.now());
     }));
+    let for_connections = stop.clone();
     tokio::select! {
-        () = accept(&worker, &listener, &stop) => {}
+        () = accept(&worker, &listener, &for_connections) => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
     drop(listener);

@@ -240,6 +240,7 @@ impl Remedy {
             Refusal::MalformedTarget
             | Refusal::AmbiguousPath
             | Refusal::BadHost
+            | Refusal::Misdirected
             | Refusal::BadFraming
             | Refusal::BadBody
             | Refusal::TargetTooLong

@@ -1,0 +1,259 @@
+//! One connection of a client: its bytes looked at before the HTTP parser sees them, its patience measured, its end
+//! orderly.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use crate::config::Limits;
+use crate::proxy::response::UpstreamBody;
+use crate::proxy::ticker::Deadline;
+use crate::server::front;
+use crate::server::head_scan::HeadScan;
+use crate::server::worker::Worker;
+
+/// hyper's lower bound for its buffers, in bytes.
+const SMALLEST_BUFFER: usize = 8192;
+
+/// What a connection's bytes and its requests tell each other.
+pub(super) struct Client {
+    pub(super) peer: SocketAddr,
+    /// Heads that were looked at and are not served yet.
+    heads: AtomicU32,
+    /// A head was seen that must be refused.
+    unsound: AtomicBool,
+    /// The chunked body of the latest request has been read to its end.
+    pub(super) body_ended: Arc<AtomicBool>,
+    /// The connection left HTTP.
+    switched: AtomicBool,
+    /// A request is being answered, so that silence is no idleness.
+    busy: AtomicBool,
+    /// For the next head, or what is missing of it.
+    silence: Deadline,
+    keep_alive: Duration,
+}
+
+impl Client {
+    /// Whether the head of the request that is to be served was looked at and found sound.
+    pub(super) fn begin(&self) -> bool {
+        self.busy.store(true, Ordering::Relaxed);
+        self.silence.disarm();
+        self.body_ended.store(false, Ordering::Relaxed);
+        let looked_at = self.heads.load(Ordering::Relaxed);
+        self.heads.store(looked_at.saturating_sub(1), Ordering::Relaxed);
+        looked_at > 0
+    }
+
+    /// The connection leaves HTTP: it is a tunnel from here on.
+    pub(super) fn switch(&self) {
+        self.switched.store(true, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.busy.store(false, Ordering::Relaxed);
+        self.silence.arm(self.keep_alive);
+    }
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    (stream, peer): (TcpStream, SocketAddr),
+    mut stop: watch::Receiver<bool>,
+) {
+    let limits = worker.app.config.limits;
+    let client = Arc::new(Client {
+        peer,
+        heads: AtomicU32::new(0),
+        unsound: AtomicBool::new(false),
+        body_ended: Arc::default(),
+        switched: AtomicBool::new(false),
+        busy: AtomicBool::new(false),
+        silence: worker.ticker.deadline(),
+        keep_alive: limits.keep_alive,
+    });
+    client.silence.arm(limits.head_timeout);
+    let io = Watched {
+        stream,
+        client: Arc::clone(&client),
+        scan: HeadScan::new(limits.head.max(SMALLEST_BUFFER)),
+        in_head: true,
+        stalled: worker.ticker.deadline(),
+        limits,
+    };
+    let service = service_fn(|request| front::answer(Rc::clone(&worker), Arc::clone(&client), request));
+    let connection = http1::Builder::new()
+        .max_buf_size(limits.head.max(SMALLEST_BUFFER))
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stop.wait_for(|stop| *stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "connection ended");
+    }
+}
+
+/// The socket, watched.
+struct Watched {
+    stream: TcpStream,
+    client: Arc<Client>,
+    scan: HeadScan,
+    /// A head has begun and is not complete.
+    in_head: bool,
+    /// For a client that does not read what it asked for.
+    stalled: Deadline,
+    limits: Limits,
+}
+
+impl Watched {
+    fn look_at(&mut self, bytes: &[u8]) {
+        let client = &*self.client;
+        if client.switched.load(Ordering::Relaxed) {
+            self.scan.stop();
+            return;
+        }
+        let found = self.scan.feed(bytes, || client.body_ended.load(Ordering::Relaxed));
+        if found.unsound {
+            client.unsound.store(true, Ordering::Relaxed);
+        }
+        if found.heads > 0 {
+            client.heads.fetch_add(found.heads, Ordering::Relaxed);
+            self.in_head = false;
+        } else if found.head_bytes && !self.in_head {
+            self.in_head = true;
+            client.silence.arm(self.limits.head_timeout);
+        }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            Poll::Ready(Ok(())) => {
+                self.look_at(&buffer.filled()[before..]);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(error) => Poll::Ready(error),
+            Poll::Pending if self.client.busy.load(Ordering::Relaxed) => Poll::Pending,
+            Poll::Pending => self.client.silence.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+impl Watched {
+    /// Measures how long the client has taken nothing.
+    fn patiently<T>(&self, cx: &Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled.disarm();
+            return written;
+        }
+        self.stalled.arm_once(self.limits.body_idle);
+        self.stalled.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.patiently(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.patiently(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The body of an answer; its end is the end of the request.
+pub(super) struct ReplyBody {
+    kind: Kind,
+    client: Arc<Client>,
+}
+
+enum Kind {
+    Own(Bytes),
+    App(UpstreamBody),
+}
+
+impl ReplyBody {
+    /// A body of ours.
+    pub(super) fn own(client: Arc<Client>, body: Bytes) -> Self {
+        Self { kind: Kind::Own(body), client }
+    }
+
+    /// A body of the app's.
+    pub(super) fn app(client: Arc<Client>, body: UpstreamBody) -> Self {
+        Self { kind: Kind::App(body), client }
+    }
+}
+
+impl Drop for ReplyBody {
+    fn drop(&mut self) {
+        self.client.end();
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match &mut self.kind {
+            Kind::Own(body) if body.is_empty() => Poll::Ready(None),
+            Kind::Own(body) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(body))))),
+            Kind::App(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Own(body) => body.is_empty(),
+            Kind::App(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Own(body) => SizeHint::with_exact(body.len() as u64),
+            Kind::App(body) => body.size_hint(),
+        }
+    }
+}
