@@ -95,7 +95,8 @@ pub fn sign_in_url(desk: Desk<'_>, return_to: Option<&str>) -> String {
     let target = return_to.and_then(|target| return_to::check(target, &desk.public.origin, desk.mounts));
     match target.as_deref().and_then(|url| url.strip_prefix(desk.public.origin.as_str())) {
         Some(path) => {
-            let query = form_urlencoded::Serializer::new(String::new()).append_pair("callback_url", path).finish();
+            let query =
+                form_urlencoded::Serializer::new(String::new()).append_pair("callback_url", path).finish();
             format!("{base}?{query}")
         }
         None => base,

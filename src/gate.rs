@@ -88,7 +88,9 @@ fn ours(rules: &Rules, visit: &Visit, endpoint: Endpoint) -> Verdict {
 fn app(rules: &Rules, visit: &Visit, demand: Demand) -> Verdict {
     let session = match (demand.access, &visit.visitor) {
         (Access::Deny, _) => return Verdict::Refuse(Refusal::Forbidden),
-        (Access::Public, _) if demand.owner == Owner::Nobody => return Verdict::Forward(Pass { session: None }),
+        (Access::Public, _) if demand.owner == Owner::Nobody => {
+            return Verdict::Forward(Pass { session: None });
+        }
         (_, Visitor::Unsure) => return Verdict::Refuse(Refusal::StoreUnavailable),
         (Access::Optional, Visitor::Stranger) if demand.owner == Owner::Nobody => None,
         (_, Visitor::Stranger) => {

@@ -6,10 +6,10 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::http::body::RequestBody;
 use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::Body as _;
-use crate::http::body::RequestBody;
 use hyper::upgrade::OnUpgrade;
 
 use crate::config::Config;
@@ -65,7 +65,12 @@ impl Proxy {
     }
 
     /// Forwards the request and returns the head of the answer, the body following as the client takes it.
-    pub async fn forward(&self, visit: &Visit, pass: Pass, sending: Sending) -> Result<Response<UpstreamBody>, Failure> {
+    pub async fn forward(
+        &self,
+        visit: &Visit,
+        pass: Pass,
+        sending: Sending,
+    ) -> Result<Response<UpstreamBody>, Failure> {
         let Sending { body, upgrade } = sending;
         let declared = visit.headers.contains_key(CONTENT_LENGTH);
         let framing = response::request_framing(body.size_hint().exact(), declared, &visit.method);
@@ -112,9 +117,12 @@ impl Proxy {
         if !upload.repeatable() {
             // The first piece of the body is usually there one turn later; head and piece then leave in one write.
             tokio::task::yield_now().await;
-            std::future::poll_fn(|cx| std::task::Poll::Ready(upload.poll_first_piece(cx, connection))).await?;
+            std::future::poll_fn(|cx| std::task::Poll::Ready(upload.poll_first_piece(cx, connection)))
+                .await?;
         }
-        let head = response::receive(connection, upload, &visit.method, self.pool.settings().response_timeout).await?;
+        let head =
+            response::receive(connection, upload, &visit.method, self.pool.settings().response_timeout)
+                .await?;
         if head.status == StatusCode::SWITCHING_PROTOCOLS && visit.upgrade().is_none() {
             return Err(Failure::Invalid("a switch of protocols that nobody asked for"));
         }

@@ -23,9 +23,11 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     for danger in &config.dangers {
         tracing::warn!("{danger}");
     }
-    let office = office().map_err(|error| Failure::Other(format!("the runtime cannot be started: {error}")))?;
+    let office =
+        office().map_err(|error| Failure::Other(format!("the runtime cannot be started: {error}")))?;
     office.block_on(async {
-        let app = App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
+        let app =
+            App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
         serve(app).await
     })
 }
@@ -37,9 +39,11 @@ pub(super) fn office() -> std::io::Result<Runtime> {
 
 /// Serves `app` until a signal says otherwise.
 pub(super) async fn serve(app: Arc<App>) -> Result<(), Failure> {
-    let mut stop = Stop::new().map_err(|error| Failure::Other(format!("signals cannot be received: {error}")))?;
-    let server = Server::start(&app)
-        .map_err(|error| Failure::Other(format!("cannot listen on {}: {error}", app.config.listen.address)))?;
+    let mut stop =
+        Stop::new().map_err(|error| Failure::Other(format!("signals cannot be received: {error}")))?;
+    let server = Server::start(&app).map_err(|error| {
+        Failure::Other(format!("cannot listen on {}: {error}", app.config.listen.address))
+    })?;
     tracing::info!(address = %server.address(), public = app.config.public.origin, "serving");
     stop.told().await;
     tracing::info!("stopping; requests in flight are finished");

@@ -174,8 +174,12 @@ pub(super) async fn login(app: &App, visit: Visit) -> Result<Answer, Error> {
     let credentials = Credentials { email, password, remember: remember.unwrap_or(true) };
     let SignedIn { user, opened, device } = attempt(app, &visit, &credentials).await??;
     let session = &opened.session;
-    let shape =
-        LoginShape { user: (&user).into(), session: session.into(), expires_at: session.expires, callback_url };
+    let shape = LoginShape {
+        user: (&user).into(),
+        session: session.into(),
+        expires_at: session.expires,
+        callback_url,
+    };
     let answer = answer::json(desk(app), StatusCode::OK, &shape);
     Ok(with_cookies(app, answer, opened, device))
 }

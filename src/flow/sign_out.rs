@@ -18,7 +18,11 @@ pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
     let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
     let callback_url = query.find("callback_url");
     let Some(session) = visit.visitor.session() else {
-        return Ok(answer::redirect(desk(app), StatusCode::FOUND, &answer::sign_in_url(desk(app), callback_url)));
+        return Ok(answer::redirect(
+            desk(app),
+            StatusCode::FOUND,
+            &answer::sign_in_url(desk(app), callback_url),
+        ));
     };
     let view = app.ui.view(visit.language());
     let html = pages::SignOut { view, who: &session.user.email, callback_url }.render();

@@ -91,7 +91,8 @@ pub fn find(method: &Method, path: &str) -> Lookup {
 
 /// The methods that `path` takes, as an `Allow` value says it (RFC 9110 §10.2.1).
 pub fn allowed(path: &str) -> String {
-    let methods: Vec<&str> = TABLE.iter().filter(|(_, at, _)| *at == path).map(|(m, ..)| m.as_str()).collect();
+    let methods: Vec<&str> =
+        TABLE.iter().filter(|(_, at, _)| *at == path).map(|(m, ..)| m.as_str()).collect();
     methods.join(", ")
 }
 

@@ -33,8 +33,11 @@ pub enum Found<'a> {
 impl CookieNames {
     /// `__Host-…` on https, plain names on loopback http, where browsers refuse the prefix.
     pub fn new(https: bool) -> Self {
-        let (session, device) =
-            if https { ("__Host-sidegate", "__Host-sidegate-device") } else { ("sidegate", "sidegate-device") };
+        let (session, device) = if https {
+            ("__Host-sidegate", "__Host-sidegate-device")
+        } else {
+            ("sidegate", "sidegate-device")
+        };
         Self { session, device, secure: https }
     }
 
@@ -53,7 +56,9 @@ impl CookieNames {
             .same_site(SameSite::Lax)
             .build();
         if let Some(lifetime) = lifetime {
-            cookie.set_max_age(Some(time::Duration::seconds(i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX))));
+            cookie.set_max_age(Some(time::Duration::seconds(
+                i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX),
+            )));
         }
         header(&cookie)
     }
@@ -109,7 +114,10 @@ pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
 
 /// Whether any cookie of ours came along.
 pub fn any_of_ours(headers: &HeaderMap) -> bool {
-    headers.get_all(COOKIE).iter().any(|line| pairs(line.as_bytes()).any(|(_, name, _)| CookieNames::ours(name)))
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .any(|line| pairs(line.as_bytes()).any(|(_, name, _)| CookieNames::ours(name)))
 }
 
 /// Appends to `out` the pairs of one `Cookie` value that are not ours, separated by `; `.

@@ -91,7 +91,11 @@ fn line(unread: &mut BytesMut, longest: usize) -> io::Result<Option<BytesMut>> {
     let Some(end) = memchr::memchr(b'\n', unread) else {
         return if unread.len() > longest { Err(broken("line too long")) } else { Ok(None) };
     };
-    if end == 0 || end > longest || unread[end - 1] != b'\r' || memchr::memchr(b'\r', &unread[..end - 1]).is_some() {
+    if end == 0
+        || end > longest
+        || unread[end - 1] != b'\r'
+        || memchr::memchr(b'\r', &unread[..end - 1]).is_some()
+    {
         return Err(broken("line does not end with CRLF"));
     }
     let mut line = unread.split_to(end + 1);
@@ -125,7 +129,8 @@ fn trailers(unread: &mut BytesMut) -> io::Result<Piece> {
     };
     let mut map = HeaderMap::with_capacity(trailers.len());
     for field in trailers {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| broken("malformed trailer name"))?;
+        let name =
+            HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| broken("malformed trailer name"))?;
         let value = HeaderValue::from_bytes(field.value).map_err(|_| broken("malformed trailer value"))?;
         // Fields that frame or route a message have no place here (RFC 9110 §6.5.1).
         if ![CONTENT_LENGTH, TRANSFER_ENCODING, HOST, SET_COOKIE].contains(&name) {
@@ -160,7 +165,8 @@ mod tests {
 
     #[test]
     fn a_whole_body_with_extensions_and_trailers_is_decoded() {
-        let (body, trailers) = decode(b"5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nx-sum: 1\r\nhost: evil\r\n\r\n").expect("valid");
+        let (body, trailers) =
+            decode(b"5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nx-sum: 1\r\nhost: evil\r\n\r\n").expect("valid");
         let trailers = trailers.expect("an end");
         assert_eq!(body, b"hello!");
         assert!(trailers.len() == 1 && trailers["x-sum"] == "1");
@@ -169,8 +175,17 @@ mod tests {
     #[test]
     fn f_10_deviations_are_refused() {
         for wire in [
-            &b"5\nhello\r\n"[..], b"0x5\r\n", b"+5\r\n", b" 5\r\n", b"5 \r\n", b"\r\n", b"fffffffffffffffff\r\n", b"5\r\nhelloXX",
-            b"5\r\nhello\n\r", b"5;a\rb\r\n", b"g\r\n",
+            &b"5\nhello\r\n"[..],
+            b"0x5\r\n",
+            b"+5\r\n",
+            b" 5\r\n",
+            b"5 \r\n",
+            b"\r\n",
+            b"fffffffffffffffff\r\n",
+            b"5\r\nhelloXX",
+            b"5\r\nhello\n\r",
+            b"5;a\rb\r\n",
+            b"g\r\n",
         ] {
             assert!(decode(wire).is_err(), "{}", String::from_utf8_lossy(wire));
         }

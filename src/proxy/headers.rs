@@ -82,11 +82,13 @@ fn letter(byte: u8) -> u32 {
 impl Reserved {
     /// Our own names and those under which the identity is sent.
     pub fn new(identity: &Identity) -> Self {
-        let own = identity.user_id.iter().chain(&identity.email).chain(&identity.name).chain(&identity.groups);
+        let own =
+            identity.user_id.iter().chain(&identity.email).chain(&identity.name).chain(&identity.groups);
         let mut reserved = Self { names: Vec::new(), first_letters: [0; LONGEST] };
         for name in HOP_BY_HOP.iter().chain(OURS).copied().chain(own.map(String::as_str)) {
             let folded: Box<[u8]> = name.bytes().map(fold).collect();
-            if let (Some(slot), Some(&first)) = (reserved.first_letters.get_mut(folded.len()), folded.first()) {
+            if let (Some(slot), Some(&first)) = (reserved.first_letters.get_mut(folded.len()), folded.first())
+            {
                 *slot |= letter(first);
             }
             reserved.names.push(folded);
@@ -311,7 +313,8 @@ pub(super) fn response_fields(head: &Bytes, fields: &[httparse::Header<'_>]) -> 
             nominated.extend(field.value.split(|&b| b == b',').map(<[u8]>::trim_ascii));
             continue;
         }
-        let dropped = HOP_BY_HOP.contains(&name.as_str()) || (name == SET_COOKIE && cookie::sets_ours(field.value));
+        let dropped =
+            HOP_BY_HOP.contains(&name.as_str()) || (name == SET_COOKIE && cookie::sets_ours(field.value));
         if !dropped {
             headers.append(name, HeaderValue::from_maybe_shared(head.slice_ref(field.value)).ok()?);
         }
@@ -355,11 +358,26 @@ mod tests {
     #[test]
     fn hdr_1_every_spelling_of_a_reserved_name_is_covered() {
         let reserved = reserved();
-        for name in ["x-user-id", "X_User_Id", "x.user.id", "x-user_id", "X_Forwarded-Email", "x_forwarded.proto", "x_mail",
-            "remote_user", "http2_settings", "x-authentik-anything", "x_webauth_user", "forwarded", "x_real_ip"] {
+        for name in [
+            "x-user-id",
+            "X_User_Id",
+            "x.user.id",
+            "x-user_id",
+            "X_Forwarded-Email",
+            "x_forwarded.proto",
+            "x_mail",
+            "remote_user",
+            "http2_settings",
+            "x-authentik-anything",
+            "x_webauth_user",
+            "forwarded",
+            "x_real_ip",
+        ] {
             assert!(reserved.covers(name.as_bytes()), "{name}");
         }
-        for name in ["accept", "x-user-idx", "user-agent", "x-mai", "x-forwarded", "authorization", "remote-use"] {
+        for name in
+            ["accept", "x-user-idx", "user-agent", "x-mai", "x-forwarded", "authorization", "remote-use"]
+        {
             assert!(!reserved.covers(name.as_bytes()), "{name}");
         }
     }

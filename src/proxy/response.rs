@@ -98,7 +98,11 @@ fn take_head(unread: &mut BytesMut) -> Result<Option<Bytes>, Failure> {
     let mut start = 0;
     loop {
         let Some(length) = memchr::memchr(b'\n', &unread[start..]) else {
-            return if unread.len() > LARGEST_HEAD { Err(Failure::Invalid("head too large")) } else { Ok(None) };
+            return if unread.len() > LARGEST_HEAD {
+                Err(Failure::Invalid("head too large"))
+            } else {
+                Ok(None)
+            };
         };
         let end = start + length;
         if end == 0 || unread[end - 1] != b'\r' {
@@ -136,7 +140,8 @@ fn parse(head: &Bytes, method: &Method) -> Result<Head, Failure> {
     };
     let keep = if modern { !facts.close } else { facts.keep_alive };
     let keep = keep && !matches!(body, Delimited::Close) && status != StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response_fields(head, response.headers).ok_or(Failure::Invalid("a field that HTTP does not allow"))?;
+    let headers = response_fields(head, response.headers)
+        .ok_or(Failure::Invalid("a field that HTTP does not allow"))?;
     Ok(Head { status, headers, body, keep })
 }
 
@@ -156,7 +161,8 @@ impl Facts {
             if field.name.eq_ignore_ascii_case("content-length") {
                 let digits = field.value.trim_ascii();
                 let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-                let length = std::str::from_utf8(digits).ok().filter(|_| plain).and_then(|text| text.parse().ok());
+                let length =
+                    std::str::from_utf8(digits).ok().filter(|_| plain).and_then(|text| text.parse().ok());
                 if length.is_none() || facts.length.is_some_and(|before| Some(before) != length) {
                     return Err(Failure::Invalid("no single Content-Length"));
                 }
@@ -190,7 +196,12 @@ pub struct UpstreamBody {
 
 impl UpstreamBody {
     /// The body that follows `head` on `connection`.
-    pub(super) fn new(connection: Connection, pool: Rc<Pool>, upload: Upload, head: Head) -> (StatusCode, HeaderMap, Self) {
+    pub(super) fn new(
+        connection: Connection,
+        pool: Rc<Pool>,
+        upload: Upload,
+        head: Head,
+    ) -> (StatusCode, HeaderMap, Self) {
         let Head { status, headers, body, keep } = head;
         let mut this = Self { connection: Some(connection), pool, upload, body, keep, pace: 0 };
         if matches!(this.body, Delimited::Length(0)) {
@@ -201,7 +212,14 @@ impl UpstreamBody {
 
     /// No body at all.
     pub(super) fn empty(pool: Rc<Pool>) -> Self {
-        Self { connection: None, pool, upload: Upload::head_only(), body: Delimited::Length(0), keep: false, pace: 0 }
+        Self {
+            connection: None,
+            pool,
+            upload: Upload::head_only(),
+            body: Delimited::Length(0),
+            keep: false,
+            pace: 0,
+        }
     }
 
     /// The answer has been read to its end: the connection can carry the next one if all of the request went out.

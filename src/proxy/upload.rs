@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use crate::http::body::RequestBody;
 use bytes::{Buf as _, Bytes};
 use http_body::{Body as _, Frame};
-use crate::http::body::RequestBody;
 use tokio::io::AsyncWrite as _;
 
 use crate::proxy::failure::Failure;
@@ -74,7 +74,11 @@ impl Upload {
     }
 
     /// Takes the first piece of the body, if it is there, so that it leaves together with the head.
-    pub(super) fn poll_first_piece(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Result<(), Failure> {
+    pub(super) fn poll_first_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
         match self.poll_piece(cx, connection) {
             Poll::Ready(Err(failure)) => Err(failure),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
@@ -82,7 +86,11 @@ impl Upload {
     }
 
     /// Sends what can be sent. Ready when there is nothing more to send.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Result<(), Failure>> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+    ) -> Poll<Result<(), Failure>> {
         loop {
             match self.poll_write(cx, connection) {
                 Poll::Ready(Ok(())) => {}
@@ -149,7 +157,9 @@ impl Upload {
                 return Poll::Ready(Ok(()));
             }
         }
-        if body.framing == Framing::None || (body.framing != Framing::Chunked && body.incoming.is_end_stream()) {
+        if body.framing == Framing::None
+            || (body.framing != Framing::Chunked && body.incoming.is_end_stream())
+        {
             self.body = None;
         }
         Poll::Ready(Ok(()))
@@ -181,7 +191,9 @@ impl Body {
             Err(frame) => {
                 let Ok(trailers) = frame.into_trailers() else { return Ok(()) };
                 out.extend_from_slice(b"0\r\n");
-                for (name, value) in trailers.iter().filter(|(name, _)| self.head_writer.trailer_may_pass(name)) {
+                for (name, value) in
+                    trailers.iter().filter(|(name, _)| self.head_writer.trailer_may_pass(name))
+                {
                     out.extend_from_slice(name.as_str().as_bytes());
                     out.extend_from_slice(b": ");
                     out.extend_from_slice(value.as_bytes());

@@ -106,7 +106,10 @@ pub(super) async fn answer(
         Verdict::Refuse(refusal) => {
             let mut told = answer::told(desk(app), &visit.reply_to(), refusal);
             if refusal == Refusal::MethodNotAllowed {
-                answer::allow(told.headers_mut(), &endpoint::allowed(app.rules.endpoint_of(visit.path.raw())));
+                answer::allow(
+                    told.headers_mut(),
+                    &endpoint::allowed(app.rules.endpoint_of(visit.path.raw())),
+                );
             }
             unread(&visit.headers, body, own(&client, told)).await
         }
@@ -261,7 +264,11 @@ fn malformed(
 
 /// Answers a request without using its body: a small one is read away so that the connection can go on, otherwise the
 /// connection ends, so that nothing of the body is ever taken for a request.
-async fn unread(headers: &HeaderMap, body: RequestBody, response: Response<ReplyBody>) -> Response<ReplyBody> {
+async fn unread(
+    headers: &HeaderMap,
+    body: RequestBody,
+    response: Response<ReplyBody>,
+) -> Response<ReplyBody> {
     if body.is_end_stream() {
         return response;
     }

@@ -201,12 +201,17 @@ mod tests {
     #[test]
     fn smug_2_and_f_8_unsound_heads_are_found() {
         for head in [
-            &b"GET / HTTP/1.1\nhost: a\r\n\r\n"[..], b"GET / HTTP/1.1\r\nx: 1\nx-user-id: admin\r\n\r\n", b"GET /a#b HTTP/1.1\r\n\r\n",
+            &b"GET / HTTP/1.1\nhost: a\r\n\r\n"[..],
+            b"GET / HTTP/1.1\r\nx: 1\nx-user-id: admin\r\n\r\n",
+            b"GET /a#b HTTP/1.1\r\n\r\n",
             b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\ncontent-length: 5\r\n\r\n",
-            b"POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\n", b"POST / HTTP/1.1\r\ncontent-length: 05\r\n\r\n",
-            b"POST / HTTP/1.1\r\ncontent-length: +5\r\n\r\n", b"POST / HTTP/1.1\r\ncontent-length: 5, 5\r\n\r\n",
-            b"POST / HTTP/1.1\r\ncontent-length:\r\n\r\n", b"POST / HTTP/1.1\r\ncontent-length: 18446744073709551616\r\n\r\n",
+            b"POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\n",
+            b"POST / HTTP/1.1\r\ncontent-length: 05\r\n\r\n",
+            b"POST / HTTP/1.1\r\ncontent-length: +5\r\n\r\n",
+            b"POST / HTTP/1.1\r\ncontent-length: 5, 5\r\n\r\n",
+            b"POST / HTTP/1.1\r\ncontent-length:\r\n\r\n",
+            b"POST / HTTP/1.1\r\ncontent-length: 18446744073709551616\r\n\r\n",
         ] {
             assert!(scan(&[head]).unsound, "{}", String::from_utf8_lossy(head));
         }

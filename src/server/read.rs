@@ -19,7 +19,8 @@ pub(super) fn read(parts: &mut Parts, public: &Public, longest_target: usize) ->
     host(&parts.headers, &parts.uri, public)?;
     framing(&parts.headers)?;
     upgrade(&mut parts.headers)?;
-    let target = std::mem::take(&mut parts.uri).into_parts().path_and_query.ok_or(Refusal::MalformedTarget)?;
+    let target =
+        std::mem::take(&mut parts.uri).into_parts().path_and_query.ok_or(Refusal::MalformedTarget)?;
     if target.as_str().len() > longest_target {
         return Err(Refusal::TargetTooLong);
     }
@@ -52,11 +53,15 @@ fn host_name(host: &str) -> Option<&str> {
         Some(at) if !host.ends_with(']') => (&host[..at], Some(&host[at + 1..])),
         _ => (host, None),
     };
-    let port_is_good = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0) && !port.starts_with('+'));
+    let port_is_good =
+        port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0) && !port.starts_with('+'));
     let literal = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let name_is_good = match literal {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')),
+        None => {
+            !name.is_empty()
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+        }
     };
     (port_is_good && name_is_good).then_some(name)
 }
@@ -68,7 +73,8 @@ fn with_default_port(host: &str, public: &Public) -> bool {
 
 fn is_loopback(name: &str) -> bool {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// One way to know where the body ends (RFC 9112 §6), and no expectation but the one that is met (RFC 9110 §10.1.1).
@@ -126,7 +132,9 @@ mod tests {
 
     #[test]
     fn smug_5_hosts_that_are_none_are_found() {
-        for bad in ["", "a/b", "u@a", "a, b", "a:0", "a:99999", "a:+1", "a:b", "[::1", "::1", "[x]", "a b", "é"] {
+        for bad in
+            ["", "a/b", "u@a", "a, b", "a:0", "a:99999", "a:+1", "a:b", "[::1", "::1", "[x]", "a b", "é"]
+        {
             assert!(host_name(bad).is_none(), "{bad}");
         }
         for good in ["a", "a.b:80", "[::1]", "[::1]:8080", "127.0.0.1:1"] {

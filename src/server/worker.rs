@@ -123,7 +123,8 @@ async fn accept(worker: &Rc<Worker>, listener: &tokio::net::TcpListener, stop: &
                 }
             }
             // The client went away before it was its turn.
-            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
             // Out of file descriptors or memory: accepting again at once would only burn the processor.
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be accepted");

@@ -96,7 +96,11 @@ impl Cache {
     }
 
     /// Asks the store with `load`, once for all who ask for the same token at the same time.
-    pub async fn fetch<F, E>(&self, token: TokenHash, load: impl FnOnce() -> F) -> Result<Option<Arc<Session>>, E>
+    pub async fn fetch<F, E>(
+        &self,
+        token: TokenHash,
+        load: impl FnOnce() -> F,
+    ) -> Result<Option<Arc<Session>>, E>
     where
         F: Future<Output = Result<Option<Session>, E>>,
     {

@@ -2,3 +2,8 @@
 
 pub(crate) mod browser;
 pub(crate) mod database;
+pub(crate) mod journal;
+pub(crate) mod raw;
+pub(crate) mod site;
+pub(crate) mod upstream;
+pub(crate) mod visitor;
