@@ -123,8 +123,11 @@ impl Proxy {
         let head =
             response::receive(connection, upload, &visit.method, self.pool.settings().response_timeout)
                 .await?;
-        if head.status == StatusCode::SWITCHING_PROTOCOLS && visit.upgrade().is_none() {
-            return Err(Failure::Invalid("a switch of protocols that nobody asked for"));
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            let protocol = head.protocol.as_deref().unwrap_or_default();
+            if !visit.upgrade().is_some_and(|asked| asked.as_bytes().eq_ignore_ascii_case(protocol)) {
+                return Err(Failure::Invalid("a switch to a protocol that nobody asked for"));
+            }
         }
         Ok(head)
     }

@@ -28,6 +28,8 @@ const READS: [usize; 3] = [16 * 1024, 64 * 1024, 256 * 1024];
 pub(super) struct Head {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
+    /// Which protocol the app switches to.
+    pub(super) protocol: Option<Bytes>,
     body: Delimited,
     keep: bool,
 }
@@ -54,7 +56,7 @@ pub(super) async fn receive(
                 return Poll::Ready(Err(failure));
             }
         }
-        if upload.finished(connection) {
+        if upload.waits_for_app(connection) {
             connection.deadline.arm_once(patience);
         }
         loop {
@@ -71,7 +73,8 @@ pub(super) async fn receive(
             }
             match poll_read(connection, cx, READS[0]) {
                 Poll::Ready(Ok(0) | Err(_)) => {
-                    return Poll::Ready(Err(Failure::Closed { untouched: connection.unread.is_empty() }));
+                    let untouched = interim == 0 && connection.unread.is_empty();
+                    return Poll::Ready(Err(Failure::Closed { untouched }));
                 }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => return connection.deadline.poll(cx).map(|()| Err(Failure::ResponseTimeout)),
@@ -142,7 +145,11 @@ fn parse(head: &Bytes, method: &Method) -> Result<Head, Failure> {
     let keep = keep && !matches!(body, Delimited::Close) && status != StatusCode::SWITCHING_PROTOCOLS;
     let headers = response_fields(head, response.headers)
         .ok_or(Failure::Invalid("a field that HTTP does not allow"))?;
-    Ok(Head { status, headers, body, keep })
+    let upgrade = |field: &&httparse::Header<'_>| field.name.eq_ignore_ascii_case("upgrade");
+    let protocol = (status == StatusCode::SWITCHING_PROTOCOLS)
+        .then(|| response.headers.iter().find(upgrade).map(|field| head.slice_ref(field.value)))
+        .flatten();
+    Ok(Head { status, headers, protocol, body, keep })
 }
 
 /// What the fields say of the framing (RFC 9112 §6.3).
@@ -202,7 +209,7 @@ impl UpstreamBody {
         upload: Upload,
         head: Head,
     ) -> (StatusCode, HeaderMap, Self) {
-        let Head { status, headers, body, keep } = head;
+        let Head { status, headers, body, keep, .. } = head;
         let mut this = Self { connection: Some(connection), pool, upload, body, keep, pace: 0 };
         if matches!(this.body, Delimited::Length(0)) {
             this.finish();

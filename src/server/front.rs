@@ -41,7 +41,7 @@ pub(super) async fn answer(
     let sound = client.begin();
     let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
-    let body = RequestBody::new(body, Arc::clone(&client.body_ended));
+    let body = RequestBody::new(body);
     let limits = &app.config.limits;
     let path = match read::read(&mut parts, &app.config.public, limits.target) {
         Ok(path) if sound => path,

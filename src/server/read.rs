@@ -2,7 +2,7 @@
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use crate::config::Public;
 use crate::http::path::Path;
@@ -18,7 +18,7 @@ pub(super) fn read(parts: &mut Parts, public: &Public, longest_target: usize) ->
     }
     host(&parts.headers, &parts.uri, public)?;
     framing(&parts.headers)?;
-    upgrade(&mut parts.headers)?;
+    upgrade(&mut parts.headers, parts.version)?;
     let target =
         std::mem::take(&mut parts.uri).into_parts().path_and_query.ok_or(Refusal::MalformedTarget)?;
     if target.as_str().len() > longest_target {
@@ -97,9 +97,9 @@ fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// Keeps `Upgrade` only where it can be meant: named in `Connection`, to one protocol, without a body, and
-/// not to HTTP/2, whose requests would pass here unseen.
-fn upgrade(headers: &mut HeaderMap) -> Result<(), Refusal> {
+/// Keeps `Upgrade` only where it can be meant: in HTTP/1.1 (RFC 9110 §7.8), named in `Connection`, to one protocol,
+/// without a body, and not to HTTP/2, whose requests would pass here unseen.
+fn upgrade(headers: &mut HeaderMap, version: Version) -> Result<(), Refusal> {
     let Some(protocol) = headers.get(UPGRADE) else { return Ok(()) };
     let asked = headers
         .get_all(CONNECTION)
@@ -107,7 +107,7 @@ fn upgrade(headers: &mut HeaderMap) -> Result<(), Refusal> {
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.split(',').any(|option| option.trim().eq_ignore_ascii_case("upgrade")));
     let one = headers.get_all(UPGRADE).iter().count() == 1;
-    if !asked || !one || !may_be_spoken(protocol) {
+    if version != Version::HTTP_11 || !asked || !one || !may_be_spoken(protocol) {
         headers.remove(UPGRADE);
         return Ok(());
     }
