@@ -33,7 +33,8 @@ impl Directory {
         let mut builder = DirBuilder::new();
         builder.mode(0o700);
         let Some(given) = given else {
-            let path = std::env::temp_dir().join(format!("sidegate-demo-{}", RowId::random()));
+            let name: String = RowId::random().as_str().chars().take(8).collect();
+            let path = std::env::temp_dir().join(format!("sidegate-demo-{name}"));
             builder.create(&path)?;
             return Ok(Self { path, temporary: true });
         };
@@ -76,31 +77,39 @@ pub fn environment(
 /// What is told to whoever started the demo: where to look, and commands that can be pasted into a shell.
 pub fn invitation(origin: &str, mount: &str, directory: &Directory) -> String {
     let jar = quoted(&directory.path().join("cookies").display().to_string());
+    let curl = "curl -sw ' %{http_code}\\n'";
     let json = "-H 'content-type: application/json'";
-    let email = "ada@example.com";
-    let password = "plum kettle orbit";
-    let kept = if directory.temporary { "removed at the end" } else { "kept" };
+    let account = "\"email\":\"ada@example.com\",\"password\":\"plum kettle orbit\"";
+    let id_only = "sed 's/.*\"id\":\"\\([^\"]*\\)\".*/\\1/'";
     let place = directory.path().display();
+    let kept = if directory.temporary { "removed at the end" } else { "kept" };
     format!(
         "\
-Sidegate stands in front of a small tasks app.
+Sidegate stands in front of a small tasks app. Open
 
-  Open  {origin}/  and make an account, or try it from another terminal:
+    {origin}/
 
-# Make an account.
-curl -s {json} -d '{{\"name\":\"Ada\",\"email\":\"{email}\",\"password\":\"{password}\"}}' {origin}{mount}/sign-up/email; echo
+and make an account, or paste these lines into another terminal.
 
-# Sign in: the session goes to the cookie jar, the user id to ME.
-ME=$(curl -s -c {jar} {json} -d '{{\"email\":\"{email}\",\"password\":\"{password}\"}}' {origin}{mount}/sign-in/email | sed 's/.*\"id\":\"\\([^\"]*\\)\".*/\\1/'); echo \"$ME\"
+Make an account:
 
-# The app's answer: Ada's tasks.
-curl -s -b {jar} {origin}/api/$ME/tasks; echo
+    {curl} {json} -d '{{\"name\":\"Ada\",{account}}}' {origin}{mount}/sign-up/email
 
-# Somebody else's tasks: 403, and the app never hears of it.
-curl -s -b {jar} {origin}/api/somebody-else/tasks; echo
+Sign in; the session goes to a cookie jar, the user id to ME:
 
-# No session, but the header that the app believes: 401, for only Sidegate may write it.
-curl -s -H \"x-user-id: $ME\" {origin}/api/$ME/tasks; echo
+    ME=$(curl -s -c {jar} {json} -d '{{{account}}}' {origin}{mount}/sign-in/email | {id_only}); echo \"$ME\"
+
+Her own tasks, from the app:
+
+    {curl} -b {jar} {origin}/api/$ME/tasks
+
+Another user's tasks: 403, and the app never hears of it:
+
+    {curl} -b {jar} {origin}/api/another-user/tasks
+
+No session, but the header that the app believes: 401, for only Sidegate may write it:
+
+    {curl} -H \"x-user-id: $ME\" {origin}/api/$ME/tasks
 
 Users and sessions are in {place} ({kept}), tasks in memory. Ctrl-C ends the demo.
 "

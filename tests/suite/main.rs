@@ -1,6 +1,7 @@
 //! Sidegate from the outside: one test binary.
 
 mod config;
+mod demo;
 mod pages;
 mod store;
 mod support;
