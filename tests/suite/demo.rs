@@ -226,6 +226,8 @@ fn a_person_signs_up_signs_in_and_keeps_tasks() {
         browser.window(width, height);
         for (shade, scheme) in [("light", Scheme::Light), ("dark", Scheme::Dark)] {
             browser.scheme(scheme);
+            browser.go(&format!("{}/", demo.origin));
+            until(&browser, "document.querySelectorAll('#tasks li').length === 3");
             browser.screenshot(&pictures.join(format!("demo-{name}-{shade}.png")));
             assert_eq!(a11y(&browser), Vec::<String>::new(), "{name} {shade}");
         }
