@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 mod check;
 mod demo;
+mod explain;
 mod healthcheck;
 mod migrate;
 mod serve;
@@ -35,6 +36,8 @@ enum Command {
     Demo(demo::Options),
     /// Read the configuration and tell everything that is wrong with it, or what it comes to.
     Check(Settings),
+    /// Tell what would be done with a request, and why.
+    Explain(explain::Question),
     /// Ask a running instance with this configuration whether it answers.
     Healthcheck(Settings),
     /// Bring the tables of the database up to date.
@@ -95,6 +98,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Migrate(settings) => migrate::run(&settings),
         Command::Check(settings) => check::run(&settings),
+        Command::Explain(question) => explain::run(&question),
         Command::Healthcheck(settings) => healthcheck::run(&settings),
     };
     let mut err = std::io::stderr().lock();
