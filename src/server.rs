@@ -13,7 +13,7 @@ mod connection;
 mod front;
 mod head_scan;
 mod listen;
-mod read;
+pub(crate) mod read;
 mod worker;
 
 /// A server that is running.

@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 ///
 /// # Errors
 /// The refusal that the connection is closed with.
-pub(super) fn read(parts: &mut Parts, public: &Public, longest_target: usize) -> Result<Path, Refusal> {
+pub(crate) fn read(parts: &mut Parts, public: &Public, longest_target: usize) -> Result<Path, Refusal> {
     if parts.method == Method::CONNECT || parts.method == Method::TRACE {
         return Err(Refusal::MethodNotAllowed);
     }
