@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sidegate::config::rule::{Access, Pattern, Rule, Segment};
 use sidegate::config::{self, Config, Flags, NewSecret, Sources};
 use sidegate::gate::rules::Rules;
@@ -122,7 +122,7 @@ pub(crate) fn visit(target: PathAndQuery, visitor: Visitor) -> Visit {
         now: NOW,
         peer,
         client: peer,
-        version: Version::HTTP_11,
+        upgrade: None,
         method: Method::GET,
         path: Path::parse(target).expect("a path that is not refused"),
         headers: headers(&"A".repeat(54)),
