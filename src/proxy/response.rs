@@ -2,13 +2,14 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
 use http_body::{Frame, SizeHint};
+use tokio::io::AsyncReadExt as _;
 
 use crate::proxy::chunked::{Chunked, Piece};
 use crate::proxy::failure::Failure;
@@ -86,15 +87,12 @@ pub(super) async fn receive(
 }
 
 /// Reads once into `connection.unread`.
+///
+/// Through `AsyncRead` rather than `try_read_buf`: only the former notes that a short read has emptied the socket, which
+/// spares the system call that would find out.
 fn poll_read(connection: &mut Connection, cx: &mut Context<'_>, size: usize) -> Poll<io::Result<usize>> {
     connection.unread.reserve(size);
-    loop {
-        ready!(connection.stream.poll_read_ready(cx))?;
-        match connection.stream.try_read_buf(&mut connection.unread) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            done => return Poll::Ready(done),
-        }
-    }
+    pin!(connection.stream.read_buf(&mut connection.unread)).poll(cx)
 }
 
 /// Cuts a complete head off what was read. Every line must end with CRLF: a bare LF or CR is read in different ways.
