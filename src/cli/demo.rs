@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use socket2::{Domain, Socket, Type};
+use tokio::runtime::Handle;
 
 use super::Failure;
 use super::serve::{self, Stop};
@@ -50,7 +51,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 async fn serve((held, address): (Socket, SocketAddr), directory: &Directory) -> Result<(), Failure> {
     // From here on, Ctrl-C tidies up.
     let mut stop = Stop::new()?;
-    let upstream = demo::app::start()
+    let upstream = demo::app::start(&Handle::current())
         .await
         .map_err(|error| Failure::Other(format!("the demo's app cannot be started: {error}")))?;
     let config = config(address, upstream, directory)?;

@@ -1,5 +1,6 @@
 //! `sidegate explain`: what would be done with a request under this configuration, why, and what the app would get.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -131,7 +132,7 @@ fn why(rules: &Rules, visit: &Visit, reading: &str) -> String {
         None => "no rule: required".to_owned(),
     };
     if rule.map_or(Access::Required, |(_, rule)| rule.access) != access {
-        text.push_str(&format!("; {access}, for a reader that ignores letter case"));
+        let _ = write!(text, "; {access}, for a reader that ignores letter case");
     }
     text.push_str(match owner {
         Owner::Nobody => "",
