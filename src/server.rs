@@ -14,6 +14,7 @@ mod front;
 mod head_scan;
 mod listen;
 pub(crate) mod read;
+mod recognise;
 mod worker;
 
 /// A server that is running.

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use bytes::Bytes;
 use clap::Args;
 use http::header::{HOST, ORIGIN};
-use http::{Method, Request, StatusCode, Uri, Version};
+use http::{Method, Request, StatusCode, Uri};
 
 use super::{Failure, Settings};
 use crate::config::rule::Access;
@@ -157,7 +157,7 @@ fn visit(
         .body(())
         .map_err(|_| Refusal::BadHost)?;
     let (mut parts, ()) = request.into_parts();
-    let path = read::read(&mut parts, &config.public, config.limits.target)?;
+    let read = read::read(&mut parts, &config.public, config.limits.target)?;
     let now = Clock::System.now();
     let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
     Ok(Visit {
@@ -165,9 +165,9 @@ fn visit(
         now,
         peer: here,
         client: here,
-        version: Version::HTTP_11,
         method: parts.method,
-        path,
+        path: read.path,
+        upgrade: read.upgrade,
         headers: parts.headers,
         credential: if user.is_some() { Credential::Cookie } else { Credential::None },
         visitor: user.map_or(Visitor::Stranger, |user| Visitor::Known(Arc::new(session(user, now)))),

@@ -3,11 +3,12 @@
 //! **Invariant:** a worker never computes a password hash, never runs a query and never resolves a name while a request waits for
 //! another; it only awaits the office.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -29,25 +30,31 @@ pub(super) struct Worker {
     pub(super) proxy: Proxy,
     pub(super) near: RefCell<Near>,
     pub(super) ticker: Ticker,
-    /// Connections that are open.
-    open: Cell<usize>,
-    /// Told whenever one has ended.
+    seats: Arc<Seats>,
+}
+
+/// The connections of one worker, counted. Atomic because hyper asks of a socket that it could change threads.
+#[derive(Default)]
+struct Seats {
+    /// Sockets that are open, tunnels included.
+    open: AtomicUsize,
+    /// Told whenever one has been closed.
     one_less: Notify,
 }
 
-/// Counts one open connection.
-pub(super) struct Seat(Rc<Worker>);
+/// Counts one open socket.
+pub(super) struct Seat(Arc<Seats>);
 
 impl Seat {
-    fn take(worker: &Rc<Worker>) -> Self {
-        worker.open.set(worker.open.get() + 1);
-        Self(Rc::clone(worker))
+    fn take(seats: &Arc<Seats>) -> Arc<Self> {
+        seats.open.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self(Arc::clone(seats)))
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
         self.0.one_less.notify_one();
     }
 }
@@ -79,8 +86,7 @@ async fn run(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<boo
         proxy: Proxy::new(Arc::clone(&app.config), ticker.clone(), Arc::clone(&app.sessions.live)),
         near: RefCell::default(),
         ticker: ticker.clone(),
-        open: Cell::new(0),
-        one_less: Notify::new(),
+        seats: Arc::default(),
         app,
     });
     let swept = Rc::clone(&worker);
@@ -95,12 +101,13 @@ async fn run(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<boo
     }
     drop(listener);
     let drained = async {
-        while worker.open.get() > 0 {
-            worker.one_less.notified().await;
+        while worker.seats.open.load(Ordering::Relaxed) > 0 {
+            worker.seats.one_less.notified().await;
         }
     };
     if tokio::time::timeout(worker.app.config.limits.drain, drained).await.is_err() {
-        tracing::warn!(connections = worker.open.get(), "connections were cut at the end of the drain time");
+        let open = worker.seats.open.load(Ordering::Relaxed);
+        tracing::warn!(connections = open, "connections were cut at the end of the drain time");
     }
     Ok(())
 }
@@ -113,13 +120,10 @@ async fn accept(worker: &Rc<Worker>, listener: &tokio::net::TcpListener, stop: &
         match listener.accept().await {
             Ok((stream, peer)) => {
                 wait = SHORTAGE.0;
-                if worker.open.get() < most {
-                    let seat = Seat::take(worker);
-                    let connection = connection::serve(Rc::clone(worker), (stream, peer), stop.clone());
-                    tokio::task::spawn_local(async move {
-                        connection.await;
-                        drop(seat);
-                    });
+                if worker.seats.open.load(Ordering::Relaxed) < most {
+                    let seat = Seat::take(&worker.seats);
+                    let worker = Rc::clone(worker);
+                    tokio::task::spawn_local(connection::serve(worker, (stream, peer), (seat, stop.clone())));
                 }
             }
             // The client went away before it was its turn.
