@@ -39,7 +39,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         )));
     }
     let reserved = reserve(options.listen).map_err(|error| cannot_listen(options.listen, &error))?;
-    let directory = Directory::open(options.directory.as_deref())
+    let directory = Directory::open(options.directory.as_deref(), &std::env::temp_dir())
         .map_err(|error| Failure::Other(format!("no directory for the demo: {error}")))?;
     let office = serve::office()?;
     let outcome = office.block_on(serve(reserved, &directory));

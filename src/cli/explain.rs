@@ -12,6 +12,7 @@ use http::header::{HOST, ORIGIN};
 use http::{Method, Request, StatusCode, Uri};
 
 use super::{Failure, Settings};
+use crate::app;
 use crate::config::rule::Access;
 use crate::config::{Config, NewSecret};
 use crate::gate::rules::{Owner, Reason, Rules};
@@ -84,7 +85,7 @@ fn explain(
         Ok(visit) => visit,
         Err(refusal) => return refused(refusal, out),
     };
-    let rules = Rules::new(config);
+    let rules = app::rules(config);
     for reading in visit.path.readings() {
         writeln!(out, "read as   {reading}")?;
         writeln!(out, "          {}", why(&rules, &visit, reading))?;
