@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use socket2::{Domain, Socket, Type};
+use tokio::runtime::Handle;
 
 use super::Failure;
 use super::serve::{self, Stop};
@@ -38,7 +39,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         )));
     }
     let reserved = reserve(options.listen).map_err(|error| cannot_listen(options.listen, &error))?;
-    let directory = Directory::open(options.directory.as_deref())
+    let directory = Directory::open(options.directory.as_deref(), &std::env::temp_dir())
         .map_err(|error| Failure::Other(format!("no directory for the demo: {error}")))?;
     let office = serve::office()?;
     let outcome = office.block_on(serve(reserved, &directory));
@@ -50,7 +51,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 async fn serve((held, address): (Socket, SocketAddr), directory: &Directory) -> Result<(), Failure> {
     // From here on, Ctrl-C tidies up.
     let mut stop = Stop::new()?;
-    let upstream = demo::app::start()
+    let upstream = demo::app::start(&Handle::current())
         .await
         .map_err(|error| Failure::Other(format!("the demo's app cannot be started: {error}")))?;
     let config = config(address, upstream, directory)?;
