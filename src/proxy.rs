@@ -87,6 +87,8 @@ impl Proxy {
                 Rc::clone(&self.head_writer),
             ),
         };
+        // Asked now: of a body that has been sent nothing is left to be seen.
+        let repeatable = upload.repeatable() && headers::idempotent(&visit.method);
         let mut kept = self.pool.take();
         loop {
             let mut connection = match kept.take() {
@@ -99,7 +101,7 @@ impl Proxy {
                 // The app had closed an idle connection while the request was on its way: one more try on a new
                 // connection, if it can do no harm (RFC 9112 §9.3.1).
                 Err(Failure::Closed { untouched: true })
-                    if connection.reused() && upload.repeatable() && headers::idempotent(&visit.method) =>
+                    if connection.reused() && repeatable =>
                 {
                     upload = Upload::head_only();
                 }

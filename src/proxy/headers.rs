@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, HOST, SET_COOKIE};
+use http::header::{CACHE_CONTROL, CONNECTION, HOST, SET_COOKIE, TE, TRAILER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::config::{Config, Identity};
@@ -174,6 +174,9 @@ impl HeadWriter {
         if let Some(upgrade) = visit.upgrade() {
             line(out, b"connection", b"upgrade");
             line(out, b"upgrade", upgrade.as_bytes());
+        } else if wants_trailers(&visit.headers) {
+            line(out, b"connection", b"te");
+            line(out, b"te", b"trailers");
         }
         self.forwarded_for(out, visit);
         out.extend_from_slice(&self.forwarded);
@@ -223,6 +226,13 @@ impl HeadWriter {
             && name != http::header::CONTENT_TYPE
             && name != http::header::CONTENT_ENCODING
     }
+}
+
+/// Whether the client takes trailer fields (RFC 9110 §10.1.4).
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    headers.get(TE).is_some_and(|te| {
+        te.as_bytes().split(|&b| b == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
 }
 
 fn address(out: &mut Vec<u8>, address: IpAddr) {
@@ -313,8 +323,8 @@ pub(super) fn response_fields(head: &Bytes, fields: &[httparse::Header<'_>]) -> 
             nominated.extend(field.value.split(|&b| b == b',').map(<[u8]>::trim_ascii));
             continue;
         }
-        let dropped =
-            HOP_BY_HOP.contains(&name.as_str()) || (name == SET_COOKIE && cookie::sets_ours(field.value));
+        // Only trailers that were announced are passed on.
+        let dropped = (HOP_BY_HOP.contains(&name.as_str()) && name != TRAILER) || (name == SET_COOKIE && cookie::sets_ours(field.value));
         if !dropped {
             headers.append(name, HeaderValue::from_maybe_shared(head.slice_ref(field.value)).ok()?);
         }

@@ -112,6 +112,9 @@ fn take_head(unread: &mut BytesMut) -> Result<Option<Bytes>, Failure> {
             return Err(Failure::Invalid("a line of the head does not end with CRLF"));
         }
         if end == start + 1 {
+            if end >= LARGEST_HEAD {
+                return Err(Failure::Invalid("head too large"));
+            }
             return Ok(Some(unread.split_to(end + 1).freeze()));
         }
         start = end + 1;

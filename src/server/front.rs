@@ -43,9 +43,8 @@ pub(super) async fn answer(
     let (mut parts, body) = request.into_parts();
     let body = RequestBody::new(body);
     let limits = &app.config.limits;
-    let path = match read::read(&mut parts, &app.config.public, limits.target) {
-        Ok(path) if sound => path,
-        Ok(_) => return Ok(malformed(&client, desk(app), &parts.headers, (id, Refusal::BadFraming))),
+    let path = match sound.and_then(|()| read::read(&mut parts, &app.config.public, limits.target)) {
+        Ok(path) => path,
         Err(refusal) => return Ok(malformed(&client, desk(app), &parts.headers, (id, refusal))),
     };
     let peer = client.peer.ip().to_canonical();

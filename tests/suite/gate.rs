@@ -1,1 +1,5 @@
-//! x
+//! Who may do what: the rules and what is said to those who may not.
+
+mod endpoints;
+mod refusals;
+mod rules;
