@@ -100,9 +100,7 @@ impl Proxy {
                 Ok(head) => return Ok(self.answer(connection, upload, (head, &pass), (visit, upgrade))),
                 // The app had closed an idle connection while the request was on its way: one more try on a new
                 // connection, if it can do no harm (RFC 9112 §9.3.1).
-                Err(Failure::Closed { untouched: true })
-                    if connection.reused() && repeatable =>
-                {
+                Err(Failure::Closed { untouched: true }) if connection.reused() && repeatable => {
                     upload = Upload::head_only();
                 }
                 Err(failure) => return Err(failure),

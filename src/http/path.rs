@@ -31,7 +31,8 @@ impl Path {
             return Err(Refusal::MalformedTarget);
         }
         let others = if scan.ordinary { Vec::new() } else { readings(raw)? };
-        let uppercase = scan.uppercase || others.iter().any(|path| path.bytes().any(|b| b.is_ascii_uppercase()));
+        let uppercase =
+            scan.uppercase || others.iter().any(|path| path.bytes().any(|b| b.is_ascii_uppercase()));
         Ok(Self { uppercase, others, target })
     }
 

@@ -231,7 +231,9 @@ impl HeadWriter {
 /// Whether the client takes trailer fields (RFC 9110 §10.1.4).
 fn wants_trailers(headers: &HeaderMap) -> bool {
     headers.get(TE).is_some_and(|te| {
-        te.as_bytes().split(|&b| b == b',').any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+        te.as_bytes()
+            .split(|&b| b == b',')
+            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
     })
 }
 
@@ -324,7 +326,8 @@ pub(super) fn response_fields(head: &Bytes, fields: &[httparse::Header<'_>]) -> 
             continue;
         }
         // Only trailers that were announced are passed on.
-        let dropped = (HOP_BY_HOP.contains(&name.as_str()) && name != TRAILER) || (name == SET_COOKIE && cookie::sets_ours(field.value));
+        let dropped = (HOP_BY_HOP.contains(&name.as_str()) && name != TRAILER)
+            || (name == SET_COOKIE && cookie::sets_ours(field.value));
         if !dropped {
             headers.append(name, HeaderValue::from_maybe_shared(head.slice_ref(field.value)).ok()?);
         }

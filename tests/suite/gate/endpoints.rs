@@ -5,8 +5,13 @@ use crate::support::stage::Stage;
 #[test]
 fn px_9_everything_under_the_prefix_is_ours_and_nothing_of_it_reaches_the_app() {
     let stage = Stage::new();
-    for target in ["/auth", "/auth/", "/auth/nothing", "/auth/sign-in/", "/auth/sign-in/email/x", "/auth/Sign-In"] {
-        for request in [stage.strange(&format!("GET {target} HTTP/1.1"), ""), stage.signed(&format!("GET {target} HTTP/1.1"), "")] {
+    for target in
+        ["/auth", "/auth/", "/auth/nothing", "/auth/sign-in/", "/auth/sign-in/email/x", "/auth/Sign-In"]
+    {
+        for request in [
+            stage.strange(&format!("GET {target} HTTP/1.1"), ""),
+            stage.signed(&format!("GET {target} HTTP/1.1"), ""),
+        ] {
             assert_eq!(stage.denies(request, &[404]).code(), "NOT_FOUND");
         }
     }

@@ -3,7 +3,8 @@
 use crate::support::raw::Response;
 use crate::support::stage::Stage;
 
-const NAVIGATES: &str = "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept: text/html,*/*;q=0.8\r\n";
+const NAVIGATES: &str =
+    "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept: text/html,*/*;q=0.8\r\n";
 
 fn location(response: &Response) -> &str {
     response.header("location").expect("a location")
@@ -23,7 +24,10 @@ fn px_11_a_person_is_led_to_the_sign_in_page_and_back() {
         assert_eq!(location(&response), place, "{target}");
         assert_eq!(response.header("cache-control"), Some("no-store"));
         let followed = stage.ask(stage.strange(&format!("GET {} HTTP/1.1", location(&response)), NAVIGATES));
-        assert_eq!((followed.status, followed.header("content-type")), (200, Some("text/html; charset=utf-8")));
+        assert_eq!(
+            (followed.status, followed.header("content-type")),
+            (200, Some("text/html; charset=utf-8"))
+        );
     }
 }
 
@@ -54,7 +58,8 @@ fn px_11_a_program_is_never_redirected() {
     ] {
         for method in ["GET", "POST", "DELETE"] {
             let line = format!("{method} /x?y=1 HTTP/1.1");
-            let response = stage.denies(stage.strange(&line, &format!("{fields}Content-Length: 0\r\n")), &[401]);
+            let response =
+                stage.denies(stage.strange(&line, &format!("{fields}Content-Length: 0\r\n")), &[401]);
             assert_eq!(response.header("location"), None, "{fields}");
             assert_eq!(response.header("content-type"), Some("application/json"));
             assert_eq!(response.header("www-authenticate"), Some("Bearer"));

@@ -16,7 +16,9 @@ fn statuses(stage: &Stage, target: &str) -> (u16, u16) {
 #[test]
 fn px_6_without_any_rule_everything_needs_a_session() {
     let stage = Stage::new();
-    for target in ["/", "/x", "/favicon.ico", "/robots.txt", "/.well-known/x", "/static/app.js", "/healthz", "/authx"] {
+    for target in
+        ["/", "/x", "/favicon.ico", "/robots.txt", "/.well-known/x", "/static/app.js", "/healthz", "/authx"]
+    {
         assert_eq!(statuses(&stage, target), (401, 200), "{target}");
     }
 }
@@ -24,7 +26,10 @@ fn px_6_without_any_rule_everything_needs_a_session() {
 #[test]
 fn the_four_kinds_of_access_do_what_they_say() {
     let plan = |plan: Plan| {
-        plan.rule("/open/**", "public").rule("/maybe/**", "optional").rule("/in/**", "required").rule("/no/**", "deny")
+        plan.rule("/open/**", "public")
+            .rule("/maybe/**", "optional")
+            .rule("/in/**", "required")
+            .rule("/no/**", "deny")
     };
     let stage = Stage::on(plan(Stage::plan()));
     for (target, expected) in
@@ -36,7 +41,8 @@ fn the_four_kinds_of_access_do_what_they_say() {
 
 #[test]
 fn one_star_is_one_segment_and_two_are_all_that_follows() {
-    let stage = Stage::on(Stage::plan().rule("/a/*", "public").rule("/b/**", "public").rule("/c/*/d", "public"));
+    let stage =
+        Stage::on(Stage::plan().rule("/a/*", "public").rule("/b/**", "public").rule("/c/*/d", "public"));
     for (target, open) in [
         ("/a/x", true),
         ("/a", false),
@@ -59,7 +65,11 @@ fn one_star_is_one_segment_and_two_are_all_that_follows() {
 #[test]
 fn the_first_rule_that_matches_decides() {
     let stage = Stage::on(
-        Stage::plan().rule("/a/secret/**", "deny").rule("/a/mine", "required").rule("/a/**", "public").rule("/**", "deny"),
+        Stage::plan()
+            .rule("/a/secret/**", "deny")
+            .rule("/a/mine", "required")
+            .rule("/a/**", "public")
+            .rule("/**", "deny"),
     );
     assert_eq!(statuses(&stage, "/a/secret/x"), (403, 403));
     assert_eq!(statuses(&stage, "/a/mine"), (401, 200));
@@ -75,7 +85,9 @@ fn a_rule_for_methods_is_for_those_methods_only() {
          [[rules]]\npath = \"/a/**\"\nmethods = [\"DELETE\"]\naccess = \"deny\"\n",
     );
     assert_eq!(statuses(&stage, "/a/x"), (200, 200));
-    for (method, strange, signed) in [("POST", 401, 200), ("DELETE", 403, 403), ("OPTIONS", 401, 200), ("PUT", 401, 200)] {
+    for (method, strange, signed) in
+        [("POST", 401, 200), ("DELETE", 403, 403), ("OPTIONS", 401, 200), ("PUT", 401, 200)]
+    {
         let line = format!("{method} /a/x HTTP/1.1");
         assert_eq!(stage.ask(stage.strange(&line, "")).status, strange, "{line}");
         assert_eq!(stage.ask(stage.signed(&line, "")).status, signed, "{line}");
@@ -95,7 +107,8 @@ fn px_10_a_preflight_is_a_request_like_any_other_unless_a_rule_opens_it() {
 
 #[test]
 fn a_rule_can_keep_a_path_to_the_user_it_names() {
-    let stage = Stage::on(Stage::plan().rule("/files/{user_id}/**", "required").rule("/u/{user_id}", "required"));
+    let stage =
+        Stage::on(Stage::plan().rule("/files/{user_id}/**", "required").rule("/u/{user_id}", "required"));
     let (_, other) = stage.site.member("other@example.org");
     for (target, expected) in [
         (format!("/files/{}/x", stage.me), (401, 200)),
@@ -108,7 +121,9 @@ fn a_rule_can_keep_a_path_to_the_user_it_names() {
     ] {
         assert_eq!(statuses(&stage, &target), expected, "{target}");
     }
-    for target in [format!("/FILES/{other}/x"), format!("/files/%2e%2e/files/{other}"), format!("/%66iles/{other}/x")] {
+    for target in
+        [format!("/FILES/{other}/x"), format!("/files/%2e%2e/files/{other}"), format!("/%66iles/{other}/x")]
+    {
         stage.denies(stage.signed(&format!("GET {target} HTTP/1.1"), ""), &[400, 403]);
     }
 }

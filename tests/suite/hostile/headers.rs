@@ -6,16 +6,8 @@ use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
 
 /// Spellings that some app behind CGI, WSGI, Rails or PHP reads as `X-User-Id`.
-const ALIASES: [&str; 8] = [
-    "X-User-Id",
-    "x-user-id",
-    "X-USER-ID",
-    "X_User_Id",
-    "X-User_Id",
-    "X.User.Id",
-    "x.user-id",
-    "X_USER.ID",
-];
+const ALIASES: [&str; 8] =
+    ["X-User-Id", "x-user-id", "X-USER-ID", "X_User_Id", "X-User_Id", "X.User.Id", "x.user-id", "X_USER.ID"];
 
 /// Routes of every kind, signed in and not.
 fn mixed_site() -> Stage {
@@ -101,7 +93,8 @@ fn hdr_3_hdr_4_i_4_and_px_2_a_connection_header_cannot_erase_the_identity() {
 #[test]
 fn h_2_every_connection_line_is_honoured() {
     let stage = Stage::new();
-    let fields = "Connection: keep-alive\r\nX-Foo: 1\r\nX-Bar: 2\r\nConnection: x-foo ,\tX-BAR\r\nX-Baz: 3\r\n";
+    let fields =
+        "Connection: keep-alive\r\nX-Foo: 1\r\nX-Bar: 2\r\nConnection: x-foo ,\tX-BAR\r\nX-Baz: 3\r\n";
     let arrived = stage.arrives(stage.signed("GET /x HTTP/1.1", fields));
     assert_eq!(arrived.own_fields(), [("x-baz".to_owned(), "3".to_owned())]);
 }

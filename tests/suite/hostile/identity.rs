@@ -43,7 +43,9 @@ fn hdr_10_i_7_and_ck_3_two_different_session_cookies_are_nobody() {
 fn i_7_look_alikes_of_our_cookie_open_nothing() {
     let stage = Stage::new();
     let token = token(&stage);
-    for name in ["Sidegate", "SIDEGATE", "sidegate ", "__Host-sidegate", "sidegate-x", "=sidegate", "$sidegate", ""] {
+    for name in
+        ["Sidegate", "SIDEGATE", "sidegate ", "__Host-sidegate", "sidegate-x", "=sidegate", "$sidegate", ""]
+    {
         let name = if name == "sidegate " { "side gate" } else { name };
         stage.denies(with_cookies(&stage, &format!("Cookie: {name}={token}\r\n")), &[401]);
     }
@@ -84,7 +86,8 @@ fn sess_3_and_px_7_malformed_credentials_are_401_and_nothing_else() {
     flipped.push(last);
     for value in ["", "x", "%00", "\u{e9}", "a=b=c", &token[1..], &format!("{token}x"), &flipped] {
         stage.denies(with_cookies(&stage, &format!("Cookie: sidegate={value}\r\n")), &[401]);
-        let response = stage.denies(with_cookies(&stage, &format!("Authorization: Bearer {value}\r\n")), &[401]);
+        let response =
+            stage.denies(with_cookies(&stage, &format!("Authorization: Bearer {value}\r\n")), &[401]);
         let challenge = response.header("www-authenticate").expect("a challenge");
         assert!(challenge.starts_with("Bearer"), "{challenge}");
         assert_eq!(response.header("location"), None);
@@ -101,7 +104,8 @@ fn a_bearer_token_of_ours_opens_and_is_not_forwarded_while_the_apps_own_is() {
     let arrived = stage.arrives(with_cookies(&stage, &fields));
     assert_eq!(arrived.header("x-user-id"), Some(stage.me.as_str()));
     assert_eq!(arrived.header("authorization"), None);
-    let arrived = stage.arrives(stage.strange("GET /open/x HTTP/1.1", "Authorization: Bearer of-the-app\r\n"));
+    let arrived =
+        stage.arrives(stage.strange("GET /open/x HTTP/1.1", "Authorization: Bearer of-the-app\r\n"));
     assert_eq!(arrived.header("authorization"), Some("Bearer of-the-app"));
     let arrived = stage.arrives(stage.signed("GET /x HTTP/1.1", "Authorization: Basic eDp5\r\n"));
     assert_eq!(arrived.header("authorization"), Some("Basic eDp5"));
@@ -160,7 +164,9 @@ fn cs_8_a_websocket_handshake_of_another_site_is_refused_although_the_cookie_cam
 #[test]
 fn i_8_the_injected_id_is_what_the_owner_path_takes() {
     let stage = Stage::new();
-    assert!(stage.me.len() <= 64 && stage.me.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
+    assert!(
+        stage.me.len() <= 64 && stage.me.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    );
     let line = format!("GET /api/{}/x HTTP/1.1", stage.me);
     assert_eq!(stage.arrives(stage.signed(&line, "")).line, line);
 }

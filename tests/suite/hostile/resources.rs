@@ -41,9 +41,11 @@ fn an_idle_connection_is_closed_whatever_was_answered_on_it() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".to_owned(),
         "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
     ] {
-        let plan = Stage::plan().set("limits", "keep_alive = \"200ms\"").upstream(Upstream::answering(answer));
+        let plan =
+            Stage::plan().set("limits", "keep_alive = \"200ms\"").upstream(Upstream::answering(answer));
         let stage = Stage::on(plan);
-        for line in ["GET /x HTTP/1.1", "POST /x HTTP/1.1", "GET /auth/ok HTTP/1.1", "GET /auth/me HTTP/1.1"] {
+        for line in ["GET /x HTTP/1.1", "POST /x HTTP/1.1", "GET /auth/ok HTTP/1.1", "GET /auth/me HTTP/1.1"]
+        {
             let mut raw = stage.connect();
             let fields = if line.starts_with("POST") { "Content-Length: 0\r\n" } else { "" };
             let status = raw.send(stage.signed(line, fields)).answer().status;
@@ -64,7 +66,10 @@ fn r_2_and_dos_3_a_body_that_pauses_ends_the_request() {
         assert_eq!((response.status, response.header("connection")), (400, Some("close")));
         assert!(raw.is_closed());
         let mut raw = stage.connect();
-        raw.send(format!("{}{body}", stage.signed("POST /auth/sign-out HTTP/1.1", &format!("Sec-Fetch-Site: none\r\n{fields}"))));
+        raw.send(format!(
+            "{}{body}",
+            stage.signed("POST /auth/sign-out HTTP/1.1", &format!("Sec-Fetch-Site: none\r\n{fields}"))
+        ));
         assert_eq!(raw.answer().status, 400);
         assert!(raw.is_closed());
     }
@@ -119,7 +124,8 @@ fn r_6_connections_beyond_the_limit_are_closed_and_room_is_found_again() {
 #[test]
 fn r_6_tunnels_count_as_connections() {
     let upstream = Upstream::with(|_, stream| {
-        let _ = stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+        let _ = stream
+            .write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
     });
     let stage = Stage::on(Stage::plan().set("limits", "connections = 2").upstream(upstream));
     let handshake = stage.signed("GET /x HTTP/1.1", "Connection: upgrade\r\nUpgrade: x\r\n");
@@ -157,14 +163,19 @@ fn r_10_a_body_beyond_the_limit_is_413_before_or_while_it_is_sent() {
 #[test]
 fn a_body_for_our_own_endpoints_is_limited_too() {
     let stage = Stage::new();
-    let fields = format!("Origin: {}\r\nContent-Type: application/json\r\nContent-Length: 70000\r\n", stage.site.origin);
-    let request = format!("{}{}", stage.strange("POST /auth/sign-in/email HTTP/1.1", &fields), " ".repeat(70_000));
+    let fields = format!(
+        "Origin: {}\r\nContent-Type: application/json\r\nContent-Length: 70000\r\n",
+        stage.site.origin
+    );
+    let request =
+        format!("{}{}", stage.strange("POST /auth/sign-in/email HTTP/1.1", &fields), " ".repeat(70_000));
     stage.rejects(request, &[413]);
 }
 
 #[test]
 fn dos_4_a_flood_of_sign_ins_does_not_stop_the_proxy() {
-    let stage = Stage::on(Stage::plan().set("limits", "attempts_per_address = 10000\nattempts_per_account = 10000"));
+    let stage =
+        Stage::on(Stage::plan().set("limits", "attempts_per_address = 10000\nattempts_per_account = 10000"));
     let body = serde_json::json!({ "email": "me@example.org", "password": PASSWORD });
     thread::scope(|scope| {
         let attempts: Vec<_> = (0..24)

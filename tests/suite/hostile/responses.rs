@@ -134,7 +134,11 @@ fn f_21_answers_without_a_body_are_not_waited_for() {
 fn f_22_interim_answers_are_swallowed_and_endless_ones_refused() {
     let interim = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     let (_, response) = answer_to(
-        &format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n{}{}", interim.repeat(5), ok("done")),
+        &format!(
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n{}{}",
+            interim.repeat(5),
+            ok("done")
+        ),
         "GET /x HTTP/1.1",
     );
     assert_eq!(response.expect("an answer").text(), "done");
@@ -186,7 +190,10 @@ fn f_24_an_answer_that_ends_with_its_connection_is_framed_anew_and_never_pooled(
     let mut raw = stage.connect();
     for count in 1..=2 {
         let response = raw.send(stage.signed("GET /x HTTP/1.1", "")).answer();
-        assert_eq!((response.text().as_str(), response.header("transfer-encoding")), ("to the end", Some("chunked")));
+        assert_eq!(
+            (response.text().as_str(), response.header("transfer-encoding")),
+            ("to the end", Some("chunked"))
+        );
         assert_eq!(stage.site.upstream.connections(), count);
     }
     let mut raw = stage.connect();
@@ -197,7 +204,8 @@ fn f_24_an_answer_that_ends_with_its_connection_is_framed_anew_and_never_pooled(
 #[test]
 fn a_length_or_204_with_a_body_of_the_apps_confuses_nobody() {
     let stage = Stage::on(
-        Stage::plan().upstream(Upstream::answering("HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nevil")),
+        Stage::plan()
+            .upstream(Upstream::answering("HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nevil")),
     );
     let mut raw = stage.connect();
     for _ in 0..2 {

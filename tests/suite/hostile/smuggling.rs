@@ -28,8 +28,26 @@ fn f_1_and_smug_2_a_length_beside_a_transfer_coding_is_refused() {
 fn f_2_f_3_f_4_and_smug_4_a_length_is_written_in_one_way() {
     let stage = Stage::new();
     for value in [
-        "+5", "-5", "-0", "0x5", "5 5", "5,5", "5, 5", "5, 6", "5;", "", " ", "0005", "05", "00", "5.0", "5e0",
-        "18446744073709551621", "99999999999999999999", "\u{665}", "five",
+        "+5",
+        "-5",
+        "-0",
+        "0x5",
+        "5 5",
+        "5,5",
+        "5, 5",
+        "5, 6",
+        "5;",
+        "",
+        " ",
+        "0005",
+        "05",
+        "00",
+        "5.0",
+        "5e0",
+        "18446744073709551621",
+        "99999999999999999999",
+        "\u{665}",
+        "five",
     ] {
         stage.rejects(post(&stage, &format!("Content-Length: {value}\r\n"), "hello"), &[400]);
     }
@@ -172,10 +190,18 @@ fn f_13_a_body_on_any_method_is_framed_and_what_follows_is_the_next_request() {
     let stage = Stage::new();
     for method in ["GET", "OPTIONS", "DELETE", "POST", "PUT", "X"] {
         for (fields, body, arrives) in [
-            ("Content-Length: 44\r\n".to_owned(), "GET /hidden HTTP/1.1\r\nHost: evil\r\nX: yyyy\r\n\r\n", None),
+            (
+                "Content-Length: 44\r\n".to_owned(),
+                "GET /hidden HTTP/1.1\r\nHost: evil\r\nX: yyyy\r\n\r\n",
+                None,
+            ),
             ("Content-Length: 0\r\n".to_owned(), "", None),
             (String::new(), "", None),
-            ("Transfer-Encoding: chunked\r\n".to_owned(), "3\r\nabc\r\n0\r\n\r\n", Some("3\r\nabc\r\n0\r\n\r\n")),
+            (
+                "Transfer-Encoding: chunked\r\n".to_owned(),
+                "3\r\nabc\r\n0\r\n\r\n",
+                Some("3\r\nabc\r\n0\r\n\r\n"),
+            ),
         ] {
             let body = if fields.contains("44") { &body[..44] } else { body };
             let before = stage.site.upstream.arrived().len();
@@ -187,7 +213,11 @@ fn f_13_a_body_on_any_method_is_framed_and_what_follows_is_the_next_request() {
             let arrived = &stage.site.upstream.arrived()[before..];
             let lines: Vec<&str> = arrived.iter().map(|arrived| arrived.line.as_str()).collect();
             assert_eq!(lines, [&format!("{method} /first HTTP/1.1"), "GET /second HTTP/1.1"]);
-            assert_eq!(String::from_utf8_lossy(&arrived[0].body), arrives.unwrap_or(body), "{method} {fields}");
+            assert_eq!(
+                String::from_utf8_lossy(&arrived[0].body),
+                arrives.unwrap_or(body),
+                "{method} {fields}"
+            );
         }
     }
 }
@@ -225,7 +255,9 @@ fn a_head_behind_a_chunked_body_is_looked_at_like_any_other() {
         post(&stage, "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
         stage.signed("GET /x HTTP/1.1", "X: 1\nY: 2\r\n"),
     ] {
-        for cut in [first.len() + second.len(), first.len(), first.len() + 8, first.len() - 3, first.len() + 18] {
+        for cut in
+            [first.len() + second.len(), first.len(), first.len() + 8, first.len() - 3, first.len() + 18]
+        {
             let before = stage.site.upstream.arrived().len();
             let wire = format!("{first}{second}");
             let mut raw = stage.connect();
@@ -251,7 +283,9 @@ fn f_14_and_smug_3_nothing_in_the_body_of_a_refused_request_is_a_request() {
         ("POST /auth/me HTTP/1.1", 405),
         ("DELETE /auth/ok HTTP/1.1", 405),
     ] {
-        for fields in [format!("Content-Length: {}\r\n", hidden.len()), "Transfer-Encoding: chunked\r\n".to_owned()] {
+        for fields in
+            [format!("Content-Length: {}\r\n", hidden.len()), "Transfer-Encoding: chunked\r\n".to_owned()]
+        {
             let body = if fields.starts_with('C') {
                 hidden.clone()
             } else {
@@ -327,7 +361,11 @@ fn f_18_an_expectation_is_met_only_for_a_request_that_is_let_through() {
     assert_eq!((response.status, response.header("connection")), (401, Some("close")), "no 100 before it");
 
     let mut raw = stage.connect();
-    raw.send(format!("{}hello{}", stage.signed("POST /x HTTP/1.1", fields), stage.signed("GET /y HTTP/1.1", "")));
+    raw.send(format!(
+        "{}hello{}",
+        stage.signed("POST /x HTTP/1.1", fields),
+        stage.signed("GET /y HTTP/1.1", "")
+    ));
     assert_eq!((raw.answer().status, raw.answer().status), (200, 200));
     assert_eq!(stage.site.upstream.last().line, "GET /y HTTP/1.1");
 
@@ -340,9 +378,11 @@ fn f_18_an_expectation_is_met_only_for_a_request_that_is_let_through() {
 #[test]
 fn a_request_that_breaks_off_is_not_completed_for_the_app() {
     let stage = Stage::new();
-    for (fields, body) in
-        [("Content-Length: 10\r\n", "hello"), ("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n"), ("X: y\r\nZ", "")]
-    {
+    for (fields, body) in [
+        ("Content-Length: 10\r\n", "hello"),
+        ("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n"),
+        ("X: y\r\nZ", ""),
+    ] {
         let mut raw = stage.connect();
         let request = post(&stage, fields, body);
         raw.send(request.trim_end_matches("\r\n\r\n")).end();

@@ -64,7 +64,8 @@ fn u_10_what_is_not_done_in_the_drain_time_is_cut() {
 #[test]
 fn u_10_tunnels_have_the_drain_time_too() {
     let upstream = Upstream::with(|_, stream| {
-        let _ = stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+        let _ = stream
+            .write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
         let mut byte = [0];
         while std::io::Read::read(stream, &mut byte).is_ok_and(|count| count > 0) {
             let _ = stream.write_all(&byte);

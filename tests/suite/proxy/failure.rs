@@ -29,11 +29,13 @@ fn u_1_an_app_that_is_not_there_is_502_as_json_and_as_a_page() {
     assert_eq!(response.json()["request_id"].as_str(), response.header("x-request-id"));
     assert!(!response.text().contains("127.0.0.1"), "{}", response.text());
 
-    let response = stage.ask(stage.signed("GET /x HTTP/1.1", "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n"));
+    let response =
+        stage.ask(stage.signed("GET /x HTTP/1.1", "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n"));
     assert_eq!((response.status, response.header("content-type")), (502, Some("text/html; charset=utf-8")));
     assert!(response.text().contains(response.header("x-request-id").expect("an id")));
 
-    let response = stage.ask(stage.signed("POST /x HTTP/1.1", "Content-Type: application/grpc\r\nContent-Length: 0\r\n"));
+    let response = stage
+        .ask(stage.signed("POST /x HTTP/1.1", "Content-Type: application/grpc\r\nContent-Length: 0\r\n"));
     assert_eq!((response.status, response.header("grpc-status")), (200, Some("14")));
 }
 
@@ -55,7 +57,9 @@ fn u_1_a_connection_that_is_not_made_in_time_is_504() {
 
 #[test]
 fn u_1_a_name_that_leads_nowhere_is_502() {
-    let stage = Stage::on(Stage::plan().set("upstream", "url = \"http://nowhere.invalid:1\"\nconnect_timeout = \"10s\""));
+    let stage = Stage::on(
+        Stage::plan().set("upstream", "url = \"http://nowhere.invalid:1\"\nconnect_timeout = \"10s\""),
+    );
     assert!(matches!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).status, 502 | 504));
     assert!(stage.site.is_well());
 }

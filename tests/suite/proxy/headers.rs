@@ -72,7 +72,8 @@ fn every_preset_names_the_person_as_apps_for_that_product_read_it() {
 
 #[test]
 fn own_names_carry_the_identity_and_cannot_be_claimed_in_any_spelling() {
-    let (stage, fields) = identity("user_id = [\"X-Who\", \"x-webauth-user\"]\nemail = \"x-mail\"\ngroups = \"x-team\"");
+    let (stage, fields) =
+        identity("user_id = [\"X-Who\", \"x-webauth-user\"]\nemail = \"x-mail\"\ngroups = \"x-team\"");
     let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["x-user-id", "x-who", "x-webauth-user", "x-mail"]);
     let claim = "X_Who: a\r\nx.mail: a\r\nX-TEAM: a\r\nX_Team: a\r\n";

@@ -2,8 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use crate::support::raw::PATIENCE;
@@ -84,7 +84,9 @@ fn listening() -> (Upstream, Receiver<Vec<u8>>) {
 fn hear(heard: &Receiver<Vec<u8>>, end: &str) {
     let mut all = Vec::new();
     while !all.ends_with(end.as_bytes()) {
-        all.extend(heard.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&all))));
+        all.extend(
+            heard.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&all))),
+        );
     }
 }
 
@@ -218,7 +220,8 @@ fn unchunked(mut wire: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     loop {
         let end = wire.windows(2).position(|window| window == b"\r\n").expect("a chunk line");
-        let size = usize::from_str_radix(std::str::from_utf8(&wire[..end]).expect("text"), 16).expect("a size");
+        let size =
+            usize::from_str_radix(std::str::from_utf8(&wire[..end]).expect("text"), 16).expect("a size");
         if size == 0 {
             return body;
         }

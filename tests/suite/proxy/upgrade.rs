@@ -47,7 +47,10 @@ fn a_websocket_is_opened_with_everything_that_belongs_to_it() {
     assert_eq!(raw.exactly(7).expect("what came behind the 101"), b"welcome");
     let arrived = stage.site.upstream.only();
     assert_eq!(arrived.line, "GET /socket?room=1 HTTP/1.1");
-    assert_eq!((arrived.header("connection"), arrived.header("upgrade")), (Some("upgrade"), Some("websocket")));
+    assert_eq!(
+        (arrived.header("connection"), arrived.header("upgrade")),
+        (Some("upgrade"), Some("websocket"))
+    );
     assert_eq!(arrived.header("sec-websocket-key"), Some("dGhlIHNhbXBsZSBub25jZQ=="));
     assert_eq!(arrived.header("x-user-id"), Some(stage.me.as_str()));
     assert_eq!(arrived.header("cookie"), None);
@@ -123,7 +126,9 @@ fn a_refused_handshake_stays_http() {
 #[test]
 fn a_stranger_hears_401_before_the_handshake_and_never_a_redirect() {
     let stage = Stage::on(Stage::plan().upstream(echo(b"")));
-    for fields in ["", "Sec-Fetch-Mode: websocket\r\n", "Accept: text/html\r\n", "Sec-Fetch-Mode: navigate\r\n"] {
+    for fields in
+        ["", "Sec-Fetch-Mode: websocket\r\n", "Accept: text/html\r\n", "Sec-Fetch-Mode: navigate\r\n"]
+    {
         let response =
             stage.denies(stage.strange("GET /socket HTTP/1.1", &format!("{HANDSHAKE}{fields}")), &[401]);
         assert_eq!((response.code().as_str(), response.header("location")), ("UNAUTHORIZED", None));
@@ -147,7 +152,8 @@ fn signing_out_cuts_the_tunnels_of_that_session_and_no_others() {
     let (other, _) = stage.site.member("other@example.org");
     let cookies: Vec<String> = other.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut others = stage.connect();
-    let line = format!("GET /socket HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\n", stage.host(), cookies.join("; "));
+    let line =
+        format!("GET /socket HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\n", stage.host(), cookies.join("; "));
     others.send(format!("{line}{HANDSHAKE}\r\n"));
     assert_eq!(others.head().expect("an answer").status, 101);
 
