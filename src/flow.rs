@@ -80,9 +80,14 @@ fn callback(app: &App, target: Option<&str>) -> Result<Option<String>, Refusal> 
         .ok_or(Refusal::InvalidCallbackUrl)
 }
 
-/// Like [`callback`], for pages: what leads off the site is dropped, and the start page takes its place.
+/// Like [`callback`], for pages: what leads off the site is dropped.
+fn callback_if_ours(app: &App, target: Option<&str>) -> Option<String> {
+    callback(app, target).ok().flatten()
+}
+
+/// Like [`callback_if_ours`], with the start page in place of nothing.
 fn callback_or_home(app: &App, target: Option<&str>) -> String {
-    callback(app, target).ok().flatten().unwrap_or_else(|| format!("{}/", app.config.public.origin))
+    callback_if_ours(app, target).unwrap_or_else(|| format!("{}/", app.config.public.origin))
 }
 
 /// Adds a `Set-Cookie` line.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::http::body::RequestBody;
 use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
@@ -20,6 +20,7 @@ use crate::session::live::Live;
 mod chunked;
 pub mod failure;
 pub mod headers;
+pub mod reserved;
 pub mod response;
 pub mod ticker;
 mod upgrade;
@@ -72,10 +73,9 @@ impl Proxy {
         sending: Sending,
     ) -> Result<Response<UpstreamBody>, Failure> {
         let Sending { body, upgrade } = sending;
-        let declared = visit.headers.contains_key(CONTENT_LENGTH);
-        let framing = response::request_framing(body.size_hint().exact(), declared, &visit.method);
+        let framing = framing(body.size_hint().exact(), visit);
         let limit = self.config.limits.body;
-        if matches!(framing, Framing::Length(length) if limit > 0 && length > limit) {
+        if matches!(framing, Framing::Length(length) if length > limit) {
             return Err(Failure::BodyTooLarge);
         }
         let mut upload = match framing {
@@ -93,7 +93,7 @@ impl Proxy {
         loop {
             let mut connection = match kept.take() {
                 Some(connection) => connection,
-                None => self.pool.connect().await?,
+                None => Box::pin(self.pool.connect()).await?,
             };
             self.head_writer.write(&mut connection.out, visit, &pass, framing);
             match self.exchange(&mut connection, &mut upload, visit).await {
@@ -125,7 +125,7 @@ impl Proxy {
                 .await?;
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             let protocol = head.protocol.as_deref().unwrap_or_default();
-            if !visit.upgrade().is_some_and(|asked| asked.as_bytes().eq_ignore_ascii_case(protocol)) {
+            if !visit.upgrade.as_ref().is_some_and(|asked| asked.as_bytes().eq_ignore_ascii_case(protocol)) {
                 return Err(Failure::Invalid("a switch to a protocol that nobody asked for"));
             }
         }
@@ -180,9 +180,23 @@ impl Proxy {
         *response.headers_mut() = head.headers;
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        if let Some(protocol) = visit.upgrade() {
+        if let Some(protocol) = &visit.upgrade {
             headers.insert(UPGRADE, protocol.clone());
         }
         response
     }
+}
+
+/// How the request's body is delimited towards the app.
+fn framing(exact: Option<u64>, visit: &Visit) -> Framing {
+    match exact {
+        Some(0) if !sends_body(&visit.method) && !visit.headers.contains_key(CONTENT_LENGTH) => Framing::None,
+        Some(length) => Framing::Length(length),
+        None => Framing::Chunked,
+    }
+}
+
+/// Whether a request with this method says its length even if it is nothing (RFC 9110 §8.6).
+fn sends_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }

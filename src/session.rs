@@ -1,6 +1,7 @@
 //! Sessions: recognised from memory, opened and ended in the store, never the other way round.
 //!
-//! **Invariant:** the store is the truth. A session is usable from memory only after the store has given it, and is
+//! **Invariant:** the store is the truth. A session is usable from memory only after the store has given it to a reader
+//! (a new one is read at its first use, so that whatever ends it right after it was written is not overlooked), and is
 //! ended in memory only after the store has ended it.
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ pub mod cache;
 pub mod live;
 pub mod rules;
 
-use cache::{Cache, Near};
+use cache::{Cache, Found, Near};
 use live::Live;
 
 /// All that has to do with sessions.
@@ -84,7 +85,7 @@ impl Sessions {
     /// Looks a token up in memory: first in the worker's own table, then in the shared cache. Never waits.
     pub fn recognise(&self, near: &mut Near, token: &Token, now: Now) -> Recognised {
         let hash = token.hash();
-        if let Some(session) = near.get(&hash, now) {
+        if let Some(session) = near.get(&hash, (now, self.cache.endings())) {
             return Recognised::Known(Arc::clone(session));
         }
         if let Some(session) = self.cache.get(&hash, now) {
@@ -98,7 +99,7 @@ impl Sessions {
     }
 
     /// Asks the store for a session and keeps the answer. `None` if the token opens nothing, or nothing any more.
-    pub async fn fetch(&self, token: TokenHash, now: Now) -> Result<Option<Arc<Session>>, Fault> {
+    pub async fn fetch(&self, token: TokenHash, now: Now) -> Found {
         let load = async || {
             let row = self.store.session_by_hash(token).await?;
             Ok(row.map(|row| self.loaded(row, now)).filter(|session| session.usable(now)))
@@ -172,13 +173,6 @@ impl Sessions {
         Ok(Opened { session: self.loaded(row, now), cookie })
     }
 
-    /// Keeps a session in memory once its transaction is committed.
-    pub fn opened(&self, session: Session) -> Arc<Session> {
-        let session = Arc::new(session);
-        self.cache.put(Arc::clone(&session));
-        session
-    }
-
     /// How much life a session has left after a renewal at `now`.
     pub fn life_left(&self, session: &Session, now: Now) -> Duration {
         rules::expiry(&self.limits, session.remember, (session.opened, now)).since(now)
@@ -192,6 +186,15 @@ impl Sessions {
     /// The `Set-Cookie` value that makes the browser forget its session.
     pub fn forget_cookie(&self) -> HeaderValue {
         self.cookies.clear(self.cookies.session)
+    }
+
+    /// Commits a transaction that ends these sessions, then ends them in memory. The latter whatever became of the
+    /// commit: of one that failed nobody knows whether it took effect, and of a session that is forgotten and still
+    /// there the store tells at its next use.
+    pub async fn commit_ended(&self, tx: Tx, tokens: &[TokenHash]) -> Result<(), Fault> {
+        let committed = tx.commit().await;
+        self.ended(tokens);
+        committed
     }
 
     /// Ends sessions in memory and cuts their open connections, after the store has ended them.

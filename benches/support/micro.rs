@@ -1,8 +1,8 @@
-//! Times a small function: calibrated batches, the median of fifteen, or exact instruction counts under callgrind.
+//! Times small functions: calibrated batches, the median of fifteen, or exact instruction counts under callgrind.
 //!
 //! `cargo bench --bench gate` prints nanoseconds, `cargo bench --bench gate -- --instructions` user-space
 //! instructions for each call, which repeat on a noisy machine. A name on the command line picks the measures that
-//! contain it.
+//! contain it. Both are tables in Markdown.
 
 use std::env;
 use std::hint::black_box;
@@ -12,27 +12,27 @@ use std::time::{Duration, Instant};
 const BATCHES: usize = 15;
 const BATCH: Duration = Duration::from_millis(20);
 
-/// How many calls the instruction count is averaged over, and the calls before them that pay for first touches.
+/// How many calls the instruction count is averaged over.
 const COUNTED: u64 = 1_000;
-const UNCOUNTED: u64 = 100;
 
 /// What the command line asked for.
 pub(crate) struct Micro {
     mode: Mode,
     only: Option<String>,
+    counted: u64,
 }
 
 enum Mode {
     Time,
     Instructions,
-    /// Calls each function this often and measures nothing: the run that callgrind watches.
+    /// Calls one function this often and measures nothing: the run that callgrind watches.
     Callgrind(u64),
 }
 
 impl Micro {
-    /// Reads `[--instructions | --callgrind N] [NAME]`.
+    /// Reads `[--instructions | --callgrind N] [NAME]` and begins the table.
     pub(crate) fn from_args() -> Self {
-        let mut micro = Self { mode: Mode::Time, only: None };
+        let mut micro = Self { mode: Mode::Time, only: None, counted: COUNTED };
         let mut args = env::args().skip(1);
         while let Some(arg) = args.next() {
             match arg.as_str() {
@@ -46,19 +46,49 @@ impl Micro {
                 _ => micro.only = Some(arg),
             }
         }
+        match micro.mode {
+            Mode::Time => row("measure | ns/op, median | lowest..highest\n|---|---:|---:"),
+            Mode::Instructions => row("measure | user instructions/op\n|---|---:"),
+            Mode::Callgrind(_) => {}
+        }
         micro
     }
 
-    /// Measures one function under a name that no other measure of this program contains.
-    pub(crate) fn measure<T>(&self, name: &str, mut call: impl FnMut() -> T) {
-        if self.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
+    /// Averages instructions over this many calls: for functions that callgrind takes seconds for.
+    #[must_use]
+    pub(crate) fn counting(self, calls: u64) -> Self {
+        Self { counted: calls, ..self }
+    }
+
+    /// Whether times are wanted, and not instructions.
+    pub(crate) fn times(&self) -> bool {
+        matches!(self.mode, Mode::Time)
+    }
+
+    /// Measures the function that `prepare` makes, under a name of its own. Nothing is prepared for a measure that
+    /// was not asked for.
+    pub(crate) fn measure<T, F: FnMut() -> T>(&self, name: &str, prepare: impl FnOnce() -> F) {
+        let wanted = self.only.as_ref().is_none_or(|only| match self.mode {
+            Mode::Time | Mode::Instructions => name.contains(only.as_str()),
+            Mode::Callgrind(_) => name == only,
+        });
+        if !wanted {
             return;
         }
         match self.mode {
-            Mode::Time => report_time(name, &mut call),
-            Mode::Instructions => report_instructions(name),
-            Mode::Callgrind(calls) => repeat(calls, &mut call),
+            Mode::Time => report_time(name, &mut prepare()),
+            Mode::Instructions => self.report_instructions(name),
+            Mode::Callgrind(calls) => repeat(calls, &mut prepare()),
         }
+    }
+
+    /// The difference of two runs of this program under callgrind, so that its start and end do not count, nor the
+    /// first calls, which pay for first touches.
+    fn report_instructions(&self, name: &str) {
+        let uncounted = (self.counted / 10).max(1);
+        let all = count_instructions(name, uncounted + self.counted);
+        let before = count_instructions(name, uncounted);
+        row(&format!("{name} | {}", all.saturating_sub(before) / self.counted));
     }
 }
 
@@ -68,17 +98,22 @@ fn repeat<T>(calls: u64, call: &mut impl FnMut() -> T) {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the figures are the output")]
 fn report_time<T>(name: &str, call: &mut impl FnMut() -> T) {
     let mut calls = 1;
     while time(calls, call) < BATCH {
         calls *= 2;
     }
     #[expect(clippy::cast_precision_loss, reason = "batches stay far below 2^52 calls")]
-    let mut batches: Vec<f64> = (0..BATCHES).map(|_| time(calls, call).as_secs_f64() * 1e9 / calls as f64).collect();
+    let mut batches: Vec<f64> =
+        (0..BATCHES).map(|_| time(calls, call).as_secs_f64() * 1e9 / calls as f64).collect();
     batches.sort_by(f64::total_cmp);
     let [low, median, high] = [batches[0], batches[BATCHES / 2], batches[BATCHES - 1]];
-    println!("{name:<48} {median:>12.1} ns  [{low:.1}..{high:.1}]");
+    row(&format!("{name} | {median:.1} | {low:.1}..{high:.1}"));
+}
+
+#[expect(clippy::print_stdout, reason = "the figures are the output")]
+fn row(cells: &str) {
+    println!("| {cells} |");
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark is a clock")]
@@ -86,14 +121,6 @@ fn time<T>(calls: u64, call: &mut impl FnMut() -> T) -> Duration {
     let start = Instant::now();
     repeat(calls, call);
     start.elapsed()
-}
-
-/// The difference of two runs of this program under callgrind, so that its start and end do not count.
-#[expect(clippy::print_stdout, reason = "the figures are the output")]
-fn report_instructions(name: &str) {
-    let all = count_instructions(name, UNCOUNTED + COUNTED);
-    let before = count_instructions(name, UNCOUNTED);
-    println!("{name:<48} {:>12} instructions", (all - before) / COUNTED);
 }
 
 fn count_instructions(name: &str, calls: u64) -> u64 {
@@ -105,6 +132,7 @@ fn count_instructions(name: &str, calls: u64) -> u64 {
         .output()
         .expect("valgrind is needed for --instructions");
     let report = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the measured program failed:\n{report}");
     let collected = report.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok());
     collected.unwrap_or_else(|| panic!("callgrind gave no count:\n{report}"))
 }

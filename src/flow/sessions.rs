@@ -44,10 +44,13 @@ struct Status {
 pub(super) async fn revoke_one(app: &App, visit: Visit) -> Result<Answer, Error> {
     let session = signed_in(&visit)?;
     let RevokeBody { token } = read_json(&visit)?;
-    let Some(id) = SessionId::parse(&token) else { return Ok(done(app)) };
     let mut tx = app.store.begin().await?;
-    let ended = tx.session_delete_by_id(&session.user.id, &id).await?;
-    finish(app, &visit, tx, ended.as_slice()).await
+    let ended = match SessionId::parse(&token) {
+        Some(id) => tx.session_delete_by_id(&session.user.id, &id).await?,
+        None => None,
+    };
+    let error = ended.is_none().then_some("SESSION_NOT_FOUND");
+    finish(app, &visit, tx, (ended.as_slice(), error)).await
 }
 
 /// `POST revoke-sessions`: this one too.
@@ -55,7 +58,7 @@ pub(super) async fn revoke_all(app: &App, visit: Visit) -> Result<Answer, Error>
     let session = signed_in(&visit)?;
     let mut tx = app.store.begin().await?;
     let ended = tx.sessions_delete_of_user(&session.user.id, None).await?;
-    finish(app, &visit, tx, &ended).await
+    finish(app, &visit, tx, (&ended, None)).await
 }
 
 /// `POST revoke-other-sessions`.
@@ -63,29 +66,28 @@ pub(super) async fn revoke_others(app: &App, visit: Visit) -> Result<Answer, Err
     let session = signed_in(&visit)?;
     let mut tx = app.store.begin().await?;
     let ended = tx.sessions_delete_of_user(&session.user.id, Some(&session.id)).await?;
-    finish(app, &visit, tx, &ended).await
+    finish(app, &visit, tx, (&ended, None)).await
 }
 
-async fn finish(app: &App, visit: &Visit, mut tx: Tx, ended: &[TokenHash]) -> Result<Answer, Error> {
-    if !ended.is_empty() {
-        tx.auth_log_insert(&LogEntry {
-            user: Some(signed_in(visit)?.user.id.clone()),
-            action: Action::Revoke,
-            at: visit.now,
-            success: true,
-            error: None,
-            address: Some(visit.client.to_string()),
-            agent: visit.agent().map(str::to_owned),
-        })
-        .await?;
-    }
-    tx.commit().await?;
-    app.sessions.ended(ended);
-    Ok(done(app))
-}
-
-fn done(app: &App) -> Answer {
-    answer::json(desk(app), StatusCode::OK, &Status { status: true })
+/// Logs what was done or tried, and makes it last.
+async fn finish(
+    app: &App,
+    visit: &Visit,
+    mut tx: Tx,
+    (ended, error): (&[TokenHash], Option<&'static str>),
+) -> Result<Answer, Error> {
+    tx.auth_log_insert(&LogEntry {
+        user: Some(signed_in(visit)?.user.id.clone()),
+        action: Action::Revoke,
+        at: visit.now,
+        success: error.is_none(),
+        error,
+        address: Some(visit.client.to_string()),
+        agent: visit.agent().map(str::to_owned),
+    })
+    .await?;
+    app.sessions.commit_ended(tx, ended).await?;
+    Ok(answer::json(desk(app), StatusCode::OK, &Status { status: true }))
 }
 
 fn signed_in(visit: &Visit) -> Result<Arc<Session>, Refusal> {

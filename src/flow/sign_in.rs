@@ -1,16 +1,17 @@
 //! Signing in with address and password: a page with a form, and two JSON doors to the same attempt.
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::account::device::{Device, DeviceProof};
 use crate::account::email::Email;
+use crate::account::password::Verdict;
 use crate::answer::shapes::{SessionShape, UserShape};
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{callback, callback_or_home, desk, read_json, set_cookie};
+use crate::flow::{callback, callback_if_ours, callback_or_home, desk, read_json, set_cookie};
 use crate::http::cookie::{self, Found};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
@@ -46,11 +47,12 @@ pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
         let html = pages::SignedIn { view, who: &session.user.email, callback_url: Some(&go_on) }.render();
         return Ok(answer::page(desk(app), StatusCode::OK, (html, view.language().tag())));
     }
+    let callback_url = callback_if_ours(app, callback_url);
     let html = pages::SignIn {
         view,
         email: "",
         remember: true,
-        callback_url,
+        callback_url: callback_url.as_deref(),
         problems: &[],
         notice: query.find("notice").and_then(Notice::parse),
     };
@@ -80,7 +82,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
             Ok(signed_in) => {
                 let target = callback_or_home(app, form.find("callback_url"));
                 let answer = answer::redirect(desk(app), StatusCode::SEE_OTHER, &target);
-                return Ok(with_cookies(app, answer, signed_in.opened, signed_in.device));
+                return Ok(with_cookies(app, answer, signed_in.opened.cookie, signed_in.device));
             }
             Err(refusal) => problems.push(Problem::Refused(refusal)),
         }
@@ -96,11 +98,12 @@ fn again(
     callback_url: Option<&str>,
 ) -> Answer {
     let view = app.ui.view(visit.language());
+    let callback_url = callback_if_ours(app, callback_url);
     let html = pages::SignIn {
         view,
         email: &credentials.email,
         remember: credentials.remember,
-        callback_url,
+        callback_url: callback_url.as_deref(),
         problems,
         notice: None,
     };
@@ -123,7 +126,7 @@ fn again(
 struct EmailBody {
     email: String,
     password: Zeroizing<String>,
-    #[serde(rename = "callbackURL")]
+    #[serde(rename = "callbackURL", alias = "callback_url")]
     callback_url: Option<String>,
     remember_me: Option<bool>,
 }
@@ -146,7 +149,7 @@ pub(super) async fn email(app: &App, visit: Visit) -> Result<Answer, Error> {
     let shape =
         EmailShape { redirect: url.is_some(), token: opened.session.id.as_str(), url, user: (&user).into() };
     let answer = answer::json(desk(app), StatusCode::OK, &shape);
-    Ok(with_cookies(app, answer, opened, device))
+    Ok(with_cookies(app, answer, opened.cookie, device))
 }
 
 /// The body of the short sign-in.
@@ -154,6 +157,7 @@ pub(super) async fn email(app: &App, visit: Visit) -> Result<Answer, Error> {
 struct LoginBody {
     email: String,
     password: Zeroizing<String>,
+    #[serde(alias = "callbackURL")]
     callback_url: Option<String>,
     remember: Option<bool>,
 }
@@ -181,38 +185,35 @@ pub(super) async fn login(app: &App, visit: Visit) -> Result<Answer, Error> {
         callback_url,
     };
     let answer = answer::json(desk(app), StatusCode::OK, &shape);
-    Ok(with_cookies(app, answer, opened, device))
+    Ok(with_cookies(app, answer, opened.cookie, device))
 }
 
-/// Keeps the session in memory and sends its cookies.
-fn with_cookies(app: &App, mut answer: Answer, opened: Opened, device: String) -> Answer {
+/// Sends the cookies of the session and of the browser.
+fn with_cookies(app: &App, mut answer: Answer, session: HeaderValue, device: String) -> Answer {
     let cookies = &app.sessions.cookies;
-    set_cookie(answer.headers_mut(), opened.cookie);
+    set_cookie(answer.headers_mut(), session);
     set_cookie(answer.headers_mut(), cookies.set(cookies.device, device, Some(super::DEVICE_COOKIE)));
-    app.sessions.opened(opened.session);
     answer
 }
 
-/// The sign-in itself. Budgets are spent before anything is looked up, and one hash is computed whatever was found.
+/// The sign-in itself. Budgets are spent before anything is looked up.
 async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result<SignedIn, Refusal>, Error> {
     let Ok(email) = Email::parse(&given.email) else { return Ok(Err(Refusal::InvalidEmail)) };
     let known = known_device(app, visit, &email);
     if let Err(refusal) = app.limits.sign_in(visit.now, visit.client, &email, known) {
         return Ok(Err(refusal));
     }
-    let found = app.store.credential_by_email(email.as_str()).await?;
-    let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
-    let verdict = match app.passwords.verify(&given.password, stored).await {
-        Ok(verdict) => verdict,
+    let (found, verdict) = match judge(app, &email, &given.password).await {
+        Ok(judged) => judged,
         Err(error) => {
             app.limits.give_back(&email, known);
             return Err(error);
         }
     };
     let user = match found {
-        Some((user, _)) if verdict.matches => user,
+        Some(user) if verdict.matches => user,
         found => {
-            let entry = entry(visit, found.map(|(user, _)| user), Some(Refusal::InvalidCredentials));
+            let entry = entry(visit, found, Some(Refusal::InvalidCredentials));
             let mut tx = app.store.begin().await?;
             tx.auth_log_insert(&entry).await?;
             tx.commit().await?;
@@ -220,9 +221,18 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
         }
     };
     app.limits.give_back(&email, known);
-    let rehashed = if verdict.rehash { Some(app.passwords.hash(&given.password).await?) } else { None };
+    // A better hash can wait for the next sign-in.
+    let rehashed = if verdict.rehash { app.passwords.hash(&given.password).await.ok() } else { None };
     let opened = open(app, visit, &user, (given.remember, rehashed)).await?;
     Ok(Ok(SignedIn { device: DeviceProof::issue(&app.device_key, &email), user, opened }))
+}
+
+/// Who has this address, and whether this is the password: one hash is computed whatever is found.
+async fn judge(app: &App, email: &Email, password: &str) -> Result<(Option<User>, Verdict), Error> {
+    let found = app.store.credential_by_email(email.as_str()).await?;
+    let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
+    let verdict = app.passwords.verify(password, stored).await?;
+    Ok((found.map(|(user, _)| user), verdict))
 }
 
 /// Writes the session, its log entry and a better hash in one transaction, and ends the browser's earlier session.
@@ -244,10 +254,8 @@ async fn open(
     let opening = Opening { now: visit.now, remember, address, agent: visit.agent() };
     let opened = app.sessions.open(&mut tx, user, opening).await?;
     tx.auth_log_insert(&entry(visit, Some(user.clone()), None)).await?;
-    tx.commit().await?;
-    if let Some(token) = earlier {
-        app.sessions.ended(&[token.hash()]);
-    }
+    let earlier = earlier.map(|token| token.hash());
+    app.sessions.commit_ended(tx, earlier.as_slice()).await?;
     Ok(opened)
 }
 

@@ -6,10 +6,9 @@ use serde::Serialize;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{callback, desk, set_cookie};
+use crate::flow::{callback_if_ours, desk, set_cookie};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
-use crate::refusal::Refusal;
 use crate::store::auth_log::{Action, LogEntry};
 use crate::ui::pages::{self, Notice};
 
@@ -25,8 +24,9 @@ pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
         ));
     };
     let view = app.ui.view(visit.language());
-    let html = pages::SignOut { view, who: &session.user.email, callback_url }.render();
-    Ok(answer::page(desk(app), StatusCode::OK, (html, view.language().tag())))
+    let callback_url = callback_if_ours(app, callback_url);
+    let html = pages::SignOut { view, who: &session.user.email, callback_url: callback_url.as_deref() };
+    Ok(answer::page(desk(app), StatusCode::OK, (html.render(), view.language().tag())))
 }
 
 #[derive(Serialize)]
@@ -40,22 +40,22 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     let target = if form { Form::parse(&visit.body)?.find("callback_url").map(str::to_owned) } else { None };
     if let Some(session) = visit.visitor.session() {
         let mut tx = app.store.begin().await?;
-        tx.session_delete(session.token).await?;
-        tx.auth_log_insert(&LogEntry {
-            user: Some(session.user.id.clone()),
-            action: Action::SignOut,
-            at: visit.now,
-            success: true,
-            error: None,
-            address: Some(visit.client.to_string()),
-            agent: visit.agent().map(str::to_owned),
-        })
-        .await?;
-        tx.commit().await?;
-        app.sessions.ended(&[session.token]);
+        if tx.session_delete(session.token).await? {
+            tx.auth_log_insert(&LogEntry {
+                user: Some(session.user.id.clone()),
+                action: Action::SignOut,
+                at: visit.now,
+                success: true,
+                error: None,
+                address: Some(visit.client.to_string()),
+                agent: visit.agent().map(str::to_owned),
+            })
+            .await?;
+        }
+        app.sessions.commit_ended(tx, &[session.token]).await?;
     }
     let mut answer = if form {
-        let to = callback(app, target.as_deref()).unwrap_or_else(|_: Refusal| None).unwrap_or_else(|| {
+        let to = callback_if_ours(app, target.as_deref()).unwrap_or_else(|| {
             format!("{}?notice={}", answer::sign_in_url(desk(app), None), Notice::SignedOut.key())
         });
         answer::redirect(desk(app), StatusCode::SEE_OTHER, &to)

@@ -10,7 +10,7 @@ use crate::answer::shapes::UserShape;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{callback, callback_or_home, desk, read_json};
+use crate::flow::{callback, callback_if_ours, callback_or_home, desk, read_json};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::id::UserId;
@@ -43,8 +43,10 @@ pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
         let html = pages::SignedIn { view, who: &session.user.email, callback_url: Some(&go_on) }.render();
         return Ok(answer::page(desk(app), StatusCode::OK, (html, view.language().tag())));
     }
-    let html = pages::SignUp { view, name: "", email: "", callback_url, problems: &[] }.render();
-    Ok(answer::page(desk(app), StatusCode::OK, (html, view.language().tag())))
+    let callback_url = callback_if_ours(app, callback_url);
+    let html =
+        pages::SignUp { view, name: "", email: "", callback_url: callback_url.as_deref(), problems: &[] };
+    Ok(answer::page(desk(app), StatusCode::OK, (html.render(), view.language().tag())))
 }
 
 /// The form: on to the sign-in page, or the page again.
@@ -67,11 +69,12 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         }
     }
     let view = app.ui.view(visit.language());
+    let callback_url = callback_if_ours(app, form.find("callback_url"));
     let html = pages::SignUp {
         view,
         name: &wish.name,
         email: &wish.email,
-        callback_url: form.find("callback_url"),
+        callback_url: callback_url.as_deref(),
         problems: &problems,
     };
     let refusal = problems.iter().find_map(|problem| match problem {
@@ -135,11 +138,13 @@ pub(super) async fn email(app: &App, visit: Visit) -> Result<Answer, Error> {
     let EmailBody { name, email, password, image, callback_url } = read_json(&visit)?;
     callback(app, callback_url.as_deref())?;
     let wish = Wish { name: name.trim().to_owned(), email, password, image };
-    if wish.name.chars().count() > LONGEST_NAME {
-        return Err(Refusal::Validation.into());
-    }
     let user = attempt(app, &visit, &wish).await??;
     Ok(answer::json(desk(app), StatusCode::OK, &EmailShape { token: None, user: (&user).into() }))
+}
+
+/// Whether this can be the address of a picture.
+fn is_picture(image: &str) -> bool {
+    image.starts_with("https://") && image.len() <= 2048 && image.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// Makes the account if the address is free. Everything that can be said of the wish is said before the store is
@@ -147,6 +152,10 @@ pub(super) async fn email(app: &App, visit: Visit) -> Result<Answer, Error> {
 async fn attempt(app: &App, visit: &Visit, wish: &Wish) -> Result<Result<User, Refusal>, Error> {
     if !app.config.sign_up.open {
         return Ok(Err(Refusal::SignUpDisabled));
+    }
+    // A line of text: PostgreSQL takes no NUL, and mails and logs no line ends.
+    if wish.name.chars().count() > LONGEST_NAME || wish.name.chars().any(char::is_control) {
+        return Ok(Err(Refusal::Validation));
     }
     let email = match Email::parse(&wish.email) {
         Ok(email) => email,
@@ -165,7 +174,7 @@ async fn attempt(app: &App, visit: &Visit, wish: &Wish) -> Result<Result<User, R
         name: wish.name.clone(),
         email: email.as_str().to_owned(),
         email_verified: false,
-        image: wish.image.clone().filter(|image| image.starts_with("https://") && image.len() <= 2048),
+        image: wish.image.clone().filter(|image| is_picture(image)),
         created: visit.now,
         updated: visit.now,
     };

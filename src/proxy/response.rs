@@ -1,6 +1,7 @@
 //! The answer of the app: its head parsed strictly, its body passed on straight from the socket.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -11,7 +12,7 @@ use http_body::{Frame, SizeHint};
 
 use crate::proxy::chunked::{Chunked, Piece};
 use crate::proxy::failure::Failure;
-use crate::proxy::headers::{Framing, response_fields};
+use crate::proxy::headers::response_fields;
 use crate::proxy::upload::Upload;
 use crate::proxy::upstream::{Connection, Pool};
 
@@ -122,9 +123,13 @@ fn take_head(unread: &mut BytesMut) -> Result<Option<Bytes>, Failure> {
 }
 
 fn parse(head: &Bytes, method: &Method) -> Result<Head, Failure> {
-    let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
-    let mut response = httparse::Response::new(&mut fields);
-    match response.parse(head) {
+    let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+    let mut response = httparse::Response::new(&mut []);
+    match httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        head,
+        &mut fields,
+    ) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) | Err(_) => return Err(Failure::Invalid("malformed head")),
     }
@@ -331,15 +336,5 @@ impl http_body::Body for UpstreamBody {
             Delimited::Length(left) => SizeHint::with_exact(left),
             Delimited::Chunked(_) | Delimited::Close => SizeHint::default(),
         }
-    }
-}
-
-/// How a request body is delimited towards the app, from what the client declared.
-pub(super) fn request_framing(exact: Option<u64>, declared: bool, method: &Method) -> Framing {
-    let expects_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-    match exact {
-        Some(0) if !declared && !expects_body => Framing::None,
-        Some(length) => Framing::Length(length),
-        None => Framing::Chunked,
     }
 }

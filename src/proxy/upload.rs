@@ -48,14 +48,13 @@ impl Upload {
         Self { body: None, written: 0, piece: Bytes::new(), tail: b"", refused: false, waits_for_app: false }
     }
 
-    /// A request whose body follows its head. A `limit` of zero is none.
+    /// A request whose body follows its head.
     pub(super) fn with_body(
         (incoming, framing): (RequestBody, Framing),
         (limit, patience): (u64, Duration),
         deadline: Deadline,
         head_writer: std::rc::Rc<HeadWriter>,
     ) -> Self {
-        let limit = if limit == 0 { u64::MAX } else { limit };
         let body = Body { incoming, framing, passed: 0, limit, patience, deadline, head_writer };
         Self { body: Some(body), ..Self::head_only() }
     }

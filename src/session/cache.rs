@@ -1,7 +1,8 @@
 //! Sessions in memory: the shared cache, the small table each worker keeps before it, and the rule that makes both safe.
 //!
-//! **Invariant:** a copy is used only while its own flags allow it. Whatever leaves the shared cache is marked stale,
-//! whatever is ended is marked over, so a worker's table can never serve what the shared cache would not.
+//! **Invariant:** once [`Cache::end`] has returned, no request that begins later finds a copy of that session: it is out
+//! of the shared cache, workers' tables are emptied before their next use, and an answer that the store gave before is
+//! neither kept nor handed to anyone who asks from then on.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use moka::sync::Cache as Moka;
 use tokio::sync::OnceCell;
 
+use crate::error::Fault;
 use crate::secret::TokenHash;
 use crate::time::Now;
 use crate::visitor::Session;
@@ -44,15 +46,18 @@ impl Hasher for Ready {
 }
 
 type ByToken<V> = Moka<TokenHash, V, BuildHasherDefault<Ready>>;
-type Lookup = Arc<OnceCell<Option<Arc<Session>>>>;
+/// What the store said of a token; all who waited for the same answer share it, also a failure.
+pub type Found = Result<Option<Arc<Session>>, Arc<Fault>>;
+type Lookup = Arc<OnceCell<Found>>;
 
 /// The cache that all workers share.
 pub struct Cache {
     sessions: ByToken<Arc<Session>>,
     gone: ByToken<()>,
-    /// Questions to the store that are under way, so that equal ones are asked once.
+    /// Questions to the store that are under way, so that equal ones are asked once. The end of a session takes its
+    /// question off this list, and an answer is kept only while its question is on it.
     lookups: Mutex<HashMap<TokenHash, Lookup>>,
-    /// Counts endings: an answer of the store that was read before one is not kept after it.
+    /// Counts endings, for the workers' tables.
     endings: AtomicU64,
 }
 
@@ -90,57 +95,48 @@ impl Cache {
         self.len() == 0
     }
 
-    /// Puts a session that has just been opened or renewed.
-    pub fn put(&self, session: Arc<Session>) {
-        self.sessions.insert(session.token, session);
-    }
-
     /// Asks the store with `load`, once for all who ask for the same token at the same time.
-    pub async fn fetch<F, E>(
-        &self,
-        token: TokenHash,
-        load: impl FnOnce() -> F,
-    ) -> Result<Option<Arc<Session>>, E>
+    pub async fn fetch<F>(&self, token: TokenHash, load: impl FnOnce() -> F) -> Found
     where
-        F: Future<Output = Result<Option<Session>, E>>,
+        F: Future<Output = Result<Option<Session>, Fault>>,
     {
         let lookup = Arc::clone(self.lock().entry(token).or_default());
-        let found = lookup
-            .get_or_try_init(async || {
-                let endings = self.endings.load(Ordering::SeqCst);
-                let found = load().await?.map(Arc::new);
-                self.keep(token, found.clone(), endings);
-                Ok(found)
-            })
-            .await
-            .cloned();
-        let mut lookups = self.lock();
-        if lookups.get(&token).is_some_and(|current| Arc::ptr_eq(current, &lookup)) {
-            lookups.remove(&token);
-        }
-        drop(lookups);
-        found.map(|session| session.filter(|session| !session.is_over()))
+        let found = lookup.get_or_init(async || self.settle(token, &lookup, load().await)).await;
+        found.clone().map(|session| session.filter(|session| !session.is_over()))
     }
 
-    fn keep(&self, token: TokenHash, found: Option<Arc<Session>>, endings: u64) {
-        let Some(session) = found else {
-            self.gone.insert(token, ());
-            return;
-        };
-        self.sessions.insert(token, Arc::clone(&session));
-        // An ending between the read and the insert may have looked for this entry too early.
-        if self.endings.load(Ordering::SeqCst) != endings {
-            session.stale.store(true, Ordering::Release);
-            self.sessions.remove(&token);
+    /// Keeps what the store said, unless the session was ended while it was asked.
+    fn settle(&self, token: TokenHash, lookup: &Lookup, said: Result<Option<Session>, Fault>) -> Found {
+        let mut lookups = self.lock();
+        let listed = lookups.get(&token).is_some_and(|current| Arc::ptr_eq(current, lookup));
+        if listed {
+            lookups.remove(&token);
         }
+        let Some(session) = said.map_err(Arc::new)?.map(Arc::new) else {
+            self.gone.insert(token, ());
+            return Ok(None);
+        };
+        if !listed {
+            return Ok(None);
+        }
+        self.sessions.insert(token, Arc::clone(&session));
+        Ok(Some(session))
     }
 
     /// Makes every copy of a session unusable. Called after the store has ended it.
     pub fn end(&self, token: &TokenHash) {
-        self.endings.fetch_add(1, Ordering::SeqCst);
+        let mut lookups = self.lock();
+        lookups.remove(token);
         if let Some(session) = self.sessions.remove(token) {
             session.over.store(true, Ordering::Release);
         }
+        drop(lookups);
+        self.endings.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many sessions have been ended so far.
+    pub fn endings(&self) -> u64 {
+        self.endings.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TokenHash, Lookup>> {
@@ -149,29 +145,38 @@ impl Cache {
 }
 
 /// A worker's own small table before the shared cache: one slot per token, the latest wins.
-pub struct Near(Vec<Option<Arc<Session>>>);
+pub struct Near {
+    slots: Vec<Option<Arc<Session>>>,
+    /// What [`Cache::endings`] said when the table was last used; once it says more, all slots are void.
+    endings: u64,
+}
 
 impl Default for Near {
     fn default() -> Self {
-        Self(vec![None; NEAR_SLOTS])
+        Self { slots: vec![None; NEAR_SLOTS], endings: 0 }
     }
 }
 
 impl Near {
-    /// The session of a token, if a usable copy is here.
-    pub fn get(&self, token: &TokenHash, now: Now) -> Option<&Arc<Session>> {
-        self.0[Self::slot(token)].as_ref().filter(|session| session.token == *token && session.usable(now))
+    /// The session of a token, if a usable copy is here and no session has been ended since it came.
+    pub fn get(&mut self, token: &TokenHash, (now, endings): (Now, u64)) -> Option<&Arc<Session>> {
+        if self.endings != endings {
+            self.endings = endings;
+            self.slots.fill(None);
+        }
+        let session = self.slots[Self::slot(token)].as_ref()?;
+        (session.token == *token && session.usable(now)).then_some(session)
     }
 
-    /// Remembers a session.
+    /// Remembers a session that the shared cache gave after the latest [`Self::get`].
     pub fn put(&mut self, session: Arc<Session>) {
         let slot = Self::slot(&session.token);
-        self.0[slot] = Some(session);
+        self.slots[slot] = Some(session);
     }
 
     /// Lets go of copies that can no longer be used; called at every tick.
     pub fn sweep(&mut self, now: Now) {
-        for slot in &mut self.0 {
+        for slot in &mut self.slots {
             if slot.as_ref().is_some_and(|session| !session.usable(now)) {
                 *slot = None;
             }

@@ -2,6 +2,8 @@
 
 mod architecture;
 mod config;
+mod demo;
+mod explain;
 mod gate;
 mod hostile;
 mod pages;

@@ -155,18 +155,18 @@ fn h2c_is_stripped_in_every_spelling_and_the_request_stays_http_1() {
 
 #[test]
 fn hdr_6_no_byte_of_a_display_name_can_begin_a_line_of_its_own() {
-    let plan = Stage::plan().set("identity", "name = \"x-user-name\"\nemail = \"x-user-email\"");
-    let site = plan.start();
-    let body = serde_json::json!({
-        "name": "Zoë %0d\u{2028}\u{85}x", "email": "zoe@example.org",
-        "password": crate::support::site::PASSWORD,
-    });
-    assert_eq!(site.stranger().post("/auth/sign-up/email", &body).status, 200);
-    let (mut zoe, _) = site.signed_in("zoe@example.org");
+    let site = Stage::plan().set("identity", "name = \"x-user-name\"\nemail = \"x-user-email\"").start();
+    site.sign_up("zoe@example.org");
+    // Names may come from elsewhere: an import, a provider, an older version.
+    let name = "'Zo\u{eb} %0d' || char(13) || char(10) || 'x-user-id: admin' || char(133) || '\u{2028}'";
+    site.block_on(site.database.execute(&format!("UPDATE \"user\" SET \"name\" = {name}")));
+    let (mut zoe, id) = site.signed_in("zoe@example.org");
     assert_eq!(zoe.get("/x").status, 200);
     let arrived = site.upstream.last();
-    assert_eq!(arrived.header("x-user-name"), Some("Zo%C3%AB %250d%E2%80%A8%C2%85x"));
+    let encoded = "Zo%C3%AB %250d%0D%0Ax-user-id: admin%C2%85%E2%80%A8";
+    assert_eq!(arrived.header("x-user-name"), Some(encoded));
     assert_eq!(arrived.header("x-user-email"), Some("zoe@example.org"));
+    assert_eq!(arrived.all("x-user-id"), [id.as_str()]);
 }
 
 #[test]

@@ -373,6 +373,8 @@ fn f_18_an_expectation_is_met_only_for_a_request_that_is_let_through() {
         let fields = format!("Expect: {expectation}\r\nContent-Length: 0\r\n");
         stage.rejects(stage.signed("POST /x HTTP/1.1", &fields), &[417]);
     }
+    let two = "Expect: y\r\nExpect: 100-continue\r\nContent-Length: 0\r\n";
+    stage.rejects(stage.signed("POST /x HTTP/1.1", two), &[417]);
 }
 
 #[test]
