@@ -253,10 +253,11 @@ pub(super) fn response_fields(head: &Bytes, fields: &[httparse::Header<'_>]) -> 
     }
     for name in nominated {
         // Framing is ours to keep: a nominated length would make the body close-delimited.
-        if !name.eq_ignore_ascii_case(b"close") && !name.eq_ignore_ascii_case(b"content-length") {
-            if let Ok(name) = HeaderName::from_bytes(name) {
-                headers.remove(name);
-            }
+        if !name.eq_ignore_ascii_case(b"close")
+            && !name.eq_ignore_ascii_case(b"content-length")
+            && let Ok(name) = HeaderName::from_bytes(name)
+        {
+            headers.remove(name);
         }
     }
     Some(headers)

@@ -52,10 +52,10 @@ pub(super) async fn receive(
 ) -> Result<Head, Failure> {
     let mut interim = 0;
     std::future::poll_fn(|cx| {
-        if !upload.finished(connection) {
-            if let Poll::Ready(Err(failure)) = upload.poll(cx, connection) {
-                return Poll::Ready(Err(failure));
-            }
+        if !upload.finished(connection)
+            && let Poll::Ready(Err(failure)) = upload.poll(cx, connection)
+        {
+            return Poll::Ready(Err(failure));
         }
         if upload.waits_for_app(connection) {
             connection.deadline.arm_once(patience);
