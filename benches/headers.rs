@@ -7,7 +7,8 @@
 //!
 //! The request is a browser's navigation: twelve fields, four cookies, one of them ours.
 
-use sidegate::proxy::headers::{Framing, HeadWriter, Reserved};
+use sidegate::proxy::headers::{Framing, HeadWriter};
+use sidegate::proxy::reserved::Reserved;
 use sidegate::visitor::Visitor;
 
 #[path = "support/inputs.rs"]

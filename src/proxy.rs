@@ -20,6 +20,7 @@ use crate::session::live::Live;
 mod chunked;
 pub mod failure;
 pub mod headers;
+pub mod reserved;
 pub mod response;
 pub mod ticker;
 mod upgrade;
@@ -86,6 +87,8 @@ impl Proxy {
                 Rc::clone(&self.head_writer),
             ),
         };
+        // Asked now: of a body that has been sent nothing is left to be seen.
+        let repeatable = upload.repeatable() && headers::idempotent(&visit.method);
         let mut kept = self.pool.take();
         loop {
             let mut connection = match kept.take() {
@@ -97,9 +100,7 @@ impl Proxy {
                 Ok(head) => return Ok(self.answer(connection, upload, (head, &pass), (visit, upgrade))),
                 // The app had closed an idle connection while the request was on its way: one more try on a new
                 // connection, if it can do no harm (RFC 9112 §9.3.1).
-                Err(Failure::Closed { untouched: true })
-                    if connection.reused() && upload.repeatable() && headers::idempotent(&visit.method) =>
-                {
+                Err(Failure::Closed { untouched: true }) if connection.reused() && repeatable => {
                     upload = Upload::head_only();
                 }
                 Err(failure) => return Err(failure),

@@ -79,16 +79,9 @@ fn pairs(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
     let mut rest = Some(value);
     std::iter::from_fn(move || {
         let bytes = rest?;
-        let pair = match memchr(b';', bytes) {
-            Some(end) => {
-                rest = Some(&bytes[end + 1..]);
-                &bytes[..end]
-            }
-            None => {
-                rest = None;
-                bytes
-            }
-        };
+        let end = memchr(b';', bytes);
+        rest = end.map(|end| &bytes[end + 1..]);
+        let pair = end.map_or(bytes, |end| &bytes[..end]);
         let pair = trim(pair);
         // Names are short: a plain loop finds their end sooner.
         Some(match pair.iter().position(|&b| b == b'=') {

@@ -33,7 +33,7 @@ impl Path {
         let others = if scan.ordinary { Vec::new() } else { readings(raw)? };
         let uppercase =
             scan.uppercase || others.iter().any(|path| path.bytes().any(|b| b.is_ascii_uppercase()));
-        Ok(Self { uppercase, others, target })
+        Ok(Self { target, others, uppercase })
     }
 
     /// The path as it came, without the query.

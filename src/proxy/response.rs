@@ -53,10 +53,10 @@ pub(super) async fn receive(
 ) -> Result<Head, Failure> {
     let mut interim = 0;
     std::future::poll_fn(|cx| {
-        if !upload.finished(connection) {
-            if let Poll::Ready(Err(failure)) = upload.poll(cx, connection) {
-                return Poll::Ready(Err(failure));
-            }
+        if !upload.finished(connection)
+            && let Poll::Ready(Err(failure)) = upload.poll(cx, connection)
+        {
+            return Poll::Ready(Err(failure));
         }
         if upload.waits_for_app(connection) {
             connection.deadline.arm_once(patience);
@@ -111,6 +111,9 @@ fn take_head(unread: &mut BytesMut) -> Result<Option<Bytes>, Failure> {
             return Err(Failure::Invalid("a line of the head does not end with CRLF"));
         }
         if end == start + 1 {
+            if end >= LARGEST_HEAD {
+                return Err(Failure::Invalid("head too large"));
+            }
             return Ok(Some(unread.split_to(end + 1).freeze()));
         }
         start = end + 1;

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::config::Limits;
 use crate::proxy::response::UpstreamBody;
 use crate::proxy::ticker::Deadline;
+use crate::refusal::Refusal;
 use crate::server::front;
 use crate::server::head_scan::HeadScan;
 use crate::server::worker::{Seat, Worker};
@@ -34,6 +35,8 @@ pub(super) struct Client {
     pub(super) peer: SocketAddr,
     /// Heads that were looked at and are not served yet.
     heads: AtomicU32,
+    /// The head behind them is larger than it may be.
+    too_large: AtomicBool,
     /// The connection left HTTP.
     switched: AtomicBool,
     /// A request is being answered, so that silence is no idleness.
@@ -46,13 +49,17 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Whether the head of the request that is to be served was looked at and found sound.
-    pub(super) fn begin(&self) -> bool {
+    /// The head of a request has come. Refused unless it was looked at and found sound.
+    pub(super) fn begin(&self) -> Result<(), Refusal> {
         self.busy.store(true, Ordering::Relaxed);
         self.silence.disarm();
         let looked_at = self.heads.load(Ordering::Relaxed);
         self.heads.store(looked_at.saturating_sub(1), Ordering::Relaxed);
-        looked_at > 0
+        match looked_at {
+            0 if self.too_large.load(Ordering::Relaxed) => Err(Refusal::HeadTooLarge),
+            0 => Err(Refusal::BadFraming),
+            _ => Ok(()),
+        }
     }
 
     /// The connection leaves HTTP: it is a tunnel from here on.
@@ -80,6 +87,7 @@ pub(super) async fn serve(
     let client = Arc::new(Client {
         peer,
         heads: AtomicU32::new(0),
+        too_large: AtomicBool::new(false),
         switched: AtomicBool::new(false),
         busy: AtomicBool::new(false),
         silence: worker.ticker.deadline(),
@@ -170,6 +178,9 @@ impl Watched {
             return;
         }
         let found = self.scan.feed(bytes);
+        if found.too_large {
+            client.too_large.store(true, Ordering::Relaxed);
+        }
         if found.heads > 0 {
             client.heads.fetch_add(found.heads, Ordering::Relaxed);
             self.in_head = false;
@@ -245,6 +256,10 @@ pub(super) struct ReplyBody {
     client: Arc<Client>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the common one: a box for it costs every forward"
+)]
 enum Kind {
     Own(Bytes),
     App(UpstreamBody),

@@ -41,9 +41,9 @@ pub(super) async fn answer(
         let (parts, body) = request.into_parts();
         (parts, Sending { body: RequestBody::new(body), upgrade })
     };
-    let read = match read::read(&mut parts, &app.config.public, app.config.limits.target) {
-        Ok(read) if sound => read,
-        Ok(_) => return Ok(malformed(&client, desk(app), &parts.headers, (id, Refusal::BadFraming))),
+    let longest = app.config.limits.target;
+    let read = match sound.and_then(|()| read::read(&mut parts, &app.config.public, longest)) {
+        Ok(read) => read,
         Err(refusal) => return Ok(malformed(&client, desk(app), &parts.headers, (id, refusal))),
     };
     let peer = client.peer.ip().to_canonical();

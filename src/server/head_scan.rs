@@ -25,6 +25,8 @@ pub(super) struct Found {
     pub(super) heads: u32,
     /// A head that must be refused came behind them.
     pub(super) unsound: bool,
+    /// It is larger than it may be.
+    pub(super) too_large: bool,
     /// Bytes of a head were among them.
     pub(super) head_bytes: bool,
 }
@@ -113,7 +115,7 @@ impl HeadScan {
             check(&self.partial)
         };
         match checked {
-            Ok(Some(sound)) => {
+            Ok(Some(sound)) if sound.length <= self.longest => {
                 found.heads += 1;
                 self.expect = sound.next;
                 self.partial = Vec::new();
@@ -125,9 +127,8 @@ impl HeadScan {
                 }
                 &[]
             }
-            // A head beyond the limit is refused by the parser with its own status.
-            Ok(None) => {
-                found.heads += 1;
+            Ok(_) => {
+                found.too_large = true;
                 self.expect = Expect::Nothing;
                 &[]
             }

@@ -41,7 +41,6 @@ struct Fields<'h> {
     host: Option<&'h HeaderValue>,
     length: Option<&'h HeaderValue>,
     coding: Option<&'h HeaderValue>,
-    expectation: Option<&'h HeaderValue>,
     protocol: Option<&'h HeaderValue>,
     /// `Connection` names `upgrade`.
     asks_to_upgrade: bool,
@@ -50,6 +49,7 @@ struct Fields<'h> {
 }
 
 impl<'h> Fields<'h> {
+    /// Fails with what is repeated, and with an expectation that is not met (RFC 9110 §10.1.1).
     fn of(headers: &'h HeaderMap) -> Result<Self, Refusal> {
         let mut fields = Self::default();
         for (name, value) in headers {
@@ -59,7 +59,9 @@ impl<'h> Fields<'h> {
                 "transfer-encoding" if fields.coding.replace(value).is_some() => {
                     return Err(Refusal::NotImplemented);
                 }
-                "expect" => fields.expectation = Some(value),
+                "expect" if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+                    return Err(Refusal::ExpectationFailed);
+                }
                 "upgrade" => fields.several_protocols = fields.protocol.replace(value).is_some(),
                 "connection" => fields.asks_to_upgrade |= names_upgrade(value),
                 _ => {}
@@ -68,8 +70,7 @@ impl<'h> Fields<'h> {
         Ok(fields)
     }
 
-    /// One way to know where the body ends (RFC 9112 §6), and no expectation but the one that is met
-    /// (RFC 9110 §10.1.1).
+    /// One way to know where the body ends (RFC 9112 §6).
     fn check_framing(&self) -> Result<(), Refusal> {
         if let Some(coding) = self.coding {
             if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
@@ -79,12 +80,7 @@ impl<'h> Fields<'h> {
                 return Err(Refusal::BadFraming);
             }
         }
-        match self.expectation {
-            Some(expectation) if !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
-                Err(Refusal::ExpectationFailed)
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// The protocol in `Upgrade`, only where it can be meant: in HTTP/1.1 (RFC 9110 §7.8), named in `Connection`, one
