@@ -1,6 +1,10 @@
 //! Sidegate from the outside: one test binary.
 
+mod account;
+mod browser;
 mod config;
+mod flow;
 mod pages;
+mod session;
 mod store;
 mod support;
