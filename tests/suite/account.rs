@@ -92,7 +92,7 @@ on_both_databases! {
     }
 
     fn a_hash_in_a_format_that_nobody_knows_opens_nothing(database) {
-        let site = roomy(database).start();
+        let site = roomy(database).set("limits", "attempts_per_address = 10000\nattempts_per_account = 10000").start();
         site.sign_up("ada@example.com");
         for hash in ["", "plain", PASSWORD, "$argon2id$", "$9$x", ":", "00:00"] {
             site.block_on(site.database.execute(&format!(r#"UPDATE "account" SET "password" = '{hash}'"#)));
@@ -220,7 +220,7 @@ on_both_databases! {
             let all: Vec<_> = (0..24).map(|_| scope.spawn(|| {
                 site.stranger().post("/auth/login", &wrong("ada@example.com")).status
             })).collect();
-            all.into_iter().filter(|_| true).map(|thread| thread.join().expect("no panic")).filter(|status| *status == 401).count()
+            all.into_iter().map(|thread| thread.join().expect("no panic")).filter(|status| *status == 401).count()
         });
         assert_eq!(judged, 4);
     }

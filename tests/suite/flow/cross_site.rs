@@ -31,7 +31,8 @@ fn goes_through(site: &Site, headers: &[(&str, &str)]) -> bool {
 }
 
 fn says_nothing_to_other_sites(response: &Response) {
-    let cors: Vec<_> = response.headers.iter().filter(|(name, _)| name.starts_with("access-control-")).collect();
+    let cors: Vec<_> =
+        response.headers.iter().filter(|(name, _)| name.starts_with("access-control-")).collect();
     assert!(cors.is_empty(), "{cors:?}");
 }
 

@@ -21,7 +21,11 @@ fn log(site: &Site) -> Vec<String> {
 
 fn sessions_of(visitor: &mut crate::support::visitor::Visitor) -> Vec<String> {
     let list = visitor.get("/auth/list-sessions").json();
-    list.as_array().expect("a list").iter().map(|s| s["token"].as_str().expect("a handle").to_owned()).collect()
+    list.as_array()
+        .expect("a list")
+        .iter()
+        .map(|s| s["token"].as_str().expect("a handle").to_owned())
+        .collect()
 }
 
 on_both_databases! {

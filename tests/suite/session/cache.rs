@@ -126,7 +126,8 @@ async fn all_who_ask_at_once_share_one_answer_also_if_it_is_a_fault() {
 #[tokio::test]
 async fn a_workers_own_table_is_void_once_any_session_has_ended() {
     let (cache, token) = (Cache::new(100), issue().hash());
-    let found = cache.fetch(token, async || Ok(Some(session(token)))).await.expect("no fault").expect("there");
+    let found =
+        cache.fetch(token, async || Ok(Some(session(token)))).await.expect("no fault").expect("there");
     let mut near = Near::default();
     assert!(near.get(&token, (START, cache.endings())).is_none());
     near.put(found);

@@ -13,9 +13,16 @@ use crate::support::site::Site;
 fn holds(site: &Site, held: &str) {
     let mut ada = holder(site, held);
     let arrived = site.upstream.arrived().len();
-    for (method, path) in [("GET", "/app"), ("GET", "/auth/get-session"), ("GET", "/auth/me"), ("GET", "/auth/sign-in"),
-                           ("POST", "/auth/sign-out"), ("POST", "/auth/revoke-sessions"), ("GET", "/auth/list-sessions"),
-                           ("GET", "/maybe/x")] {
+    for (method, path) in [
+        ("GET", "/app"),
+        ("GET", "/auth/get-session"),
+        ("GET", "/auth/me"),
+        ("GET", "/auth/sign-in"),
+        ("POST", "/auth/sign-out"),
+        ("POST", "/auth/revoke-sessions"),
+        ("GET", "/auth/list-sessions"),
+        ("GET", "/maybe/x"),
+    ] {
         let response = ada.ask(method, path).header("Origin", &site.origin).send();
         assert_eq!((response.status, &*response.code()), (503, "STORE_UNAVAILABLE"), "{method} {path}");
         assert!(response.all("set-cookie").is_empty(), "{method} {path}: never signed out");
