@@ -2,6 +2,7 @@
 
 mod account;
 mod browser;
+mod client;
 mod config;
 mod flow;
 mod pages;
