@@ -48,6 +48,7 @@ pub(crate) struct Plan {
     sections: Vec<(&'static str, String)>,
     tail: String,
     public: Option<String>,
+    top: String,
 }
 
 impl Plan {
@@ -81,6 +82,18 @@ impl Plan {
         self
     }
 
+    /// The root secret, where two sites must have the same.
+    pub(crate) fn secret(mut self, secret: &str) -> Self {
+        self.top.push_str(&format!("secret = \"{secret}\"\n"));
+        self
+    }
+
+    /// Other mount prefixes, as TOML.
+    pub(crate) fn paths(mut self, paths: &str) -> Self {
+        self.top.push_str(&format!("paths = {paths}\n"));
+        self
+    }
+
     /// Starts it.
     pub(crate) fn start(self) -> Site {
         journal::start();
@@ -106,7 +119,7 @@ impl Plan {
                 None => sections.push((name, lines.clone())),
             }
         }
-        let mut text = String::new();
+        let mut text = self.top;
         for (name, lines) in sections {
             text.push_str(&format!("[{name}]\n{lines}\n"));
         }
@@ -172,6 +185,7 @@ impl Site {
             sections: Vec::new(),
             tail: String::new(),
             public: None,
+            top: String::new(),
         }
     }
 
