@@ -139,7 +139,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bench = Bench { site, options: &options };
     println!("{}", bench.describe(pinned));
     let report = bench.run(&layout, &targets)?;
-    println!("{}", report.tables());
+    println!("{}", if bench.options.memory { report.memory() } else { report.tables() });
     println!("{}", report.verdicts(traffic));
     Ok(())
 }

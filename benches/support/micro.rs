@@ -47,8 +47,8 @@ impl Micro {
             }
         }
         match micro.mode {
-            Mode::Time => row("measure | ns/op, median | lowest..highest\n|---|---:|---:"),
-            Mode::Instructions => row("measure | user instructions/op\n|---|---:"),
+            Mode::Time => row("measure | ns/op, median | lowest..highest |\n|---|---:|---"),
+            Mode::Instructions => row("measure | user instructions/op |\n|---|---:"),
             Mode::Callgrind(_) => {}
         }
         micro
