@@ -47,7 +47,7 @@ const FOREIGN: f64 = 0.08;
 const REPEATS: usize = 2;
 /// Requests of the two runs under callgrind: their difference is the forwards alone.
 const FEW: u64 = 2_000;
-const MANY: u64 = 6_000;
+const MANY: u64 = 12_000;
 
 /// Compares forwarding through Sidegate with nginx.
 #[derive(Parser)]
