@@ -91,7 +91,11 @@ pub(super) async fn receive(
 /// Through `AsyncRead` rather than `try_read_buf`: only the former notes that a short read has emptied the socket, which
 /// spares the system call that would find out.
 fn poll_read(connection: &mut Connection, cx: &mut Context<'_>, size: usize) -> Poll<io::Result<usize>> {
-    connection.unread.reserve(size);
+    let unread = &mut connection.unread;
+    // What is left of the last piece of memory does for most answers; a new one is a trip to the allocator.
+    if unread.capacity() - unread.len() < size / 4 {
+        unread.reserve(size);
+    }
     pin!(connection.stream.read_buf(&mut connection.unread)).poll(cx)
 }
 
@@ -311,9 +315,9 @@ impl http_body::Body for UpstreamBody {
                 }
                 // Cut short: the client must be able to see it (RFC 9112 §8).
                 Poll::Ready(Ok(0)) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
-                Poll::Ready(Ok(count)) => {
+                Poll::Ready(Ok(_)) => {
                     connection.deadline.disarm();
-                    let full = count >= size;
+                    let full = connection.unread.len() == connection.unread.capacity();
                     this.pace = if full { (this.pace + 1).min(READS.len() - 1) } else { this.pace };
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
