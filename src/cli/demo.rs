@@ -14,6 +14,7 @@ use super::serve::{self, Stop};
 use crate::app::App;
 use crate::config::{self, Config, Flags, NewSecret, Sources};
 use crate::demo::{self, Directory};
+use crate::jobs::Jobs;
 use crate::log;
 use crate::server::Server;
 use crate::time::Clock;
@@ -57,6 +58,7 @@ async fn serve((held, address): (Socket, SocketAddr), directory: &Directory) -> 
     let config = config(address, upstream, directory)?;
     log::start(&config.log);
     let app = App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
+    let _jobs = Jobs::start(&app);
     let server = Server::start(&app).map_err(|error| cannot_listen(address, &error))?;
     drop(held);
     let text = demo::invitation(&app.config.public.origin, app.mount(), directory);

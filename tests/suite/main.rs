@@ -10,6 +10,7 @@ mod explain;
 mod flow;
 mod gate;
 mod hostile;
+mod jobs;
 mod pages;
 mod proxy;
 mod session;

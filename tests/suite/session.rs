@@ -5,5 +5,5 @@ mod cache;
 mod cookies;
 mod lifetime;
 mod outage;
-mod replicas;
+pub(crate) mod replicas;
 mod secrets;

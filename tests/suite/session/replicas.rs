@@ -10,7 +10,7 @@ use crate::support::site::Site;
 
 const SECRET: &str = "one secret for all replicas, 32 bytes or more";
 
-fn pair() -> (Site, Site) {
+pub(crate) fn pair() -> (Site, Site) {
     let database = Database::postgres();
     let other = database.shared();
     (roomy(database).secret(SECRET).start(), roomy(other).secret(SECRET).start())

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sidegate::app::App;
 use sidegate::config::{self, Flags, NewSecret, Sources};
+use sidegate::jobs::Jobs;
 use sidegate::server::Server;
 use sidegate::time::Clock;
 use socket2::{Domain, Socket, Type};
@@ -37,6 +38,7 @@ pub(crate) struct Site {
     /// The office.
     pub(crate) runtime: Runtime,
     server: Option<Server>,
+    _jobs: Jobs,
     _directory: TempDir,
     _port: Socket,
 }
@@ -142,6 +144,7 @@ impl Plan {
             .expect("a runtime");
         let app =
             runtime.block_on(App::start(config, clock.clone())).unwrap_or_else(|fault| panic!("{fault}"));
+        let jobs = Jobs::start(&app);
         let server = Server::start(&app).expect("a server");
         Site {
             address,
@@ -150,6 +153,7 @@ impl Plan {
             upstream: self.upstream,
             database: self.database,
             server: Some(server),
+            _jobs: jobs,
             runtime,
             app,
             _directory: directory,
