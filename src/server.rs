@@ -12,7 +12,7 @@ use crate::app::App;
 mod connection;
 mod front;
 mod head_scan;
-mod listen;
+pub mod listen;
 pub(crate) mod read;
 mod recognise;
 mod worker;

@@ -1,12 +1,11 @@
 //! `sidegate demo`: a small app and Sidegate in front of it, on this machine only, with nothing to set up.
 
 use std::io::{self, ErrorKind, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use socket2::{Domain, Socket, Type};
 use tokio::runtime::Handle;
 
 use super::Failure;
@@ -17,6 +16,7 @@ use crate::demo::{self, Directory};
 use crate::jobs::Jobs;
 use crate::log;
 use crate::server::Server;
+use crate::server::listen::Reservation;
 use crate::time::Clock;
 
 /// What the demo can be told.
@@ -39,7 +39,8 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
             options.listen
         )));
     }
-    let reserved = reserve(options.listen).map_err(|error| cannot_listen(options.listen, &error))?;
+    let reserved =
+        Reservation::take(options.listen).map_err(|error| cannot_listen(options.listen, &error))?;
     let directory = Directory::open(options.directory.as_deref(), &std::env::temp_dir())
         .map_err(|error| Failure::Other(format!("no directory for the demo: {error}")))?;
     let office = serve::office()?;
@@ -49,7 +50,8 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     outcome
 }
 
-async fn serve((held, address): (Socket, SocketAddr), directory: &Directory) -> Result<(), Failure> {
+async fn serve(held: Reservation, directory: &Directory) -> Result<(), Failure> {
+    let address = held.address();
     // From here on, Ctrl-C tidies up.
     let mut stop = Stop::new()?;
     let upstream = demo::app::start(&Handle::current())
@@ -89,20 +91,6 @@ fn config(address: SocketAddr, upstream: SocketAddr, directory: &Directory) -> R
         Some(danger) => refused(danger),
         None => Ok(config),
     }
-}
-
-/// A port that nobody else listens on, held by a socket that never listens: the workers share theirs, so that
-/// a second demo on the same port would not fail but take half of the connections.
-fn reserve(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
-    if address.port() != 0 {
-        drop(TcpListener::bind(address)?);
-    }
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    let bound = socket.local_addr()?.as_socket().unwrap_or(address);
-    Ok((socket, bound))
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {

@@ -11,6 +11,7 @@ use crate::config::{Config, NewSecret};
 use crate::jobs::Jobs;
 use crate::log;
 use crate::server::Server;
+use crate::server::listen::Reservation;
 use crate::time::Clock;
 
 /// Threads of the office.
@@ -31,12 +32,14 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
+    let cannot_listen = |address, error| Failure::Other(format!("cannot listen on {address}: {error}"));
+    let address = config.listen.address;
+    let held = Reservation::take(address).map_err(|error| cannot_listen(address, error))?;
     let app = App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
     let mut stop = Stop::new()?;
     let _jobs = Jobs::start(&app);
-    let server = Server::start(&app).map_err(|error| {
-        Failure::Other(format!("cannot listen on {}: {error}", app.config.listen.address))
-    })?;
+    let server = Server::start(&app).map_err(|error| cannot_listen(address, error))?;
+    drop(held);
     tracing::info!(address = %server.address(), public = app.config.public.origin, "serving");
     until_told(app, server, &mut stop).await
 }

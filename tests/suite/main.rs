@@ -13,6 +13,7 @@ mod hostile;
 mod jobs;
 mod pages;
 mod proxy;
+mod serve;
 mod session;
 mod store;
 mod support;

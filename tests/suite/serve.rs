@@ -1,0 +1,199 @@
+//! `sidegate serve` as it is run: the built program, a file, signals, exit codes.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::database::{Database, on_both_databases};
+use crate::support::raw::Raw;
+use crate::support::site::PASSWORD;
+use crate::support::upstream::{self, Upstream};
+use crate::support::visitor::Visitor;
+
+/// A running program; killed when dropped.
+struct Program {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn command(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sidegate"));
+    command.args(arguments).current_dir(directory).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Runs a command that ends by itself.
+fn run(directory: &Path, arguments: &[&str]) -> Output {
+    command(directory, arguments).output().expect("the program runs")
+}
+
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
+}
+
+/// Starts `serve` and waits for the line that says that it does.
+fn serve(directory: &Path, address: SocketAddr, arguments: &[&str]) -> Program {
+    let mut all = vec!["serve"];
+    all.extend(arguments);
+    let mut process = command(directory, &all).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut lines = BufReader::new(process.stderr.take().expect("a pipe"));
+    let mut said = String::new();
+    while !said.contains(" serving ") {
+        let count = lines.read_line(&mut said).expect("text");
+        assert!(count > 0, "it ended: {said}");
+    }
+    // Nobody may be kept waiting for a full pipe.
+    thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+    Program { process, address }
+}
+
+impl Program {
+    fn visitor(&self) -> Visitor {
+        Visitor::new(self.address, &format!("http://{}", self.address))
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.process.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    fn exit_code(mut self) -> Option<i32> {
+        self.process.wait().expect("an end").code()
+    }
+}
+
+/// The complete configuration of the README, with other addresses.
+fn minimal(directory: &Path, (address, upstream): (SocketAddr, SocketAddr), store: &str) {
+    let text = format!(
+        "[listen]\naddress = \"{address}\"\n[public]\nurl = \"http://{address}\"\n\
+         [upstream]\nurl = \"http://{upstream}\"\n[store]\nurl = \"{store}\"\n"
+    );
+    fs::write(directory.join("sidegate.toml"), text).expect("a file");
+}
+
+fn sign_up_and_in(visitor: &mut Visitor) -> String {
+    let account = json!({ "name": "Ada", "email": "ada@example.com", "password": PASSWORD });
+    assert_eq!(visitor.post("/auth/signup", &account).status, 200);
+    let response = visitor.post("/auth/login", &account);
+    assert_eq!(response.status, 200, "{}", response.text());
+    response.json()["user"]["id"].as_str().expect("an id").to_owned()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("the file is there").permissions().mode() & 0o777
+}
+
+fn url(database: &Database) -> String {
+    match database.config().database {
+        sidegate::config::Database::Sqlite(path) => format!("sqlite:{}", path.display()),
+        sidegate::config::Database::Postgres(url) => url,
+    }
+}
+
+on_both_databases! {
+    fn the_minimal_file_is_a_whole_configuration_and_sessions_outlive_a_restart(database) {
+        let directory = TempDir::new().expect("a directory");
+        let (app, address) = (Upstream::hello(), free_port());
+        minimal(directory.path(), (address, app.address), &url(&database));
+        let arguments = ["--config", "sidegate.toml"];
+        let program = serve(directory.path(), address, &arguments);
+        let mut ada = program.visitor();
+        assert_eq!(ada.get("/app").status, 401);
+        let id = sign_up_and_in(&mut ada);
+        assert_eq!(ada.get(&format!("/api/{id}/things")).text(), "hello");
+        assert_eq!(app.only().header("x-user-id"), Some(&*id));
+        let health = run(directory.path(), &["healthcheck", "--config", "sidegate.toml"]);
+        assert!(health.status.success());
+        program.signal("-TERM");
+        assert_eq!(program.exit_code(), Some(0));
+        let _again = serve(directory.path(), address, &arguments);
+        assert_eq!(ada.get("/app").status, 200);
+    }
+
+    fn without_migration_at_start_it_is_refused_until_it_is_done_by_hand(database) {
+        let directory = TempDir::new().expect("a directory");
+        let (app, address) = (Upstream::hello(), free_port());
+        minimal(directory.path(), (address, app.address), &format!("{}\"\nmigrate = false\n#\"", url(&database)));
+        let refused = run(directory.path(), &["serve", "--config", "sidegate.toml"]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("migrate"), "{refused:?}");
+        let applied = run(directory.path(), &["migrate", "--config", "sidegate.toml"]);
+        assert!(applied.status.success() && String::from_utf8_lossy(&applied.stdout).contains("0001"), "{applied:?}");
+        let program = serve(directory.path(), address, &["--config", "sidegate.toml"]);
+        assert_eq!(program.visitor().get("/auth/ok").status, 200);
+    }
+}
+
+#[test]
+fn with_no_file_at_all_an_upstream_is_enough_and_secrets_are_closed_to_others() {
+    let directory = TempDir::new().expect("a directory");
+    let (app, address) = (Upstream::hello(), free_port());
+    let (listen, behind) = (address.to_string(), format!("http://{}", app.address));
+    let program = serve(directory.path(), address, &["--upstream", &behind, "--listen", &listen]);
+    let mut ada = program.visitor();
+    sign_up_and_in(&mut ada);
+    assert_eq!(ada.get("/").text(), "hello");
+    assert_eq!(mode(&directory.path().join("sidegate.db")), 0o600);
+    assert_eq!(mode(&directory.path().join("sidegate.db.secret")), 0o600);
+}
+
+#[test]
+fn a_term_signal_lets_a_running_request_finish_and_a_second_one_does_not() {
+    for signals in [1, 2] {
+        let (release, held) = mpsc::channel::<()>();
+        let held = std::sync::Mutex::new(held);
+        let app = Upstream::with(move |_, stream| {
+            let _ = held.lock().expect("no panic").recv();
+            let _ = std::io::Write::write_all(stream, upstream::ok("late").as_bytes());
+        });
+        let (directory, address) = (TempDir::new().expect("a directory"), free_port());
+        minimal(directory.path(), (address, app.address), "sqlite:sidegate.db");
+        let program = serve(directory.path(), address, &["--config", "sidegate.toml"]);
+        let mut ada = program.visitor();
+        sign_up_and_in(&mut ada);
+        let mut raw = Raw::connect(address);
+        raw.send(ada.ask("GET", "/slow").bytes());
+        while app.arrived().is_empty() {
+            thread::yield_now();
+        }
+        program.signal("-TERM");
+        // Nobody new is let in once it is stopping.
+        while std::net::TcpStream::connect(address).is_ok() {
+            thread::yield_now();
+        }
+        if signals == 2 {
+            program.signal("-TERM");
+            assert_eq!(program.exit_code(), Some(1));
+        } else {
+            release.send(()).expect("the app waits");
+            assert_eq!(raw.answer().text(), "late");
+            assert_eq!(program.exit_code(), Some(0));
+        }
+    }
+}
+
+#[test]
+fn a_second_server_does_not_share_the_port_of_the_first() {
+    let (directory, address) = (TempDir::new().expect("a directory"), free_port());
+    let app = Upstream::hello();
+    minimal(directory.path(), (address, app.address), "sqlite:sidegate.db");
+    let _first = serve(directory.path(), address, &["--config", "sidegate.toml"]);
+    let second = run(directory.path(), &["serve", "--config", "sidegate.toml"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("cannot listen"), "{second:?}");
+}
