@@ -47,7 +47,7 @@ const FOREIGN: f64 = 0.08;
 const REPEATS: usize = 2;
 /// Requests of the two runs under callgrind: their difference is the forwards alone.
 const FEW: u64 = 2_000;
-const MANY: u64 = 6_000;
+const MANY: u64 = 12_000;
 
 /// Compares forwarding through Sidegate with nginx.
 #[derive(Parser)]
@@ -139,7 +139,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bench = Bench { site, options: &options };
     println!("{}", bench.describe(pinned));
     let report = bench.run(&layout, &targets)?;
-    println!("{}", report.tables());
+    println!("{}", if bench.options.memory { report.memory() } else { report.tables() });
     println!("{}", report.verdicts(traffic));
     Ok(())
 }

@@ -28,7 +28,9 @@ const QUEUE: usize = 48;
 const MEASURES: usize = 5;
 
 fn main() {
-    let micro = Micro::from_args().counting(3);
+    let micro = Micro::from_args();
+    // A thread of the pool computes.
+    let micro = micro.across_threads(3);
     micro.measure("hash, argon2id", || {
         let (runtime, passwords) = (runtime(), passwords(1));
         move || runtime.block_on(passwords.hash(PASSWORD)).is_ok()

@@ -72,8 +72,9 @@ fn main() {
             Recognised::Known(_) | Recognised::Ask(_) => panic!("it was forgotten that it is gone"),
         }
     });
+    let asking = micro.across_threads(4_000);
     for kind in Kind::available() {
-        micro.measure(&format!("miss, asks the store ({})", kind.name()), || {
+        asking.measure(&format!("miss, asks the store ({})", kind.name()), || {
             let house = House::new(kind);
             let tokens = tokens(&key(7), SOME);
             house.write(&tokens);

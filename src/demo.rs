@@ -24,17 +24,17 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// `given`, made if it is not there, or else a temporary one, which is removed when this is dropped.
+    /// `given`, made if it is not there, or else a new one in `temporary`, which is removed when this is dropped.
     ///
     /// # Errors
     /// If it cannot be made.
-    pub fn open(given: Option<&Path>) -> io::Result<Self> {
+    pub fn open(given: Option<&Path>, temporary: &Path) -> io::Result<Self> {
         // Others have no business with password hashes, not even in a demo.
         let mut builder = DirBuilder::new();
         builder.mode(0o700);
         let Some(given) = given else {
             let name: String = RowId::random().as_str().chars().take(8).collect();
-            let path = std::env::temp_dir().join(format!("sidegate-demo-{name}"));
+            let path = temporary.join(format!("sidegate-demo-{name}"));
             builder.create(&path)?;
             return Ok(Self { path, temporary: true });
         };
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_temporary_directory_is_private_and_goes_with_its_owner() {
         use std::os::unix::fs::PermissionsExt as _;
-        let directory = Directory::open(None).expect("a directory");
+        let directory = Directory::open(None, &std::env::temp_dir()).expect("a directory");
         let path = directory.path().to_owned();
         let mode = std::fs::metadata(&path).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);

@@ -11,6 +11,7 @@ pub mod flow;
 pub mod gate;
 pub mod http;
 pub mod id;
+pub mod jobs;
 pub mod limit;
 pub mod log;
 pub mod proxy;

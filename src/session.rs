@@ -205,6 +205,23 @@ impl Sessions {
         }
     }
 
+    /// Makes every copy in memory unusable: some sessions may have been ended without our hearing of it. They are
+    /// read from the store again when they are used.
+    pub fn forget_all(&self) {
+        self.cache.clear();
+    }
+
+    /// Cuts the open connections of sessions that are over: expired, or ended by a replica that could not tell us.
+    pub async fn cut_ended(&self, now: Now) -> Result<(), Fault> {
+        for token in self.live.sweep() {
+            let row = self.store.session_by_hash(token).await?;
+            if !row.is_some_and(|row| self.loaded(row, now).usable(now)) {
+                self.live.cut(&token);
+            }
+        }
+        Ok(())
+    }
+
     /// The unexpired sessions of a user.
     pub async fn of_user(&self, user: &UserId, now: Now) -> Result<Vec<Session>, Fault> {
         let rows = self.store.sessions_of_user(user, now).await?;

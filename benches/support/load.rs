@@ -2,13 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinError, JoinHandle, LocalSet};
 
@@ -18,8 +20,9 @@ const WARM_UP: Duration = Duration::from_millis(300);
 /// Large enough that a big body does not cost a read every few kilobytes.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// The receive buffer of a client that reads nothing, and how long its proxy may take until it has stopped reading too.
-const LITTLE: u32 = 4 * 1024;
+/// The receive buffer and largest segment of a client that reads nothing, in bytes, and how long its proxy may take until it has stopped reading too.
+const LITTLE: usize = 4 * 1024;
+const ETHERNET: u32 = 1448;
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// What is sent, where to, and over how many connections.
@@ -114,29 +117,29 @@ impl Load {
     /// Sends this load's request over each of its connections and reads nothing of the answers; then reads `meter`
     /// while the proxy holds what it has of them.
     ///
-    /// The sockets take in little, so that the answer stays with the proxy rather than with the kernel.
+    /// The client's socket takes in little. Its segments are those of an Ethernet, because the kernel makes room for
+    /// ten segments at the sender, and the ten of loopback hold more than a megabyte.
     pub(crate) fn stall<R>(&self, meter: impl Fn() -> R) -> Result<R, Box<dyn Error>> {
-        let reading = runtime()?.block_on(async {
-            let mut stalled = Vec::with_capacity(self.connections);
-            for _ in 0..self.connections {
-                let socket = TcpSocket::new_v4()?;
-                socket.set_recv_buffer_size(LITTLE)?;
-                let mut stream = socket.connect(self.address).await?;
-                stream.write_all(&self.request).await?;
-                stalled.push(stream);
+        let mut stalled = Vec::with_capacity(self.connections);
+        for _ in 0..self.connections {
+            let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None)?;
+            socket.set_recv_buffer_size(LITTLE)?;
+            socket.set_tcp_mss(ETHERNET)?;
+            socket.set_read_timeout(Some(SETTLE))?;
+            socket.connect(&self.address.into())?;
+            (&socket).write_all(&self.request)?;
+            stalled.push(socket);
+        }
+        thread::sleep(SETTLE);
+        let reading = meter();
+        // Who was refused would be no burden: each must have the head of a 200 to read.
+        for mut socket in stalled {
+            let mut start = [0; 12];
+            socket.read_exact(&mut start)?;
+            if start != *b"HTTP/1.1 200" {
+                return Err("a stalled client was not answered with 200".into());
             }
-            tokio::time::sleep(SETTLE).await;
-            let reading = meter();
-            // Who was refused would be no burden: each must have the head of a 200 to read.
-            for stream in &mut stalled {
-                let mut start = [0; 12];
-                stream.read_exact(&mut start).await?;
-                if start != *b"HTTP/1.1 200" {
-                    return Err(io::Error::other("a stalled client was not answered with 200"));
-                }
-            }
-            Ok(reading)
-        })?;
+        }
         Ok(reading)
     }
 

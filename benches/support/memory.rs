@@ -35,6 +35,7 @@ pub(crate) fn retained(site: &Site, layout: &Layout<'_>, target: Target) -> Resu
     let session = (target == Target::Sidegate).then(|| sessions(site, layout)).transpose()?;
     #[expect(clippy::cast_precision_loss, reason = "KiB stay far below 2^52")]
     Ok(Retained {
+        fresh: site.fresh(target).map(|fresh| fresh as f64 / 1024.0),
         idle: idle as f64 / 1024.0,
         connection: held.saturating_sub(idle) as f64 / (IDLE_CONNECTIONS - 1) as f64,
         // What the idle connections left behind is used again, so all that came since counts.

@@ -12,16 +12,27 @@ use std::time::{Duration, Instant};
 const BATCHES: usize = 15;
 const BATCH: Duration = Duration::from_millis(20);
 
-/// How many calls the instruction count is averaged over.
+/// How many calls the instruction count is averaged over, and the calls before them that pay for first touches.
 const COUNTED: u64 = 1_000;
+const UNCOUNTED: u64 = 100;
 
 /// What the command line asked for.
 pub(crate) struct Micro {
     mode: Mode,
     only: Option<String>,
-    counted: u64,
+    count: Count,
 }
 
+/// What callgrind counts.
+#[derive(Clone, Copy)]
+enum Count {
+    /// What this thread does within [`counted`].
+    Calls,
+    /// All that the program does, less what it does for fewer calls: so many more.
+    Program(u64),
+}
+
+#[derive(Clone, Copy)]
 enum Mode {
     Time,
     Instructions,
@@ -32,7 +43,7 @@ enum Mode {
 impl Micro {
     /// Reads `[--instructions | --callgrind N] [NAME]` and begins the table.
     pub(crate) fn from_args() -> Self {
-        let mut micro = Self { mode: Mode::Time, only: None, counted: COUNTED };
+        let mut micro = Self { mode: Mode::Time, only: None, count: Count::Calls };
         let mut args = env::args().skip(1);
         while let Some(arg) = args.next() {
             match arg.as_str() {
@@ -47,17 +58,18 @@ impl Micro {
             }
         }
         match micro.mode {
-            Mode::Time => row("measure | ns/op, median | lowest..highest\n|---|---:|---:"),
-            Mode::Instructions => row("measure | user instructions/op\n|---|---:"),
+            Mode::Time => row("measure | ns/op, median | lowest..highest |\n|---|---:|---"),
+            Mode::Instructions => row("measure | user instructions/op |\n|---|---:"),
             Mode::Callgrind(_) => {}
         }
         micro
     }
 
-    /// Averages instructions over this many calls: for functions that callgrind takes seconds for.
-    #[must_use]
-    pub(crate) fn counting(self, calls: u64) -> Self {
-        Self { counted: calls, ..self }
+    /// For functions that have other threads work: counts the instructions of the whole program, in two runs that
+    /// differ by so many calls. What its start does at random (keys, hash tables) is not taken out, so the figure
+    /// repeats only about.
+    pub(crate) fn across_threads(&self, calls: u64) -> Self {
+        Self { mode: self.mode, only: self.only.clone(), count: Count::Program(calls) }
     }
 
     /// Whether times are wanted, and not instructions.
@@ -78,18 +90,33 @@ impl Micro {
         match self.mode {
             Mode::Time => report_time(name, &mut prepare()),
             Mode::Instructions => self.report_instructions(name),
-            Mode::Callgrind(calls) => repeat(calls, &mut prepare()),
+            Mode::Callgrind(calls) => {
+                let mut call = prepare();
+                if let Count::Calls = self.count {
+                    repeat(UNCOUNTED, &mut call);
+                }
+                counted(calls, &mut call);
+            }
         }
     }
 
-    /// The difference of two runs of this program under callgrind, so that its start and end do not count, nor the
-    /// first calls, which pay for first touches.
     fn report_instructions(&self, name: &str) {
-        let uncounted = (self.counted / 10).max(1);
-        let all = count_instructions(name, uncounted + self.counted);
-        let before = count_instructions(name, uncounted);
-        row(&format!("{name} | {}", all.saturating_sub(before) / self.counted));
+        let each = match self.count {
+            Count::Calls => callgrind(name, COUNTED, &["--toggle-collect=*micro*counted*"]) / COUNTED,
+            Count::Program(more) => {
+                let few = (more / 10).max(1);
+                callgrind(name, few + more, &[]).saturating_sub(callgrind(name, few, &[])) / more
+            }
+        };
+        assert!(each > 0, "nothing was counted: {name}");
+        row(&format!("{name} | {each}"));
     }
+}
+
+/// The calls that callgrind looks at; it knows them by the name of this function.
+#[inline(never)]
+fn counted<T>(calls: u64, call: &mut impl FnMut() -> T) {
+    repeat(calls, call);
 }
 
 fn repeat<T>(calls: u64, call: &mut impl FnMut() -> T) {
@@ -123,10 +150,11 @@ fn time<T>(calls: u64, call: &mut impl FnMut() -> T) -> Duration {
     start.elapsed()
 }
 
-fn count_instructions(name: &str, calls: u64) -> u64 {
+fn callgrind(name: &str, calls: u64, options: &[&str]) -> u64 {
     let program = env::current_exe().expect("this program has a path");
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(options)
         .arg(program)
         .args(["--callgrind", &calls.to_string(), name])
         .output()

@@ -42,6 +42,12 @@ impl Process {
         if let Some(cores) = cores {
             launcher.args(["taskset", "-c", cores]);
         }
+        // Sidegate takes any `SIDEGATE_…` for configuration, and what is measured is configured here alone.
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SIDEGATE_"))
+        {
+            launcher.env_remove(name);
+        }
         let child = launcher
             .args(command)
             .current_dir(directory)

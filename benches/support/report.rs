@@ -57,7 +57,9 @@ struct Ratio {
 
 /// Memory without load.
 pub(crate) struct Retained {
-    /// MiB after the first request.
+    /// MiB before anybody signed up, if anybody can.
+    pub(crate) fresh: Option<f64>,
+    /// MiB after the first request, which follows a sign-up and a sign-in.
     pub(crate) idle: f64,
     /// KiB that one idle connection adds.
     pub(crate) connection: f64,
@@ -143,23 +145,32 @@ impl Report {
                 ratio_row(&mut text, row.target, "its own public path", &row.to_open);
             }
         }
-        text += "\n| memory | idle, MiB | each idle connection, KiB | each client that does not read 1 MiB, KiB | each cached session, bytes |\n|---|---|---|---|---|\n";
-        for (target, memory) in &self.retained {
-            let session = memory.session.map_or("–".to_owned(), |bytes| format!("{bytes:.0}"));
-            let _ = writeln!(
-                text,
-                "| {} | {:.1} | {:.1} | {:.1} | {session} |",
-                target.name(),
-                memory.idle,
-                memory.connection,
-                memory.stalled
-            );
-        }
+        text += &self.memory();
         if self.disturbed > 0 {
             let _ = writeln!(
                 text,
                 "\n{} samples were disturbed by other programs: measure again.",
                 self.disturbed
+            );
+        }
+        text
+    }
+
+    /// What was kept in memory, as Markdown.
+    pub(crate) fn memory(&self) -> String {
+        let mut text = String::from(
+            "\n| memory | as started, MiB | idle, MiB | each idle connection, KiB | each client that does not read 1 MiB, KiB | each cached session, bytes |\n|---|---|---|---|---|---|\n",
+        );
+        for (target, memory) in &self.retained {
+            let fresh = memory.fresh.map_or("–".to_owned(), |mebibytes| format!("{mebibytes:.1}"));
+            let session = memory.session.map_or("–".to_owned(), |bytes| format!("{bytes:.0}"));
+            let _ = writeln!(
+                text,
+                "| {} | {fresh} | {:.1} | {:.1} | {:.1} | {session} |",
+                target.name(),
+                memory.idle,
+                memory.connection,
+                memory.stalled
             );
         }
         text

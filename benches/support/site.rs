@@ -96,6 +96,8 @@ pub(crate) struct Site {
     auth_server: Option<Process>,
     auth_request: Option<Process>,
     sidegate: Option<(Process, String)>,
+    /// KiB that Sidegate had before anybody signed up.
+    fresh: u64,
     _directory: tempfile::TempDir,
 }
 
@@ -118,7 +120,7 @@ impl Site {
         let nginx = start_nginx(&folder("nginx")?, layout.proxies, layout.workers, |_, address| {
             Ok(format!("{buffers}{}", proxy_server(address, upstream.address)))
         })?;
-        let (mut auth_server, mut auth_request, mut sidegate) = (None, None, None);
+        let (mut auth_server, mut auth_request, mut sidegate, mut fresh) = (None, None, None, 0);
         if targets.contains(&Target::AuthRequest) {
             let server =
                 start_nginx(&folder("auth_server")?, layout.rest, 1, |_, address| Ok(auth_answer(address)))?;
@@ -133,12 +135,22 @@ impl Site {
             let folder = folder("sidegate")?;
             let store = format!("url = \"sqlite:{}\"", folder.join("sidegate.db").display());
             let process = layout.sidegate(upstream.address, store).start(&folder)?;
+            fresh = process.resident();
             let mut ada = Client::connect(process.address)?;
             ada.sign_up(EMAIL, PASSWORD)?;
             let cookie = ada.sign_in(EMAIL, PASSWORD)?.session_cookie()?;
             sidegate = Some((process, cookie));
         }
-        Ok(Self { traffic, upstream, nginx, auth_server, auth_request, sidegate, _directory: directory })
+        Ok(Self {
+            traffic,
+            upstream,
+            nginx,
+            auth_server,
+            auth_request,
+            sidegate,
+            fresh,
+            _directory: directory,
+        })
     }
 
     /// The process under test, unless this target goes straight to the upstream.
@@ -181,6 +193,11 @@ impl Site {
             (Target::Sidegate, Some((_, cookie))) => cookie,
             _ => FOREIGN_COOKIE,
         }
+    }
+
+    /// Resident memory of the process under test in KiB before any password was hashed.
+    pub(crate) fn fresh(&self, target: Target) -> Option<u64> {
+        matches!(target, Target::Sidegate | Target::SidegateOpen).then_some(self.fresh)
     }
 
     /// Where the app is.

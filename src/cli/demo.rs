@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use clap::Args;
 use socket2::{Domain, Socket, Type};
+use tokio::runtime::Handle;
 
 use super::Failure;
 use super::serve::{self, Stop};
 use crate::app::App;
 use crate::config::{self, Config, Flags, NewSecret, Sources};
 use crate::demo::{self, Directory};
+use crate::jobs::Jobs;
 use crate::log;
 use crate::server::Server;
 use crate::time::Clock;
@@ -38,7 +40,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         )));
     }
     let reserved = reserve(options.listen).map_err(|error| cannot_listen(options.listen, &error))?;
-    let directory = Directory::open(options.directory.as_deref())
+    let directory = Directory::open(options.directory.as_deref(), &std::env::temp_dir())
         .map_err(|error| Failure::Other(format!("no directory for the demo: {error}")))?;
     let office = serve::office()?;
     let outcome = office.block_on(serve(reserved, &directory));
@@ -50,12 +52,13 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 async fn serve((held, address): (Socket, SocketAddr), directory: &Directory) -> Result<(), Failure> {
     // From here on, Ctrl-C tidies up.
     let mut stop = Stop::new()?;
-    let upstream = demo::app::start()
+    let upstream = demo::app::start(&Handle::current())
         .await
         .map_err(|error| Failure::Other(format!("the demo's app cannot be started: {error}")))?;
     let config = config(address, upstream, directory)?;
     log::start(&config.log);
     let app = App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
+    let _jobs = Jobs::start(&app);
     let server = Server::start(&app).map_err(|error| cannot_listen(address, &error))?;
     drop(held);
     let text = demo::invitation(&app.config.public.origin, app.mount(), directory);

@@ -1,5 +1,6 @@
 //! `sidegate explain`: what would be done with a request under this configuration, why, and what the app would get.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use http::header::{HOST, ORIGIN};
 use http::{Method, Request, StatusCode, Uri};
 
 use super::{Failure, Settings};
+use crate::app;
 use crate::config::rule::Access;
 use crate::config::{Config, NewSecret};
 use crate::gate::rules::{Owner, Reason, Rules};
@@ -83,7 +85,7 @@ fn explain(
         Ok(visit) => visit,
         Err(refusal) => return refused(refusal, out),
     };
-    let rules = Rules::new(config);
+    let rules = app::rules(config);
     for reading in visit.path.readings() {
         writeln!(out, "read as   {reading}")?;
         writeln!(out, "          {}", why(&rules, &visit, reading))?;
@@ -131,7 +133,7 @@ fn why(rules: &Rules, visit: &Visit, reading: &str) -> String {
         None => "no rule: required".to_owned(),
     };
     if rule.map_or(Access::Required, |(_, rule)| rule.access) != access {
-        text.push_str(&format!("; {access}, for a reader that ignores letter case"));
+        let _ = write!(text, "; {access}, for a reader that ignores letter case");
     }
     text.push_str(match owner {
         Owner::Nobody => "",

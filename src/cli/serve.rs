@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Failure, Settings};
 use crate::app::App;
 use crate::config::{Config, NewSecret};
+use crate::jobs::Jobs;
 use crate::log;
 use crate::server::Server;
 use crate::time::Clock;
@@ -32,6 +33,7 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
 async fn serve(config: Config) -> Result<(), Failure> {
     let app = App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
     let mut stop = Stop::new()?;
+    let _jobs = Jobs::start(&app);
     let server = Server::start(&app).map_err(|error| {
         Failure::Other(format!("cannot listen on {}: {error}", app.config.listen.address))
     })?;

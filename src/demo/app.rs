@@ -17,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 
 /// Largest body that is read, in bytes.
 const LARGEST_BODY: usize = 16 * 1024;
@@ -97,18 +98,18 @@ struct Page<'a> {
 
 type Reply = Response<Full<Bytes>>;
 
-/// Starts the app on a loopback port of the system's choice; it runs as long as the runtime.
+/// Starts the app on a loopback port of the system's choice; it runs as long as the runtime of `office`.
 ///
 /// # Errors
 /// If no port can be bound.
-pub async fn start() -> io::Result<SocketAddr> {
+pub async fn start(office: &Handle) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
-    tokio::spawn(accept(listener));
+    office.spawn(accept(office.clone(), listener));
     Ok(address)
 }
 
-async fn accept(listener: TcpListener) {
+async fn accept(office: Handle, listener: TcpListener) {
     let lists = Arc::new(Lists::default());
     loop {
         let stream = match listener.accept().await {
@@ -126,7 +127,7 @@ async fn accept(listener: TcpListener) {
         });
         let connection =
             http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(async move {
+        office.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection to the demo app broke");
             }
@@ -223,16 +224,9 @@ fn decoded(value: &str) -> String {
     let mut rest = value;
     while let Some((before, after)) = rest.split_once('%') {
         bytes.extend_from_slice(before.as_bytes());
-        match after.get(..2).map(|digits| u8::from_str_radix(digits, 16)) {
-            Some(Ok(byte)) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(b'%');
-                rest = after;
-            }
-        }
+        let byte = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.unwrap_or(b'%'));
+        rest = if byte.is_some() { &after[2..] } else { after };
     }
     bytes.extend_from_slice(rest.as_bytes());
     String::from_utf8_lossy(&bytes).into_owned()

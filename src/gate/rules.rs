@@ -2,7 +2,6 @@
 
 use http::Method;
 
-use crate::config::Config;
 use crate::config::rule::{Access, Pattern, Rule, Segment};
 use crate::http::path::segments;
 use crate::id::UserId;
@@ -58,16 +57,6 @@ enum Case {
 }
 
 impl Rules {
-    /// Those of a configuration.
-    pub fn new(config: &Config) -> Self {
-        Self {
-            mounts: config.paths.clone(),
-            rules: config.access.rules.clone(),
-            hide_existence: config.access.hide_existence,
-            origin: config.public.origin.clone(),
-        }
-    }
-
     /// Why this reading of a path is judged as it is; `None` if it is one of ours. `fold` is as for a decision:
     /// whether letter case could matter.
     pub fn reason(

@@ -83,7 +83,8 @@ fn pairs(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
         rest = end.map(|end| &bytes[end + 1..]);
         let pair = end.map_or(bytes, |end| &bytes[..end]);
         let pair = trim(pair);
-        Some(match memchr(b'=', pair) {
+        // Names are short: a plain loop finds their end sooner.
+        Some(match pair.iter().position(|&b| b == b'=') {
             Some(at) => (pair, trim(&pair[..at]), trim(&pair[at + 1..])),
             None => (pair, &pair[..0], pair),
         })

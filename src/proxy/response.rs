@@ -2,13 +2,14 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
 use http_body::{Frame, SizeHint};
+use tokio::io::AsyncReadExt as _;
 
 use crate::proxy::chunked::{Chunked, Piece};
 use crate::proxy::failure::Failure;
@@ -86,15 +87,16 @@ pub(super) async fn receive(
 }
 
 /// Reads once into `connection.unread`.
+///
+/// Through `AsyncRead` rather than `try_read_buf`: only the former notes that a short read has emptied the socket, which
+/// spares the system call that would find out.
 fn poll_read(connection: &mut Connection, cx: &mut Context<'_>, size: usize) -> Poll<io::Result<usize>> {
-    connection.unread.reserve(size);
-    loop {
-        ready!(connection.stream.poll_read_ready(cx))?;
-        match connection.stream.try_read_buf(&mut connection.unread) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            done => return Poll::Ready(done),
-        }
+    let unread = &mut connection.unread;
+    // What is left of the last piece of memory does for most answers; a new one is a trip to the allocator.
+    if unread.capacity() - unread.len() < size / 4 {
+        unread.reserve(size);
     }
+    pin!(connection.stream.read_buf(&mut connection.unread)).poll(cx)
 }
 
 /// Cuts a complete head off what was read. Every line must end with CRLF: a bare LF or CR is read in different ways.
@@ -313,9 +315,9 @@ impl http_body::Body for UpstreamBody {
                 }
                 // Cut short: the client must be able to see it (RFC 9112 §8).
                 Poll::Ready(Ok(0)) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
-                Poll::Ready(Ok(count)) => {
+                Poll::Ready(Ok(_)) => {
                     connection.deadline.disarm();
-                    let full = count >= size;
+                    let full = connection.unread.len() == connection.unread.capacity();
                     this.pace = if full { (this.pace + 1).min(READS.len() - 1) } else { this.pace };
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),

@@ -1,6 +1,7 @@
 //! One connection of a client: its bytes looked at before the HTTP parser sees them, its patience measured, its end
 //! orderly.
 
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -17,7 +18,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 
 use crate::config::Limits;
 use crate::proxy::response::UpstreamBody;
@@ -78,11 +78,7 @@ impl Client {
 }
 
 /// Serves one connection to its end. The `seat` is taken for as long as the socket is open, as a tunnel too.
-pub(super) async fn serve(
-    worker: Rc<Worker>,
-    (stream, peer): (TcpStream, SocketAddr),
-    (seat, mut stop): (Arc<Seat>, watch::Receiver<bool>),
-) {
+pub(super) async fn serve(worker: Rc<Worker>, (stream, peer): (TcpStream, SocketAddr), seat: Arc<Seat>) {
     let limits = worker.app.config.limits;
     let client = Arc::new(Client {
         peer,
@@ -112,13 +108,16 @@ pub(super) async fn serve(
         .with_upgrades();
     let ended = {
         let mut connection = pin!(connection);
-        tokio::select! {
-            ended = connection.as_mut() => ended,
-            _ = stop.wait_for(|stop| *stop) => {
+        let mut told = false;
+        // Asked at every turn rather than awaited beside it: a stop is rare, and the ticker wakes everybody for it.
+        poll_fn(|cx| {
+            if worker.stopping() && !told {
+                told = true;
                 connection.as_mut().graceful_shutdown();
-                connection.await
             }
-        }
+            connection.as_mut().poll(cx)
+        })
+        .await
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");

@@ -62,7 +62,7 @@ pub(super) async fn answer(
     };
     recognise::recognise(&worker, &mut visit).await;
     Ok(match gate::decide(&app.rules, &visit) {
-        Verdict::Forward(pass) => forward(&worker, &client, visit, (pass, body)).await,
+        Verdict::Forward(pass) => forward(&worker, &client, &visit, (pass, body)).await,
         // Boxed: what is not forwarded need not be carried along by what is.
         verdict => Box::pin(act(&worker.app, &client, visit, (verdict, body.body))).await,
     })
@@ -72,12 +72,12 @@ pub(super) async fn answer(
 async fn forward(
     worker: &Worker,
     client: &Arc<Client>,
-    visit: Visit,
+    visit: &Visit,
     (pass, sending): (Pass, Sending),
 ) -> Response<ReplyBody> {
     let app = &worker.app;
-    let renewed = recognise::renew(app, &visit).await;
-    let mut response = match worker.proxy.forward(&visit, pass, sending).await {
+    let renewed = recognise::renew(app, visit).await;
+    let mut response = match worker.proxy.forward(visit, pass, sending).await {
         Ok(response) => {
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 client.switch();
@@ -93,7 +93,7 @@ async fn forward(
         add_cookie(response.headers_mut(), cookie);
     }
     if app.config.log.access {
-        log(&visit, response.status());
+        log(visit, response.status());
     }
     response
 }

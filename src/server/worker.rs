@@ -3,7 +3,7 @@
 //! **Invariant:** a worker never computes a password hash, never runs a query and never resolves a name while a request waits for
 //! another; it only awaits the office.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -31,6 +31,14 @@ pub(super) struct Worker {
     pub(super) near: RefCell<Near>,
     pub(super) ticker: Ticker,
     seats: Arc<Seats>,
+    stopping: Cell<bool>,
+}
+
+impl Worker {
+    /// Whether no further request should be taken on any connection.
+    pub(super) fn stopping(&self) -> bool {
+        self.stopping.get()
+    }
 }
 
 /// The connections of one worker, counted. Atomic because hyper asks of a socket that it could change threads.
@@ -87,6 +95,7 @@ async fn run(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<boo
         near: RefCell::default(),
         ticker: ticker.clone(),
         seats: Arc::default(),
+        stopping: Cell::new(false),
         app,
     });
     let swept = Rc::clone(&worker);
@@ -94,12 +103,13 @@ async fn run(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<boo
         swept.proxy.sweep();
         swept.near.borrow_mut().sweep(swept.app.clock.now());
     }));
-    let for_connections = stop.clone();
     tokio::select! {
-        () = accept(&worker, &listener, &for_connections) => {}
+        () = accept(&worker, &listener) => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
     drop(listener);
+    worker.stopping.set(true);
+    worker.ticker.wake_all();
     let drained = async {
         while worker.seats.open.load(Ordering::Relaxed) > 0 {
             worker.seats.one_less.notified().await;
@@ -112,7 +122,7 @@ async fn run(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<boo
     Ok(())
 }
 
-async fn accept(worker: &Rc<Worker>, listener: &tokio::net::TcpListener, stop: &watch::Receiver<bool>) {
+async fn accept(worker: &Rc<Worker>, listener: &tokio::net::TcpListener) {
     let config = &worker.app.config;
     let most = (config.limits.connections / config.listen.workers.max(1)).max(1);
     let mut wait = SHORTAGE.0;
@@ -123,7 +133,7 @@ async fn accept(worker: &Rc<Worker>, listener: &tokio::net::TcpListener, stop: &
                 if worker.seats.open.load(Ordering::Relaxed) < most {
                     let seat = Seat::take(&worker.seats);
                     let worker = Rc::clone(worker);
-                    tokio::task::spawn_local(connection::serve(worker, (stream, peer), (seat, stop.clone())));
+                    tokio::task::spawn_local(connection::serve(worker, (stream, peer), seat));
                 }
             }
             // The client went away before it was its turn.

@@ -134,6 +134,18 @@ impl Cache {
         self.endings.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Makes every copy of every session unusable: some may have been ended without our hearing of it.
+    pub fn clear(&self) {
+        let mut lookups = self.lock();
+        lookups.clear();
+        for (_, session) in &self.sessions {
+            session.stale.store(true, Ordering::Release);
+        }
+        self.sessions.invalidate_all();
+        drop(lookups);
+        self.endings.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// How many sessions have been ended so far.
     pub fn endings(&self) -> u64 {
         self.endings.load(Ordering::Acquire)

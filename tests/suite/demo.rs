@@ -28,11 +28,24 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// Exit code and complaint of a demo that does not start.
 fn fails(arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
     let temp = tempfile::tempdir().expect("a directory");
-    let Output { status, stdout, stderr } =
-        command(arguments).envs(env.iter().copied()).env("TMPDIR", temp.path()).output().expect("it runs");
-    assert!(stdout.is_empty(), "{}", String::from_utf8_lossy(&stdout));
+    let mut process = command(arguments)
+        .envs(env.iter().copied())
+        .env("TMPDIR", temp.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("text");
+    if !line.is_empty() {
+        drop(process.kill());
+        drop(process.wait());
+        panic!("it started with {arguments:?} {env:?}");
+    }
+    let Output { status, stderr, .. } = process.wait_with_output().expect("it ends");
     assert!(std::fs::read_dir(temp.path()).expect("a directory").next().is_none(), "something was left");
     (status.code(), String::from_utf8_lossy(&stderr).into_owned())
 }

@@ -32,6 +32,14 @@ pub(crate) enum Database {
 }
 
 impl Database {
+    /// The same database once more, for a second process beside the first. It goes with whichever is dropped first.
+    pub(crate) fn shared(&self) -> Self {
+        match self {
+            Self::Sqlite(_) => panic!("a file belongs to one site"),
+            Self::Postgres { server, name } => Self::Postgres { server: server.clone(), name: name.clone() },
+        }
+    }
+
     /// A path for a SQLite file, which does not exist yet.
     pub(crate) fn sqlite() -> Self {
         Self::Sqlite(tempfile::tempdir().expect("a temporary directory"))
@@ -182,8 +190,28 @@ fn blocking<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -
     .expect("the work does not panic")
 }
 
-/// Makes two tests of each scenario: `sqlite` and `postgres`, in a module with the scenario's name.
+/// Makes two tests of each scenario: `sqlite` and `postgres`, in a module with the scenario's name. A scenario that
+/// starts a site, which has a runtime of its own, is a plain function.
 macro_rules! on_both_databases {
+    ($($(#[$meta:meta])* fn $name:ident($database:ident) $body:block)*) => { $(
+        $(#[$meta])*
+        mod $name {
+            use super::*;
+            use $crate::support::database::Database;
+
+            fn scenario($database: Database) $body
+
+            #[test]
+            fn sqlite() {
+                scenario(Database::sqlite());
+            }
+
+            #[test]
+            fn postgres() {
+                scenario(Database::postgres());
+            }
+        }
+    )* };
     ($($(#[$meta:meta])* async fn $name:ident($database:ident) $body:block)*) => { $(
         $(#[$meta])*
         mod $name {

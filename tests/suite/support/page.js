@@ -148,8 +148,8 @@ function startTour() {
   document.body.tabIndex = -1;
   document.body.focus();
   document.body.removeAttribute('tabindex');
+  if (!window.tour) document.addEventListener('focusin', (event) => window.tour.push(focused(event.target)));
   window.tour = [];
-  document.addEventListener('focusin', (event) => window.tour.push(focused(event.target)));
   return reachable()
     .map((e) => [e, e.getBoundingClientRect()])
     .sort(([, a], [, b]) => (Math.abs(a.top - b.top) > 4 ? a.top - b.top : a.left - b.left))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sidegate::app::App;
 use sidegate::config::{self, Flags, NewSecret, Sources};
+use sidegate::jobs::Jobs;
 use sidegate::server::Server;
 use sidegate::time::Clock;
 use socket2::{Domain, Socket, Type};
@@ -37,6 +38,7 @@ pub(crate) struct Site {
     /// The office.
     pub(crate) runtime: Runtime,
     server: Option<Server>,
+    _jobs: Jobs,
     _directory: TempDir,
     _port: Socket,
 }
@@ -48,6 +50,7 @@ pub(crate) struct Plan {
     sections: Vec<(&'static str, String)>,
     tail: String,
     public: Option<String>,
+    top: String,
 }
 
 impl Plan {
@@ -81,6 +84,18 @@ impl Plan {
         self
     }
 
+    /// The root secret, where two sites must have the same.
+    pub(crate) fn secret(mut self, secret: &str) -> Self {
+        self.top.push_str(&format!("secret = \"{secret}\"\n"));
+        self
+    }
+
+    /// Other mount prefixes, as TOML.
+    pub(crate) fn paths(mut self, paths: &str) -> Self {
+        self.top.push_str(&format!("paths = {paths}\n"));
+        self
+    }
+
     /// Starts it.
     pub(crate) fn start(self) -> Site {
         journal::start();
@@ -106,7 +121,7 @@ impl Plan {
                 None => sections.push((name, lines.clone())),
             }
         }
-        let mut text = String::new();
+        let mut text = self.top;
         for (name, lines) in sections {
             text.push_str(&format!("[{name}]\n{lines}\n"));
         }
@@ -129,6 +144,7 @@ impl Plan {
             .expect("a runtime");
         let app =
             runtime.block_on(App::start(config, clock.clone())).unwrap_or_else(|fault| panic!("{fault}"));
+        let jobs = Jobs::start(&app);
         let server = Server::start(&app).expect("a server");
         Site {
             address,
@@ -137,6 +153,7 @@ impl Plan {
             upstream: self.upstream,
             database: self.database,
             server: Some(server),
+            _jobs: jobs,
             runtime,
             app,
             _directory: directory,
@@ -172,6 +189,7 @@ impl Site {
             sections: Vec::new(),
             tail: String::new(),
             public: None,
+            top: String::new(),
         }
     }
 

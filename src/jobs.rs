@@ -1,0 +1,97 @@
+//! What goes on without anybody asking: hearing of sessions that other replicas ended, cutting connections whose session
+//! is over, deleting what has expired.
+//!
+//! A job that fails or panics is logged and started again after a pause; it never takes the process with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::app::App;
+use crate::error::Fault;
+
+/// The pause after a job has failed.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often open connections are held against the store.
+const CUT_EVERY: Duration = Duration::from_secs(15);
+/// How often expired rows are deleted.
+const DELETE_EVERY: Duration = Duration::from_secs(600);
+/// Rows deleted in one transaction, so that no other waits long for its turn.
+const AT_ONCE: u32 = 500;
+
+/// The jobs that run; they end when this is dropped.
+pub struct Jobs(Vec<JoinHandle<()>>);
+
+impl Jobs {
+    /// Starts all jobs in the office.
+    pub fn start(app: &Arc<App>) -> Self {
+        Self(vec![
+            kept_running(app, "hearing of ended sessions", hear_of_ended),
+            kept_running(app, "cutting connections of ended sessions", cut_connections),
+            kept_running(app, "deleting expired sessions", delete_expired),
+        ])
+    }
+}
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        for job in &self.0 {
+            job.abort();
+        }
+    }
+}
+
+/// Runs `job` again and again until it says that there is nothing to do for it.
+fn kept_running<F>(app: &Arc<App>, name: &'static str, job: fn(Arc<App>) -> F) -> JoinHandle<()>
+where
+    F: Future<Output = Result<(), Fault>> + Send + 'static,
+{
+    let app = Arc::clone(app);
+    app.office.clone().spawn(async move {
+        loop {
+            // A set ends what runs in it when it is dropped.
+            let mut run = JoinSet::new();
+            run.spawn(job(Arc::clone(&app)));
+            match run.join_next().await {
+                None | Some(Ok(Ok(()))) => return,
+                Some(Ok(Err(fault))) => tracing::warn!(job = name, "{fault}"),
+                Some(Err(panic)) => tracing::error!(job = name, "a job ended by a panic: {panic}"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    })
+}
+
+/// Ends in memory what another replica has ended in the store. Whenever the feed was interrupted something may
+/// have been missed, so all copies are dropped before it is trusted again.
+async fn hear_of_ended(app: Arc<App>) -> Result<(), Fault> {
+    let Some(mut feed) = app.store.ended_feed() else { return Ok(()) };
+    feed.listen().await?;
+    app.sessions.forget_all();
+    loop {
+        let token = feed.next().await?;
+        app.sessions.ended(&[token]);
+    }
+}
+
+async fn cut_connections(app: Arc<App>) -> Result<(), Fault> {
+    loop {
+        tokio::time::sleep(CUT_EVERY).await;
+        app.sessions.cut_ended(app.clock.now()).await?;
+    }
+}
+
+async fn delete_expired(app: Arc<App>) -> Result<(), Fault> {
+    loop {
+        loop {
+            let mut tx = app.store.begin().await?;
+            let deleted = tx.sessions_delete_expired(app.clock.now(), AT_ONCE).await?;
+            tx.commit().await?;
+            if deleted < u64::from(AT_ONCE) {
+                break;
+            }
+        }
+        tokio::time::sleep(DELETE_EVERY).await;
+    }
+}

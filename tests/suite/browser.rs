@@ -1,0 +1,93 @@
+//! A person with a real browser: signs up, signs in, gets to the page that was wanted, signs out.
+
+use std::path::PathBuf;
+
+use crate::support::browser::{Browser, a11y};
+use crate::support::database::on_both_databases;
+use crate::support::site::{PASSWORD, Site};
+use crate::support::upstream::Upstream;
+
+const NOTES: &str = "<!doctype html><html lang=en><title>Notes</title><h1>Notes of the app</h1>";
+
+/// A phone and a desk.
+const WINDOWS: [(&str, u32, u32); 2] = [("phone", 360, 740), ("desk", 1280, 800)];
+
+/// What is wrong with the page that is open, in either window; pictures go to `SIDEGATE_PAGES_DIR` if that is set.
+fn inspect(browser: &Browser, name: &str) {
+    for (window, width, height) in WINDOWS {
+        browser.window(width, height);
+        if let Some(directory) = std::env::var_os("SIDEGATE_PAGES_DIR").map(PathBuf::from) {
+            std::fs::create_dir_all(&directory).expect("a directory for the pictures");
+            browser.screenshot(&directory.join(format!("live-{name}.{window}.png")));
+        }
+        assert_eq!(a11y(browser), [""; 0], "{name} on a {window}");
+    }
+    // The browser notes every answer that is no 200 here, also that of a form that is shown again.
+    let console: Vec<_> =
+        browser.console().into_iter().filter(|line| !line.contains("status of 422")).collect();
+    assert_eq!(console, [""; 0], "{name}");
+}
+
+fn has_session(browser: &Browser) -> bool {
+    browser.cookies().iter().any(|cookie| cookie["name"] == "sidegate")
+}
+
+on_both_databases! {
+    fn a_person_signs_up_in_and_out_and_lands_where_they_wanted_to_go(database) {
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{NOTES}", NOTES.len());
+        let site = Site::on(database).upstream(Upstream::answering(answer)).start();
+        let browser = Browser::start();
+        let at = |path: &str| format!("{}{path}", site.origin);
+
+        browser.go(&at("/notes?tab=1"));
+        assert_eq!(browser.url(), at("/auth/sign-in?callback_url=%2Fnotes%3Ftab%3D1"));
+        inspect(&browser, "sign-in");
+        browser.click("main ~ p a, .aside a");
+        assert!(browser.url().starts_with(&at("/auth/sign-up?callback_url=")), "{}", browser.url());
+        inspect(&browser, "sign-up");
+        browser.fill("#name", "Ada Lovelace");
+        browser.fill("#email", "ada@example.com");
+        browser.fill("#password", "password1");
+        browser.click("form button");
+        assert!(browser.exists("#password-error") && browser.exists("[role=alert]"), "PW-5: it says why");
+        inspect(&browser, "sign-up-refused");
+        browser.fill("#password", PASSWORD);
+        browser.click("form button");
+        assert!(browser.url().contains("/auth/sign-in?") && browser.exists("[role=status]"), "{}", browser.url());
+        assert!(!has_session(&browser), "EN-4: signing up signs nobody in");
+        inspect(&browser, "sign-in-after-sign-up");
+
+        browser.fill("#email", "ada@example.com");
+        browser.fill("#password", "not the right phrase");
+        browser.click("form button");
+        assert!(browser.title().starts_with("Problem"), "{}", browser.title());
+        assert_eq!(browser.eval("return document.querySelector('#email').value"), "ada@example.com");
+        assert_eq!(browser.eval("return document.querySelector('#password').value"), "");
+        inspect(&browser, "sign-in-wrong");
+        browser.click("[role=alert] a");
+        assert_eq!(browser.eval("return document.activeElement.id"), "email", "the summary leads to the field");
+        browser.fill("#password", PASSWORD);
+        browser.click("form button");
+        assert_eq!(browser.url(), at("/notes?tab=1"));
+        assert_eq!(browser.text("h1"), "Notes of the app");
+        let cookie = browser.cookies().into_iter().find(|cookie| cookie["name"] == "sidegate").expect("a session");
+        assert_eq!((&cookie["httpOnly"], &cookie["sameSite"]), (&true.into(), &"Lax".into()));
+        assert_eq!(browser.eval("return document.cookie"), "", "no script reads it");
+
+        browser.go(&at("/auth/sign-in"));
+        assert!(browser.text("main").contains("ada@example.com"));
+        inspect(&browser, "signed-in");
+        browser.go(&at("/auth/sign-out?callback_url=https://evil.example/"));
+        inspect(&browser, "sign-out");
+        browser.click("form a");
+        assert_eq!(browser.url(), at("/"), "staying leads to the start page, not off the site");
+        browser.go(&at("/auth/sign-out"));
+        browser.click("form button");
+        assert_eq!(browser.url(), at("/auth/sign-in?notice=signed-out"));
+        assert!(browser.exists("[role=status]") && !has_session(&browser));
+        inspect(&browser, "signed-out");
+        browser.go(&at("/notes?tab=1"));
+        assert!(browser.url().contains("/auth/sign-in?"), "{}", browser.url());
+    }
+}

@@ -1,0 +1,64 @@
+//! What goes on without anybody asking.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sidegate::jobs::Jobs;
+
+use crate::flow::{opens, token};
+use crate::session::replicas::pair;
+use crate::support::database::on_both_databases;
+use crate::support::raw::PATIENCE;
+use crate::support::site::Site;
+
+/// Waits until it is so; fails when that takes longer than anything does.
+#[expect(clippy::disallowed_methods, reason = "bounds the waiting of a test")]
+fn eventually(what: &str, so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !so() {
+        assert!(start.elapsed() < PATIENCE, "{what}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_session_that_one_replica_ended_is_refused_by_the_other_long_before_its_copy_is_too_old() {
+    // The clocks stand still, so that only the notice can end the copy.
+    let (one, two) = pair();
+    let (mut ada, _) = one.member("ada@example.com");
+    let held = token(&ada);
+    assert!(opens(&two, &held));
+    assert_eq!(ada.post("/auth/sign-out", &json!({})).status, 200);
+    eventually("the other replica hears of it", || !opens(&two, &held));
+}
+
+#[test]
+fn what_was_ended_while_the_feed_was_interrupted_is_not_missed() {
+    let (one, two) = pair();
+    let (mut ada, _) = one.member("ada@example.com");
+    let held = token(&ada);
+    assert!(opens(&two, &held));
+    // Ended past every replica, so that no notice is ever sent.
+    two.block_on(two.database.execute(r#"DELETE FROM "session""#));
+    assert!(opens(&two, &held), "the copy is still used");
+    two.block_on(two.database.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND query LIKE 'LISTEN%'",
+    ));
+    eventually("all copies are dropped", || !opens(&two, &held));
+    assert_eq!(ada.get("/auth/me").status, 401);
+}
+
+on_both_databases! {
+    fn expired_sessions_are_deleted(database) {
+        let site = Site::on(database).start();
+        let (ada, _) = site.member("ada@example.com");
+        let rows = || site.block_on(site.database.texts(r#"SELECT "id" FROM "session""#)).len();
+        assert_eq!(rows(), 1);
+        site.pass(Duration::from_hours(24 * 8));
+        let _again = Jobs::start(&site.app);
+        eventually("the row is deleted", || rows() == 0);
+        assert!(!opens(&site, &token(&ada)));
+    }
+}

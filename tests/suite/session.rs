@@ -1,0 +1,9 @@
+//! Sessions from outside: their cookies, their lifetime, their end, on both databases.
+
+mod bearer;
+mod cache;
+mod cookies;
+mod lifetime;
+mod outage;
+pub(crate) mod replicas;
+mod secrets;

@@ -1,0 +1,197 @@
+//! The cache against the end of a session: once it is ended, nobody who asks from then on gets it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sidegate::error::Fault;
+use sidegate::id::{SessionId, UserId};
+use sidegate::secret::{Purpose, RootSecret, Token, TokenHash};
+use sidegate::session::Recognised;
+use sidegate::session::cache::{Cache, Near};
+use sidegate::visitor::{Session, User};
+use tokio::sync::oneshot;
+
+use crate::flow::{holder, roomy, token};
+use crate::support::database::{START, on_both_databases};
+use crate::support::site::Site;
+
+fn session(token: TokenHash) -> Session {
+    let user = User {
+        id: UserId::random(),
+        name: "Ada".to_owned(),
+        email: "ada@example.com".to_owned(),
+        email_verified: false,
+        image: None,
+        created: START,
+        updated: START,
+    };
+    Session {
+        id: SessionId::random(),
+        token,
+        user,
+        opened: START,
+        renewed: START,
+        expires: START.plus(Duration::from_hours(1)),
+        remember: true,
+        address: None,
+        agent: None,
+        fresh_until: START.plus(Duration::from_secs(30)),
+        stale: AtomicBool::new(false),
+        over: AtomicBool::new(false),
+        renewing: AtomicBool::new(false),
+    }
+}
+
+fn issue() -> Token {
+    RootSecret::new(vec![1; 32]).expect("long enough").key(Purpose::SessionTag).issue()
+}
+
+/// Begins to ask for `token`, of which the store says `session` when the sender is used.
+async fn begun(
+    cache: &Arc<Cache>,
+    token: TokenHash,
+) -> (oneshot::Sender<Option<Session>>, tokio::task::JoinHandle<Option<Arc<Session>>>) {
+    let (say, said) = oneshot::channel();
+    let (ask, asked) = oneshot::channel();
+    let own = Arc::clone(cache);
+    let task = tokio::spawn(async move {
+        let load = async || {
+            let _ = ask.send(());
+            Ok(said.await.expect("the store says something"))
+        };
+        own.fetch(token, load).await.expect("no fault")
+    });
+    asked.await.expect("the store is asked");
+    (say, task)
+}
+
+#[tokio::test]
+async fn an_answer_that_an_ending_overtook_is_neither_given_nor_kept() {
+    let (cache, token) = (Arc::new(Cache::new(100)), issue().hash());
+    let (say, task) = begun(&cache, token).await;
+    cache.end(&token);
+    let _ = say.send(Some(session(token)));
+    assert!(task.await.expect("no panic").is_none());
+    assert!(cache.get(&token, START).is_none());
+}
+
+#[tokio::test]
+async fn who_asks_after_the_ending_does_not_wait_for_an_answer_from_before() {
+    let (cache, token) = (Arc::new(Cache::new(100)), issue().hash());
+    let (say, task) = begun(&cache, token).await;
+    cache.end(&token);
+    let later = cache.fetch(token, async || Ok(None)).await.expect("no fault");
+    assert!(later.is_none());
+    let _ = say.send(Some(session(token)));
+    assert!(task.await.expect("no panic").is_none());
+    assert!(cache.get(&token, START).is_none());
+}
+
+#[tokio::test]
+async fn the_ending_of_another_session_does_not_matter() {
+    let (cache, token) = (Arc::new(Cache::new(100)), issue().hash());
+    let (say, task) = begun(&cache, token).await;
+    cache.end(&issue().hash());
+    let _ = say.send(Some(session(token)));
+    assert!(task.await.expect("no panic").is_some());
+    assert!(cache.get(&token, START).is_some());
+}
+
+#[tokio::test]
+async fn all_who_ask_at_once_share_one_answer_also_if_it_is_a_fault() {
+    let (cache, token) = (Arc::new(Cache::new(100)), issue().hash());
+    for works in [false, true] {
+        let questions = Arc::new(AtomicUsize::new(0));
+        let all: Vec<_> = (0..50)
+            .map(|_| {
+                let (cache, questions) = (Arc::clone(&cache), Arc::clone(&questions));
+                tokio::spawn(async move {
+                    let load = async || {
+                        questions.fetch_add(1, Ordering::SeqCst);
+                        tokio::task::yield_now().await;
+                        if works { Ok(Some(session(token))) } else { Err(Fault::store("testing", "down")) }
+                    };
+                    cache.fetch(token, load).await.map(|found| found.is_some()).unwrap_or_default()
+                })
+            })
+            .collect();
+        for task in all {
+            assert_eq!(task.await.expect("no panic"), works);
+        }
+        assert_eq!(questions.load(Ordering::SeqCst), 1, "{works}");
+    }
+}
+
+#[tokio::test]
+async fn a_workers_own_table_is_void_once_any_session_has_ended() {
+    let (cache, token) = (Cache::new(100), issue().hash());
+    let found =
+        cache.fetch(token, async || Ok(Some(session(token)))).await.expect("no fault").expect("there");
+    let mut near = Near::default();
+    assert!(near.get(&token, (START, cache.endings())).is_none());
+    near.put(found);
+    assert!(near.get(&token, (START, cache.endings())).is_some());
+    // Another session, and this copy was not told: it may have left the shared cache a moment ago.
+    cache.end(&issue().hash());
+    assert!(near.get(&token, (START, cache.endings())).is_none());
+}
+
+/// Threads ask for one session over and over, with tables of their own, while another ends it.
+fn revoked_while_asked(site: &Site) {
+    let (mut ada, _) = site.member("ada@example.com");
+    for round in 0..20 {
+        let victim = token(&site.signed_in("ada@example.com").0);
+        let parsed = Token::parse(victim.as_bytes()).expect("a token");
+        let ended = AtomicBool::new(false);
+        let (before, after) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let sessions = &site.app.sessions;
+                    let mut near = Near::default();
+                    while after.load(Ordering::SeqCst) < 300 {
+                        let was_ended = ended.load(Ordering::SeqCst);
+                        let now = site.clock.now();
+                        let found = match sessions.recognise(&mut near, &parsed, now) {
+                            Recognised::Known(_) => true,
+                            Recognised::Nobody => false,
+                            Recognised::Ask(hash) => {
+                                site.block_on(sessions.fetch(hash, now)).expect("the store answers").is_some()
+                            }
+                        };
+                        assert!(!(was_ended && found), "round {round}: a revoked session was usable");
+                        if was_ended { &after } else { &before }.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
+            }
+            // Copies go stale all the time, so that the store is asked all the time.
+            scope.spawn(|| {
+                while !ended.load(Ordering::SeqCst) {
+                    site.pass(Duration::from_millis(2));
+                    std::thread::yield_now();
+                }
+            });
+            while before.load(Ordering::SeqCst) < 50 {
+                std::thread::yield_now();
+            }
+            let body = serde_json::json!({});
+            let done = ada.post("/auth/revoke-other-sessions", &body);
+            ended.store(true, Ordering::SeqCst);
+            assert_eq!(done.status, 200);
+        });
+        assert_eq!(holder(site, &victim).get("/app").status, 401);
+    }
+}
+
+on_both_databases! {
+    fn a_revoked_session_is_never_usable_after_the_revocation_was_answered(database) {
+        revoked_while_asked(&roomy(database).set("session", "cache_age = \"1ms\"").start());
+    }
+
+    fn nor_when_the_cache_is_too_small_to_hold_anything(database) {
+        let site = roomy(database).set("session", "cache_age = \"1ms\"\ncache_entries = 1").start();
+        site.member("bob@example.com");
+        revoked_while_asked(&site);
+    }
+}
