@@ -139,7 +139,7 @@ fn sess_2_a_copied_cookie_is_worth_nothing_after_signing_out() {
     let fields = format!("Origin: {}\r\nContent-Length: 0\r\n", stage.site.origin);
     assert_eq!(stage.ask(stage.signed("POST /auth/sign-out HTTP/1.1", &fields)).status, 200);
     stage.denies(&request, &[401]);
-    stage.site.pass(Duration::from_secs(60));
+    stage.site.pass(Duration::from_mins(1));
     stage.denies(&request, &[401]);
 }
 

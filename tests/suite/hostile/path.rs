@@ -293,7 +293,7 @@ const WAYS_TO_U2: [&str; 36] = [
 fn p_no_way_leads_from_one_users_tree_into_anothers() {
     let stage = guarded();
     let (_, other) = stage.site.member("other@example.org");
-    let encoded: String = other.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let encoded = other.bytes().map(|byte| format!("%{byte:02x}")).collect::<Vec<_>>().concat();
     for vector in WAYS_TO_U2 {
         let target = vector.replace("U1", &stage.me).replace("U2", &other).replace("ENC2", &encoded);
         for target in [target.clone(), format!("{}{target}", stage.site.origin)] {

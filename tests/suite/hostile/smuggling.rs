@@ -305,10 +305,14 @@ fn f_14_and_smug_3_nothing_in_the_body_of_a_refused_request_is_a_request() {
 #[test]
 fn f_14_and_smug_3_a_body_too_large_to_read_away_ends_the_connection_and_the_answer_still_arrives() {
     let stage = Stage::new();
-    for size in [100_000, 3_000_000] {
+    for size in [100_000, 1_000_000] {
         let mut raw = stage.connect();
         raw.send(stage.strange("POST /x HTTP/1.1", &format!("Content-Length: {size}\r\n")));
-        raw.send("x".repeat(size));
+        // A reset while it is sent could take the answer away.
+        for _ in 0..size / 50_000 {
+            assert!(raw.try_send("x".repeat(50_000)), "{size}");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
         raw.send(stage.signed("GET /hidden HTTP/1.1", ""));
         let response = raw.answer();
         assert_eq!((response.status, response.header("connection")), (401, Some("close")), "{size}");

@@ -1,4 +1,4 @@
-//! WebSockets and other tunnels: opened only by both sides, carried byte for byte, ended with the session.
+//! Tunnels, `WebSocket` and others: opened only by both sides, carried byte for byte, ended with the session.
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;

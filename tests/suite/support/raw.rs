@@ -58,6 +58,7 @@ impl Raw {
     pub(crate) fn connect(to: SocketAddr) -> Self {
         let stream = TcpStream::connect(to).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a read time-out");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a write time-out");
         stream.set_nodelay(true).expect("no delay");
         Self { stream, unread: Vec::new() }
     }
@@ -71,6 +72,11 @@ impl Raw {
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = self.stream.write_all(bytes.as_ref());
         self
+    }
+
+    /// Sends bytes; false if the other side takes no more of them.
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).is_ok()
     }
 
     /// Ends our side.
