@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often open connections are held against the store.
 const CUT_EVERY: Duration = Duration::from_secs(15);
 /// How often expired rows are deleted.
-const DELETE_EVERY: Duration = Duration::from_secs(600);
+const DELETE_EVERY: Duration = Duration::from_mins(10);
 /// Rows deleted in one transaction, so that no other waits long for its turn.
 const AT_ONCE: u32 = 500;
 

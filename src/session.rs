@@ -235,4 +235,4 @@ impl Sessions {
 }
 
 /// How long after signing in delicate changes are allowed without signing in again.
-const FRESH: Duration = Duration::from_secs(86_400);
+const FRESH: Duration = Duration::from_hours(24);

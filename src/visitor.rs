@@ -48,7 +48,7 @@ pub struct User {
 }
 
 /// A live session as it is cached. The row in the store is the truth; this copy is valid while
-/// [`Session::alive`] says so.
+/// [`Session::usable`] says so.
 pub struct Session {
     /// The public handle.
     pub id: SessionId,

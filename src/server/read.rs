@@ -1,4 +1,4 @@
-//! From a parsed request to a [`Visit`], or to the refusal of one that could be understood in two ways.
+//! From a parsed request to a [`crate::http::visit::Visit`], or to the refusal of one that could be understood in two ways.
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
