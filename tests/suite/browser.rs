@@ -23,7 +23,8 @@ fn inspect(browser: &Browser, name: &str) {
         assert_eq!(a11y(browser), [""; 0], "{name} on a {window}");
     }
     // The browser notes every answer that is no 200 here, also that of a form that is shown again.
-    let console: Vec<_> = browser.console().into_iter().filter(|line| !line.contains("status of 422")).collect();
+    let console: Vec<_> =
+        browser.console().into_iter().filter(|line| !line.contains("status of 422")).collect();
     assert_eq!(console, [""; 0], "{name}");
 }
 

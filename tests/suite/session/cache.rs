@@ -11,9 +11,11 @@ use sidegate::session::Recognised;
 use sidegate::session::cache::{Cache, Near};
 use sidegate::visitor::{Session, User};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::flow::{holder, roomy, token};
 use crate::support::database::{START, on_both_databases};
+use crate::support::raw::PATIENCE;
 use crate::support::site::Site;
 
 fn session(token: TokenHash) -> Session {
@@ -81,8 +83,8 @@ async fn who_asks_after_the_ending_does_not_wait_for_an_answer_from_before() {
     let (cache, token) = (Arc::new(Cache::new(100)), issue().hash());
     let (say, task) = begun(&cache, token).await;
     cache.end(&token);
-    let later = cache.fetch(token, async || Ok(None)).await.expect("no fault");
-    assert!(later.is_none());
+    let later = timeout(PATIENCE, cache.fetch(token, async || Ok(None))).await.expect("does not wait");
+    assert!(later.expect("no fault").is_none());
     let _ = say.send(Some(session(token)));
     assert!(task.await.expect("no panic").is_none());
     assert!(cache.get(&token, START).is_none());
