@@ -5,6 +5,8 @@
 //! cargo bench --bench forward -- --rounds 8 --only sidegate,auth_request
 //! cargo bench --bench forward -- --body 64k --tuned            # also 1m; --post sends 1 KiB
 //! cargo bench --bench forward -- --workers 2                   # unpinned, everything shares the cores
+//! cargo bench --bench forward -- --memory                      # only what is kept in memory
+//! cargo bench --bench forward -- --instructions                # user instructions of one forward, under valgrind
 //! ```
 //!
 //! Needs `nginx` and util-linux (`taskset`, `setpriv`) in the path; Linux only. With one worker the proxies run on
@@ -24,23 +26,28 @@ use clap::{Parser, ValueEnum};
 
 #[path = "support/load.rs"]
 mod load;
+#[path = "support/memory.rs"]
+mod memory;
 #[path = "support/process.rs"]
 mod process;
 #[path = "support/report.rs"]
 mod report;
+#[path = "support/running.rs"]
+mod running;
 #[path = "support/site.rs"]
 mod site;
 
 use load::Load;
-use report::{Figures, Report, Retained};
+use report::{Figures, Report};
 use site::{Layout, Site, Target, Traffic};
 
 /// Foreign load, in cores, above which a sample is repeated.
 const FOREIGN: f64 = 0.08;
 /// How often a disturbed sample is repeated.
 const REPEATS: usize = 2;
-/// Idle connections over which their memory is averaged.
-const IDLE_CONNECTIONS: usize = 500;
+/// Requests of the two runs under callgrind: their difference is the forwards alone.
+const FEW: u64 = 2_000;
+const MANY: u64 = 12_000;
 
 /// Compares forwarding through Sidegate with nginx.
 #[derive(Parser)]
@@ -73,6 +80,12 @@ struct Options {
     /// Give nginx `proxy_buffers 16 16k`: its best setting here for large answers, at more memory than its default.
     #[arg(long)]
     tuned: bool,
+    /// Measure only what is kept in memory.
+    #[arg(long, conflicts_with = "instructions")]
+    memory: bool,
+    /// Count the user instructions of an authenticated forward instead of measuring time.
+    #[arg(long)]
+    instructions: bool,
     /// Measure this binary instead of the one that cargo has just built.
     #[arg(long, default_value = env!("CARGO_BIN_EXE_sidegate"))]
     sidegate: PathBuf,
@@ -116,14 +129,39 @@ fn main() -> Result<(), Box<dyn Error>> {
         rest: pinned.then_some(rest.as_str()),
         tuned: options.tuned,
         sidegate: Path::new(&options.sidegate),
+        callgrind: options.instructions,
     };
     let traffic = Traffic { answer: options.body.bytes(), post: options.post };
+    if options.instructions {
+        return count_instructions(&layout, traffic, options.connections);
+    }
     let site = Site::start(&layout, traffic, &targets)?;
-    let bench = Bench { site, options };
+    let bench = Bench { site, options: &options };
     println!("{}", bench.describe(pinned));
-    let report = bench.run(&targets)?;
-    println!("{}", report.tables());
+    let report = bench.run(&layout, &targets)?;
+    println!("{}", if bench.options.memory { report.memory() } else { report.tables() });
     println!("{}", report.verdicts(traffic));
+    Ok(())
+}
+
+/// The difference of two runs, so that start, sign-in and end do not count. The load comes over as many connections
+/// as otherwise, so that one look for events finds as many.
+fn count_instructions(
+    layout: &Layout<'_>,
+    traffic: Traffic,
+    connections: usize,
+) -> Result<(), Box<dyn Error>> {
+    let run = |requests| -> Result<u64, Box<dyn Error>> {
+        let site = Site::start(layout, traffic, &[Target::Sidegate])?;
+        let address = site.address(Target::Sidegate);
+        Load { address, request: site.request(Target::Sidegate), connections }.exactly(requests)?;
+        process::instructions(&site.end_sidegate()?)
+    };
+    let (few, many) = (run(FEW)?, run(MANY)?);
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    let each = many.saturating_sub(few) as f64 / (MANY - FEW) as f64;
+    println!("| measure | user instructions |\n|---|---:|\n| one authenticated forward | {each:.0} |\n");
+    print!("{}", report::instructions(each));
     Ok(())
 }
 
@@ -135,9 +173,9 @@ fn rest_of_the_cores() -> Result<String, Box<dyn Error>> {
     }
 }
 
-struct Bench {
+struct Bench<'a> {
     site: Site,
-    options: Options,
+    options: &'a Options,
 }
 
 /// What the meters say at one moment.
@@ -148,9 +186,9 @@ struct Reading {
     machine: Duration,
 }
 
-impl Bench {
+impl Bench<'_> {
     fn describe(&self, pinned: bool) -> String {
-        let Options { rounds, seconds, connections, workers, post, body, tuned, .. } = &self.options;
+        let Options { rounds, seconds, connections, workers, post, body, tuned, .. } = self.options;
         let method = if *post { "POST 1 KiB" } else { "GET" };
         let nginx = if *tuned { "16 buffers of 16k" } else { "its default buffers" };
         let place = if pinned { "proxy on core 0, load and upstream on the others" } else { "unpinned" };
@@ -161,12 +199,15 @@ impl Bench {
         )
     }
 
-    fn run(&self, targets: &[Target]) -> Result<Report, Box<dyn Error>> {
+    fn run(&self, layout: &Layout<'_>, targets: &[Target]) -> Result<Report, Box<dyn Error>> {
         let mut report = Report::new(targets);
         for target in [Target::Nginx, Target::Sidegate] {
             if target == Target::Nginx || targets.contains(&target) {
-                report.retained.push((target, self.memory(target)?));
+                report.retained.push((target, memory::retained(&self.site, layout, target)?));
             }
+        }
+        if self.options.memory {
+            return Ok(report);
         }
         let others: Vec<Target> = targets.iter().copied().filter(|target| *target != Target::Nginx).collect();
         for round in 0..self.options.rounds {
@@ -241,17 +282,5 @@ impl Bench {
             request: self.site.request(target),
             connections: self.options.connections,
         }
-    }
-
-    /// Memory before there was load, and what an idle connection adds to it.
-    fn memory(&self, target: Target) -> Result<Retained, Box<dyn Error>> {
-        let proxy = self.site.proxy(target).ok_or("this target has no process")?;
-        let load = Load { connections: IDLE_CONNECTIONS, ..self.load(target) };
-        let (idle, held) = load.hold(|| proxy.resident())?;
-        #[expect(clippy::cast_precision_loss, reason = "KiB stay far below 2^52")]
-        Ok(Retained {
-            idle: idle as f64 / 1024.0,
-            connection: held.saturating_sub(idle) as f64 / (IDLE_CONNECTIONS - 1) as f64,
-        })
     }
 }

@@ -49,12 +49,7 @@ impl App {
         let mount = config.paths.first().map_or("/auth", String::as_str);
         Ok(Arc::new(Self {
             sessions: Sessions::new(store.clone(), config.session, &config.secret, config.public.https),
-            rules: Rules {
-                mounts: config.paths.clone(),
-                rules: config.access.rules.clone(),
-                hide_existence: config.access.hide_existence,
-                origin: config.public.origin.clone(),
-            },
+            rules: rules(&config),
             passwords: Passwords::new(&config.password),
             limits: Limits::new(&config.limits, &config.secret),
             device_key: config.secret.key(Purpose::Device),
@@ -69,5 +64,15 @@ impl App {
     /// The first mount prefix: where our own links lead.
     pub fn mount(&self) -> &str {
         self.config.paths.first().map_or("/auth", String::as_str)
+    }
+}
+
+/// The rules of a configuration, as the gate reads them.
+pub fn rules(config: &Config) -> Rules {
+    Rules {
+        mounts: config.paths.clone(),
+        rules: config.access.rules.clone(),
+        hide_existence: config.access.hide_existence,
+        origin: config.public.origin.clone(),
     }
 }

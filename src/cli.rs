@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 mod check;
+mod demo;
+mod explain;
 mod healthcheck;
 mod migrate;
 mod serve;
@@ -30,8 +32,12 @@ struct Cli {
 enum Command {
     /// Stand in front of the app.
     Serve(Settings),
+    /// Try it: a small app and Sidegate in front of it, on this machine only, with nothing to set up.
+    Demo(demo::Options),
     /// Read the configuration and tell everything that is wrong with it, or what it comes to.
     Check(Settings),
+    /// Tell what would be done with a request, and why.
+    Explain(explain::Question),
     /// Ask a running instance with this configuration whether it answers.
     Healthcheck(Settings),
     /// Bring the tables of the database up to date.
@@ -70,6 +76,8 @@ impl Settings {
 pub(crate) enum Failure {
     /// The configuration is wrong; nothing was done.
     Configuration(Problems),
+    /// What was asked for is not what the command does; nothing was done.
+    Usage(String),
     /// Anything else, in one line.
     Other(String),
 }
@@ -87,8 +95,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Serve(settings) => serve::run(&settings),
+        Command::Demo(options) => demo::run(&options),
         Command::Migrate(settings) => migrate::run(&settings),
         Command::Check(settings) => check::run(&settings),
+        Command::Explain(question) => explain::run(&question),
         Command::Healthcheck(settings) => healthcheck::run(&settings),
     };
     let mut err = std::io::stderr().lock();
@@ -96,6 +106,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Configuration(problems)) => {
             let _ = write!(err, "{problems}");
+            ExitCode::from(EXIT_USAGE)
+        }
+        Err(Failure::Usage(what)) => {
+            let _ = writeln!(err, "{what}");
             ExitCode::from(EXIT_USAGE)
         }
         Err(Failure::Other(what)) => {

@@ -104,7 +104,7 @@ fn app(rules: &Rules, visit: &Visit, demand: Demand) -> Verdict {
     if demand.owner == Owner::Other {
         return Verdict::Refuse(if rules.hide_existence { Refusal::NotFound } else { Refusal::Forbidden });
     }
-    if visit.upgrade().is_some()
+    if visit.upgrade.is_some()
         && visit.credential == Credential::Cookie
         && session.is_some()
         && visit.foreign_handshake(&rules.origin)

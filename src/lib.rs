@@ -5,6 +5,7 @@ pub mod answer;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod error;
 pub mod flow;
 pub mod gate;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::http::body::RequestBody;
 use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
@@ -20,6 +20,7 @@ use crate::session::live::Live;
 mod chunked;
 pub mod failure;
 pub mod headers;
+pub mod reserved;
 pub mod response;
 pub mod ticker;
 mod upgrade;
@@ -72,10 +73,9 @@ impl Proxy {
         sending: Sending,
     ) -> Result<Response<UpstreamBody>, Failure> {
         let Sending { body, upgrade } = sending;
-        let declared = visit.headers.contains_key(CONTENT_LENGTH);
-        let framing = response::request_framing(body.size_hint().exact(), declared, &visit.method);
+        let framing = framing(body.size_hint().exact(), visit);
         let limit = self.config.limits.body;
-        if matches!(framing, Framing::Length(length) if limit > 0 && length > limit) {
+        if matches!(framing, Framing::Length(length) if length > limit) {
             return Err(Failure::BodyTooLarge);
         }
         let mut upload = match framing {
@@ -87,20 +87,20 @@ impl Proxy {
                 Rc::clone(&self.head_writer),
             ),
         };
+        // Asked now: of a body that has been sent nothing is left to be seen.
+        let repeatable = upload.repeatable() && headers::idempotent(&visit.method);
         let mut kept = self.pool.take();
         loop {
             let mut connection = match kept.take() {
                 Some(connection) => connection,
-                None => self.pool.connect().await?,
+                None => Box::pin(self.pool.connect()).await?,
             };
             self.head_writer.write(&mut connection.out, visit, &pass, framing);
             match self.exchange(&mut connection, &mut upload, visit).await {
                 Ok(head) => return Ok(self.answer(connection, upload, (head, &pass), (visit, upgrade))),
                 // The app had closed an idle connection while the request was on its way: one more try on a new
                 // connection, if it can do no harm (RFC 9112 §9.3.1).
-                Err(Failure::Closed { untouched: true })
-                    if connection.reused() && upload.repeatable() && headers::idempotent(&visit.method) =>
-                {
+                Err(Failure::Closed { untouched: true }) if connection.reused() && repeatable => {
                     upload = Upload::head_only();
                 }
                 Err(failure) => return Err(failure),
@@ -123,8 +123,11 @@ impl Proxy {
         let head =
             response::receive(connection, upload, &visit.method, self.pool.settings().response_timeout)
                 .await?;
-        if head.status == StatusCode::SWITCHING_PROTOCOLS && visit.upgrade().is_none() {
-            return Err(Failure::Invalid("a switch of protocols that nobody asked for"));
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            let protocol = head.protocol.as_deref().unwrap_or_default();
+            if !visit.upgrade.as_ref().is_some_and(|asked| asked.as_bytes().eq_ignore_ascii_case(protocol)) {
+                return Err(Failure::Invalid("a switch to a protocol that nobody asked for"));
+            }
         }
         Ok(head)
     }
@@ -177,9 +180,23 @@ impl Proxy {
         *response.headers_mut() = head.headers;
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        if let Some(protocol) = visit.upgrade() {
+        if let Some(protocol) = &visit.upgrade {
             headers.insert(UPGRADE, protocol.clone());
         }
         response
     }
+}
+
+/// How the request's body is delimited towards the app.
+fn framing(exact: Option<u64>, visit: &Visit) -> Framing {
+    match exact {
+        Some(0) if !sends_body(&visit.method) && !visit.headers.contains_key(CONTENT_LENGTH) => Framing::None,
+        Some(length) => Framing::Length(length),
+        None => Framing::Chunked,
+    }
+}
+
+/// Whether a request with this method says its length even if it is nothing (RFC 9110 §8.6).
+fn sends_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }

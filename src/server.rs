@@ -13,7 +13,8 @@ mod connection;
 mod front;
 mod head_scan;
 mod listen;
-mod read;
+pub(crate) mod read;
+mod recognise;
 mod worker;
 
 /// A server that is running.

@@ -2,21 +2,28 @@
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::LocalSet;
+use tokio::task::{JoinError, JoinHandle, LocalSet};
 
 /// Long enough for 64 fresh connections to be made and for caches to be warm.
 const WARM_UP: Duration = Duration::from_millis(300);
 
 /// Large enough that a big body does not cost a read every few kilobytes.
 const READ_BUFFER: usize = 64 * 1024;
+
+/// The receive buffer and largest segment of a client that reads nothing, in bytes, and how long its proxy may take until it has stopped reading too.
+const LITTLE: usize = 4 * 1024;
+const ETHERNET: u32 = 1448;
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// What is sent, where to, and over how many connections.
 #[derive(Clone)]
@@ -39,6 +46,8 @@ pub(crate) struct Sample<R> {
 
 struct Shared {
     counting: Cell<bool>,
+    /// Requests that may still be sent.
+    left: Cell<u64>,
     requests: Cell<u64>,
     reconnects: Cell<u64>,
     latency: RefCell<Histogram>,
@@ -54,22 +63,11 @@ impl Load {
         length: Duration,
         meter: impl Fn() -> R,
     ) -> Result<Sample<R>, Box<dyn Error>> {
-        let shared = Rc::new(Shared {
-            counting: Cell::new(false),
-            requests: Cell::new(0),
-            reconnects: Cell::new(0),
-            latency: RefCell::new(Histogram::new()),
-            failure: RefCell::new(None),
-        });
+        let shared = Rc::new(Shared::new(u64::MAX));
         let runtime = runtime()?;
         let tasks = LocalSet::new();
         for _ in 0..self.connections {
-            let (load, shared) = (self.clone(), Rc::clone(&shared));
-            tasks.spawn_local(async move {
-                if let Err(failure) = load.converse(&shared).await {
-                    shared.failure.borrow_mut().get_or_insert(failure);
-                }
-            });
+            self.spawn(&tasks, &shared);
         }
         let (before, after, elapsed) = tasks.block_on(&runtime, async {
             tokio::time::sleep(WARM_UP).await;
@@ -91,6 +89,82 @@ impl Load {
             before,
             after,
         })
+    }
+
+    /// Sends exactly this many requests, over all connections together.
+    pub(crate) fn exactly(&self, requests: u64) -> Result<(), Box<dyn Error>> {
+        let shared = Rc::new(Shared::new(requests));
+        let tasks = LocalSet::new();
+        let conversations: Vec<_> = (0..self.connections).map(|_| self.spawn(&tasks, &shared)).collect();
+        tasks.block_on(&runtime()?, async {
+            for conversation in conversations {
+                conversation.await?;
+            }
+            Ok::<_, JoinError>(())
+        })?;
+        shared.failure.take().map_or(Ok(()), |failure| Err(failure.into()))
+    }
+
+    fn spawn(&self, tasks: &LocalSet, shared: &Rc<Shared>) -> JoinHandle<()> {
+        let (load, shared) = (self.clone(), Rc::clone(shared));
+        tasks.spawn_local(async move {
+            if let Err(failure) = load.converse(&shared).await {
+                shared.failure.borrow_mut().get_or_insert(failure);
+            }
+        })
+    }
+
+    /// Sends this load's request over each of its connections and reads nothing of the answers; then reads `meter`
+    /// while the proxy holds what it has of them.
+    ///
+    /// The client's socket takes in little. Its segments are those of an Ethernet, because the kernel makes room for
+    /// ten segments at the sender, and the ten of loopback hold more than a megabyte.
+    pub(crate) fn stall<R>(&self, meter: impl Fn() -> R) -> Result<R, Box<dyn Error>> {
+        let mut stalled = Vec::with_capacity(self.connections);
+        for _ in 0..self.connections {
+            let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None)?;
+            socket.set_recv_buffer_size(LITTLE)?;
+            socket.set_tcp_mss(ETHERNET)?;
+            socket.set_read_timeout(Some(SETTLE))?;
+            socket.connect(&self.address.into())?;
+            (&socket).write_all(&self.request)?;
+            stalled.push(socket);
+        }
+        thread::sleep(SETTLE);
+        let reading = meter();
+        // Who was refused would be no burden: each must have the head of a 200 to read.
+        for mut socket in stalled {
+            let mut start = [0; 12];
+            socket.read_exact(&mut start)?;
+            if start != *b"HTTP/1.1 200" {
+                return Err("a stalled client was not answered with 200".into());
+            }
+        }
+        Ok(reading)
+    }
+
+    /// Sends these requests one after the other over one connection; reads `meter` after the first `warm_up` and
+    /// after all.
+    pub(crate) fn each<R>(
+        address: SocketAddr,
+        requests: impl Iterator<Item = Vec<u8>>,
+        warm_up: usize,
+        meter: impl Fn() -> R,
+    ) -> Result<(R, R), Box<dyn Error>> {
+        let mut buffer = vec![0; READ_BUFFER];
+        let readings = runtime()?.block_on(async {
+            let mut stream = connect(address).await?;
+            let mut before = None;
+            for (sent, request) in requests.enumerate() {
+                if sent == warm_up {
+                    before = Some(meter());
+                }
+                stream.write_all(&request).await?;
+                read_answer(&mut stream, &mut buffer).await?;
+            }
+            io::Result::Ok((before.ok_or(ErrorKind::InvalidInput)?, meter()))
+        })?;
+        Ok(readings)
     }
 
     /// Reads `meter` after one request, and again while all connections of this load are idle after one request each.
@@ -115,7 +189,8 @@ impl Load {
         let mut stream = connect(self.address).await?;
         let mut buffer = vec![0; READ_BUFFER];
         let mut sent = now();
-        loop {
+        while let Some(left) = shared.left.get().checked_sub(1) {
+            shared.left.set(left);
             let answered = match stream.write_all(&self.request).await {
                 Ok(()) => read_answer(&mut stream, &mut buffer).await,
                 Err(failure) => Err(failure),
@@ -124,6 +199,7 @@ impl Load {
                 Ok(()) => {}
                 Err(failure) if closed_between_requests(&failure) => {
                     shared.reconnects.set(shared.reconnects.get() + 1);
+                    shared.left.set(left + 1);
                     stream = connect(self.address).await?;
                     continue;
                 }
@@ -135,6 +211,20 @@ impl Load {
                 shared.latency.borrow_mut().record(received - sent);
             }
             sent = received;
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn new(left: u64) -> Self {
+        Self {
+            counting: Cell::new(false),
+            left: Cell::new(left),
+            requests: Cell::new(0),
+            reconnects: Cell::new(0),
+            latency: RefCell::new(Histogram::new()),
+            failure: RefCell::new(None),
         }
     }
 }

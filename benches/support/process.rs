@@ -12,11 +12,16 @@ use std::time::Duration;
 /// Cores as `taskset -c` writes them, such as `0` or `1-3`; `None` leaves the choice to the scheduler.
 pub(crate) type Cores<'a> = Option<&'a str>;
 
+/// How often and how many times a server is looked at while it starts or ends: half a minute, since valgrind is slow.
+const POLL: Duration = Duration::from_millis(50);
+const MOST_POLLS: usize = 600;
+
 /// One server: a child of ours, and the workers it may have started.
 pub(crate) struct Process {
     child: Child,
     pub(crate) address: SocketAddr,
     pids: Vec<u32>,
+    log: PathBuf,
 }
 
 impl Process {
@@ -37,6 +42,12 @@ impl Process {
         if let Some(cores) = cores {
             launcher.args(["taskset", "-c", cores]);
         }
+        // Sidegate takes any `SIDEGATE_…` for configuration, and what is measured is configured here alone.
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SIDEGATE_"))
+        {
+            launcher.env_remove(name);
+        }
         let child = launcher
             .args(command)
             .current_dir(directory)
@@ -45,15 +56,15 @@ impl Process {
             .stderr(output)
             .spawn()
             .map_err(|error| format!("setpriv and taskset (util-linux) are needed: {error}"))?;
-        let mut process = Self { child, address, pids: Vec::new() };
-        process.wait_until_listening(&log)?;
+        let mut process = Self { child, address, pids: Vec::new(), log };
+        process.wait_until_listening()?;
         process.pids = family(process.child.id());
         Ok(process)
     }
 
-    fn wait_until_listening(&mut self, log: &Path) -> Result<(), Box<dyn Error>> {
-        for _ in 0..200 {
-            thread::sleep(Duration::from_millis(50));
+    fn wait_until_listening(&mut self) -> Result<(), Box<dyn Error>> {
+        for _ in 0..MOST_POLLS {
+            thread::sleep(POLL);
             if self.child.try_wait()?.is_some() {
                 break;
             }
@@ -61,7 +72,28 @@ impl Process {
                 return Ok(());
             }
         }
-        Err(format!("no server came up at {}:\n{}", self.address, fs::read_to_string(log)?).into())
+        Err(format!("no server came up at {}:\n{}", self.address, fs::read_to_string(&self.log)?).into())
+    }
+
+    /// Asks the server to end, waits until it has, and returns what it wrote.
+    pub(crate) fn end(mut self) -> std::io::Result<String> {
+        self.terminate();
+        fs::read_to_string(&self.log)
+    }
+
+    /// An nginx master takes its workers along on TERM, but not on the KILL that the handle can send.
+    fn terminate(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        let terminate = format!("kill -TERM {}", self.child.id());
+        let asked = Command::new("sh").args(["-c", &terminate]).stderr(Stdio::null()).status();
+        for _ in 0..MOST_POLLS {
+            if asked.is_err() || !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(POLL);
+        }
     }
 
     /// Processor time used so far.
@@ -77,19 +109,20 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // An nginx master takes its workers along on TERM, but not on the KILL that the handle can send.
-        let terminate = format!("kill -TERM {}", self.child.id());
-        let asked = Command::new("sh").args(["-c", &terminate]).stderr(Stdio::null()).status();
-        for _ in 0..100 {
-            if asked.is_err() || !matches!(self.child.try_wait(), Ok(None)) {
-                break;
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
+        self.terminate();
         // Both fail if it has ended, which is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Under callgrind, whose report is the last that a server writes.
+pub(crate) const CALLGRIND: [&str; 3] = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
+
+/// The user instructions that callgrind reports.
+pub(crate) fn instructions(log: &str) -> Result<u64, Box<dyn Error>> {
+    let collected = log.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok());
+    collected.ok_or_else(|| format!("callgrind (valgrind is needed) gave no count:\n{log}").into())
 }
 
 /// Processor time this process has used so far.

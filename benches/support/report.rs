@@ -57,10 +57,16 @@ struct Ratio {
 
 /// Memory without load.
 pub(crate) struct Retained {
-    /// MiB after the first request.
+    /// MiB before anybody signed up, if anybody can.
+    pub(crate) fresh: Option<f64>,
+    /// MiB after the first request, which follows a sign-up and a sign-in.
     pub(crate) idle: f64,
     /// KiB that one idle connection adds.
     pub(crate) connection: f64,
+    /// KiB that one client adds which does not read its answer of 1 MiB.
+    pub(crate) stalled: f64,
+    /// Bytes that one cached session adds, if there are sessions.
+    pub(crate) session: Option<f64>,
 }
 
 /// All samples of a run.
@@ -139,15 +145,32 @@ impl Report {
                 ratio_row(&mut text, row.target, "its own public path", &row.to_open);
             }
         }
-        text += "\n| memory | idle, MiB | each idle connection, KiB |\n|---|---|---|\n";
-        for (target, memory) in &self.retained {
-            let _ = writeln!(text, "| {} | {:.1} | {:.1} |", target.name(), memory.idle, memory.connection);
-        }
+        text += &self.memory();
         if self.disturbed > 0 {
             let _ = writeln!(
                 text,
                 "\n{} samples were disturbed by other programs: measure again.",
                 self.disturbed
+            );
+        }
+        text
+    }
+
+    /// What was kept in memory, as Markdown.
+    pub(crate) fn memory(&self) -> String {
+        let mut text = String::from(
+            "\n| memory | as started, MiB | idle, MiB | each idle connection, KiB | each client that does not read 1 MiB, KiB | each cached session, bytes |\n|---|---|---|---|---|---|\n",
+        );
+        for (target, memory) in &self.retained {
+            let fresh = memory.fresh.map_or("–".to_owned(), |mebibytes| format!("{mebibytes:.1}"));
+            let session = memory.session.map_or("–".to_owned(), |bytes| format!("{bytes:.0}"));
+            let _ = writeln!(
+                text,
+                "| {} | {fresh} | {:.1} | {:.1} | {:.1} | {session} |",
+                target.name(),
+                memory.idle,
+                memory.connection,
+                memory.stalled
             );
         }
         text
@@ -182,9 +205,25 @@ impl Report {
         if let Some((_, memory)) = self.retained.iter().find(|(target, _)| *target == Target::Sidegate) {
             at_most(&mut text, "resident when idle, MiB", memory.idle, 20.0, 12.0);
             at_most(&mut text, "resident for each idle connection, KiB", memory.connection, 16.0, 8.0);
+            at_most(
+                &mut text,
+                "resident for each client that does not read, KiB",
+                memory.stalled,
+                100.0,
+                64.0,
+            );
+            let session = memory.session.unwrap_or(f64::NAN);
+            at_most(&mut text, "resident for each cached session, bytes", session, 1024.0, 512.0);
         }
         text
     }
+}
+
+/// The verdict on the user instructions of one authenticated forward.
+pub(crate) fn instructions(each: f64) -> String {
+    let mut text = String::new();
+    at_most(&mut text, "user instructions for each authenticated forward", each, 24_000.0, 18_500.0);
+    text
 }
 
 fn ratio_row(text: &mut String, target: Target, base: &str, ratios: &[Ratio]) {

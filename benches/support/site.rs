@@ -3,15 +3,18 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::process::{self, Cores, Process};
+use crate::running::{Client, Plan};
 
 const EMAIL: &str = "ada@example.com";
 const PASSWORD: &str = "correct horse battery staple";
+
+/// Bytes of an answer that a client does not read.
+const LARGE: usize = 1024 * 1024;
 
 /// As long as a session cookie of ours, under a name of the same length, so that every proxy reads equally much.
 const FOREIGN_COOKIE: &str = "basketid=dGhpcyBpcyBub3QgYSBzZXNzaW9uIGJ1dCBhcyBsb25nIGFzIG9uZQ";
@@ -66,6 +69,23 @@ pub(crate) struct Layout<'a> {
     pub(crate) tuned: bool,
     /// The Sidegate to measure.
     pub(crate) sidegate: &'a Path,
+    /// Run it under callgrind.
+    pub(crate) callgrind: bool,
+}
+
+impl Layout<'_> {
+    /// A Sidegate in front of `upstream`.
+    pub(crate) fn sidegate(&self, upstream: SocketAddr, store: String) -> Plan<'_> {
+        Plan {
+            binary: self.sidegate,
+            cores: self.proxies,
+            callgrind: self.callgrind,
+            workers: self.workers,
+            upstream,
+            store,
+            sections: "[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n",
+        }
+    }
 }
 
 /// The running servers; those that no target needs are not started.
@@ -76,6 +96,8 @@ pub(crate) struct Site {
     auth_server: Option<Process>,
     auth_request: Option<Process>,
     sidegate: Option<(Process, String)>,
+    /// KiB that Sidegate had before anybody signed up.
+    fresh: u64,
     _directory: tempfile::TempDir,
 }
 
@@ -98,7 +120,7 @@ impl Site {
         let nginx = start_nginx(&folder("nginx")?, layout.proxies, layout.workers, |_, address| {
             Ok(format!("{buffers}{}", proxy_server(address, upstream.address)))
         })?;
-        let (mut auth_server, mut auth_request, mut sidegate) = (None, None, None);
+        let (mut auth_server, mut auth_request, mut sidegate, mut fresh) = (None, None, None, 0);
         if targets.contains(&Target::AuthRequest) {
             let server =
                 start_nginx(&folder("auth_server")?, layout.rest, 1, |_, address| Ok(auth_answer(address)))?;
@@ -110,11 +132,25 @@ impl Site {
                 })?);
         }
         if targets.contains(&Target::Sidegate) || targets.contains(&Target::SidegateOpen) {
-            let process = start_sidegate(&folder("sidegate")?, layout, upstream.address)?;
-            let cookie = sign_in(process.address)?;
+            let folder = folder("sidegate")?;
+            let store = format!("url = \"sqlite:{}\"", folder.join("sidegate.db").display());
+            let process = layout.sidegate(upstream.address, store).start(&folder)?;
+            fresh = process.resident();
+            let mut ada = Client::connect(process.address)?;
+            ada.sign_up(EMAIL, PASSWORD)?;
+            let cookie = ada.sign_in(EMAIL, PASSWORD)?.session_cookie()?;
             sidegate = Some((process, cookie));
         }
-        Ok(Self { traffic, upstream, nginx, auth_server, auth_request, sidegate, _directory: directory })
+        Ok(Self {
+            traffic,
+            upstream,
+            nginx,
+            auth_server,
+            auth_request,
+            sidegate,
+            fresh,
+            _directory: directory,
+        })
     }
 
     /// The process under test, unless this target goes straight to the upstream.
@@ -141,36 +177,63 @@ impl Site {
             .sum()
     }
 
-    /// One request as a browser would send it, with four cookies.
+    /// The request that this target is asked again and again.
     pub(crate) fn request(&self, target: Target) -> Vec<u8> {
         let path = if target == Target::SidegateOpen { "/open/x" } else { "/bench/x" };
-        let cookie = match (target, &self.sidegate) {
+        request((self.address(target), path), self.cookie(target), self.traffic.post)
+    }
+
+    /// A request for [`LARGE`] bytes.
+    pub(crate) fn request_large(&self, target: Target) -> Vec<u8> {
+        request((self.address(target), "/large"), self.cookie(target), false)
+    }
+
+    fn cookie(&self, target: Target) -> &str {
+        match (target, &self.sidegate) {
             (Target::Sidegate, Some((_, cookie))) => cookie,
             _ => FOREIGN_COOKIE,
-        };
-        let authority = self.address(target);
-        let mut request = String::from(if self.traffic.post { "POST " } else { "GET " });
-        request += path;
-        request += " HTTP/1.1\r\n";
-        let _ = write!(request, "Host: {authority}\r\n");
-        request += "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
+        }
+    }
+
+    /// Resident memory of the process under test in KiB before any password was hashed.
+    pub(crate) fn fresh(&self, target: Target) -> Option<u64> {
+        matches!(target, Target::Sidegate | Target::SidegateOpen).then_some(self.fresh)
+    }
+
+    /// Where the app is.
+    pub(crate) fn upstream(&self) -> SocketAddr {
+        self.upstream.address
+    }
+
+    /// Ends Sidegate and returns what it wrote.
+    pub(crate) fn end_sidegate(self) -> Result<String, Box<dyn Error>> {
+        let (process, _) = self.sidegate.ok_or("no Sidegate was started")?;
+        Ok(process.end()?)
+    }
+}
+
+/// One request as a browser would send it, with four cookies.
+pub(crate) fn request((authority, path): (SocketAddr, &str), cookie: &str, post: bool) -> Vec<u8> {
+    let mut request = String::from(if post { "POST " } else { "GET " });
+    request += path;
+    request += " HTTP/1.1\r\n";
+    let _ = write!(request, "Host: {authority}\r\n");
+    request += "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
             Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
             Accept-Language: en-GB,en;q=0.5\r\n\
             Accept-Encoding: gzip, deflate, br, zstd\r\n";
-        let _ =
-            write!(request, "Cookie: theme=dark; _ga=GA1.1.1234567890.1700000000; {cookie}; lang=en-GB\r\n");
-        if self.traffic.post {
-            let _ = write!(
-                request,
-                "Origin: http://{authority}\r\nContent-Type: text/plain\r\nContent-Length: 1024\r\n"
-            );
-        }
-        request += "\r\n";
-        if self.traffic.post {
-            request += &"x".repeat(1024);
-        }
-        request.into_bytes()
+    let _ = write!(request, "Cookie: theme=dark; _ga=GA1.1.1234567890.1700000000; {cookie}; lang=en-GB\r\n");
+    if post {
+        let _ = write!(
+            request,
+            "Origin: http://{authority}\r\nContent-Type: text/plain\r\nContent-Length: 1024\r\n"
+        );
     }
+    request += "\r\n";
+    if post {
+        request += &"x".repeat(1024);
+    }
+    request.into_bytes()
 }
 
 fn start_nginx(
@@ -211,13 +274,17 @@ fn start_nginx(
 }
 
 fn upstream_server(folder: &Path, address: SocketAddr, answer: usize) -> std::io::Result<String> {
-    let body = "0123456789abcdef".repeat(answer / 16);
-    if answer <= 1024 {
-        return Ok(format!("server {{ listen {address}; location / {{ return 200 \"{body}\"; }} }}"));
-    }
-    fs::write(folder.join("body"), body)?;
+    let body = |length: usize| "0123456789abcdef".repeat(length / 16);
+    fs::write(folder.join("large"), body(LARGE))?;
+    let answer = if answer <= 1024 {
+        format!("return 200 \"{}\";", body(answer))
+    } else {
+        fs::write(folder.join("body"), body(answer))?;
+        "try_files /body =404;".to_owned()
+    };
     Ok(format!(
-        "open_file_cache max=8; server {{ listen {address}; root {}; location / {{ try_files /body =404; }} }}",
+        "open_file_cache max=8; server {{ listen {address}; root {};\n\
+         location / {{ {answer} }} location = /large {{ }} }}",
         folder.display()
     ))
 }
@@ -250,59 +317,4 @@ fn auth_request_server(address: SocketAddr, upstream: SocketAddr, auth_server: S
          proxy_pass_request_body off; proxy_set_header Content-Length \"\";\n\
          }} }}"
     )
-}
-
-fn start_sidegate(
-    folder: &Path,
-    layout: &Layout<'_>,
-    upstream: SocketAddr,
-) -> Result<Process, Box<dyn Error>> {
-    let address = process::free_address()?;
-    let file = folder.join("sidegate.toml");
-    let workers = layout.workers;
-    fs::write(
-        &file,
-        format!(
-            "[listen]\naddress = \"{address}\"\nworkers = {workers}\n\n\
-             [public]\nurl = \"http://{address}\"\n\n\
-             [upstream]\nurl = \"http://{upstream}\"\n\n\
-             [store]\nurl = \"sqlite:{}\"\n\n\
-             [log]\naccess = false\nlevel = \"warn\"\n\n\
-             [[rules]]\npath = \"/open/**\"\naccess = \"public\"\n",
-            folder.join("sidegate.db").display()
-        ),
-    )?;
-    let command = [layout.sidegate.as_os_str(), "serve".as_ref(), "--config".as_ref(), file.as_os_str()];
-    Process::start(layout.proxies, folder, address, command)
-}
-
-/// Signs a new user up and in; returns the session cookie as `name=value`.
-fn sign_in(address: SocketAddr) -> Result<String, Box<dyn Error>> {
-    let person = serde_json::json!({ "name": "Ada", "email": EMAIL, "password": PASSWORD });
-    post(address, "/auth/sign-up/email", &person)?;
-    let answer =
-        post(address, "/auth/sign-in/email", &serde_json::json!({ "email": EMAIL, "password": PASSWORD }))?;
-    let cookie = answer
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"))
-        .filter_map(|(_, value)| value.trim().split(';').next())
-        .find(|cookie| cookie.starts_with("sidegate="));
-    Ok(cookie.ok_or_else(|| format!("no session cookie in:\n{answer}"))?.to_owned())
-}
-
-/// Posts JSON and returns the whole answer, which must be a success.
-fn post(address: SocketAddr, path: &str, body: &serde_json::Value) -> Result<String, Box<dyn Error>> {
-    let body = body.to_string();
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(
-        stream,
-        "POST {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nAccept: application/json\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    if answer.starts_with("HTTP/1.1 2") { Ok(answer) } else { Err(format!("POST {path}:\n{answer}").into()) }
 }

@@ -10,8 +10,7 @@ use crate::time::Clock;
 /// Applies what is missing and names it.
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let config = settings.load(NewSecret::Leave)?;
-    let office =
-        serve::office().map_err(|error| Failure::Other(format!("the runtime cannot be started: {error}")))?;
+    let office = serve::office()?;
     let applied = office
         .block_on(Store::migrate(&config.store, &Clock::System))
         .map_err(|fault| Failure::Other(fault.to_string()))?;

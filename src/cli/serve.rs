@@ -1,6 +1,5 @@
 //! `sidegate serve`: runs until it is told to stop, then lets what is in flight finish.
 
-use std::io::Write as _;
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
@@ -8,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, Settings};
 use crate::app::App;
-use crate::config::NewSecret;
+use crate::config::{Config, NewSecret};
 use crate::log;
 use crate::server::Server;
 use crate::time::Clock;
@@ -23,51 +22,63 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     for danger in &config.dangers {
         tracing::warn!("{danger}");
     }
-    let office =
-        office().map_err(|error| Failure::Other(format!("the runtime cannot be started: {error}")))?;
-    office.block_on(async {
-        let app =
-            App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
-        serve(app).await
-    })
+    let office = office()?;
+    let outcome = office.block_on(serve(config));
+    // A computation that nobody waits for any more must not delay the end.
+    office.shutdown_background();
+    outcome
 }
 
-/// The runtime for everything that may take its time.
-pub(super) fn office() -> std::io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(OFFICE_THREADS).thread_name("office").enable_all().build()
-}
-
-/// Serves `app` until a signal says otherwise.
-pub(super) async fn serve(app: Arc<App>) -> Result<(), Failure> {
-    let mut stop =
-        Stop::new().map_err(|error| Failure::Other(format!("signals cannot be received: {error}")))?;
+async fn serve(config: Config) -> Result<(), Failure> {
+    let app = App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
+    let mut stop = Stop::new()?;
     let server = Server::start(&app).map_err(|error| {
         Failure::Other(format!("cannot listen on {}: {error}", app.config.listen.address))
     })?;
     tracing::info!(address = %server.address(), public = app.config.public.origin, "serving");
+    until_told(app, server, &mut stop).await
+}
+
+/// The runtime for everything that may take its time.
+pub(super) fn office() -> Result<Runtime, Failure> {
+    Builder::new_multi_thread()
+        .worker_threads(OFFICE_THREADS)
+        .thread_name("office")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Other(format!("the runtime cannot be started: {error}")))
+}
+
+/// Lets `server` run until a signal says otherwise, then lets what is in flight finish. A second signal ends
+/// that at once and counts as a failure.
+pub(super) async fn until_told(app: Arc<App>, server: Server, stop: &mut Stop) -> Result<(), Failure> {
     stop.told().await;
     tracing::info!("stopping; requests in flight are finished");
     let mut stopping = tokio::task::spawn_blocking(move || server.stop());
     tokio::select! {
         _ = &mut stopping => {}
-        () = stop.told() => {
-            let _ = writeln!(std::io::stderr(), "told to stop again: ending now");
-            std::process::exit(1);
-        }
+        () = stop.told() => return Err(Failure::Other("told to stop again: ended at once".to_owned())),
     }
     app.store.close().await;
     Ok(())
 }
 
 /// The signals that ask for an end.
-struct Stop {
+pub(super) struct Stop {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Stop {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    /// From now on the signals end nothing by themselves.
+    pub(super) fn new() -> Result<Self, Failure> {
+        let receive = |kind| {
+            signal(kind).map_err(|error| Failure::Other(format!("signals cannot be received: {error}")))
+        };
+        Ok(Self {
+            terminate: receive(SignalKind::terminate())?,
+            interrupt: receive(SignalKind::interrupt())?,
+        })
     }
 
     async fn told(&mut self) {

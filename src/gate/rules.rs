@@ -23,7 +23,7 @@ pub struct Rules {
 
 /// Whose a path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
+pub enum Owner {
     /// Nobody's in particular.
     Nobody,
     /// The visitor's own.
@@ -39,6 +39,16 @@ pub(super) struct Demand {
     pub(super) owner: Owner,
 }
 
+/// Why one reading of a path is judged as it is: told to people who ask, never used to decide.
+pub struct Reason<'r> {
+    /// The rule that matches, and its place in the list, counted from 1; without one, a session is required.
+    pub rule: Option<(usize, &'r Rule)>,
+    /// What is asked of the visitor.
+    pub access: Access,
+    /// Whose the path is.
+    pub owner: Owner,
+}
+
 /// How letters of literal segments compare.
 #[derive(Clone, Copy)]
 enum Case {
@@ -47,6 +57,27 @@ enum Case {
 }
 
 impl Rules {
+    /// Why this reading of a path is judged as it is; `None` if it is one of ours. `fold` is as for a decision:
+    /// whether letter case could matter.
+    pub fn reason(
+        &self,
+        method: &Method,
+        path: &str,
+        user: Option<&UserId>,
+        fold: bool,
+    ) -> Option<Reason<'_>> {
+        if self.below_mount(path).is_some() {
+            return None;
+        }
+        let Demand { access, owner } = self.demand(method, path, user, fold);
+        let applies = |rule: &Rule| {
+            (rule.methods.is_empty() || rule.methods.contains(method))
+                && matches(&rule.pattern, path, user, Case::Exact).is_some()
+        };
+        let rule = self.rules.iter().zip(1..).find(|(rule, _)| applies(rule));
+        Some(Reason { rule: rule.map(|(rule, place)| (place, rule)), access, owner })
+    }
+
     /// What follows the mount prefix (without the slash), if `path` is one of ours.
     pub(super) fn below_mount<'p>(&self, path: &'p str) -> Option<&'p str> {
         self.mounts.iter().find_map(|mount| {

@@ -1,9 +1,7 @@
 //! Request bodies: passed on as they come, or read whole under a limit for our own endpoints.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,16 +15,12 @@ use crate::refusal::Refusal;
 pub const ENDPOINT_LIMIT: usize = 64 * 1024;
 
 /// The body of a request.
-pub struct RequestBody {
-    incoming: Incoming,
-    /// Told when the body has been read to its end.
-    ended: Arc<AtomicBool>,
-}
+pub struct RequestBody(Incoming);
 
 impl RequestBody {
-    /// The body as hyper gives it; `ended` is set once it has been read to its end.
-    pub fn new(incoming: Incoming, ended: Arc<AtomicBool>) -> Self {
-        Self { incoming, ended }
+    /// The body as hyper gives it.
+    pub fn new(incoming: Incoming) -> Self {
+        Self(incoming)
     }
 
     /// Reads the whole body of a request to one of our endpoints.
@@ -54,18 +48,14 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-        if frame.is_none() || self.incoming.is_end_stream() {
-            self.ended.store(true, Ordering::Relaxed);
-        }
-        Poll::Ready(frame)
+        Pin::new(&mut self.0).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.0.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.0.size_hint()
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cookie::{Cookie, SameSite};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
+use memchr::memchr;
 
 /// The names of our cookies, which depend on whether browsers reach us by https.
 #[derive(Clone, Debug)]
@@ -73,14 +74,20 @@ fn header(cookie: &Cookie<'_>) -> HeaderValue {
     HeaderValue::from_str(&cookie.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Splits a `Cookie` value into its pairs as they stand, spaces around them included in neither side.
+/// Splits a `Cookie` value into its pairs as they stand, with name and value of each, spaces around them in neither.
 fn pairs(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
-    value.split(|&b| b == b';').map(|pair| {
-        let trimmed = trim(pair);
-        match trimmed.iter().position(|&b| b == b'=') {
-            Some(at) => (trimmed, trim(&trimmed[..at]), trim(&trimmed[at + 1..])),
-            None => (trimmed, &trimmed[..0], trimmed),
-        }
+    let mut rest = Some(value);
+    std::iter::from_fn(move || {
+        let bytes = rest?;
+        let end = memchr(b';', bytes);
+        rest = end.map(|end| &bytes[end + 1..]);
+        let pair = end.map_or(bytes, |end| &bytes[..end]);
+        let pair = trim(pair);
+        // Names are short: a plain loop finds their end sooner.
+        Some(match pair.iter().position(|&b| b == b'=') {
+            Some(at) => (pair, trim(&pair[..at]), trim(&pair[at + 1..])),
+            None => (pair, &pair[..0], pair),
+        })
     })
 }
 

@@ -2,6 +2,7 @@
 //! byte together with every other way in which an upstream could read it.
 
 use http::uri::PathAndQuery;
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::refusal::Refusal;
 
@@ -30,7 +31,9 @@ impl Path {
             return Err(Refusal::MalformedTarget);
         }
         let others = if scan.ordinary { Vec::new() } else { readings(raw)? };
-        Ok(Self { uppercase: scan.uppercase, others, target })
+        let uppercase =
+            scan.uppercase || others.iter().any(|path| path.bytes().any(|b| b.is_ascii_uppercase()));
+        Ok(Self { target, others, uppercase })
     }
 
     /// The path as it came, without the query.
@@ -110,12 +113,18 @@ enum Decode {
     All,
 }
 
-/// All readings other than the raw path: not decoded, decoded in part, once and twice; each with and without
-/// `\` as `/`, parameters cut, slashes merged and dot segments resolved.
+/// All readings other than the raw path: not decoded, decoded in part, once and twice, full-width and other compatible
+/// forms of letters as the letters; each with and without `\` as `/`, parameters cut, slashes merged and dot segments
+/// resolved.
 fn readings(raw: &str) -> Result<Vec<String>, Refusal> {
     let once = decoded(raw, Decode::All, true)?;
     let twice = decoded(&once, Decode::All, false)?;
-    let bases = [raw.to_owned(), decoded(raw, Decode::Unreserved, true)?, once, twice];
+    let mut bases = vec![raw.to_owned(), decoded(raw, Decode::Unreserved, true)?];
+    if !twice.is_ascii() {
+        // NFKC makes `.` of U+FF0E and `/` of U+FF0F.
+        bases.extend([once.nfkc().collect(), twice.nfkc().collect()]);
+    }
+    bases.extend([once, twice]);
     let mut all: Vec<String> = Vec::new();
     for base in bases {
         for steps in 0..16u8 {
@@ -242,6 +251,12 @@ mod tests {
     }
 
     #[test]
+    fn letters_that_only_a_decoder_sees_in_upper_case_are_noticed() {
+        assert!(parse("/%41%50%49/u2").expect("a path").has_uppercase());
+        assert!(!parse("/%61%70%69/u2").expect("a path").has_uppercase());
+    }
+
+    #[test]
     fn every_reading_of_a_hostile_path_is_found() {
         for (path, reading) in [
             ("/api/u1/../u2/x", "/api/u2/x"),
@@ -255,6 +270,8 @@ mod tests {
             ("/x/..%2fapi/u2", "/api/u2"),
             ("/a/./b/.", "/a/b/"),
             ("/a;v=1/b", "/a/b"),
+            ("/api/u1/%EF%BC%8E%EF%BC%8E/u2", "/api/u2"),
+            ("/api/u1/%EF%BC%8E.%25EF%25BC%258Fu2", "/api/u2"),
         ] {
             assert!(parse(path).expect(path).readings().any(|r| r == reading), "{path} as {reading}");
         }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, ORIGIN, REFERER, UPGRADE, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::http::path::Path;
 use crate::id::RequestId;
@@ -21,12 +21,12 @@ pub struct Visit {
     pub peer: IpAddr,
     /// The client behind trusted proxies; the peer if there are none.
     pub client: IpAddr,
-    /// HTTP/1.0 or HTTP/1.1.
-    pub version: Version,
     /// The method, case kept.
     pub method: Method,
     /// The path and query, exactly as they will be forwarded.
     pub path: Path,
+    /// The protocol that the request wants to go on with instead of HTTP.
+    pub upgrade: Option<HeaderValue>,
     /// All header fields.
     pub headers: HeaderMap,
     /// Who is asking.
@@ -61,9 +61,18 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
 impl Visit {
-    /// Whether the request wants to leave HTTP for another protocol.
-    pub fn upgrade(&self) -> Option<&HeaderValue> {
-        self.headers.get(UPGRADE)
+    /// The request for an endpoint of ours, leaving behind what the log line needs.
+    #[must_use]
+    pub fn for_the_office(&mut self) -> Self {
+        Self {
+            headers: std::mem::take(&mut self.headers),
+            body: std::mem::take(&mut self.body),
+            upgrade: None,
+            method: self.method.clone(),
+            path: self.path.clone(),
+            visitor: self.visitor.clone(),
+            ..*self
+        }
     }
 
     /// What an error answer needs to know.

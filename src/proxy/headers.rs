@@ -4,112 +4,14 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, HOST, SET_COOKIE};
+use http::header::{CACHE_CONTROL, CONNECTION, HOST, SET_COOKIE, TE, TRAILER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::config::{Config, Identity};
 use crate::gate::Pass;
 use crate::http::cookie;
 use crate::http::visit::{Credential, Visit};
-
-/// Fields that belong to one connection (RFC 9110 §7.6.1), in either direction.
-const HOP_BY_HOP: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "proxy-authorization",
-    "proxy-authenticate",
-    "http2-settings",
-];
-
-/// Request fields that only we write, or that would make the app see another request than the gate saw.
-const OURS: &[&str] = &[
-    "host",
-    "content-length",
-    "expect",
-    "cookie",
-    "forwarded",
-    "x-real-ip",
-    "x-request-id",
-    "x-client-ip",
-    "true-client-ip",
-    "x-original-url",
-    "x-original-uri",
-    "x-original-method",
-    "x-rewrite-url",
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
-    "script-name",
-    "path-info",
-    "x-user-id",
-    "remote-user",
-    "remote-email",
-    "remote-name",
-    "remote-groups",
-];
-
-/// Families of names that identity and forwarding headers come in.
-const FAMILIES: &[&str] = &["x-forwarded-", "x-auth-request-", "x-authentik-", "x-webauth-", "x-sidegate-"];
-
-/// Names that a client may not send, in any spelling: compared after every byte that is neither letter nor digit
-/// has become `-`, because apps behind CGI, WSGI or PHP read `X_User.Id` as `X-User-Id`.
-pub struct Reserved {
-    names: Vec<Box<[u8]>>,
-    /// For each length the first letters that occur, so that most names cost one look.
-    first_letters: [u32; LONGEST],
-}
-
-/// Reserved names are shorter than this, in bytes.
-const LONGEST: usize = 64;
-
-fn fold(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
-}
-
-fn same_folded(name: &[u8], reserved: &[u8]) -> bool {
-    name.len() == reserved.len() && name.iter().zip(reserved).all(|(&a, &b)| fold(a) == b)
-}
-
-fn letter(byte: u8) -> u32 {
-    1 << (u32::from(fold(byte)) % 32)
-}
-
-impl Reserved {
-    /// Our own names and those under which the identity is sent.
-    pub fn new(identity: &Identity) -> Self {
-        let own =
-            identity.user_id.iter().chain(&identity.email).chain(&identity.name).chain(&identity.groups);
-        let mut reserved = Self { names: Vec::new(), first_letters: [0; LONGEST] };
-        for name in HOP_BY_HOP.iter().chain(OURS).copied().chain(own.map(String::as_str)) {
-            let folded: Box<[u8]> = name.bytes().map(fold).collect();
-            if let (Some(slot), Some(&first)) = (reserved.first_letters.get_mut(folded.len()), folded.first())
-            {
-                *slot |= letter(first);
-            }
-            reserved.names.push(folded);
-        }
-        reserved
-    }
-
-    /// Whether a client's field of this name must not reach the app.
-    pub fn covers(&self, name: &[u8]) -> bool {
-        let Some(&first) = name.first() else { return true };
-        if fold(first) == b'x' && FAMILIES.iter().any(|family| starts_folded(name, family.as_bytes())) {
-            return true;
-        }
-        let candidates = self.first_letters.get(name.len()).copied().unwrap_or(u32::MAX);
-        candidates & letter(first) != 0 && self.names.iter().any(|reserved| same_folded(name, reserved))
-    }
-}
-
-fn starts_folded(name: &[u8], start: &[u8]) -> bool {
-    name.get(..start.len()).is_some_and(|head| same_folded(head, start))
-}
+use crate::proxy::reserved::{HOP_BY_HOP, Reserved};
 
 /// How the body of a message is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,9 +73,12 @@ impl HeadWriter {
             }
         }
         cookies(out, &visit.headers);
-        if let Some(upgrade) = visit.upgrade() {
+        if let Some(upgrade) = &visit.upgrade {
             line(out, b"connection", b"upgrade");
             line(out, b"upgrade", upgrade.as_bytes());
+        } else if wants_trailers(&visit.headers) {
+            line(out, b"connection", b"te");
+            line(out, b"te", b"trailers");
         }
         self.forwarded_for(out, visit);
         out.extend_from_slice(&self.forwarded);
@@ -225,16 +130,42 @@ impl HeadWriter {
     }
 }
 
+/// Whether the client takes trailer fields (RFC 9110 §10.1.4).
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    headers.get(TE).is_some_and(|te| {
+        te.as_bytes()
+            .split(|&b| b == b',')
+            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
+}
+
 fn address(out: &mut Vec<u8>, address: IpAddr) {
     use std::io::Write as _;
-    // Writing to a Vec cannot fail.
-    let _ = match address {
+    match address {
         IpAddr::V4(v4) => {
-            let [a, b, c, d] = v4.octets();
-            write!(out, "{a}.{b}.{c}.{d}")
+            for (place, octet) in v4.octets().into_iter().enumerate() {
+                if place > 0 {
+                    out.push(b'.');
+                }
+                decimal(out, octet);
+            }
         }
-        IpAddr::V6(v6) => write!(out, "{v6}"),
-    };
+        // Writing to a Vec cannot fail.
+        IpAddr::V6(v6) => {
+            let _ = write!(out, "{v6}");
+        }
+    }
+}
+
+/// One number of an IPv4 address; the formatting machinery costs more than the rest of the line.
+fn decimal(out: &mut Vec<u8>, number: u8) {
+    if number >= 100 {
+        out.push(b'0' + number / 100);
+    }
+    if number >= 10 {
+        out.push(b'0' + number / 10 % 10);
+    }
+    out.push(b'0' + number % 10);
 }
 
 fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -313,18 +244,20 @@ pub(super) fn response_fields(head: &Bytes, fields: &[httparse::Header<'_>]) -> 
             nominated.extend(field.value.split(|&b| b == b',').map(<[u8]>::trim_ascii));
             continue;
         }
-        let dropped =
-            HOP_BY_HOP.contains(&name.as_str()) || (name == SET_COOKIE && cookie::sets_ours(field.value));
+        // Only trailers that were announced are passed on.
+        let dropped = (HOP_BY_HOP.contains(&name.as_str()) && name != TRAILER)
+            || (name == SET_COOKIE && cookie::sets_ours(field.value));
         if !dropped {
             headers.append(name, HeaderValue::from_maybe_shared(head.slice_ref(field.value)).ok()?);
         }
     }
     for name in nominated {
         // Framing is ours to keep: a nominated length would make the body close-delimited.
-        if !name.eq_ignore_ascii_case(b"close") && !name.eq_ignore_ascii_case(b"content-length") {
-            if let Ok(name) = HeaderName::from_bytes(name) {
-                headers.remove(name);
-            }
+        if !name.eq_ignore_ascii_case(b"close")
+            && !name.eq_ignore_ascii_case(b"content-length")
+            && let Ok(name) = HeaderName::from_bytes(name)
+        {
+            headers.remove(name);
         }
     }
     Some(headers)
@@ -332,8 +265,8 @@ pub(super) fn response_fields(head: &Bytes, fields: &[httparse::Header<'_>]) -> 
 
 /// What a signed-in answer may be cached by, if the app said nothing.
 pub(super) fn keep_private(headers: &mut HeaderMap, pass: &Pass) {
-    if pass.session().is_some() && !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    if pass.session().is_some() {
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
     }
 }
 
@@ -345,42 +278,6 @@ pub(super) fn idempotent(method: &Method) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn reserved() -> Reserved {
-        Reserved::new(&Identity {
-            user_id: vec!["x-user-id".into()],
-            email: vec!["x-mail".into()],
-            name: vec![],
-            groups: vec![],
-        })
-    }
-
-    #[test]
-    fn hdr_1_every_spelling_of_a_reserved_name_is_covered() {
-        let reserved = reserved();
-        for name in [
-            "x-user-id",
-            "X_User_Id",
-            "x.user.id",
-            "x-user_id",
-            "X_Forwarded-Email",
-            "x_forwarded.proto",
-            "x_mail",
-            "remote_user",
-            "http2_settings",
-            "x-authentik-anything",
-            "x_webauth_user",
-            "forwarded",
-            "x_real_ip",
-        ] {
-            assert!(reserved.covers(name.as_bytes()), "{name}");
-        }
-        for name in
-            ["accept", "x-user-idx", "user-agent", "x-mai", "x-forwarded", "authorization", "remote-use"]
-        {
-            assert!(!reserved.covers(name.as_bytes()), "{name}");
-        }
-    }
 
     #[test]
     fn hdr_6_no_byte_of_a_display_name_can_leave_its_line() {

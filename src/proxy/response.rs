@@ -1,17 +1,19 @@
 //! The answer of the app: its head parsed strictly, its body passed on straight from the socket.
 
 use std::io;
-use std::pin::Pin;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
 use http_body::{Frame, SizeHint};
+use tokio::io::AsyncReadExt as _;
 
 use crate::proxy::chunked::{Chunked, Piece};
 use crate::proxy::failure::Failure;
-use crate::proxy::headers::{Framing, response_fields};
+use crate::proxy::headers::response_fields;
 use crate::proxy::upload::Upload;
 use crate::proxy::upstream::{Connection, Pool};
 
@@ -28,6 +30,8 @@ const READS: [usize; 3] = [16 * 1024, 64 * 1024, 256 * 1024];
 pub(super) struct Head {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
+    /// Which protocol the app switches to.
+    pub(super) protocol: Option<Bytes>,
     body: Delimited,
     keep: bool,
 }
@@ -49,12 +53,12 @@ pub(super) async fn receive(
 ) -> Result<Head, Failure> {
     let mut interim = 0;
     std::future::poll_fn(|cx| {
-        if !upload.finished(connection) {
-            if let Poll::Ready(Err(failure)) = upload.poll(cx, connection) {
-                return Poll::Ready(Err(failure));
-            }
+        if !upload.finished(connection)
+            && let Poll::Ready(Err(failure)) = upload.poll(cx, connection)
+        {
+            return Poll::Ready(Err(failure));
         }
-        if upload.finished(connection) {
+        if upload.waits_for_app(connection) {
             connection.deadline.arm_once(patience);
         }
         loop {
@@ -71,7 +75,8 @@ pub(super) async fn receive(
             }
             match poll_read(connection, cx, READS[0]) {
                 Poll::Ready(Ok(0) | Err(_)) => {
-                    return Poll::Ready(Err(Failure::Closed { untouched: connection.unread.is_empty() }));
+                    let untouched = interim == 0 && connection.unread.is_empty();
+                    return Poll::Ready(Err(Failure::Closed { untouched }));
                 }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => return connection.deadline.poll(cx).map(|()| Err(Failure::ResponseTimeout)),
@@ -82,15 +87,16 @@ pub(super) async fn receive(
 }
 
 /// Reads once into `connection.unread`.
+///
+/// Through `AsyncRead` rather than `try_read_buf`: only the former notes that a short read has emptied the socket, which
+/// spares the system call that would find out.
 fn poll_read(connection: &mut Connection, cx: &mut Context<'_>, size: usize) -> Poll<io::Result<usize>> {
-    connection.unread.reserve(size);
-    loop {
-        ready!(connection.stream.poll_read_ready(cx))?;
-        match connection.stream.try_read_buf(&mut connection.unread) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            done => return Poll::Ready(done),
-        }
+    let unread = &mut connection.unread;
+    // What is left of the last piece of memory does for most answers; a new one is a trip to the allocator.
+    if unread.capacity() - unread.len() < size / 4 {
+        unread.reserve(size);
     }
+    pin!(connection.stream.read_buf(&mut connection.unread)).poll(cx)
 }
 
 /// Cuts a complete head off what was read. Every line must end with CRLF: a bare LF or CR is read in different ways.
@@ -109,6 +115,9 @@ fn take_head(unread: &mut BytesMut) -> Result<Option<Bytes>, Failure> {
             return Err(Failure::Invalid("a line of the head does not end with CRLF"));
         }
         if end == start + 1 {
+            if end >= LARGEST_HEAD {
+                return Err(Failure::Invalid("head too large"));
+            }
             return Ok(Some(unread.split_to(end + 1).freeze()));
         }
         start = end + 1;
@@ -116,9 +125,13 @@ fn take_head(unread: &mut BytesMut) -> Result<Option<Bytes>, Failure> {
 }
 
 fn parse(head: &Bytes, method: &Method) -> Result<Head, Failure> {
-    let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
-    let mut response = httparse::Response::new(&mut fields);
-    match response.parse(head) {
+    let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+    let mut response = httparse::Response::new(&mut []);
+    match httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        head,
+        &mut fields,
+    ) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) | Err(_) => return Err(Failure::Invalid("malformed head")),
     }
@@ -142,7 +155,11 @@ fn parse(head: &Bytes, method: &Method) -> Result<Head, Failure> {
     let keep = keep && !matches!(body, Delimited::Close) && status != StatusCode::SWITCHING_PROTOCOLS;
     let headers = response_fields(head, response.headers)
         .ok_or(Failure::Invalid("a field that HTTP does not allow"))?;
-    Ok(Head { status, headers, body, keep })
+    let upgrade = |field: &&httparse::Header<'_>| field.name.eq_ignore_ascii_case("upgrade");
+    let protocol = (status == StatusCode::SWITCHING_PROTOCOLS)
+        .then(|| response.headers.iter().find(upgrade).map(|field| head.slice_ref(field.value)))
+        .flatten();
+    Ok(Head { status, headers, protocol, body, keep })
 }
 
 /// What the fields say of the framing (RFC 9112 §6.3).
@@ -202,7 +219,7 @@ impl UpstreamBody {
         upload: Upload,
         head: Head,
     ) -> (StatusCode, HeaderMap, Self) {
-        let Head { status, headers, body, keep } = head;
+        let Head { status, headers, body, keep, .. } = head;
         let mut this = Self { connection: Some(connection), pool, upload, body, keep, pace: 0 };
         if matches!(this.body, Delimited::Length(0)) {
             this.finish();
@@ -298,9 +315,9 @@ impl http_body::Body for UpstreamBody {
                 }
                 // Cut short: the client must be able to see it (RFC 9112 §8).
                 Poll::Ready(Ok(0)) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
-                Poll::Ready(Ok(count)) => {
+                Poll::Ready(Ok(_)) => {
                     connection.deadline.disarm();
-                    let full = count >= size;
+                    let full = connection.unread.len() == connection.unread.capacity();
                     this.pace = if full { (this.pace + 1).min(READS.len() - 1) } else { this.pace };
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
@@ -321,15 +338,5 @@ impl http_body::Body for UpstreamBody {
             Delimited::Length(left) => SizeHint::with_exact(left),
             Delimited::Chunked(_) | Delimited::Close => SizeHint::default(),
         }
-    }
-}
-
-/// How a request body is delimited towards the app, from what the client declared.
-pub(super) fn request_framing(exact: Option<u64>, declared: bool, method: &Method) -> Framing {
-    let expects_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-    match exact {
-        Some(0) if !declared && !expects_body => Framing::None,
-        Some(length) => Framing::Length(length),
-        None => Framing::Chunked,
     }
 }

@@ -51,6 +51,11 @@ impl Ticker {
         }
     }
 
+    /// Wakes every task that waits for a deadline, struck or not.
+    pub fn wake_all(&self) {
+        self.strike(NEVER - 1);
+    }
+
     fn strike(&self, now: u64) {
         let mut slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.retain(|slot| {

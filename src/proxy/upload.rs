@@ -26,6 +26,8 @@ pub(super) struct Upload {
     tail: &'static [u8],
     /// The app stopped reading; its answer, if it sent one, still counts.
     refused: bool,
+    /// The app has to read before more can be sent.
+    waits_for_app: bool,
 }
 
 /// A body that is being passed on.
@@ -43,17 +45,16 @@ struct Body {
 impl Upload {
     /// A request that is complete with its head.
     pub(super) fn head_only() -> Self {
-        Self { body: None, written: 0, piece: Bytes::new(), tail: b"", refused: false }
+        Self { body: None, written: 0, piece: Bytes::new(), tail: b"", refused: false, waits_for_app: false }
     }
 
-    /// A request whose body follows its head. A `limit` of zero is none.
+    /// A request whose body follows its head.
     pub(super) fn with_body(
         (incoming, framing): (RequestBody, Framing),
         (limit, patience): (u64, Duration),
         deadline: Deadline,
         head_writer: std::rc::Rc<HeadWriter>,
     ) -> Self {
-        let limit = if limit == 0 { u64::MAX } else { limit };
         let body = Body { incoming, framing, passed: 0, limit, patience, deadline, head_writer };
         Self { body: Some(body), ..Self::head_only() }
     }
@@ -61,6 +62,11 @@ impl Upload {
     /// Whether everything has been sent, or the app would not have it.
     pub(super) fn finished(&self, connection: &Connection) -> bool {
         self.refused || (self.body.is_none() && self.written == connection.out.len() && self.tail.is_empty())
+    }
+
+    /// Whether only the app can make this go on.
+    pub(super) fn waits_for_app(&self, connection: &Connection) -> bool {
+        self.waits_for_app || self.finished(connection)
     }
 
     /// Whether the request can be sent once more.
@@ -98,7 +104,10 @@ impl Upload {
                     self.refused = true;
                     return Poll::Ready(Ok(()));
                 }
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.waits_for_app = true;
+                    return Poll::Pending;
+                }
             }
             if self.body.is_none() {
                 return Poll::Ready(Ok(()));
@@ -126,6 +135,9 @@ impl Upload {
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.waits_for_app = false;
+            // It reads: it is not silent.
+            connection.deadline.disarm();
             let of_head = count.min(head.len());
             let of_piece = (count - of_head).min(self.piece.len());
             self.written += of_head;

@@ -16,7 +16,7 @@ use crate::proxy::ticker::{Deadline, Ticker};
 /// A connection is given up after this many requests.
 const MOST_REQUESTS: u32 = 10_000;
 /// A connection is given up at this age.
-const OLDEST: Duration = Duration::from_secs(600);
+const OLDEST: Duration = Duration::from_mins(10);
 
 /// One connection to the app.
 pub(super) struct Connection {

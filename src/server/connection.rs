@@ -1,12 +1,13 @@
 //! One connection of a client: its bytes looked at before the HTTP parser sees them, its patience measured, its end
 //! orderly.
 
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,16 +16,16 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 
 use crate::config::Limits;
 use crate::proxy::response::UpstreamBody;
 use crate::proxy::ticker::Deadline;
+use crate::refusal::Refusal;
 use crate::server::front;
 use crate::server::head_scan::HeadScan;
-use crate::server::worker::Worker;
+use crate::server::worker::{Seat, Worker};
 
 /// hyper's lower bound for its buffers, in bytes.
 const SMALLEST_BUFFER: usize = 8192;
@@ -34,10 +35,8 @@ pub(super) struct Client {
     pub(super) peer: SocketAddr,
     /// Heads that were looked at and are not served yet.
     heads: AtomicU32,
-    /// A head was seen that must be refused.
-    unsound: AtomicBool,
-    /// The chunked body of the latest request has been read to its end.
-    pub(super) body_ended: Arc<AtomicBool>,
+    /// The head behind them is larger than it may be.
+    too_large: AtomicBool,
     /// The connection left HTTP.
     switched: AtomicBool,
     /// A request is being answered, so that silence is no idleness.
@@ -45,22 +44,31 @@ pub(super) struct Client {
     /// For the next head, or what is missing of it.
     silence: Deadline,
     keep_alive: Duration,
+    /// The socket, if HTTP ended on it in the middle of what the client was saying.
+    cut_short: Mutex<Option<TcpStream>>,
 }
 
 impl Client {
-    /// Whether the head of the request that is to be served was looked at and found sound.
-    pub(super) fn begin(&self) -> bool {
+    /// The head of a request has come. Refused unless it was looked at and found sound.
+    pub(super) fn begin(&self) -> Result<(), Refusal> {
         self.busy.store(true, Ordering::Relaxed);
         self.silence.disarm();
-        self.body_ended.store(false, Ordering::Relaxed);
         let looked_at = self.heads.load(Ordering::Relaxed);
         self.heads.store(looked_at.saturating_sub(1), Ordering::Relaxed);
-        looked_at > 0
+        match looked_at {
+            0 if self.too_large.load(Ordering::Relaxed) => Err(Refusal::HeadTooLarge),
+            0 => Err(Refusal::BadFraming),
+            _ => Ok(()),
+        }
     }
 
     /// The connection leaves HTTP: it is a tunnel from here on.
     pub(super) fn switch(&self) {
         self.switched.store(true, Ordering::Relaxed);
+    }
+
+    fn take_cut_short(&self) -> Option<TcpStream> {
+        self.cut_short.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn end(&self) {
@@ -69,26 +77,23 @@ impl Client {
     }
 }
 
-/// Serves one connection to its end.
-pub(super) async fn serve(
-    worker: Rc<Worker>,
-    (stream, peer): (TcpStream, SocketAddr),
-    mut stop: watch::Receiver<bool>,
-) {
+/// Serves one connection to its end. The `seat` is taken for as long as the socket is open, as a tunnel too.
+pub(super) async fn serve(worker: Rc<Worker>, (stream, peer): (TcpStream, SocketAddr), seat: Arc<Seat>) {
     let limits = worker.app.config.limits;
     let client = Arc::new(Client {
         peer,
         heads: AtomicU32::new(0),
-        unsound: AtomicBool::new(false),
-        body_ended: Arc::default(),
+        too_large: AtomicBool::new(false),
         switched: AtomicBool::new(false),
         busy: AtomicBool::new(false),
         silence: worker.ticker.deadline(),
         keep_alive: limits.keep_alive,
+        cut_short: Mutex::default(),
     });
     client.silence.arm(limits.head_timeout);
     let io = Watched {
-        stream,
+        stream: Some(stream),
+        _seat: Arc::clone(&seat),
         client: Arc::clone(&client),
         scan: HeadScan::new(limits.head.max(SMALLEST_BUFFER)),
         in_head: true,
@@ -101,22 +106,48 @@ pub(super) async fn serve(
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        _ = stop.wait_for(|stop| *stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let ended = {
+        let mut connection = pin!(connection);
+        let mut told = false;
+        // Asked at every turn rather than awaited beside it: a stop is rare, and the ticker wakes everybody for it.
+        poll_fn(|cx| {
+            if worker.stopping() && !told {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            connection.as_mut().poll(cx)
+        })
+        .await
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");
     }
+    if let Some(stream) = client.take_cut_short() {
+        linger(stream).await;
+    }
+}
+
+/// How long is listened to a client that has been answered and is still sending.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Ends our side and reads away what the client still sends: to close at once would reset the connection, and the
+/// client could lose the answer before it has read it (RFC 9112 §9.6).
+async fn linger(mut stream: TcpStream) {
+    let read_away = async {
+        stream.shutdown().await?;
+        let mut buffer = [0; 4096];
+        while stream.read(&mut buffer).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // Whether the client hears of it or not, the connection is over.
+    let _ = tokio::time::timeout(LINGER, read_away).await;
 }
 
 /// The socket, watched.
 struct Watched {
-    stream: TcpStream,
+    /// There until this is dropped.
+    stream: Option<TcpStream>,
+    _seat: Arc<Seat>,
     client: Arc<Client>,
     scan: HeadScan,
     /// A head has begun and is not complete.
@@ -126,16 +157,28 @@ struct Watched {
     limits: Limits,
 }
 
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if !self.scan.between_messages() && !self.client.switched.load(Ordering::Relaxed) {
+            *self.client.cut_short.lock().unwrap_or_else(PoisonError::into_inner) = self.stream.take();
+        }
+    }
+}
+
 impl Watched {
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
     fn look_at(&mut self, bytes: &[u8]) {
         let client = &*self.client;
         if client.switched.load(Ordering::Relaxed) {
             self.scan.stop();
             return;
         }
-        let found = self.scan.feed(bytes, || client.body_ended.load(Ordering::Relaxed));
-        if found.unsound {
-            client.unsound.store(true, Ordering::Relaxed);
+        let found = self.scan.feed(bytes);
+        if found.too_large {
+            client.too_large.store(true, Ordering::Relaxed);
         }
         if found.heads > 0 {
             client.heads.fetch_add(found.heads, Ordering::Relaxed);
@@ -154,7 +197,7 @@ impl AsyncRead for Watched {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        match Pin::new(&mut self.stream).poll_read(cx, buffer) {
+        match self.stream()?.poll_read(cx, buffer) {
             Poll::Ready(Ok(())) => {
                 self.look_at(&buffer.filled()[before..]);
                 Poll::Ready(Ok(()))
@@ -180,7 +223,7 @@ impl Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let written = self.stream()?.poll_write(cx, bytes);
         self.patiently(cx, written)
     }
 
@@ -189,7 +232,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let written = self.stream()?.poll_write_vectored(cx, slices);
         self.patiently(cx, written)
     }
 
@@ -198,11 +241,11 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.stream()?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.stream()?.poll_shutdown(cx)
     }
 }
 
@@ -212,6 +255,10 @@ pub(super) struct ReplyBody {
     client: Arc<Client>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the common one: a box for it costs every forward"
+)]
 enum Kind {
     Own(Bytes),
     App(UpstreamBody),

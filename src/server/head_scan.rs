@@ -1,8 +1,8 @@
 //! Looks at request heads as they come off the socket, before the HTTP parser does, for what that parser lets pass or hides:
 //! lines that end with a bare LF, a fragment in the target, a length beside a transfer coding, a repeated or odd length.
 //!
-//! **Invariant:** every request that is served has had its head looked at. Where the end of a message cannot be
-//! known here (a chunked body), what follows it in the same read is not looked at and therefore not served.
+//! **Invariant:** every request that is served has had its head looked at. Where the end of a message cannot be found
+//! without a doubt, nothing behind it is looked at and therefore nothing behind it is served.
 
 use memchr::memchr;
 
@@ -12,8 +12,8 @@ enum Expect {
     Head,
     /// This much of a body.
     Body(u64),
-    /// A chunked body, until somebody says that it has been read.
-    Chunked,
+    /// A chunked body.
+    Chunks(ChunkWalk),
     /// Nothing that is looked at any more.
     Nothing,
 }
@@ -25,6 +25,8 @@ pub(super) struct Found {
     pub(super) heads: u32,
     /// A head that must be refused came behind them.
     pub(super) unsound: bool,
+    /// It is larger than it may be.
+    pub(super) too_large: bool,
     /// Bytes of a head were among them.
     pub(super) head_bytes: bool,
 }
@@ -54,14 +56,17 @@ impl HeadScan {
         self.expect = Expect::Nothing;
     }
 
-    /// Takes what was read. `body_ended` says whether the chunked body before it has been read to its end.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], body_ended: impl Fn() -> bool) -> Found {
+    /// Whether all that was read are whole messages.
+    pub(super) fn between_messages(&self) -> bool {
+        matches!(self.expect, Expect::Head) && self.partial.is_empty()
+    }
+
+    /// Takes what was read.
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Found {
         let mut found = Found::default();
         while !bytes.is_empty() {
             match &mut self.expect {
                 Expect::Nothing => break,
-                Expect::Chunked if !body_ended() => break,
-                Expect::Chunked => self.expect = Expect::Head,
                 Expect::Body(left) => {
                     let skipped = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                     *left -= skipped as u64;
@@ -70,6 +75,17 @@ impl HeadScan {
                     }
                     bytes = &bytes[skipped..];
                 }
+                Expect::Chunks(walk) => match walk.feed(bytes) {
+                    Ok(None) => break,
+                    Ok(Some(end)) => {
+                        self.expect = Expect::Head;
+                        bytes = &bytes[end..];
+                    }
+                    Err(Unsound) => {
+                        found.unsound = true;
+                        self.expect = Expect::Nothing;
+                    }
+                },
                 Expect::Head => {
                     found.head_bytes = true;
                     bytes = self.head(bytes, &mut found);
@@ -89,11 +105,17 @@ impl HeadScan {
             }
             check(bytes)
         } else {
+            if self.partial == b"\r"
+                && let Some(rest) = bytes.strip_prefix(b"\n")
+            {
+                self.partial.clear();
+                return rest;
+            }
             self.partial.extend_from_slice(bytes);
             check(&self.partial)
         };
         match checked {
-            Ok(Some(sound)) => {
+            Ok(Some(sound)) if sound.length <= self.longest => {
                 found.heads += 1;
                 self.expect = sound.next;
                 self.partial = Vec::new();
@@ -105,9 +127,8 @@ impl HeadScan {
                 }
                 &[]
             }
-            // A head beyond the limit is refused by the parser with its own status.
-            Ok(None) => {
-                found.heads += 1;
+            Ok(_) => {
+                found.too_large = true;
                 self.expect = Expect::Nothing;
                 &[]
             }
@@ -117,6 +138,80 @@ impl HeadScan {
                 &[]
             }
         }
+    }
+}
+
+/// Walks through a chunked body to its end (RFC 9112 §7.1). Never more lenient than the parser that decodes it, so that
+/// both find the same end or this one finds none.
+#[derive(Debug, Default)]
+struct ChunkWalk {
+    at: At,
+    /// Of the chunk, as far as it is read; then what is left of its data.
+    size: u64,
+    digits: u8,
+}
+
+/// Where in the coding.
+#[derive(Clone, Copy, Debug, Default)]
+enum At {
+    #[default]
+    Size,
+    Extension,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    TrailerStart,
+    Trailer,
+    TrailerLf,
+    EndLf,
+}
+
+/// Most digits of a chunk size, so that it cannot overflow.
+const MOST_DIGITS: u8 = 15;
+
+impl ChunkWalk {
+    /// How many of `bytes` belong to the body if it ends in them.
+    fn feed(&mut self, bytes: &[u8]) -> Result<Option<usize>, Unsound> {
+        let mut next = 0;
+        while let Some(&byte) = bytes.get(next) {
+            if matches!(self.at, At::Data) {
+                let rest = bytes.len() - next;
+                let skipped = usize::try_from(self.size).unwrap_or(usize::MAX).min(rest);
+                self.size -= skipped as u64;
+                next += skipped;
+                if self.size == 0 {
+                    self.at = At::DataCr;
+                }
+                continue;
+            }
+            next += 1;
+            self.at = match (self.at, byte) {
+                (At::Size, b'\r') if self.digits > 0 => At::SizeLf,
+                (At::Size, b';') if self.digits > 0 => At::Extension,
+                (At::Size, digit) if self.digits < MOST_DIGITS => {
+                    let digit = char::from(digit).to_digit(16).ok_or(Unsound)?;
+                    self.size = self.size * 16 + u64::from(digit);
+                    self.digits += 1;
+                    At::Size
+                }
+                (At::Extension, b'\r') => At::SizeLf,
+                (At::SizeLf, b'\n') => {
+                    self.digits = 0;
+                    if self.size == 0 { At::TrailerStart } else { At::Data }
+                }
+                (At::DataCr, b'\r') => At::DataLf,
+                (At::DataLf, b'\n') => At::Size,
+                (At::TrailerStart, b'\r') => At::EndLf,
+                (At::Trailer, b'\r') => At::TrailerLf,
+                (At::TrailerLf, b'\n') => At::TrailerStart,
+                (At::EndLf, b'\n') => return Ok(Some(next)),
+                (At::Extension, byte) if byte != b'\n' => At::Extension,
+                (At::TrailerStart | At::Trailer, byte) if byte != b'\n' => At::Trailer,
+                _ => return Err(Unsound),
+            };
+        }
+        Ok(None)
     }
 }
 
@@ -138,7 +233,7 @@ fn check(bytes: &[u8]) -> Result<Option<Sound>, Unsound> {
         } else if line.is_empty() {
             let next = match (length, chunked) {
                 (Some(_), true) => return Err(Unsound),
-                (_, true) => Expect::Chunked,
+                (_, true) => Expect::Chunks(ChunkWalk::default()),
                 (Some(length), _) if length > 0 => Expect::Body(length),
                 _ => Expect::Head,
             };
@@ -181,7 +276,7 @@ mod tests {
         let mut scan = HeadScan::new(1000);
         let mut all = Found::default();
         for piece in pieces {
-            let found = scan.feed(piece, || false);
+            let found = scan.feed(piece);
             all.heads += found.heads;
             all.unsound |= found.unsound;
         }
@@ -218,8 +313,37 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_chunked_body_unseen_is_not_counted() {
-        let wire = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /a#b HTTP/1.1\r\n\r\n";
-        assert_eq!(scan(&[wire]), Found { heads: 1, unsound: false, head_bytes: false });
+    fn what_follows_a_chunked_body_is_looked_at_wherever_the_reads_end() {
+        let wire: &[u8] = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n\
+            5;a=\"b\"\r\nab\r\nc\r\n00\r\nx-sum: 1\r\n\r\nGET /a#b HTTP/1.1\r\n\r\n";
+        for cut in 1..wire.len() {
+            let found = scan(&[&wire[..cut], &wire[cut..]]);
+            assert!(found.heads == 1 && found.unsound, "cut at {cut}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn f_10_nothing_is_counted_behind_a_chunked_body_whose_end_is_in_doubt() {
+        for body in [
+            &b"5\nhello\r\n0\r\n\r\n"[..],
+            b"5 \r\nhello\r\n0\r\n\r\n",
+            b"5;a\nb\r\nhello\r\n0\r\n\r\n",
+            b"5\r\nhello\n0\r\n\r\n",
+            b"5\r\nhello\r\n0\r\nx: 1\ny: 2\r\n\r\n",
+            b"5\r\nhello\r\n0\r\n\n",
+            b"\r\n0\r\n\r\n",
+            b"0x0\r\n\r\n",
+            b"10000000000000000\r\n0\r\n\r\n",
+        ] {
+            let head = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+            let found = scan(&[head, body, b"GET / HTTP/1.1\r\n\r\n"]);
+            assert!(found.heads == 1 && found.unsound, "{}", String::from_utf8_lossy(body));
+        }
+    }
+
+    #[test]
+    fn an_empty_line_in_two_pieces_neither_counts_nor_hides_the_request_line() {
+        let found = scan(&[b"\r", b"\n\r", b"\nGET /a#b HTTP/1.1\r\nhost: a\r\n\r\n"]);
+        assert!(found.heads == 0 && found.unsound, "{found:?}");
     }
 }

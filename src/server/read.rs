@@ -1,36 +1,112 @@
 //! From a parsed request to a [`Visit`], or to the refusal of one that could be understood in two ways.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use crate::config::Public;
 use crate::http::path::Path;
 use crate::refusal::Refusal;
 
+/// What a sound request asks for besides its fields.
+pub(crate) struct Request {
+    /// The path and query.
+    pub(crate) path: Path,
+    /// The protocol it wants to go on with.
+    pub(crate) upgrade: Option<HeaderValue>,
+}
+
 /// Checks everything that has to do with the message rather than with what is asked, and parses the path.
 ///
 /// # Errors
 /// The refusal that the connection is closed with.
-pub(super) fn read(parts: &mut Parts, public: &Public, longest_target: usize) -> Result<Path, Refusal> {
+pub(crate) fn read(parts: &mut Parts, public: &Public, longest_target: usize) -> Result<Request, Refusal> {
     if parts.method == Method::CONNECT || parts.method == Method::TRACE {
         return Err(Refusal::MethodNotAllowed);
     }
-    host(&parts.headers, &parts.uri, public)?;
-    framing(&parts.headers)?;
-    upgrade(&mut parts.headers)?;
+    let fields = Fields::of(&parts.headers)?;
+    host(fields.host.ok_or(Refusal::BadHost)?, &parts.uri, public)?;
+    fields.check_framing()?;
+    let upgrade = fields.upgrade(parts.version)?;
     let target =
         std::mem::take(&mut parts.uri).into_parts().path_and_query.ok_or(Refusal::MalformedTarget)?;
     if target.as_str().len() > longest_target {
         return Err(Refusal::TargetTooLong);
     }
-    Path::parse(target)
+    Ok(Request { path: Path::parse(target)?, upgrade })
 }
 
-/// Exactly one `Host`, ours, and no other authority in the target (RFC 9112 §3.2).
-fn host(headers: &HeaderMap, uri: &Uri, public: &Public) -> Result<(), Refusal> {
-    let mut lines = headers.get_all(HOST).iter();
-    let (Some(host), None) = (lines.next(), lines.next()) else { return Err(Refusal::BadHost) };
+/// The fields that say how the message is to be read, found in one pass.
+#[derive(Default)]
+struct Fields<'h> {
+    host: Option<&'h HeaderValue>,
+    length: Option<&'h HeaderValue>,
+    coding: Option<&'h HeaderValue>,
+    protocol: Option<&'h HeaderValue>,
+    /// `Connection` names `upgrade`.
+    asks_to_upgrade: bool,
+    /// More than one protocol is offered.
+    several_protocols: bool,
+}
+
+impl<'h> Fields<'h> {
+    /// Fails with what is repeated, and with an expectation that is not met (RFC 9110 §10.1.1).
+    fn of(headers: &'h HeaderMap) -> Result<Self, Refusal> {
+        let mut fields = Self::default();
+        for (name, value) in headers {
+            match name.as_str() {
+                "host" if fields.host.replace(value).is_some() => return Err(Refusal::BadHost),
+                "content-length" => fields.length = Some(value),
+                "transfer-encoding" if fields.coding.replace(value).is_some() => {
+                    return Err(Refusal::NotImplemented);
+                }
+                "expect" if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+                    return Err(Refusal::ExpectationFailed);
+                }
+                "upgrade" => fields.several_protocols = fields.protocol.replace(value).is_some(),
+                "connection" => fields.asks_to_upgrade |= names_upgrade(value),
+                _ => {}
+            }
+        }
+        Ok(fields)
+    }
+
+    /// One way to know where the body ends (RFC 9112 §6).
+    fn check_framing(&self) -> Result<(), Refusal> {
+        if let Some(coding) = self.coding {
+            if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                return Err(Refusal::NotImplemented);
+            }
+            if self.length.is_some() {
+                return Err(Refusal::BadFraming);
+            }
+        }
+        Ok(())
+    }
+
+    /// The protocol in `Upgrade`, only where it can be meant: in HTTP/1.1 (RFC 9110 §7.8), named in `Connection`, one
+    /// protocol, without a body, and not HTTP/2, whose requests would pass here unseen.
+    fn upgrade(&self, version: Version) -> Result<Option<HeaderValue>, Refusal> {
+        let Some(protocol) = self.protocol else { return Ok(None) };
+        let meant = version == Version::HTTP_11 && self.asks_to_upgrade && !self.several_protocols;
+        if !meant || !may_be_spoken(protocol) {
+            return Ok(None);
+        }
+        if self.coding.is_some() || self.length.is_some_and(|length| length != "0") {
+            return Err(Refusal::BadFraming);
+        }
+        Ok(Some(protocol.clone()))
+    }
+}
+
+fn names_upgrade(connection: &HeaderValue) -> bool {
+    connection
+        .as_bytes()
+        .split(|&b| b == b',')
+        .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+}
+
+/// Our `Host`, and no other authority in the target (RFC 9112 §3.2).
+fn host(host: &HeaderValue, uri: &Uri, public: &Public) -> Result<(), Refusal> {
     if let Some(authority) = uri.authority()
         && (uri.scheme_str() != Some(if public.https { "https" } else { "http" })
             || !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()))
@@ -75,47 +151,6 @@ fn is_loopback(name: &str) -> bool {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost")
         || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// One way to know where the body ends (RFC 9112 §6), and no expectation but the one that is met (RFC 9110 §10.1.1).
-fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => {}
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-            if headers.contains_key(CONTENT_LENGTH) {
-                return Err(Refusal::BadFraming);
-            }
-        }
-        _ => return Err(Refusal::NotImplemented),
-    }
-    match headers.get(EXPECT) {
-        Some(expectation) if !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
-            Err(Refusal::ExpectationFailed)
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Keeps `Upgrade` only where it can be meant: named in `Connection`, to one protocol, without a body, and
-/// not to HTTP/2, whose requests would pass here unseen.
-fn upgrade(headers: &mut HeaderMap) -> Result<(), Refusal> {
-    let Some(protocol) = headers.get(UPGRADE) else { return Ok(()) };
-    let asked = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| value.split(',').any(|option| option.trim().eq_ignore_ascii_case("upgrade")));
-    let one = headers.get_all(UPGRADE).iter().count() == 1;
-    if !asked || !one || !may_be_spoken(protocol) {
-        headers.remove(UPGRADE);
-        return Ok(());
-    }
-    let length = headers.get(CONTENT_LENGTH);
-    if headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != "0") {
-        return Err(Refusal::BadFraming);
-    }
-    Ok(())
 }
 
 fn may_be_spoken(protocol: &HeaderValue) -> bool {

@@ -8,6 +8,7 @@ use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -29,25 +30,39 @@ pub(super) struct Worker {
     pub(super) proxy: Proxy,
     pub(super) near: RefCell<Near>,
     pub(super) ticker: Ticker,
-    /// Connections that are open.
-    open: Cell<usize>,
-    /// Told whenever one has ended.
+    seats: Arc<Seats>,
+    stopping: Cell<bool>,
+}
+
+impl Worker {
+    /// Whether no further request should be taken on any connection.
+    pub(super) fn stopping(&self) -> bool {
+        self.stopping.get()
+    }
+}
+
+/// The connections of one worker, counted. Atomic because hyper asks of a socket that it could change threads.
+#[derive(Default)]
+struct Seats {
+    /// Sockets that are open, tunnels included.
+    open: AtomicUsize,
+    /// Told whenever one has been closed.
     one_less: Notify,
 }
 
-/// Counts one open connection.
-pub(super) struct Seat(Rc<Worker>);
+/// Counts one open socket.
+pub(super) struct Seat(Arc<Seats>);
 
 impl Seat {
-    fn take(worker: &Rc<Worker>) -> Self {
-        worker.open.set(worker.open.get() + 1);
-        Self(Rc::clone(worker))
+    fn take(seats: &Arc<Seats>) -> Arc<Self> {
+        seats.open.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self(Arc::clone(seats)))
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
         self.0.one_less.notify_one();
     }
 }
@@ -79,8 +94,8 @@ async fn run(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<boo
         proxy: Proxy::new(Arc::clone(&app.config), ticker.clone(), Arc::clone(&app.sessions.live)),
         near: RefCell::default(),
         ticker: ticker.clone(),
-        open: Cell::new(0),
-        one_less: Notify::new(),
+        seats: Arc::default(),
+        stopping: Cell::new(false),
         app,
     });
     let swept = Rc::clone(&worker);
@@ -88,24 +103,26 @@ async fn run(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<boo
         swept.proxy.sweep();
         swept.near.borrow_mut().sweep(swept.app.clock.now());
     }));
-    let for_connections = stop.clone();
     tokio::select! {
-        () = accept(&worker, &listener, &for_connections) => {}
+        () = accept(&worker, &listener) => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
     drop(listener);
+    worker.stopping.set(true);
+    worker.ticker.wake_all();
     let drained = async {
-        while worker.open.get() > 0 {
-            worker.one_less.notified().await;
+        while worker.seats.open.load(Ordering::Relaxed) > 0 {
+            worker.seats.one_less.notified().await;
         }
     };
     if tokio::time::timeout(worker.app.config.limits.drain, drained).await.is_err() {
-        tracing::warn!(connections = worker.open.get(), "connections were cut at the end of the drain time");
+        let open = worker.seats.open.load(Ordering::Relaxed);
+        tracing::warn!(connections = open, "connections were cut at the end of the drain time");
     }
     Ok(())
 }
 
-async fn accept(worker: &Rc<Worker>, listener: &tokio::net::TcpListener, stop: &watch::Receiver<bool>) {
+async fn accept(worker: &Rc<Worker>, listener: &tokio::net::TcpListener) {
     let config = &worker.app.config;
     let most = (config.limits.connections / config.listen.workers.max(1)).max(1);
     let mut wait = SHORTAGE.0;
@@ -113,13 +130,10 @@ async fn accept(worker: &Rc<Worker>, listener: &tokio::net::TcpListener, stop: &
         match listener.accept().await {
             Ok((stream, peer)) => {
                 wait = SHORTAGE.0;
-                if worker.open.get() < most {
-                    let seat = Seat::take(worker);
-                    let connection = connection::serve(Rc::clone(worker), (stream, peer), stop.clone());
-                    tokio::task::spawn_local(async move {
-                        connection.await;
-                        drop(seat);
-                    });
+                if worker.seats.open.load(Ordering::Relaxed) < most {
+                    let seat = Seat::take(&worker.seats);
+                    let worker = Rc::clone(worker);
+                    tokio::task::spawn_local(connection::serve(worker, (stream, peer), seat));
                 }
             }
             // The client went away before it was its turn.

@@ -1,11 +1,17 @@
 //! Sidegate from the outside: one test binary.
 
 mod account;
+mod architecture;
 mod browser;
 mod client;
 mod config;
+mod demo;
+mod explain;
 mod flow;
+mod gate;
+mod hostile;
 mod pages;
+mod proxy;
 mod session;
 mod store;
 mod support;

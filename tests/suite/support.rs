@@ -5,5 +5,6 @@ pub(crate) mod database;
 pub(crate) mod journal;
 pub(crate) mod raw;
 pub(crate) mod site;
+pub(crate) mod stage;
 pub(crate) mod upstream;
 pub(crate) mod visitor;

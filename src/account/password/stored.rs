@@ -1,8 +1,8 @@
 //! A password hash as a row holds it: which formats are known, whether a password matches one, and making new ones.
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{self, PasswordHasher as _, PasswordVerifier as _};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash;
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use super::Typed;
 use crate::secret::{equal, random};
@@ -58,9 +58,7 @@ impl<'a> Stored<'a> {
     /// as it was typed, so those are tried in both forms.
     pub(super) fn matches(&self, typed: &Typed) -> bool {
         match self {
-            Self::Argon2(hash) => typed
-                .forms()
-                .any(|form| Argon2::default().verify_password(form.as_bytes(), hash.as_ref()).is_ok()),
+            Self::Argon2(hash) => typed.forms().any(|form| argon2_matches(hash, form).unwrap_or(false)),
             Self::Scrypt { salt, key } => {
                 let mut derived = [0; 64];
                 scrypt::Params::new(14, 16, 1).is_ok_and(|params| {
@@ -94,7 +92,45 @@ impl<'a> Stored<'a> {
 /// A new hash as a PHC string: argon2id, 19 MiB, two passes, one lane, 16 random bytes of salt.
 pub(super) fn hash(typed: &Typed) -> Result<String, password_hash::Error> {
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT);
-    Ok(argon2.hash_password_with_salt(typed.normal().as_bytes(), &random::<16>())?.to_string())
+    let salt = Salt::new(&random::<16>())?;
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    derive(&argon2, (typed.normal(), &salt), &mut output)?;
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&Params::DEFAULT)?,
+        salt: Some(salt),
+        hash: Some(Output::new(&output)?),
+    };
+    Ok(hash.to_string())
+}
+
+fn argon2_matches(hash: &PasswordHash, password: &str) -> Result<bool, password_hash::Error> {
+    let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else { return Ok(false) };
+    let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
+    let version = hash.version.map_or(Ok(Version::default()), Version::try_from)?;
+    let argon2 = Argon2::new(algorithm, version, Params::try_from(hash)?);
+    let mut output = vec![0; expected.len()];
+    derive(&argon2, (password, salt), &mut output)?;
+    Ok(equal(&output, expected.as_bytes()))
+}
+
+/// More than glibc's allocator ever keeps for itself (its threshold for giving memory straight back stops at 32 MiB).
+const GIVEN_BACK: usize = 33 << 20;
+
+/// Computes one hash.
+///
+/// The memory for it is asked for in a piece so large that it goes back to the system at once, instead of staying
+/// with every thread that ever hashed; only the part that is used becomes resident.
+fn derive(
+    argon2: &Argon2<'_>,
+    (password, salt): (&str, &Salt),
+    output: &mut [u8],
+) -> Result<(), argon2::Error> {
+    let blocks = argon2.params().block_count();
+    let mut memory = Vec::with_capacity(blocks.max(GIVEN_BACK / size_of::<Block>()));
+    memory.resize(blocks, Block::new());
+    argon2.hash_password_into_with_memory(password.as_bytes(), salt, output, &mut memory)
 }
 
 fn argon2_of(text: &str) -> Option<PasswordHash> {
@@ -117,6 +153,8 @@ fn unhex(text: &str) -> Option<[u8; 64]> {
 
 #[cfg(test)]
 mod tests {
+    use argon2::password_hash::PasswordHasher as _;
+
     use super::*;
 
     /// Vectors made with Node.js `crypto.scrypt` as better-auth calls it, and with libxcrypt.

@@ -62,6 +62,11 @@ impl Raw {
         Self { stream, unread: Vec::new() }
     }
 
+    /// The same connection, to send and read at the same time.
+    pub(crate) fn try_clone(&self) -> Self {
+        Self { stream: self.stream.try_clone().expect("a socket"), unread: Vec::new() }
+    }
+
     /// Sends bytes as they are; a closed connection is no error, the answer tells.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = self.stream.write_all(bytes.as_ref());

@@ -68,11 +68,27 @@ impl Upstream {
         })
     }
 
+    /// Leaves every connection to `script`, unread and unrecorded.
+    pub(crate) fn listening(script: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        let script = Arc::new(script);
+        Self::accepting(move |_, stream, _| {
+            let script = Arc::clone(&script);
+            thread::spawn(move || script(stream));
+        })
+    }
+
     /// Runs `script` for every request; a script that shuts the stream down ends the connection.
     pub(crate) fn with(script: impl Fn(&Arrived, &mut TcpStream) + Send + Sync + 'static) -> Self {
+        let script: Arc<Script> = Arc::new(script);
+        Self::accepting(move |number, stream, arrived| {
+            let (script, arrived) = (Arc::clone(&script), Arc::clone(arrived));
+            thread::spawn(move || serve(number, stream, (&script, &arrived)));
+        })
+    }
+
+    fn accepting(take: impl Fn(usize, TcpStream, &Arc<Mutex<Vec<Arrived>>>) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let script: Arc<Script> = Arc::new(script);
         let arrived = Arc::<Mutex<Vec<Arrived>>>::default();
         let connections = Arc::<AtomicUsize>::default();
         let stopping = Arc::<AtomicBool>::default();
@@ -89,8 +105,7 @@ impl Upstream {
                 }
                 let Ok(stream) = stream else { continue };
                 let number = connections.fetch_add(1, Ordering::SeqCst) + 1;
-                let (script, arrived) = (Arc::clone(&script), Arc::clone(&arrived));
-                thread::spawn(move || serve(number, stream, (&script, &arrived)));
+                take(number, stream, &arrived);
             }
         });
         upstream

@@ -1,0 +1,196 @@
+//! What does it cost to find out who is asking?
+//!
+//! ```text
+//! cargo bench --bench recognise                     # nanoseconds
+//! cargo bench --bench recognise -- --instructions   # user instructions, under valgrind
+//! SIDEGATE_BENCH_POSTGRES=postgres://… cargo bench --bench recognise -- store
+//! ```
+//!
+//! Keys are picked at random, so that a large cache pays for the memory that it touches. The measures of the store
+//! are one question at a time with its way through the office's threads and back; the row is in the database's memory.
+
+use std::sync::Arc;
+
+use sidegate::http::cookie::{self, Found};
+use sidegate::id::SessionId;
+use sidegate::secret::{Key, Purpose, RootSecret, Token};
+use sidegate::session::cache::{Cache, Near};
+use sidegate::session::{Recognised, Sessions};
+use sidegate::store::Store;
+use sidegate::store::sessions::NewSession;
+use sidegate::time::Clock;
+use tokio::runtime::{Builder, Runtime};
+
+#[path = "support/database.rs"]
+mod database;
+#[path = "support/inputs.rs"]
+#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
+mod inputs;
+#[path = "support/micro.rs"]
+#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
+mod micro;
+
+use database::{Database, Kind};
+use inputs::{NOW, headers, session, user};
+use micro::Micro;
+
+/// Rows that the measures of the store pick from, and tokens of those who open nothing.
+const SOME: usize = 1_000;
+
+fn main() {
+    let micro = Micro::from_args();
+    micro.measure("cookie scan of 4, Token::parse, hash", || {
+        let headers = headers(&key(7).issue().reveal());
+        move || match cookie::find(&headers, "sidegate") {
+            Found::One(text) => Token::parse(text).expect("a token").hash(),
+            Found::Nothing | Found::Conflict => panic!("the cookie is there"),
+        }
+    });
+    micro.measure("recognise, hit in the worker's own table", || recognise(1));
+    micro.measure("Cache::get, 1 000 sessions", || shared(1_000));
+    micro.measure("Cache::get, 100 000 sessions", || shared(100_000));
+    micro.measure("recognise, 1 000 sessions", || recognise(1_000));
+    micro.measure("recognise, 100 000 sessions", || recognise(100_000));
+    micro.measure("refuse an invented token by its tag", || {
+        let mut house = House::new(Kind::Sqlite);
+        let tokens = tokens(&key(8), SOME);
+        let mut random = Random(1);
+        move || match house.recognise(random.pick(&tokens)) {
+            Recognised::Nobody => {}
+            Recognised::Known(_) | Recognised::Ask(_) => panic!("not refused"),
+        }
+    });
+    micro.measure("refuse a token known to be gone", || {
+        let mut house = House::new(Kind::Sqlite);
+        let tokens = tokens(&key(7), SOME);
+        for token in &tokens {
+            assert!(!house.ask(token), "it opens something");
+        }
+        let mut random = Random(1);
+        move || match house.recognise(random.pick(&tokens)) {
+            Recognised::Nobody => {}
+            Recognised::Known(_) | Recognised::Ask(_) => panic!("it was forgotten that it is gone"),
+        }
+    });
+    let asking = micro.across_threads(4_000);
+    for kind in Kind::available() {
+        asking.measure(&format!("miss, asks the store ({})", kind.name()), || {
+            let house = House::new(kind);
+            let tokens = tokens(&key(7), SOME);
+            house.write(&tokens);
+            let mut random = Random(1);
+            move || assert!(house.ask(random.pick(&tokens)), "the store has it")
+        });
+    }
+}
+
+/// A key for tags; houses have number 7.
+fn key(number: u8) -> Key {
+    secret(number).key(Purpose::SessionTag)
+}
+
+fn secret(number: u8) -> RootSecret {
+    RootSecret::new(vec![number; 32]).expect("long enough")
+}
+
+fn tokens(key: &Key, count: usize) -> Vec<Token> {
+    (0..count).map(|_| key.issue()).collect()
+}
+
+/// Recognition among this many cached sessions, each as likely as the others.
+fn recognise(count: usize) -> impl FnMut() {
+    let mut house = House::new(Kind::Sqlite);
+    let tokens = tokens(&key(7), count);
+    for token in &tokens {
+        let cached = Arc::into_inner(session(token.hash())).expect("the only one");
+        house.sessions.opened(cached);
+    }
+    let mut random = Random(1);
+    move || match house.recognise(random.pick(&tokens)) {
+        Recognised::Known(_) => {}
+        Recognised::Nobody | Recognised::Ask(_) => panic!("not cached"),
+    }
+}
+
+/// The shared cache alone.
+fn shared(count: usize) -> impl FnMut() {
+    let cache = Cache::new(2 * count as u64);
+    let hashes: Vec<_> = tokens(&key(7), count).iter().map(Token::hash).collect();
+    for hash in &hashes {
+        cache.put(session(*hash));
+    }
+    let mut random = Random(1);
+    move || assert!(cache.get(random.pick(&hashes), NOW).is_some(), "not cached")
+}
+
+/// Sessions over a store, and the office that asks it.
+struct House {
+    office: Runtime,
+    store: Store,
+    sessions: Arc<Sessions>,
+    near: Near,
+    _database: Database,
+}
+
+impl House {
+    fn new(kind: Kind) -> Self {
+        let office = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let database = kind.create();
+        let store = office
+            .block_on(Store::open(&database.config(8), &Clock::fixed(NOW)))
+            .unwrap_or_else(|fault| panic!("{fault}"));
+        let mut limits = inputs::config().session;
+        // None is to be evicted while it is looked for.
+        limits.cache_entries = 200_000;
+        let sessions = Arc::new(Sessions::new(store.clone(), limits, &secret(7), false));
+        Self { office, store, sessions, near: Near::default(), _database: database }
+    }
+
+    fn recognise(&mut self, token: &Token) -> Recognised {
+        self.sessions.recognise(&mut self.near, token, NOW)
+    }
+
+    /// As a worker asks: the office does it, the worker waits.
+    fn ask(&self, token: &Token) -> bool {
+        let (sessions, hash) = (Arc::clone(&self.sessions), token.hash());
+        let asked = self.office.spawn(async move { sessions.fetch(hash, NOW).await });
+        let found = self.office.block_on(asked).expect("the office does not panic");
+        found.unwrap_or_else(|fault| panic!("{fault}")).is_some()
+    }
+
+    /// Opens a session for each token.
+    fn write(&self, tokens: &[Token]) {
+        let written = self.office.block_on(async {
+            let mut tx = self.store.begin().await?;
+            tx.user_insert(&user()).await?;
+            for token in tokens {
+                tx.session_insert(&NewSession {
+                    id: SessionId::random(),
+                    token: token.hash(),
+                    user: user().id,
+                    opened: NOW,
+                    expires: session(token.hash()).expires,
+                    remember: true,
+                    address: Some("192.0.2.1".to_owned()),
+                    agent: None,
+                })
+                .await?;
+            }
+            tx.commit().await
+        });
+        written.unwrap_or_else(|fault| panic!("{fault}"));
+    }
+}
+
+/// Picks evenly and cheaply (xorshift64).
+struct Random(u64);
+
+impl Random {
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        let at = self.0 % from.len() as u64;
+        &from[usize::try_from(at).unwrap_or(0)]
+    }
+}

@@ -1,0 +1,290 @@
+//! How many sign-ins a second does a Sidegate carry, and does the time of an answer tell whether an account exists?
+//!
+//! ```text
+//! cargo bench --bench sign_in                          # both questions on SQLite, two minutes
+//! SIDEGATE_BENCH_POSTGRES=postgres://… cargo bench --bench sign_in
+//! cargo bench --bench sign_in -- --samples 2000        # more answer times
+//! cargo bench --bench sign_in -- --instructions        # user instructions of one sign-in, under valgrind
+//! ```
+//!
+//! The server has its default hashing (argon2id, one hash for each core) and every rate limit out of the way. Rates
+//! are measured without the answer floor, answer times with the default one: three people in step, one of each kind,
+//! who change places every time, so that nothing but what they ask for tells the kinds apart. Where answers are later
+//! than the floor the machine was too busy for this hashing, and the p-value says what that gives away.
+
+#![expect(clippy::print_stdout, reason = "the figures are the output")]
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use sidegate::id::UserId;
+use sidegate::store::Store;
+use sidegate::time::Clock;
+use sidegate::visitor::User;
+
+#[path = "support/database.rs"]
+mod database;
+#[path = "support/hashes.rs"]
+#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
+mod hashes;
+#[path = "support/process.rs"]
+#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
+mod process;
+#[path = "support/running.rs"]
+#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
+mod running;
+#[path = "support/statistics.rs"]
+mod statistics;
+
+use database::{Database, Kind};
+use process::Process;
+use running::{Client, Plan};
+use statistics::{mann_whitney, quantile};
+
+const PASSWORD: &str = "vexed quarry lamp";
+/// Somebody with an account of ours.
+const KNOWN: &str = "ada@example.com";
+/// Somebody whose account was imported from better-auth.
+const IMPORTED: &str = "grace@example.com";
+
+/// Sign-ins of the two runs under callgrind: their difference is the sign-ins alone.
+const FEW: u64 = 4;
+const MANY: u64 = 12;
+
+/// Measures signing in.
+#[derive(Parser)]
+struct Options {
+    /// How long rates are measured.
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    /// People who sign in at the same time.
+    #[arg(long, default_value_t = 8)]
+    people: usize,
+    /// Answer times of each kind.
+    #[arg(long, default_value_t = 400)]
+    samples: usize,
+    /// People of each kind who are in step; more is faster, and more likely to go beyond the floor.
+    #[arg(long, default_value_t = 1)]
+    alike: usize,
+    /// Count user instructions of a sign-in instead of measuring time.
+    #[arg(long)]
+    instructions: bool,
+    /// Measure this binary instead of the one that cargo has just built.
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_sidegate"))]
+    sidegate: PathBuf,
+    /// Cargo's own mark for a benchmark run.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    if options.instructions {
+        return count_instructions(&options);
+    }
+    println!(
+        "{} people sign in one after the other for {} s, no answer floor\n",
+        options.people, options.seconds
+    );
+    println!("| store | sign-ins/s | ms/sign-in, median | p95 | CPU ms/sign-in |\n|---|---:|---:|---:|---:|");
+    for kind in Kind::available() {
+        let house = House::open(kind, &options.sidegate, ("0s", false))?;
+        println!("| {} | {} |", kind.name(), rate(&house, &options)?);
+    }
+    for kind in Kind::available() {
+        let house = House::open(kind, &options.sidegate, ("250ms", false))?;
+        println!("\n{}", answer_times(&house, &options, kind)?);
+    }
+    Ok(())
+}
+
+/// A running Sidegate with two accounts.
+struct House {
+    process: Process,
+    _directory: tempfile::TempDir,
+    _database: Database,
+}
+
+impl House {
+    fn open(kind: Kind, binary: &Path, (floor, callgrind): (&str, bool)) -> Result<Self, Box<dyn Error>> {
+        let (database, directory) = (kind.create(), tempfile::tempdir()?);
+        import(&database)?;
+        let plan = Plan {
+            binary,
+            cores: None,
+            callgrind,
+            workers: 1,
+            // Nobody is ever sent on to the app.
+            upstream: process::free_address()?,
+            store: format!("url = \"{}\"", database.url()),
+            sections: &format!(
+                "[password]\nanswer_floor = \"{floor}\"\n\n\
+                 [limits]\nattempts_per_address = 1000000\nattempts_per_account = 1000000\n\
+                 attempts_in_all = 1000000\n"
+            ),
+        };
+        let process = plan.start(directory.path())?;
+        Client::connect(process.address)?.sign_up(KNOWN, PASSWORD)?;
+        Ok(Self { process, _directory: directory, _database: database })
+    }
+}
+
+/// Writes the account that better-auth had.
+fn import(database: &Database) -> Result<(), Box<dyn Error>> {
+    let clock = Clock::System;
+    let now = clock.now();
+    let user = User {
+        id: UserId::random(),
+        name: "Grace".to_owned(),
+        email: IMPORTED.to_owned(),
+        email_verified: true,
+        image: None,
+        created: now,
+        updated: now,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let store = Store::open(&database.config(1), &clock).await?;
+        let mut tx = store.begin().await?;
+        tx.user_insert(&user).await?;
+        tx.account_insert_credential(&user.id, &hashes::scrypt(PASSWORD), now).await?;
+        tx.commit().await?;
+        store.close().await;
+        Ok(())
+    })
+}
+
+/// The cells of a row: successful sign-ins a second, their times, and what they cost the server.
+fn rate(house: &House, options: &Options) -> Result<String, Box<dyn Error>> {
+    let address = house.process.address;
+    let length = Duration::from_secs_f64(options.seconds);
+    let (cpu, start) = (house.process.cpu(), now());
+    let person = || -> Result<Vec<f64>, String> {
+        let mut times = Vec::new();
+        let mut client = Client::connect(address).map_err(|error| error.to_string())?;
+        while start.elapsed() < length {
+            let sent = now();
+            let answer = client.sign_in(KNOWN, PASSWORD).map_err(|error| error.to_string())?;
+            if answer.status != 200 {
+                return Err(answer.head);
+            }
+            times.push(sent.elapsed().as_secs_f64() * 1e3);
+        }
+        Ok(times)
+    };
+    let mut times = thread::scope(|scope| {
+        let people: Vec<_> = (0..options.people).map(|_| scope.spawn(person)).collect();
+        let times: Result<Vec<_>, String> =
+            people.into_iter().map(|person| person.join().expect("nobody panics")).collect();
+        times.map(|times| times.concat())
+    })?;
+    let (cpu, elapsed) = (house.process.cpu().saturating_sub(cpu), start.elapsed());
+    times.sort_by(f64::total_cmp);
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let count = times.len() as f64;
+    Ok(format!(
+        "{:.1} | {:.1} | {:.1} | {:.1}",
+        count / elapsed.as_secs_f64(),
+        quantile(&times, 0.5),
+        quantile(&times, 0.95),
+        cpu.as_secs_f64() * 1e3 / count
+    ))
+}
+
+/// Failures that must look alike.
+const KINDS: [(&str, &str); 3] = [
+    ("unknown account", "nobody@example.com"),
+    ("wrong password", KNOWN),
+    ("wrong password, imported scrypt row", IMPORTED),
+];
+
+fn answer_times(house: &House, options: &Options, kind: Kind) -> Result<String, Box<dyn Error>> {
+    let people = options.alike * KINDS.len();
+    let rounds = options.samples.div_ceil(options.alike.max(1));
+    let (address, barrier) = (house.process.address, Barrier::new(people));
+    let person = |place: usize| -> Result<Vec<(usize, f64)>, String> {
+        let mut client = Client::connect(address).map_err(|error| error.to_string());
+        let mut times = Vec::new();
+        for round in 0..rounds {
+            let which = (place + round) % KINDS.len();
+            barrier.wait();
+            // Whoever failed keeps the step, so that the others can end.
+            if let Ok(connected) = &mut client {
+                let sent = now();
+                let answer = connected.sign_in(KINDS[which].1, "not the password");
+                let time = sent.elapsed().as_secs_f64() * 1e3;
+                match answer {
+                    Ok(answer) if answer.status == 401 => times.push((which, time)),
+                    Ok(answer) => client = Err(answer.head),
+                    Err(error) => client = Err(error.to_string()),
+                }
+            }
+        }
+        client.map(|_| times)
+    };
+    let times = thread::scope(|scope| {
+        let people: Vec<_> = (0..people).map(|place| scope.spawn(move || person(place))).collect();
+        let times: Result<Vec<_>, String> =
+            people.into_iter().map(|person| person.join().expect("nobody panics")).collect();
+        times.map(|times| times.concat())
+    })?;
+    let of = |which| {
+        let mut times: Vec<f64> =
+            times.iter().filter(|(of, _)| *of == which).map(|(_, time)| *time).collect();
+        times.sort_by(f64::total_cmp);
+        times
+    };
+    Ok(compare(kind, &[of(0), of(1), of(2)]))
+}
+
+fn compare(kind: Kind, times: &[Vec<f64>; 3]) -> String {
+    let mut text = format!(
+        "Answer times of failed sign-ins on {}, {} of each kind, floor 250 ms; p by Mann-Whitney against an unknown account\n\n\
+         | kind | ms, median | p5 | p95 | over 260 ms | p |\n|---|---:|---:|---:|---:|---:|\n",
+        kind.name(),
+        times[0].len()
+    );
+    for ((name, _), sorted) in KINDS.iter().zip(times) {
+        let late = sorted.iter().filter(|time| **time > 260.0).count();
+        let _ = writeln!(
+            text,
+            "| {name} | {:.2} | {:.2} | {:.2} | {late} | {:.3} |",
+            quantile(sorted, 0.5),
+            quantile(sorted, 0.05),
+            quantile(sorted, 0.95),
+            mann_whitney(sorted, &times[0])
+        );
+    }
+    text
+}
+
+fn count_instructions(options: &Options) -> Result<(), Box<dyn Error>> {
+    println!("| store | user instructions/sign-in |\n|---|---:|");
+    for kind in Kind::available() {
+        let run = |sign_ins: u64| -> Result<u64, Box<dyn Error>> {
+            let house = House::open(kind, &options.sidegate, ("0s", true))?;
+            let mut client = Client::connect(house.process.address)?;
+            for _ in 0..sign_ins {
+                let answer = client.sign_in(KNOWN, PASSWORD)?;
+                if answer.status != 200 {
+                    return Err(answer.head.into());
+                }
+            }
+            drop(client);
+            process::instructions(&house.process.end()?)
+        };
+        let (few, many) = (run(FEW)?, run(MANY)?);
+        println!("| {} | {} |", kind.name(), many.saturating_sub(few) / (MANY - FEW));
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark is a clock")]
+fn now() -> Instant {
+    Instant::now()
+}

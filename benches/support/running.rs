@@ -1,0 +1,141 @@
+//! A real Sidegate as a child process, and people who sign up and in through its JSON API.
+
+use std::error::Error;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::process::{self, CALLGRIND, Cores, Process};
+
+/// The root secret of every Sidegate of the benchmarks, so that they can issue tokens it takes for its own.
+pub(crate) const SECRET: &str = "a root secret for benchmarks on loopback only";
+
+/// Long enough for two password hashes under valgrind.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What is started.
+pub(crate) struct Plan<'a> {
+    pub(crate) binary: &'a Path,
+    pub(crate) cores: Cores<'a>,
+    /// Run it under callgrind.
+    pub(crate) callgrind: bool,
+    pub(crate) workers: usize,
+    pub(crate) upstream: SocketAddr,
+    /// The lines of `[store]`.
+    pub(crate) store: String,
+    /// Further sections.
+    pub(crate) sections: &'a str,
+}
+
+impl Plan<'_> {
+    /// Starts it with its configuration in `folder`.
+    pub(crate) fn start(&self, folder: &Path) -> Result<Process, Box<dyn Error>> {
+        let address = process::free_address()?;
+        let file = folder.join("sidegate.toml");
+        let Self { workers, upstream, store, sections, .. } = self;
+        fs::write(
+            &file,
+            format!(
+                "secret = \"{SECRET}\"\n\n\
+                 [listen]\naddress = \"{address}\"\nworkers = {workers}\n\n\
+                 [public]\nurl = \"http://{address}\"\n\n\
+                 [upstream]\nurl = \"http://{upstream}\"\n\n\
+                 [store]\n{store}\n\n\
+                 [log]\naccess = false\nlevel = \"warn\"\n\n\
+                 {sections}"
+            ),
+        )?;
+        let callgrind = if self.callgrind { &CALLGRIND[..] } else { &[] };
+        let command = callgrind.iter().map(AsRef::as_ref).chain([
+            self.binary.as_os_str(),
+            "serve".as_ref(),
+            "--config".as_ref(),
+            file.as_os_str(),
+        ]);
+        Process::start(self.cores, folder, address, command)
+    }
+}
+
+/// A program that speaks JSON over one kept-alive connection.
+pub(crate) struct Client {
+    stream: TcpStream,
+    address: SocketAddr,
+}
+
+/// An answer's status and head.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { stream, address })
+    }
+
+    /// Signs a new user up.
+    pub(crate) fn sign_up(&mut self, email: &str, password: &str) -> Result<(), Box<dyn Error>> {
+        let person = serde_json::json!({ "name": "Ada", "email": email, "password": password });
+        let answer = self.post("/auth/sign-up/email", &person)?;
+        if answer.status == 200 { Ok(()) } else { Err(format!("no sign-up:\n{}", answer.head).into()) }
+    }
+
+    /// Tries to sign in.
+    pub(crate) fn sign_in(&mut self, email: &str, password: &str) -> Result<Answer, Box<dyn Error>> {
+        self.post("/auth/sign-in/email", &serde_json::json!({ "email": email, "password": password }))
+    }
+
+    fn post(&mut self, path: &str, body: &serde_json::Value) -> Result<Answer, Box<dyn Error>> {
+        let (address, body) = (self.address, body.to_string());
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nAccept: application/json\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.stream.write_all(request.as_bytes())?;
+        let mut bytes = Vec::with_capacity(4096);
+        let mut piece = [0; 4096];
+        loop {
+            if let Some((answer, length)) = complete(&bytes)
+                && bytes.len() >= length
+            {
+                return Ok(answer);
+            }
+            match self.stream.read(&mut piece)? {
+                0 => return Err(format!("cut off:\n{}", String::from_utf8_lossy(&bytes)).into()),
+                read => bytes.extend_from_slice(&piece[..read]),
+            }
+        }
+    }
+}
+
+/// The answer and the length of the whole message, once its head is there.
+fn complete(bytes: &[u8]) -> Option<(Answer, usize)> {
+    let text = str::from_utf8(bytes).ok()?;
+    let (head, _) = text.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let length: usize = field(head, "content-length").find_map(|value| value.parse().ok()).unwrap_or(0);
+    Some((Answer { status, head: head.to_owned() }, head.len() + 4 + length))
+}
+
+fn field<'h>(head: &'h str, name: &str) -> impl Iterator<Item = &'h str> {
+    let named = move |line: &'h str| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then_some(value.trim())
+    };
+    head.lines().filter_map(named)
+}
+
+impl Answer {
+    /// The session cookie that it sets, as `name=value`.
+    pub(crate) fn session_cookie(&self) -> Result<String, Box<dyn Error>> {
+        let mut cookies = field(&self.head, "set-cookie").filter_map(|cookie| cookie.split(';').next());
+        let cookie = cookies.find(|cookie| cookie.starts_with("sidegate="));
+        Ok(cookie.ok_or_else(|| format!("no session cookie in:\n{}", self.head))?.to_owned())
+    }
+}

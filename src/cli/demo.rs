@@ -1,0 +1,116 @@
+//! `sidegate demo`: a small app and Sidegate in front of it, on this machine only, with nothing to set up.
+
+use std::io::{self, ErrorKind, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use socket2::{Domain, Socket, Type};
+use tokio::runtime::Handle;
+
+use super::Failure;
+use super::serve::{self, Stop};
+use crate::app::App;
+use crate::config::{self, Config, Flags, NewSecret, Sources};
+use crate::demo::{self, Directory};
+use crate::log;
+use crate::server::Server;
+use crate::time::Clock;
+
+/// What the demo can be told.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Loopback address and port to listen on; port 0 lets the system choose.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Keep users and sessions in this directory rather than in a temporary one.
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+/// Serves the demo until SIGINT or SIGTERM.
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    if !options.listen.ip().is_loopback() {
+        let what = "is not a loopback address, and the demo is for this machine only";
+        return Err(Failure::Usage(format!(
+            "--listen {} {what}: for other machines, use `sidegate serve`",
+            options.listen
+        )));
+    }
+    let reserved = reserve(options.listen).map_err(|error| cannot_listen(options.listen, &error))?;
+    let directory = Directory::open(options.directory.as_deref(), &std::env::temp_dir())
+        .map_err(|error| Failure::Other(format!("no directory for the demo: {error}")))?;
+    let office = serve::office()?;
+    let outcome = office.block_on(serve(reserved, &directory));
+    // A computation that nobody waits for any more must not delay the end.
+    office.shutdown_background();
+    outcome
+}
+
+async fn serve((held, address): (Socket, SocketAddr), directory: &Directory) -> Result<(), Failure> {
+    // From here on, Ctrl-C tidies up.
+    let mut stop = Stop::new()?;
+    let upstream = demo::app::start(&Handle::current())
+        .await
+        .map_err(|error| Failure::Other(format!("the demo's app cannot be started: {error}")))?;
+    let config = config(address, upstream, directory)?;
+    log::start(&config.log);
+    let app = App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
+    let server = Server::start(&app).map_err(|error| cannot_listen(address, &error))?;
+    drop(held);
+    let text = demo::invitation(&app.config.public.origin, app.mount(), directory);
+    // Without anyone to read it the demo still runs.
+    let _ = io::stdout().write_all(text.as_bytes());
+    let outcome = serve::until_told(Arc::clone(&app), server, &mut stop).await;
+    if outcome.is_ok() {
+        let _ = writeln!(io::stdout(), "\nThe demo has ended.");
+    }
+    outcome
+}
+
+/// The configuration that `serve` would read, from the demo's settings and the environment.
+fn config(address: SocketAddr, upstream: SocketAddr, directory: &Directory) -> Result<Config, Failure> {
+    let env = demo::environment(&format!("http://{address}"), std::env::vars_os());
+    let flags = Flags {
+        upstream: Some(format!("http://{upstream}")),
+        listen: Some(address.to_string()),
+        store: Some(format!("sqlite:{}", directory.path().join("demo.db").display())),
+    };
+    let sources = Sources { file: None, env, flags, new_secret: NewSecret::Keep };
+    let config = config::load(&sources).map_err(Failure::Configuration)?;
+    let refused = |what: &str| Err(Failure::Usage(format!("The demo is for this machine only: {what}")));
+    if config.public.https {
+        return refused("public.url is https; use `sidegate serve` for that");
+    }
+    match config.dangers.first() {
+        Some(danger) => refused(danger),
+        None => Ok(config),
+    }
+}
+
+/// A port that nobody else listens on, held by a socket that never listens: the workers share theirs, so that
+/// a second demo on the same port would not fail but take half of the connections.
+fn reserve(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
+    if address.port() != 0 {
+        drop(TcpListener::bind(address)?);
+    }
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    let bound = socket.local_addr()?.as_socket().unwrap_or(address);
+    Ok((socket, bound))
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
+    let ip = SocketAddr::new(address.ip(), 0);
+    Failure::Other(match error.kind() {
+        ErrorKind::AddrInUse => {
+            format!(
+                "{address} is taken by another program; try `sidegate demo --listen {ip}`, which takes a free port"
+            )
+        }
+        _ => format!("cannot listen on {address}: {error}"),
+    })
+}

@@ -1,0 +1,143 @@
+//! The names of header fields that a client may not send on to the app, in any spelling.
+
+use crate::config::Identity;
+
+/// Fields that belong to one connection (RFC 9110 §7.6.1), in either direction.
+pub(super) const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "http2-settings",
+];
+
+/// Request fields that only we write, or that would make the app see another request than the gate saw.
+const OURS: &[&str] = &[
+    "host",
+    "content-length",
+    "expect",
+    "cookie",
+    "forwarded",
+    "x-real-ip",
+    "x-request-id",
+    "x-client-ip",
+    "true-client-ip",
+    "x-original-url",
+    "x-original-uri",
+    "x-original-method",
+    "x-rewrite-url",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "script-name",
+    "path-info",
+    "x-user-id",
+    "remote-user",
+    "remote-email",
+    "remote-name",
+    "remote-groups",
+];
+
+/// Families of names that identity and forwarding headers come in.
+const FAMILIES: &[&str] = &["x-forwarded-", "x-auth-request-", "x-authentik-", "x-webauth-", "x-sidegate-"];
+
+/// Names that a client may not send, in any spelling: compared after every byte that is neither letter nor digit
+/// has become `-`, because apps behind CGI, WSGI or PHP read `X_User.Id` as `X-User-Id`.
+pub struct Reserved {
+    names: Vec<Box<[u8]>>,
+    /// For each length the first letters that occur, so that most names cost one look.
+    first_letters: [u32; LONGEST],
+}
+
+/// Reserved names are shorter than this, in bytes.
+const LONGEST: usize = 64;
+
+fn fold(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+}
+
+fn same_folded(name: &[u8], reserved: &[u8]) -> bool {
+    name.len() == reserved.len() && name.iter().zip(reserved).all(|(&a, &b)| fold(a) == b)
+}
+
+fn letter(byte: u8) -> u32 {
+    1 << (u32::from(fold(byte)) % 32)
+}
+
+impl Reserved {
+    /// Our own names and those under which the identity is sent.
+    pub fn new(identity: &Identity) -> Self {
+        let own =
+            identity.user_id.iter().chain(&identity.email).chain(&identity.name).chain(&identity.groups);
+        let mut reserved = Self { names: Vec::new(), first_letters: [0; LONGEST] };
+        for name in HOP_BY_HOP.iter().chain(OURS).copied().chain(own.map(String::as_str)) {
+            let folded: Box<[u8]> = name.bytes().map(fold).collect();
+            if let (Some(slot), Some(&first)) = (reserved.first_letters.get_mut(folded.len()), folded.first())
+            {
+                *slot |= letter(first);
+            }
+            reserved.names.push(folded);
+        }
+        reserved
+    }
+
+    /// Whether a client's field of this name must not reach the app.
+    pub fn covers(&self, name: &[u8]) -> bool {
+        let Some(&first) = name.first() else { return true };
+        if fold(first) == b'x' && FAMILIES.iter().any(|family| starts_folded(name, family.as_bytes())) {
+            return true;
+        }
+        let candidates = self.first_letters.get(name.len()).copied().unwrap_or(u32::MAX);
+        candidates & letter(first) != 0 && self.names.iter().any(|reserved| same_folded(name, reserved))
+    }
+}
+
+fn starts_folded(name: &[u8], start: &[u8]) -> bool {
+    name.get(..start.len()).is_some_and(|head| same_folded(head, start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reserved() -> Reserved {
+        Reserved::new(&Identity {
+            user_id: vec!["x-user-id".into()],
+            email: vec!["x-mail".into()],
+            name: vec![],
+            groups: vec![],
+        })
+    }
+
+    #[test]
+    fn hdr_1_every_spelling_of_a_reserved_name_is_covered() {
+        let reserved = reserved();
+        for name in [
+            "x-user-id",
+            "X_User_Id",
+            "x.user.id",
+            "x-user_id",
+            "X_Forwarded-Email",
+            "x_forwarded.proto",
+            "x_mail",
+            "remote_user",
+            "http2_settings",
+            "x-authentik-anything",
+            "x_webauth_user",
+            "forwarded",
+            "x_real_ip",
+        ] {
+            assert!(reserved.covers(name.as_bytes()), "{name}");
+        }
+        for name in
+            ["accept", "x-user-idx", "user-agent", "x-mai", "x-forwarded", "authorization", "remote-use"]
+        {
+            assert!(!reserved.covers(name.as_bytes()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The house rules that no compiler checks: who may import whom, what a file looks like, which module owns a tool.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const WORDS: &[&str] = &["id", "secret", "time", "visitor"];
+const SAYING_NO: &[&str] = &["refusal", "error"];
+const TOOLS: &[&str] = &["config", "log", "metrics"];
+const LEAVES: &[&str] = &["store", "mail", "oauth", "token", "ui"];
+
+/// What a module may import besides its own parts: whole levels, then single modules or `module/part`.
+struct Module {
+    name: &'static str,
+    levels: &'static [&'static [&'static str]],
+    besides: &'static [&'static str],
+}
+
+const fn module(
+    name: &'static str,
+    levels: &'static [&'static [&'static str]],
+    besides: &'static [&'static str],
+) -> Module {
+    Module { name, levels, besides }
+}
+
+/// The table of the modules, from the words upwards.
+const TABLE: &[Module] = &[
+    module("id", &[], &[]),
+    module("secret", &[], &["id"]),
+    module("time", &[], &["id", "secret"]),
+    module("visitor", &[], &["id", "secret", "time"]),
+    module("refusal", &[WORDS], &[]),
+    module("error", &[WORDS], &["refusal"]),
+    module("config", &[WORDS, SAYING_NO], &[]),
+    module("log", &[WORDS, SAYING_NO], &["config"]),
+    module("metrics", &[WORDS, SAYING_NO], &["config"]),
+    module("http", &[WORDS, SAYING_NO, TOOLS], &[]),
+    module("store", &[WORDS, SAYING_NO, TOOLS], &[]),
+    module("mail", &[WORDS, SAYING_NO, TOOLS], &[]),
+    module("oauth", &[WORDS, SAYING_NO, TOOLS], &[]),
+    module("token", &[WORDS, SAYING_NO, TOOLS], &[]),
+    module("ui", &[WORDS, SAYING_NO, TOOLS], &[]),
+    // Pure: nothing here can ask the store or wait.
+    module("gate", &[WORDS, SAYING_NO], &["http/path", "http/visit", "config/rule", "config/Config"]),
+    module("session", &[WORDS, SAYING_NO, TOOLS], &["store", "http/cookie"]),
+    module("account", &[WORDS, SAYING_NO, TOOLS], &["store", "http/cookie"]),
+    module("limit", &[WORDS, SAYING_NO, TOOLS], &["store", "http/cookie", "account/email", "account/device"]),
+    module("proxy", &[WORDS, SAYING_NO, TOOLS], &["http", "gate/Pass", "session/live"]),
+    module("answer", &[WORDS, SAYING_NO, TOOLS], &["http", "ui"]),
+    module(
+        "app",
+        &[WORDS, SAYING_NO, TOOLS, LEAVES],
+        &["http", "gate", "session", "account", "limit", "proxy", "answer"],
+    ),
+    module(
+        "flow",
+        &[WORDS, SAYING_NO, TOOLS, LEAVES],
+        &["http", "gate", "session", "account", "limit", "answer", "app"],
+    ),
+    module(
+        "jobs",
+        &[WORDS, SAYING_NO, TOOLS, LEAVES],
+        &["http", "session", "account", "limit", "answer", "app", "flow"],
+    ),
+    module(
+        "server",
+        &[WORDS, SAYING_NO, TOOLS, LEAVES],
+        &["http", "gate", "session", "account", "limit", "proxy", "answer", "app", "flow"],
+    ),
+    module("demo", &[WORDS, SAYING_NO, TOOLS, LEAVES], &["http", "account", "answer", "app", "server"]),
+];
+
+/// At the door everything may be named.
+const DOOR: &[&str] = &["cli", "main", "lib"];
+
+/// Files that are longer than 400 lines, and why.
+const LONG: &[(&str, &str)] = &[
+    ("src/config/check/tests.rs", "one list of wrong configurations and what is said of each"),
+    ("tests/suite/pages.rs", "one list of what every page must have"),
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files with this extension below `under`, as (path from the root, text).
+fn files(under: &str, extension: &str) -> Vec<(String, String)> {
+    fn walk(directory: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(&path, extension, found);
+            } else if path.extension().is_some_and(|known| known == extension) {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join(under), extension, &mut found);
+    found.sort();
+    assert!(!found.is_empty(), "nothing under {under}");
+    found
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("text");
+            let name = path.strip_prefix(root()).expect("below the root").display().to_string();
+            (name, text)
+        })
+        .collect()
+}
+
+/// The lines of code: neither comments nor the inline tests, which end a file.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .take_while(|line| line.trim() != "#[cfg(test)]")
+        .filter(|line| !line.trim_start().starts_with("//"))
+}
+
+/// The module of the house that a file belongs to.
+fn module_of(file: &str) -> &str {
+    let below = file.strip_prefix("src/").expect("a source file");
+    below.split('/').next().unwrap_or_default().trim_end_matches(".rs")
+}
+
+/// What a line names behind `crate::`, as `module` and `module/part`.
+fn named(line: &str) -> Vec<(String, String)> {
+    line.match_indices("crate::")
+        .map(|(at, found)| {
+            let path = &line[at + found.len()..];
+            let mut parts = path.split("::").map(|part| {
+                part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>()
+            });
+            let module = parts.next().unwrap_or_default();
+            let part = format!("{module}/{}", parts.next().unwrap_or_default());
+            (module, part)
+        })
+        .collect()
+}
+
+/// Fails with all complaints at once.
+fn all_well(complaints: &[String]) {
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn modules_import_only_what_the_table_allows() {
+    let mut complaints = Vec::new();
+    for (file, text) in files("src", "rs") {
+        let name = module_of(&file);
+        if DOOR.contains(&name) {
+            continue;
+        }
+        let Some(rule) = TABLE.iter().find(|module| module.name == name) else {
+            complaints.push(format!("{file}: `{name}` is not in the table"));
+            continue;
+        };
+        for line in code(&text) {
+            for (module, part) in named(line) {
+                let allowed = module == name
+                    || rule.levels.iter().any(|level| level.contains(&module.as_str()))
+                    || rule.besides.iter().any(|known| *known == module || *known == part);
+                if !allowed {
+                    complaints.push(format!("{file}: {}", line.trim()));
+                }
+            }
+        }
+    }
+    all_well(&complaints);
+}
+
+#[test]
+fn flows_do_not_import_flows() {
+    let flows = files("src/flow", "rs");
+    let names: Vec<&str> =
+        flows.iter().filter_map(|(file, _)| file.rsplit('/').next()?.strip_suffix(".rs")).collect();
+    let mut complaints = Vec::new();
+    for (file, text) in &flows {
+        let foreign = |line: &&str| {
+            names.iter().any(|name| {
+                ["crate::flow", "super"].iter().any(|from| line.contains(&format!("{from}::{name}")))
+            })
+        };
+        complaints.extend(code(text).filter(foreign).map(|line| format!("{file}: {}", line.trim())));
+    }
+    all_well(&complaints);
+}
+
+#[test]
+fn every_module_of_the_library_is_in_the_table() {
+    let modules: BTreeSet<String> =
+        files("src", "rs").iter().map(|(file, _)| module_of(file).to_owned()).collect();
+    for name in &modules {
+        assert!(
+            DOOR.contains(&name.as_str()) || TABLE.iter().any(|module| module.name == name),
+            "`{name}` is not in the table"
+        );
+    }
+}
+
+#[test]
+fn every_file_says_first_what_it_is_for_and_is_not_too_long() {
+    let mut complaints = Vec::new();
+    for (file, text) in ["src", "tests", "benches"].iter().flat_map(|under| files(under, "rs")) {
+        if !text.starts_with("//! ") {
+            complaints.push(format!("{file}: does not open with `//! `"));
+        }
+        let lines = text.lines().count();
+        let excepted = LONG.iter().any(|(known, reason)| *known == file && !reason.is_empty());
+        if lines > 400 && !excepted {
+            complaints.push(format!("{file}: has {lines} lines"));
+        }
+        if file.ends_with("/mod.rs") {
+            complaints.push(format!("{file}: is a mod.rs"));
+        }
+    }
+    all_well(&complaints);
+}
+
+#[test]
+fn exceptions_are_still_needed() {
+    for (file, _) in LONG {
+        let text = fs::read_to_string(root().join(file)).expect("it exists");
+        assert!(text.lines().count() > 400, "{file} needs no exception any more");
+    }
+}
+
+#[test]
+fn both_databases_have_the_same_migrations() {
+    let names = |database: &str| -> Vec<String> {
+        files(&format!("src/store/migrations/{database}"), "sql")
+            .into_iter()
+            .map(|(file, _)| file.rsplit('/').next().unwrap_or_default().to_owned())
+            .collect()
+    };
+    assert_eq!(names("sqlite"), names("postgres"));
+}
+
+#[test]
+fn a_tool_is_named_only_where_it_belongs() {
+    let mut complaints = Vec::new();
+    for (tool, homes) in [
+        ("sqlx", &["src/store.rs", "src/store/"][..]),
+        (
+            "hyper",
+            &[
+                "src/server.rs",
+                "src/server/",
+                "src/proxy.rs",
+                "src/proxy/",
+                "src/http/body.rs",
+                "src/oauth/",
+                "src/demo/",
+            ][..],
+        ),
+        ("SystemTime::now", &["src/time.rs"][..]),
+        ("Instant::now", &["src/time.rs"][..]),
+        ("now_utc", &["src/time.rs"][..]),
+        ("rand::", &["src/secret.rs", "src/id.rs"][..]),
+        ("getrandom", &["src/secret.rs", "src/id.rs"][..]),
+        ("OsRng", &["src/secret.rs", "src/id.rs"][..]),
+        ("SystemRandom", &["src/secret.rs", "src/id.rs"][..]),
+        ("moka", &["src/session/cache.rs"][..]),
+        ("TcpStream::connect", &["src/proxy/upstream.rs", "src/oauth/", "src/mail/", "src/cli/"][..]),
+        ("env::var", &["src/cli.rs", "src/cli/", "src/main.rs"][..]),
+    ] {
+        for (file, text) in files("src", "rs") {
+            if !homes.iter().any(|home| file.starts_with(home)) {
+                let named = code(&text).filter(|line| line.contains(tool));
+                complaints.extend(named.map(|line| format!("{tool} in {file}: {}", line.trim())));
+            }
+        }
+    }
+    all_well(&complaints);
+}
+
+#[test]
+fn nothing_is_left_to_do_and_no_test_is_left_out() {
+    // Put together here, so that this file does not find itself.
+    let marks = ["TO", "FIX", "unimplement", "tod", "#[igno"]
+        .iter()
+        .zip(["DO", "ME", "ed!", "o!", "re"])
+        .map(|(start, end)| format!("{start}{end}"));
+    let marks: Vec<String> = marks.collect();
+    let mut complaints = Vec::new();
+    for (file, text) in ["src", "tests", "benches"].iter().flat_map(|under| files(under, "rs")) {
+        for line in text.lines().filter(|line| marks.iter().any(|mark| line.contains(mark.as_str()))) {
+            complaints.push(format!("{file}: {}", line.trim()));
+        }
+    }
+    all_well(&complaints);
+}

@@ -1,0 +1,5 @@
+//! Who may do what: the rules and what is said to those who may not.
+
+mod endpoints;
+mod refusals;
+mod rules;

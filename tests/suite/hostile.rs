@@ -1,0 +1,9 @@
+//! What attackers send: one test per advisory or RFC rule, with its id in the name.
+
+mod headers;
+mod identity;
+mod path;
+mod resources;
+mod responses;
+mod smuggling;
+mod target;

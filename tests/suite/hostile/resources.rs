@@ -1,0 +1,203 @@
+//! Clients that take their time, send too much, or come in crowds.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use crate::support::raw::{PATIENCE, Raw};
+use crate::support::site::PASSWORD;
+use crate::support::stage::Stage;
+use crate::support::upstream::{Upstream, ok};
+
+#[test]
+fn r_1_and_dos_3_a_head_that_does_not_come_ends_the_connection() {
+    let stage = Stage::on(Stage::plan().set("limits", "head_timeout = \"200ms\""));
+    let mut silent = stage.connect();
+    let mut slow = stage.connect();
+    slow.send("GET /x HTTP/1.1\r\nHost: ");
+    let mut second = stage.connect();
+    assert_eq!(second.send(stage.signed("GET /x HTTP/1.1", "")).answer().status, 200);
+    second.send("GET /x HT");
+    assert!(silent.is_closed() && slow.is_closed() && second.is_closed());
+    assert!(stage.site.is_well());
+}
+
+#[test]
+fn r_1_a_head_that_trickles_in_is_no_better() {
+    let stage = Stage::on(Stage::plan().set("limits", "head_timeout = \"300ms\""));
+    let mut stream = TcpStream::connect(stage.site.address).expect("a connection");
+    let started = (0..400).take_while(|_| {
+        thread::sleep(Duration::from_millis(25));
+        stream.write_all(b"X").is_ok()
+    });
+    assert!(started.count() < 400, "it could go on for ever");
+}
+
+#[test]
+fn an_idle_connection_is_closed_whatever_was_answered_on_it() {
+    for answer in [
+        ok("hello"),
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".to_owned(),
+        "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
+    ] {
+        let plan =
+            Stage::plan().set("limits", "keep_alive = \"200ms\"").upstream(Upstream::answering(answer));
+        let stage = Stage::on(plan);
+        for line in ["GET /x HTTP/1.1", "POST /x HTTP/1.1", "GET /auth/ok HTTP/1.1", "GET /auth/me HTTP/1.1"]
+        {
+            let mut raw = stage.connect();
+            let fields = if line.starts_with("POST") { "Content-Length: 0\r\n" } else { "" };
+            let status = raw.send(stage.signed(line, fields)).answer().status;
+            assert!(matches!(status, 200 | 204), "{line}: {status}");
+            assert!(raw.is_closed(), "{line}");
+        }
+    }
+}
+
+#[test]
+fn r_2_and_dos_3_a_body_that_pauses_ends_the_request() {
+    let stage = Stage::on(Stage::plan().set("limits", "body_idle = \"200ms\""));
+    for fields in ["Content-Length: 10\r\n", "Transfer-Encoding: chunked\r\n"] {
+        let body = if fields.starts_with('C') { "hello" } else { "5\r\nhello\r\n" };
+        let mut raw = stage.connect();
+        raw.send(format!("{}{body}", stage.signed("POST /x HTTP/1.1", fields)));
+        let response = raw.answer();
+        assert_eq!((response.status, response.header("connection")), (400, Some("close")));
+        assert!(raw.is_closed());
+        let mut raw = stage.connect();
+        raw.send(format!(
+            "{}{body}",
+            stage.signed("POST /auth/sign-out HTTP/1.1", &format!("Sec-Fetch-Site: none\r\n{fields}"))
+        ));
+        assert_eq!(raw.answer().status, 400);
+        assert!(raw.is_closed());
+    }
+    assert!(stage.site.upstream.arrived().is_empty(), "no half request was completed");
+}
+
+#[test]
+fn r_3_and_dos_2_a_client_that_never_reads_is_let_go_and_the_app_is_not_read_on() {
+    let upstream = Upstream::with(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+        let piece = vec![b'x'; 1 << 20];
+        let mut sent = 0_usize;
+        while sent < 1_000_000_000 && stream.write_all(&piece).is_ok() {
+            sent += piece.len();
+        }
+        let _ = stream.shutdown(std::net::Shutdown::Both);
+    });
+    let stage = Stage::on(Stage::plan().set("limits", "body_idle = \"300ms\"").upstream(upstream));
+    let mut stream = TcpStream::connect(stage.site.address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    stream.write_all(stage.signed("GET /x HTTP/1.1", "").as_bytes()).expect("it is sent");
+    thread::sleep(Duration::from_millis(1500));
+    // What was under way comes, then the end: far from all of it.
+    let mut read = 0_u64;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => read += count as u64,
+        }
+    }
+    assert!(read < 100_000_000, "{read} bytes came");
+    assert!(stage.site.is_well());
+}
+
+#[test]
+fn r_6_connections_beyond_the_limit_are_closed_and_room_is_found_again() {
+    let stage = Stage::on(Stage::plan().set("limits", "connections = 3"));
+    let request = stage.signed("GET /x HTTP/1.1", "");
+    let mut held: Vec<_> = (0..3).map(|_| seated(&stage, &request)).collect();
+    assert!(stage.connect().is_closed());
+    held.pop();
+    seated(&stage, &request);
+}
+
+#[test]
+fn r_6_tunnels_count_as_connections() {
+    let upstream = Upstream::with(|_, stream| {
+        let _ = stream
+            .write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+    });
+    let stage = Stage::on(Stage::plan().set("limits", "connections = 2").upstream(upstream));
+    let handshake = stage.signed("GET /x HTTP/1.1", "Connection: upgrade\r\nUpgrade: x\r\n");
+    let mut tunnels: Vec<_> = (0..2).map(|_| seated(&stage, &handshake)).collect();
+    assert!(stage.connect().is_closed());
+    tunnels.pop();
+    seated(&stage, &handshake);
+}
+
+/// A connection on which this was answered; waits until there is room for one, because the server hears of the end of
+/// another one a moment later than the client.
+fn seated(stage: &Stage, request: &str) -> Raw {
+    (0..500)
+        .find_map(|_| {
+            let mut raw = stage.connect();
+            let answered = raw.send(request).try_answer(false).is_ok();
+            if !answered {
+                thread::sleep(Duration::from_millis(10));
+            }
+            answered.then_some(raw)
+        })
+        .expect("there is room again")
+}
+
+#[test]
+fn r_10_a_body_beyond_the_limit_is_413_before_or_while_it_is_sent() {
+    let stage = Stage::on(Stage::plan().set("limits", "body = \"1KiB\""));
+    let sized = |size: usize| {
+        let head = stage.signed("POST /x HTTP/1.1", &format!("Content-Length: {size}\r\n"));
+        format!("{head}{}", "x".repeat(size))
+    };
+    assert_eq!(stage.arrives(sized(1024)).body.len(), 1024);
+    stage.rejects(sized(1025), &[413]);
+    stage.rejects(sized(1_000_000), &[413]);
+
+    let chunked = |count: usize| {
+        let head = stage.signed("POST /x HTTP/1.1", "Transfer-Encoding: chunked\r\n");
+        format!("{head}{}0\r\n\r\n", format!("40\r\n{}\r\n", "x".repeat(64)).repeat(count))
+    };
+    stage.arrives(chunked(16));
+    let before = stage.site.upstream.arrived().len();
+    let mut raw = stage.connect();
+    let response = raw.send(chunked(17)).answer();
+    assert_eq!((response.status, response.header("connection")), (413, Some("close")));
+    assert!(raw.is_closed());
+    assert_eq!(stage.site.upstream.arrived().len(), before, "the app saw no whole request");
+}
+
+#[test]
+fn a_body_for_our_own_endpoints_is_limited_too() {
+    let stage = Stage::new();
+    let fields = format!(
+        "Origin: {}\r\nContent-Type: application/json\r\nContent-Length: 70000\r\n",
+        stage.site.origin
+    );
+    let request =
+        format!("{}{}", stage.strange("POST /auth/sign-in/email HTTP/1.1", &fields), " ".repeat(70_000));
+    stage.rejects(request, &[413]);
+}
+
+#[test]
+fn dos_4_a_flood_of_sign_ins_does_not_stop_the_proxy() {
+    let stage =
+        Stage::on(Stage::plan().set("limits", "attempts_per_address = 10000\nattempts_per_account = 10000"));
+    let body = serde_json::json!({ "email": "me@example.org", "password": PASSWORD });
+    thread::scope(|scope| {
+        let attempts: Vec<_> = (0..24)
+            .map(|_| scope.spawn(|| stage.site.stranger().post("/auth/sign-in/email", &body)))
+            .collect();
+        for _ in 0..10 {
+            assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).status, 200);
+        }
+        for attempt in attempts {
+            let response = attempt.join().expect("no panic");
+            assert!(matches!(response.status, 200 | 503), "{}", response.text());
+            if response.status == 503 {
+                assert!(response.header("retry-after").is_some());
+            }
+        }
+    });
+}

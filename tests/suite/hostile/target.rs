@@ -1,0 +1,153 @@
+//! Hosts and request targets that are not ours or not one thing.
+
+use crate::support::stage::Stage;
+
+#[test]
+fn t_1_path_16_and_smug_5_there_is_exactly_one_host_and_it_is_one() {
+    let stage = Stage::new();
+    let cookie = format!("Cookie: {}\r\n", stage.cookie);
+    let host = stage.host().to_owned();
+    for hosts in [
+        String::new(),
+        "Host:\r\n".to_owned(),
+        format!("Host: {host}\r\nHost: {host}\r\n"),
+        format!("Host: {host}\r\nHost: evil.test\r\n"),
+        format!("Host: evil.test\r\nhost: {host}\r\n"),
+        format!("Host: {host}, {host}\r\n"),
+        format!("Host: u@{host}\r\n"),
+        format!("Host: {host}/x\r\n"),
+        format!("Host: {host}?x\r\n"),
+        format!("Host: {host}#x\r\n"),
+        format!("Host: {host}\\x\r\n"),
+        "Host: 127.0.0.1:0\r\n".to_owned(),
+        "Host: 127.0.0.1:99999\r\n".to_owned(),
+        "Host: 127.0.0.1:+80\r\n".to_owned(),
+        "Host: 127.0.0.1:8 0\r\n".to_owned(),
+        "Host: [::1\r\n".to_owned(),
+        "Host: \u{e9}\r\n".to_owned(),
+    ] {
+        stage.rejects(format!("GET /x HTTP/1.1\r\n{hosts}{cookie}\r\n"), &[400]);
+    }
+}
+
+#[test]
+fn path_11_path_13_another_host_is_misdirected_whatever_it_looks_like() {
+    let plan = Stage::plan().public("https://app.example.org");
+    let site = plan.start();
+    let ask = |host: &str| {
+        let request = format!("GET /auth/ok HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        crate::support::raw::ask(site.address, request).status
+    };
+    for host in ["app.example.org", "APP.Example.ORG", "app.example.org:443"] {
+        assert_eq!(ask(host), 200, "{host}");
+    }
+    for host in [
+        "evilapp.example.org",
+        "app.example.org.evil.test",
+        "example.org",
+        "x.app.example.org",
+        "app.example.org:80",
+        "app.example.org:8443",
+        "127.0.0.1",
+        "localhost",
+    ] {
+        assert_eq!(ask(host), 421, "{host}");
+    }
+}
+
+#[test]
+fn t_2_the_absolute_form_must_name_us_and_is_never_forwarded() {
+    let stage = Stage::new();
+    let origin = stage.site.origin.clone();
+    let arrived = stage.arrives(stage.signed(&format!("GET {origin}/x?y HTTP/1.1"), ""));
+    assert_eq!((arrived.line.as_str(), arrived.header("host")), ("GET /x?y HTTP/1.1", Some(stage.host())));
+    let host = stage.host().to_owned();
+    for target in [
+        "http://evil.test/x".to_owned(),
+        format!("https://{host}/x"),
+        format!("ftp://{host}/x"),
+        format!("http://u:p@{host}/x"),
+        format!("http://{host}@evil.test/x"),
+        "http://127.0.0.1/x".to_owned(),
+        "http:///x".to_owned(),
+        format!("//{host}@evil/x\u{7f}"),
+    ] {
+        stage.rejects(stage.signed(&format!("GET {target} HTTP/1.1"), ""), &[400]);
+    }
+}
+
+#[test]
+fn t_3_and_path_16_only_the_origin_form_is_served() {
+    let stage = Stage::new();
+    for target in ["*", "x", "evil.test:80", "api/x", "?x", "..", "@x", ":80"] {
+        for method in ["GET", "OPTIONS"] {
+            stage.rejects(stage.signed(&format!("{method} {target} HTTP/1.1"), ""), &[400]);
+        }
+    }
+}
+
+#[test]
+fn t_3_and_f_19_connect_and_trace_are_not_served() {
+    let stage = Stage::new();
+    for line in ["CONNECT evil.test:443 HTTP/1.1", "CONNECT 127.0.0.1:22 HTTP/1.1", "TRACE /x HTTP/1.1"] {
+        stage.rejects(stage.signed(line, ""), &[405]);
+    }
+}
+
+#[test]
+fn f_19_request_lines_that_are_none_are_refused() {
+    let stage = Stage::new();
+    for line in [
+        "GET /x",
+        "GET  /x HTTP/1.1",
+        "GET /x  HTTP/1.1",
+        "GET\t/x\tHTTP/1.1",
+        " GET /x HTTP/1.1",
+        "GET /x HTTP/1.1 ",
+        "GET /x y HTTP/1.1",
+        "GET /x http/1.1",
+        "GET /x HTTP/1.2",
+        "GET /x HTTP/2.0",
+        "GET /x HTTP/9.9",
+        "GET /x HTTP/1",
+        "GET /x XTTP/1.1",
+        "G(T /x HTTP/1.1",
+    ] {
+        stage.rejects(stage.signed(line, ""), &[400, 505]);
+    }
+    let mut raw = stage.connect();
+    raw.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    let rest = raw.rest().unwrap_or_default();
+    assert!(
+        rest.is_empty() || rest.starts_with(b"HTTP/1.1 4") || rest.starts_with(b"HTTP/1.1 5"),
+        "{rest:?}"
+    );
+    assert!(stage.site.upstream.arrived().is_empty() && stage.site.is_well());
+}
+
+#[test]
+fn f_19_methods_are_forwarded_and_compared_with_their_case() {
+    let stage = Stage::on(
+        Stage::plan().toml("[[rules]]\npath = \"/open/**\"\nmethods = [\"GET\"]\naccess = \"public\"\n"),
+    );
+    stage.arrives(stage.strange("GET /open/x HTTP/1.1", ""));
+    stage.denies(stage.strange("get /open/x HTTP/1.1", ""), &[401]);
+    for method in ["get", "PURGE", "M-SEARCH", "x"] {
+        let line = format!("{method} /x HTTP/1.1");
+        assert_eq!(stage.arrives(stage.signed(&line, "")).line, line);
+    }
+}
+
+#[test]
+fn t_6_targets_and_heads_have_a_largest_size() {
+    let stage = Stage::new();
+    let target = |length: usize| format!("GET /{} HTTP/1.1", "x".repeat(length - 1));
+    assert_eq!(stage.arrives(stage.signed(&target(8192), "")).line, target(8192));
+    stage.rejects(stage.signed(&target(8193), ""), &[414]);
+    stage.rejects(stage.signed(&target(30_000), ""), &[414]);
+    stage.rejects(stage.signed("GET /x HTTP/1.1", &format!("X: {}\r\n", "x".repeat(40_000))), &[431]);
+    stage.rejects(stage.signed("GET /x HTTP/1.1", &format!("X: {}\r\n", "x".repeat(500_000))), &[431]);
+    let many = |count: usize| (0..count).map(|i| format!("X-{i}: 1\r\n")).collect::<String>();
+    assert_eq!(stage.arrives(stage.signed("GET /x HTTP/1.1", &many(90))).own_fields().len(), 90);
+    stage.rejects(stage.signed("GET /x HTTP/1.1", &many(101)), &[431]);
+}

@@ -1,0 +1,8 @@
+//! Forwarding from both ends: what the app sees of a request, what the client sees of the answer.
+
+mod drain;
+mod failure;
+mod headers;
+mod streaming;
+mod upgrade;
+mod upstream;

@@ -1,0 +1,87 @@
+//! Going down: running requests finish, idle connections end, and nothing outlives the drain time.
+
+use std::io::Write as _;
+use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::raw::PATIENCE;
+use crate::support::stage::Stage;
+use crate::support::upstream::{Upstream, ok};
+
+/// An app that says when it was asked and answers when it may.
+fn waiting() -> (Upstream, std::sync::mpsc::Receiver<()>, Sender<()>) {
+    let (asked, was_asked) = channel();
+    let (go, may_go) = channel::<()>();
+    let may_go = Mutex::new(may_go);
+    let upstream = Upstream::with(move |_, stream| {
+        let _ = asked.send(());
+        let _ = may_go.lock().expect("no panic").recv_timeout(PATIENCE);
+        let _ = stream.write_all(ok("at last").as_bytes());
+    });
+    (upstream, was_asked, go)
+}
+
+#[test]
+fn u_10_a_running_request_finishes_idle_connections_end_and_new_ones_are_refused() {
+    let (upstream, was_asked, go) = waiting();
+    let mut stage = Stage::on(Stage::plan().upstream(upstream));
+    let mut idle = stage.connect();
+    assert_eq!(idle.send(stage.strange("GET /auth/ok HTTP/1.1", "")).answer().status, 200);
+    let mut fresh = stage.connect();
+    let mut running = stage.connect();
+    running.send(stage.signed("GET /x HTTP/1.1", ""));
+    was_asked.recv_timeout(PATIENCE).expect("the app was asked");
+
+    let server = stage.site.take_server();
+    let stopped = thread::spawn(move || server.stop());
+    assert!(idle.is_closed() && fresh.is_closed());
+    let refused = (0..500).any(|_| {
+        thread::sleep(Duration::from_millis(10));
+        std::net::TcpStream::connect(stage.site.address).is_err()
+    });
+    assert!(refused, "nobody listens any more");
+    assert!(!stopped.is_finished(), "a request is running");
+    go.send(()).expect("the app waits");
+    let response = running.answer();
+    assert_eq!((response.text().as_str(), response.header("connection")), ("at last", Some("close")));
+    assert!(running.is_closed());
+    stopped.join().expect("no panic");
+}
+
+#[test]
+fn u_10_what_is_not_done_in_the_drain_time_is_cut() {
+    let (upstream, was_asked, _go) = waiting();
+    let mut stage = Stage::on(Stage::plan().set("limits", "drain = \"200ms\"").upstream(upstream));
+    let mut running = stage.connect();
+    running.send(stage.signed("GET /x HTTP/1.1", ""));
+    was_asked.recv_timeout(PATIENCE).expect("the app was asked");
+    stage.site.stop();
+    assert!(running.is_closed());
+}
+
+#[test]
+fn u_10_tunnels_have_the_drain_time_too() {
+    let upstream = Upstream::with(|_, stream| {
+        let _ = stream
+            .write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+        let mut byte = [0];
+        while std::io::Read::read(stream, &mut byte).is_ok_and(|count| count > 0) {
+            let _ = stream.write_all(&byte);
+        }
+    });
+    let mut stage = Stage::on(Stage::plan().set("limits", "drain = \"1500ms\"").upstream(upstream));
+    let mut idle = stage.connect();
+    assert_eq!(idle.send(stage.strange("GET /auth/ok HTTP/1.1", "")).answer().status, 200);
+    let mut raw = stage.connect();
+    raw.send(stage.signed("GET /x HTTP/1.1", "Connection: upgrade\r\nUpgrade: x\r\n"));
+    assert_eq!(raw.head().expect("an answer").status, 101);
+    let server = stage.site.take_server();
+    let stopped = thread::spawn(move || server.stop());
+    assert!(idle.is_closed(), "it is going down");
+    raw.send("x");
+    assert_eq!(raw.exactly(1).expect("the echo"), b"x");
+    stopped.join().expect("no panic");
+    assert!(raw.is_closed());
+}

@@ -1,0 +1,116 @@
+//! The head that reaches the app and the head that reaches the client, byte for byte.
+
+use crate::support::stage::Stage;
+use crate::support::upstream::Upstream;
+
+/// A site with these lines under `[identity]`, and the fields that carry the identity there.
+fn identity(lines: &str) -> (Stage, Vec<(String, String)>) {
+    let stage = Stage::on(Stage::plan().set("identity", lines));
+    let arrived = stage.arrives(stage.signed("GET /x HTTP/1.1", ""));
+    let from = arrived.headers.iter().position(|(name, _)| name == "x-user-id").expect("the user id");
+    let fields = arrived.headers[from..].to_vec();
+    (stage, fields)
+}
+
+#[test]
+fn a_request_arrives_as_it_was_with_our_fields_behind_it() {
+    let stage = Stage::new();
+    let fields = "Accept: */*\r\nX-Empty:\r\nX-Twice: 1\r\nX-Twice:  2 \r\nX-Bytes: caf\u{e9}\r\n";
+    let arrived = stage.arrives(stage.signed("GET /x?y=1 HTTP/1.1", fields));
+    let request_id = arrived.header("x-request-id").expect("an id").to_owned();
+    let port = stage.host().split(':').nth(1).expect("a port");
+    let expected = [
+        ("host", stage.host()),
+        ("accept", "*/*"),
+        ("x-empty", ""),
+        ("x-twice", "1"),
+        ("x-twice", "2"),
+        ("x-bytes", "caf\u{e9}"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-proto", "http"),
+        ("x-forwarded-host", stage.host()),
+        ("x-forwarded-port", port),
+        ("x-request-id", &request_id),
+        ("x-user-id", &stage.me),
+    ];
+    let found: Vec<(&str, &str)> = arrived.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    assert_eq!((arrived.line.as_str(), found.as_slice()), ("GET /x?y=1 HTTP/1.1", &expected[..]));
+    assert!(arrived.body.is_empty());
+}
+
+#[test]
+fn every_preset_names_the_person_as_apps_for_that_product_read_it() {
+    for (preset, id, email, name) in [
+        ("none", &[][..], &[][..], &[][..]),
+        (
+            "oauth2-proxy",
+            &["x-forwarded-user"][..],
+            &["x-forwarded-email"][..],
+            &["x-forwarded-preferred-username"][..],
+        ),
+        ("authelia", &["remote-user"][..], &["remote-email"][..], &["remote-name"][..]),
+        (
+            "authentik",
+            &["x-authentik-uid", "x-authentik-username"][..],
+            &["x-authentik-email"][..],
+            &["x-authentik-name"][..],
+        ),
+    ] {
+        let (stage, fields) = identity(&format!("preset = \"{preset}\""));
+        let mut expected = vec![("x-user-id".to_owned(), stage.me.clone())];
+        expected.extend(id.iter().map(|&field| (field.to_owned(), stage.me.clone())));
+        expected.extend(email.iter().map(|&field| (field.to_owned(), "me@example.org".to_owned())));
+        expected.extend(name.iter().map(|&field| (field.to_owned(), "Someone".to_owned())));
+        assert_eq!(fields, expected, "{preset}");
+        // What the preset uses, a client cannot claim, nor what another one uses.
+        let claim = "X-Forwarded-User: a\r\nRemote_User: a\r\nX-authentik-uid: a\r\nX-authentik-groups: a\r\n\
+            X-Forwarded-Groups: a\r\nRemote-Groups: a\r\n";
+        let arrived = stage.arrives(stage.signed("GET /x HTTP/1.1", claim));
+        assert!(arrived.headers.iter().all(|(_, value)| value != "a"), "{preset}: {arrived:?}");
+    }
+}
+
+#[test]
+fn own_names_carry_the_identity_and_cannot_be_claimed_in_any_spelling() {
+    let (stage, fields) =
+        identity("user_id = [\"X-Who\", \"x-webauth-user\"]\nemail = \"x-mail\"\ngroups = \"x-team\"");
+    let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["x-user-id", "x-who", "x-webauth-user", "x-mail"]);
+    let claim = "X_Who: a\r\nx.mail: a\r\nX-TEAM: a\r\nX_Team: a\r\n";
+    let arrived = stage.arrives(stage.signed("GET /x HTTP/1.1", claim));
+    assert!(arrived.headers.iter().all(|(_, value)| value != "a"), "{arrived:?}");
+}
+
+#[test]
+fn an_answer_arrives_as_it_was() {
+    let answer = "HTTP/1.1 418 Teapot\r\nContent-Length: 5\r\nX-A: 1\r\nx-a: 2\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\
+        Location: /auth/\r\nCache-Control: no-cache\r\n\r\nshort";
+    let stage = Stage::on(Stage::plan().upstream(Upstream::answering(answer)));
+    let response = stage.ask(stage.signed("GET /x HTTP/1.1", ""));
+    assert_eq!((response.status, response.text().as_str()), (418, "short"));
+    assert_eq!(response.all("x-a"), ["1", "2"]);
+    assert_eq!(response.all("set-cookie"), ["a=1", "b=2"]);
+    assert_eq!(response.all("location"), ["/auth/"]);
+    assert_eq!(response.all("cache-control"), ["no-cache"]);
+    assert_eq!(response.all("content-length"), ["5"]);
+}
+
+#[test]
+fn an_answer_with_a_renewed_cookie_of_ours_is_stored_by_nobody() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: public, max-age=600\r\n\r\nok";
+    let plan = Stage::plan().upstream(Upstream::answering(answer));
+    let site = plan.start();
+    site.sign_up("me@example.org");
+    let mut me = site.stranger();
+    let body = serde_json::json!({
+        "email": "me@example.org", "password": crate::support::site::PASSWORD, "rememberMe": true,
+    });
+    assert_eq!(me.post("/auth/sign-in/email", &body).status, 200);
+    assert_eq!(me.get("/x").all("cache-control"), ["public, max-age=600"]);
+    site.pass(std::time::Duration::from_secs(2 * 86_400));
+    let response = me.get("/x");
+    assert_eq!(response.status, 200);
+    assert!(response.all("set-cookie").iter().any(|cookie| cookie.starts_with("sidegate=")), "{response:?}");
+    assert_eq!(response.all("cache-control"), ["no-store"]);
+    assert_eq!(me.get("/x").all("cache-control"), ["public, max-age=600"], "once is enough");
+}

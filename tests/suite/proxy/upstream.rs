@@ -1,0 +1,142 @@
+//! Connections to the app: kept, used again, given up.
+
+use std::io::Write as _;
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::stage::Stage;
+use crate::support::upstream::{Upstream, ok};
+
+#[test]
+fn one_connection_carries_many_requests_of_many_clients() {
+    let stage = Stage::new();
+    for _ in 0..10 {
+        stage.arrives(stage.signed("GET /x HTTP/1.1", ""));
+        let post = stage.signed("POST /x HTTP/1.1", "Transfer-Encoding: chunked\r\n");
+        stage.arrives(format!("{post}5\r\nhello\r\n0\r\n\r\n"));
+    }
+    assert_eq!(stage.site.upstream.connections(), 1);
+}
+
+#[test]
+fn u_9_a_close_of_the_apps_ends_the_apps_connection_and_not_the_clients() {
+    for answer in [
+        ok("x").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"),
+        "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx".to_owned(),
+    ] {
+        let stage = Stage::on(Stage::plan().upstream(Upstream::answering(answer)));
+        let mut raw = stage.connect();
+        for count in 1..=3 {
+            let response = raw.send(stage.signed("GET /x HTTP/1.1", "")).answer();
+            assert_eq!((response.status, response.header("connection")), (200, None));
+            assert_eq!(stage.site.upstream.connections(), count);
+        }
+    }
+    let answer = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx";
+    let stage = Stage::on(Stage::plan().upstream(Upstream::answering(answer)));
+    (0..3).for_each(|_| assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).status, 200));
+    assert_eq!(stage.site.upstream.connections(), 1);
+}
+
+/// An app that answers the first request of a connection and lets the second one fall.
+fn forgetful() -> Upstream {
+    let seen = AtomicUsize::new(0);
+    Upstream::with(move |arrived, stream| {
+        let first_of_its_connection = seen.swap(arrived.connection, Ordering::SeqCst) != arrived.connection;
+        if first_of_its_connection {
+            let _ = stream.write_all(ok("hello").as_bytes());
+        } else {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    })
+}
+
+#[test]
+fn u_5_a_request_without_effect_is_sent_again_when_a_kept_connection_dies_under_it() {
+    let stage = Stage::on(Stage::plan().upstream(forgetful()));
+    for (number, method) in ["GET", "GET", "HEAD", "OPTIONS", "PUT", "DELETE"].iter().enumerate() {
+        let mut raw = stage.connect();
+        let fields = if *method == "PUT" { "Content-Length: 0\r\n" } else { "" };
+        raw.send(stage.signed(&format!("{method} /x HTTP/1.1"), fields));
+        let response = if *method == "HEAD" { raw.answer_to_head() } else { raw.answer() };
+        assert_eq!(response.status, 200, "{method}");
+        assert_eq!(stage.site.upstream.connections(), number + 1, "{method}");
+    }
+}
+
+#[test]
+fn u_5_a_request_with_an_effect_is_never_sent_twice() {
+    let stage = Stage::on(Stage::plan().upstream(forgetful()));
+    for (method, fields, body) in [
+        ("POST", "Content-Length: 5\r\n", "hello"),
+        ("POST", "Content-Length: 0\r\n", ""),
+        ("PATCH", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n"),
+        ("PUT", "Content-Length: 5\r\n", "hello"),
+        ("LOCK", "", ""),
+    ] {
+        let request = format!("{}{body}", stage.signed(&format!("{method} /x HTTP/1.1"), fields));
+        let before = stage.site.upstream.arrived().len();
+        assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).status, 200);
+        assert_eq!(stage.ask(&request).status, 502, "{method}");
+        assert_eq!(stage.site.upstream.arrived().len(), before + 2, "{method} was sent once");
+    }
+}
+
+#[test]
+fn u_5_a_fresh_connection_that_dies_is_not_tried_again() {
+    let upstream = Upstream::with(|_, stream| {
+        let _ = stream.shutdown(Shutdown::Both);
+    });
+    let stage = Stage::on(Stage::plan().upstream(upstream));
+    assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).status, 502);
+    assert_eq!(stage.site.upstream.arrived().len(), 1);
+}
+
+#[test]
+fn u_5_an_app_that_closes_after_every_answer_costs_no_request() {
+    let upstream = Upstream::with(|arrived, stream| {
+        let _ = stream.write_all(ok("hello").as_bytes());
+        thread::sleep(Duration::from_micros(200 * (arrived.connection as u64 % 7)));
+        let _ = stream.shutdown(Shutdown::Both);
+    });
+    let stage = Stage::on(Stage::plan().upstream(upstream));
+    let mut raw = stage.connect();
+    for number in 0..500 {
+        assert_eq!(raw.send(stage.signed("GET /x HTTP/1.1", "")).answer().status, 200, "request {number}");
+    }
+}
+
+#[test]
+fn u_6_a_connection_that_was_idle_too_long_is_not_used_again() {
+    let stage = Stage::on(Stage::plan().set("upstream", "keep_alive = \"100ms\""));
+    stage.arrives(stage.signed("GET /x HTTP/1.1", ""));
+    thread::sleep(Duration::from_millis(700));
+    stage.arrives(stage.signed("GET /x HTTP/1.1", ""));
+    assert_eq!(stage.site.upstream.connections(), 2);
+}
+
+#[test]
+fn connections_are_kept_no_more_than_configured() {
+    let stage = Stage::on(Stage::plan().set("upstream", "max_idle = 0"));
+    (0..3).for_each(|_| drop(stage.arrives(stage.signed("GET /x HTTP/1.1", ""))));
+    assert_eq!(stage.site.upstream.connections(), 3);
+}
+
+#[test]
+fn u_8_a_client_that_goes_away_takes_its_request_along() {
+    let (told, ended) = std::sync::mpsc::channel();
+    let upstream = Upstream::with(move |_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+        let mut byte = [0];
+        // The end of the connection, not a byte.
+        let _ = told.send(std::io::Read::read(stream, &mut byte).unwrap_or(0));
+    });
+    let stage = Stage::on(Stage::plan().upstream(upstream));
+    let mut raw = stage.connect();
+    raw.send(stage.signed("GET /x HTTP/1.1", ""));
+    assert_eq!(raw.head().expect("a head").status, 200);
+    drop(raw);
+    assert_eq!(ended.recv_timeout(Duration::from_secs(10)), Ok(0));
+}
