@@ -96,4 +96,4 @@ fn set_cookie(headers: &mut HeaderMap, cookie: http::HeaderValue) {
 }
 
 /// How long the browser remembers that it signed somebody in; browsers keep no cookie longer.
-const DEVICE_COOKIE: Duration = Duration::from_secs(400 * 86_400);
+const DEVICE_COOKIE: Duration = Duration::from_hours(400 * 24);

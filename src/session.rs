@@ -32,7 +32,8 @@ pub struct Sessions {
     store: Store,
     limits: config::Session,
     key: Key,
-    cache: Cache,
+    /// What memory knows, for all workers.
+    pub cache: Cache,
     /// The connections that end with their session.
     pub live: Arc<Live>,
     /// The names of our cookies.
@@ -218,4 +219,4 @@ impl Sessions {
 }
 
 /// How long after signing in delicate changes are allowed without signing in again.
-const FRESH: Duration = Duration::from_secs(86_400);
+const FRESH: Duration = Duration::from_hours(24);

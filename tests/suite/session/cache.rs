@@ -11,6 +11,7 @@ use sidegate::session::Recognised;
 use sidegate::session::cache::{Cache, Near};
 use sidegate::visitor::{Session, User};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::flow::{holder, roomy, token};
@@ -49,15 +50,19 @@ fn issue() -> Token {
     RootSecret::new(vec![1; 32]).expect("long enough").key(Purpose::SessionTag).issue()
 }
 
+fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    tokio::runtime::Handle::current().spawn(work)
+}
+
 /// Begins to ask for `token`, of which the store says `session` when the sender is used.
 async fn begun(
     cache: &Arc<Cache>,
     token: TokenHash,
-) -> (oneshot::Sender<Option<Session>>, tokio::task::JoinHandle<Option<Arc<Session>>>) {
+) -> (oneshot::Sender<Option<Session>>, JoinHandle<Option<Arc<Session>>>) {
     let (say, said) = oneshot::channel();
     let (ask, asked) = oneshot::channel();
     let own = Arc::clone(cache);
-    let task = tokio::spawn(async move {
+    let task = spawn(async move {
         let load = async || {
             let _ = ask.send(());
             Ok(said.await.expect("the store says something"))
@@ -108,13 +113,13 @@ async fn all_who_ask_at_once_share_one_answer_also_if_it_is_a_fault() {
         let all: Vec<_> = (0..50)
             .map(|_| {
                 let (cache, questions) = (Arc::clone(&cache), Arc::clone(&questions));
-                tokio::spawn(async move {
+                spawn(async move {
                     let load = async || {
                         questions.fetch_add(1, Ordering::SeqCst);
                         tokio::task::yield_now().await;
                         if works { Ok(Some(session(token))) } else { Err(Fault::store("testing", "down")) }
                     };
-                    cache.fetch(token, load).await.map(|found| found.is_some()).unwrap_or_default()
+                    cache.fetch(token, load).await.is_ok_and(|found| found.is_some())
                 })
             })
             .collect();
