@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use sidegate::http::cookie::{self, Found};
 use sidegate::id::SessionId;
-use sidegate::secret::{Key, Purpose, RootSecret, Token};
+use sidegate::secret::{Key, Purpose, RootSecret, Token, TokenHash};
 use sidegate::session::cache::{Cache, Near};
 use sidegate::session::{Recognised, Sessions};
 use sidegate::store::Store;
@@ -102,8 +102,7 @@ fn recognise(count: usize) -> impl FnMut() {
     let mut house = House::new(Kind::Sqlite);
     let tokens = tokens(&key(7), count);
     for token in &tokens {
-        let cached = Arc::into_inner(session(token.hash())).expect("the only one");
-        house.sessions.opened(cached);
+        house.office.block_on(keep(&house.sessions.cache, token.hash()));
     }
     let mut random = Random(1);
     move || match house.recognise(random.pick(&tokens)) {
@@ -112,12 +111,19 @@ fn recognise(count: usize) -> impl FnMut() {
     }
 }
 
+/// Puts a session into the cache as if the store had given it.
+async fn keep(cache: &Cache, token: TokenHash) {
+    let given = async || Ok(Some(Arc::into_inner(session(token)).expect("the only one")));
+    assert!(cache.fetch(token, given).await.is_ok_and(|found| found.is_some()), "kept");
+}
+
 /// The shared cache alone.
 fn shared(count: usize) -> impl FnMut() {
     let cache = Cache::new(2 * count as u64);
     let hashes: Vec<_> = tokens(&key(7), count).iter().map(Token::hash).collect();
+    let runtime = Builder::new_current_thread().build().expect("a runtime");
     for hash in &hashes {
-        cache.put(session(*hash));
+        runtime.block_on(keep(&cache, *hash));
     }
     let mut random = Random(1);
     move || assert!(cache.get(random.pick(&hashes), NOW).is_some(), "not cached")

@@ -32,7 +32,8 @@ pub struct Sessions {
     store: Store,
     limits: config::Session,
     key: Key,
-    cache: Cache,
+    /// What memory knows, for all workers.
+    pub cache: Cache,
     /// The connections that end with their session.
     pub live: Arc<Live>,
     /// The names of our cookies.

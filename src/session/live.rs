@@ -1,4 +1,4 @@
-//! Connections that outlive their request and must end with their session: `WebSockets` and other tunnels.
+//! Connections that outlive their request and must end with their session: web sockets and other tunnels.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -11,9 +11,12 @@ use sidegate::session::Recognised;
 use sidegate::session::cache::{Cache, Near};
 use sidegate::visitor::{Session, User};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::flow::{holder, roomy, token};
 use crate::support::database::{START, on_both_databases};
+use crate::support::raw::PATIENCE;
 use crate::support::site::Site;
 
 fn session(token: TokenHash) -> Session {
@@ -47,15 +50,19 @@ fn issue() -> Token {
     RootSecret::new(vec![1; 32]).expect("long enough").key(Purpose::SessionTag).issue()
 }
 
+fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    tokio::runtime::Handle::current().spawn(work)
+}
+
 /// Begins to ask for `token`, of which the store says `session` when the sender is used.
 async fn begun(
     cache: &Arc<Cache>,
     token: TokenHash,
-) -> (oneshot::Sender<Option<Session>>, tokio::task::JoinHandle<Option<Arc<Session>>>) {
+) -> (oneshot::Sender<Option<Session>>, JoinHandle<Option<Arc<Session>>>) {
     let (say, said) = oneshot::channel();
     let (ask, asked) = oneshot::channel();
     let own = Arc::clone(cache);
-    let task = tokio::spawn(async move {
+    let task = spawn(async move {
         let load = async || {
             let _ = ask.send(());
             Ok(said.await.expect("the store says something"))
@@ -81,8 +88,8 @@ async fn who_asks_after_the_ending_does_not_wait_for_an_answer_from_before() {
     let (cache, token) = (Arc::new(Cache::new(100)), issue().hash());
     let (say, task) = begun(&cache, token).await;
     cache.end(&token);
-    let later = cache.fetch(token, async || Ok(None)).await.expect("no fault");
-    assert!(later.is_none());
+    let later = timeout(PATIENCE, cache.fetch(token, async || Ok(None))).await.expect("does not wait");
+    assert!(later.expect("no fault").is_none());
     let _ = say.send(Some(session(token)));
     assert!(task.await.expect("no panic").is_none());
     assert!(cache.get(&token, START).is_none());
@@ -106,13 +113,13 @@ async fn all_who_ask_at_once_share_one_answer_also_if_it_is_a_fault() {
         let all: Vec<_> = (0..50)
             .map(|_| {
                 let (cache, questions) = (Arc::clone(&cache), Arc::clone(&questions));
-                tokio::spawn(async move {
+                spawn(async move {
                     let load = async || {
                         questions.fetch_add(1, Ordering::SeqCst);
                         tokio::task::yield_now().await;
                         if works { Ok(Some(session(token))) } else { Err(Fault::store("testing", "down")) }
                     };
-                    cache.fetch(token, load).await.map(|found| found.is_some()).unwrap_or_default()
+                    cache.fetch(token, load).await.is_ok_and(|found| found.is_some())
                 })
             })
             .collect();
