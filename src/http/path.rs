@@ -127,7 +127,8 @@ fn readings(raw: &str) -> Result<Vec<String>, Refusal> {
     bases.extend([once, twice]);
     let mut all: Vec<String> = Vec::new();
     for base in bases {
-        for steps in 0..16u8 {
+        let steps = if one_shape(&base) { 0..1 } else { 0..16u8 };
+        for steps in steps {
             let mut path = base.clone();
             if steps & 1 != 0 {
                 path = path.replace('\\', "/");
@@ -147,6 +148,11 @@ fn readings(raw: &str) -> Result<Vec<String>, Refusal> {
         }
     }
     Ok(all)
+}
+
+/// Whether none of the steps would change the path: the usual case, an encoded space or letter.
+fn one_shape(path: &str) -> bool {
+    !path.contains(['\\', ';']) && !path.contains("//") && !path.contains("/.")
 }
 
 /// Decodes percent-encodings. A broken one is refused if `strict`, and kept as it stands otherwise (a second

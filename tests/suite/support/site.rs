@@ -1,5 +1,6 @@
 //! The real server on a port of its own, with a real store and a clock that moves only when told.
 
+use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +69,7 @@ impl Plan {
 
     /// A rule: `.rule("/open/**", "public")`.
     pub(crate) fn rule(mut self, path: &str, access: &str) -> Self {
-        self.tail.push_str(&format!("[[rules]]\npath = \"{path}\"\naccess = \"{access}\"\n"));
+        let _ = write!(self.tail, "[[rules]]\npath = \"{path}\"\naccess = \"{access}\"\n");
         self
     }
 
@@ -86,13 +87,13 @@ impl Plan {
 
     /// The root secret, where two sites must have the same.
     pub(crate) fn secret(mut self, secret: &str) -> Self {
-        self.top.push_str(&format!("secret = \"{secret}\"\n"));
+        let _ = writeln!(self.top, "secret = \"{secret}\"");
         self
     }
 
     /// Other mount prefixes, as TOML.
     pub(crate) fn paths(mut self, paths: &str) -> Self {
-        self.top.push_str(&format!("paths = {paths}\n"));
+        let _ = writeln!(self.top, "paths = {paths}");
         self
     }
 
@@ -123,7 +124,7 @@ impl Plan {
         }
         let mut text = self.top;
         for (name, lines) in sections {
-            text.push_str(&format!("[{name}]\n{lines}\n"));
+            let _ = write!(text, "[{name}]\n{lines}\n");
         }
         text.push_str(&self.tail);
         let file = directory.path().join("sidegate.toml");

@@ -1,6 +1,7 @@
 //! Somebody with a browser: keeps cookies, names its origin, fills in forms. Or a program without any of that.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use crate::support::raw::{Raw, Response};
@@ -100,12 +101,12 @@ impl Ask<'_> {
         let host = self.visitor.origin.split("://").nth(1).unwrap_or_default();
         let mut head = format!("{} {} HTTP/1.1\r\nHost: {host}\r\n", self.method, self.target);
         for (name, value) in self.visitor.headers.iter().chain(&self.headers) {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(head, "{name}: {value}\r\n");
         }
         if !self.visitor.cookies.is_empty() {
             let pairs: Vec<String> =
                 self.visitor.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            head.push_str(&format!("Cookie: {}\r\n", pairs.join("; ")));
+            let _ = write!(head, "Cookie: {}\r\n", pairs.join("; "));
         }
         head.push_str("\r\n");
         let mut bytes = head.into_bytes();
