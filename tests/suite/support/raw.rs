@@ -197,7 +197,7 @@ impl Raw {
     }
 
     fn more(&mut self) -> io::Result<()> {
-        let mut buffer = [0; 65_536];
+        let mut buffer = vec![0; 65_536];
         let count = self.stream.read(&mut buffer)?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
