@@ -197,11 +197,7 @@ impl Raw {
     }
 
     fn more(&mut self) -> io::Result<()> {
-<<<<<<< HEAD
-        let mut buffer = [0; 16_384];
-=======
         let mut buffer = vec![0; 65_536];
->>>>>>> twire
         let count = self.stream.read(&mut buffer)?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
