@@ -60,6 +60,12 @@ pub fn decide(rules: &Rules, visit: &Visit) -> Verdict {
     }
 }
 
+/// Whether the request is forwarded without an identity whoever sent it, so that nobody need be recognised.
+pub fn open_to_all(rules: &Rules, visit: &Visit) -> bool {
+    let demand = Demand { access: Access::Public, owner: Owner::Nobody };
+    agreed(rules, visit) == Some(Ruling::App(demand))
+}
+
 /// The ruling on which all readings of the path agree.
 fn agreed(rules: &Rules, visit: &Visit) -> Option<Ruling> {
     let user = visit.visitor.session().map(|session| &session.user.id);

@@ -99,6 +99,11 @@ impl Sessions {
         Recognised::Ask(hash)
     }
 
+    /// Whether a token was issued here, whatever has become of its session.
+    pub fn issued(&self, token: &Token) -> bool {
+        self.key.issued(token)
+    }
+
     /// Asks the store for a session and keeps the answer. `None` if the token opens nothing, or nothing any more.
     pub async fn fetch(&self, token: TokenHash, now: Now) -> Found {
         let load = async || {

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::config::{Config, Identity};
 use crate::gate::Pass;
 use crate::http::cookie;
-use crate::http::visit::{Credential, Visit};
+use crate::http::visit::Visit;
 use crate::proxy::reserved::{HOP_BY_HOP, Reserved};
 
 /// How the body of a message is delimited.
@@ -67,8 +67,7 @@ impl HeadWriter {
         let nominated = Nominated::of(&visit.headers);
         for (name, value) in &visit.headers {
             let name = name.as_str().as_bytes();
-            let secret = visit.credential == Credential::Bearer && name == b"authorization";
-            if !secret && !self.reserved.covers(name) && !nominated.contains(name) {
+            if !self.reserved.covers(name) && !nominated.contains(name) {
                 line(out, name, value.as_bytes());
             }
         }

@@ -23,8 +23,9 @@ const LARGEST_HEAD: usize = 64 * 1024;
 const MOST_FIELDS: usize = 128;
 /// Interim answers (1xx) that are skipped before one final answer must come (RFC 9110 §15.2).
 const MOST_INTERIM: usize = 8;
-/// What is read at a time at first, and at most once a body proves to be large, in bytes.
-const READS: [usize; 3] = [16 * 1024, 64 * 1024, 256 * 1024];
+/// What is read at a time at first, and once a body proves to be large, in bytes. A client that does not read holds
+/// up as much memory.
+const READS: [usize; 2] = [16 * 1024, 64 * 1024];
 
 /// The head of an answer.
 pub(super) struct Head {
@@ -216,10 +217,11 @@ impl UpstreamBody {
     pub(super) fn new(
         connection: Connection,
         pool: Rc<Pool>,
-        upload: Upload,
+        mut upload: Upload,
         head: Head,
     ) -> (StatusCode, HeaderMap, Self) {
         let Head { status, headers, body, keep, .. } = head;
+        upload.answered();
         let mut this = Self { connection: Some(connection), pool, upload, body, keep, pace: 0 };
         if matches!(this.body, Delimited::Length(0)) {
             this.finish();

@@ -17,7 +17,7 @@ use crate::proxy::upstream::Connection;
 
 /// What is still to be sent of one request.
 pub(super) struct Upload {
-    body: Option<Body>,
+    body: Option<Box<Body>>,
     /// How many bytes of `Connection::out` are written.
     written: usize,
     /// The piece of the body that follows `Connection::out`.
@@ -36,8 +36,8 @@ struct Body {
     framing: Framing,
     passed: u64,
     limit: u64,
-    /// How long the client may pause.
-    patience: Duration,
+    /// How long the client may pause; for ever once the answer has begun, because then the two may well take turns.
+    patience: Option<Duration>,
     deadline: Deadline,
     head_writer: std::rc::Rc<HeadWriter>,
 }
@@ -55,8 +55,9 @@ impl Upload {
         deadline: Deadline,
         head_writer: std::rc::Rc<HeadWriter>,
     ) -> Self {
+        let patience = Some(patience);
         let body = Body { incoming, framing, passed: 0, limit, patience, deadline, head_writer };
-        Self { body: Some(body), ..Self::head_only() }
+        Self { body: Some(Box::new(body)), ..Self::head_only() }
     }
 
     /// Whether everything has been sent, or the app would not have it.
@@ -77,6 +78,14 @@ impl Upload {
     /// Whether all of it went out, so that the connection can carry another request.
     pub(super) fn clean(&self) -> bool {
         self.body.is_none() && self.piece.is_empty() && self.tail.is_empty() && !self.refused
+    }
+
+    /// The answer has begun: from here on the app's silence is measured, not the client's.
+    pub(super) fn answered(&mut self) {
+        if let Some(body) = &mut self.body {
+            body.patience = None;
+            body.deadline.disarm();
+        }
     }
 
     /// Takes the first piece of the body, if it is there, so that it leaves together with the head.
@@ -152,7 +161,9 @@ impl Upload {
         let frame = match Pin::new(&mut body.incoming).poll_frame(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
-                body.deadline.arm_once(body.patience);
+                if let Some(patience) = body.patience {
+                    body.deadline.arm_once(patience);
+                }
                 return body.deadline.poll(cx).map(|()| Err(Failure::BodyTimeout));
             }
         };

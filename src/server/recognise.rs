@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::app::App;
 use crate::error::Fault;
+use crate::gate;
 use crate::http::cookie::{self, Found};
 use crate::http::visit::{Credential, Visit};
 use crate::secret::{Token, TokenHash};
@@ -16,29 +17,30 @@ use crate::time::Now;
 use crate::visitor::{Session, Visitor};
 
 /// Finds out who is asking: from memory without waiting, or from the store through the office.
+///
+/// A token of ours in `Authorization` is taken out of the request whatever it opens: the app has no use for it.
 pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) {
     let app = &worker.app;
-    let token = match cookie::find(&visit.headers, app.sessions.cookies.session) {
-        Found::One(value) => {
-            visit.credential = Credential::Cookie;
-            Token::parse(value)
-        }
+    let shown = bearer(&visit.headers);
+    let ours = shown.and_then(Token::parse).filter(|token| app.sessions.issued(token));
+    let without_cookie = if shown.is_some() { Credential::UnknownBearer } else { Credential::None };
+    if ours.is_some() {
+        visit.headers.remove(AUTHORIZATION);
+    }
+    let (credential, token) = match cookie::find(&visit.headers, app.sessions.cookies.session) {
+        Found::One(value) => (Credential::Cookie, Token::parse(value)),
         // One of them was planted.
-        Found::Conflict => {
-            visit.credential = Credential::Cookie;
-            return;
-        }
-        Found::Nothing => {
-            let Some(bearer) = bearer(&visit.headers) else { return };
-            visit.credential = Credential::UnknownBearer;
-            Token::parse(bearer)
-        }
+        Found::Conflict => (Credential::Cookie, None),
+        Found::Nothing => (without_cookie, ours),
     };
+    visit.credential = credential;
     let Some(token) = token else { return };
     let recognised = app.sessions.recognise(&mut worker.near.borrow_mut(), &token, visit.now);
     visit.visitor = match recognised {
         Recognised::Known(session) => Visitor::Known(session),
         Recognised::Nobody => Visitor::Stranger,
+        // What is open to everybody does not wait for the store.
+        Recognised::Ask(_) if gate::open_to_all(&app.rules, visit) => Visitor::Unsure,
         // Boxed: what is rare need not be carried along by every request.
         Recognised::Ask(hash) => Box::pin(ask_store(app, visit, hash)).await,
     };

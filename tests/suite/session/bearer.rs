@@ -28,6 +28,19 @@ on_both_databases! {
         assert_eq!(bear(&site, "/api/other/x", &format!("Bearer {held}")).status, 403);
     }
 
+    fn a_token_of_ours_never_reaches_the_app_whatever_else_the_request_carries(database) {
+        let site = roomy(database).rule("/open/**", "public").start();
+        let (mut ada, _) = site.member("ada@example.com");
+        let bearer = format!("Bearer {}", token(&site.signed_in("ada@example.com").0));
+        assert_eq!(ada.ask("GET", "/app").header("Authorization", &bearer).send().status, 200);
+        assert_eq!(site.upstream.last().header("authorization"), None, "beside a live cookie");
+        assert_eq!(bear(&site, "/open/x", &bearer).status, 200);
+        assert_eq!(site.upstream.last().header("authorization"), None, "where nobody is asked");
+        ada.post("/auth/revoke-other-sessions", &json!({}));
+        assert_eq!(bear(&site, "/open/x", &bearer).status, 200);
+        assert_eq!(site.upstream.last().header("authorization"), None, "when it opens nothing any more");
+    }
+
     fn a_bearer_signs_out_with_json_and_without_cookies(database) {
         let site = roomy(database).start();
         let held = token(&site.member("ada@example.com").0);
