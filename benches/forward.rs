@@ -4,7 +4,7 @@
 //! cargo bench --bench forward                                  # all targets, about two minutes
 //! cargo bench --bench forward -- --rounds 8 --only sidegate,auth_request
 //! cargo bench --bench forward -- --body 64k --tuned            # also 1m; --post sends 1 KiB
-//! cargo bench --bench forward -- --workers 2                   # unpinned, everything shares the cores
+//! cargo bench --bench forward -- --workers 1                   # proxies alone on core 0
 //! cargo bench --bench forward -- --memory                      # only what is kept in memory
 //! cargo bench --bench forward -- --instructions                # user instructions of one forward, under valgrind
 //! ```
@@ -62,8 +62,9 @@ struct Options {
     /// Connections of the load generator.
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// Workers of every proxy; more than one runs unpinned.
-    #[arg(long, default_value_t = 1)]
+    /// Workers of every proxy: as many as cores unless said otherwise, sharing them with load and upstream. With one, the
+    /// proxies have core 0 to themselves.
+    #[arg(long, default_value_t = cores())]
     workers: usize,
     /// Leave the choice of cores to the scheduler.
     #[arg(long)]
@@ -112,6 +113,10 @@ impl Body {
             Self::OneMib => 1024 * 1024,
         }
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
