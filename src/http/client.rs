@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 /// `X-Forwarded-For`.
@@ -21,8 +21,8 @@ pub fn address(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
         return peer;
     }
     let mut client = peer;
-    let lines: Vec<&str> = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok()).collect();
-    for entry in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+    let lines: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    for entry in lines.iter().rev().flat_map(|line| line.rsplit(|&b| b == b',')) {
         let Some(address) = parse(entry) else { break };
         client = address;
         if !trusted(address, proxies) {
@@ -33,8 +33,8 @@ pub fn address(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
 }
 
 /// One entry: an address, perhaps with a port, IPv6 perhaps in brackets.
-fn parse(entry: &str) -> Option<IpAddr> {
-    let entry = entry.trim();
+fn parse(entry: &[u8]) -> Option<IpAddr> {
+    let entry = std::str::from_utf8(entry).ok()?.trim();
     let bare = entry.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(entry);
     bare.parse::<IpAddr>()
         .ok()
@@ -49,7 +49,8 @@ mod tests {
     fn client(peer: &str, chain: &[&str], proxies: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for line in chain {
-            headers.append(X_FORWARDED_FOR, line.parse().expect("a header value"));
+            let line = HeaderValue::from_bytes(line.as_bytes()).expect("a header value");
+            headers.append(X_FORWARDED_FOR, line);
         }
         let proxies: Vec<IpNet> = proxies.iter().map(|p| p.parse().expect("a network")).collect();
         address(peer.parse().expect("an address"), &headers, &proxies).to_string()
@@ -67,6 +68,8 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["6.6.6.6, 1.1.1.1, 10.0.0.2"], trusted), "1.1.1.1");
         assert_eq!(client("10.0.0.1", &["6.6.6.6", "1.1.1.1"], trusted), "1.1.1.1");
         assert_eq!(client("10.0.0.1", &["1.1.1.1, unknown"], trusted), "10.0.0.1");
+        assert_eq!(client("10.0.0.1", &["6.6.6.6", "é, 1.1.1.1"], trusted), "1.1.1.1");
+        assert_eq!(client("10.0.0.1", &["6.6.6.6", "é"], trusted), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &["[2001:db8::1]:443"], trusted), "2001:db8::1");
         assert_eq!(client("::ffff:10.0.0.1", &["1.1.1.1:80"], trusted), "1.1.1.1");
     }

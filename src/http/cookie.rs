@@ -143,7 +143,9 @@ pub fn without_ours(value: &[u8], out: &mut Vec<u8>) {
 
 /// Whether a `Set-Cookie` value of the upstream would set one of our names.
 pub fn sets_ours(value: &[u8]) -> bool {
-    let pair = value.split(|&b| b == b';').next().unwrap_or_default();
+    let pair = trim(value.split(|&b| b == b';').next().unwrap_or_default());
+    // Without a name the whole value is sent back, and could look like one of ours.
+    let pair = trim(pair.strip_prefix(b"=").unwrap_or(pair));
     let name = pair.split(|&b| b == b'=').next().unwrap_or_default();
     CookieNames::ours(trim(name)) || CookieNames::ours(trim(pair))
 }
@@ -194,6 +196,7 @@ mod tests {
 
     #[test]
     fn an_upstream_cookie_under_our_name_is_recognised() {
+        assert!(sets_ours(b"=sidegate=1") && sets_ours(b" = sidegate=1"));
         assert!(sets_ours(b"sidegate=1; Path=/") && sets_ours(b" __Host-sidegate =1"));
         assert!(!sets_ours(b"sidegated=1") && !sets_ours(b"x=sidegate"));
     }

@@ -2,9 +2,15 @@
 //! byte together with every other way in which an upstream could read it.
 
 use http::uri::PathAndQuery;
-use unicode_normalization::UnicodeNormalization as _;
 
 use crate::refusal::Refusal;
+
+mod readings;
+
+use readings::readings;
+
+/// Longest path that may be read in more than one way, in bytes: judging one costs work.
+const LONGEST_EXTRAORDINARY: usize = 2048;
 
 /// The path and query of a request: exactly the bytes that will be forwarded.
 #[derive(Clone, Debug)]
@@ -23,6 +29,9 @@ impl Path {
     /// has no place for, bytes outside ASCII, broken percent-encodings, encoded control bytes, and what is not
     /// UTF-8 once decoded.
     pub fn parse(target: PathAndQuery) -> Result<Self, Refusal> {
+        if !target.as_str().starts_with('/') {
+            return Err(Refusal::MalformedTarget);
+        }
         let raw = target.path();
         let scan = Scan::of(raw)?;
         if let Some(query) = target.query()
@@ -30,7 +39,11 @@ impl Path {
         {
             return Err(Refusal::MalformedTarget);
         }
-        let others = if scan.ordinary { Vec::new() } else { readings(raw)? };
+        let others = match scan.ordinary {
+            true => Vec::new(),
+            false if raw.len() > LONGEST_EXTRAORDINARY => return Err(Refusal::TargetTooLong),
+            false => readings(raw)?,
+        };
         let uppercase =
             scan.uppercase || others.iter().any(|path| path.bytes().any(|b| b.is_ascii_uppercase()));
         Ok(Self { target, others, uppercase })
@@ -59,6 +72,11 @@ impl Path {
     /// Whether there is only one way to read this path.
     pub fn ordinary(&self) -> bool {
         self.others.is_empty()
+    }
+
+    /// Lets go of the other readings, once they have been judged.
+    pub fn judged(&mut self) {
+        self.others = Vec::new();
     }
 
     /// Whether letter case could make a difference to somebody.
@@ -91,6 +109,8 @@ impl Scan {
             match byte {
                 b'%' | b';' => scan.ordinary = false,
                 b'/' | b'.' if before == b'/' => scan.ordinary = false,
+                // Some file systems drop a dot at the end of a name.
+                b'/' if before == b'.' => scan.ordinary = false,
                 b'A'..=b'Z' => scan.uppercase = true,
                 b'\\' | b'#' | b'<' | b'>' | b'"' | b'^' | b'`' | b'{' | b'|' | b'}' => {
                     return Err(Refusal::MalformedTarget);
@@ -100,132 +120,9 @@ impl Scan {
             }
             before = byte;
         }
+        scan.ordinary &= before != b'.';
         Ok(scan)
     }
-}
-
-/// How far a reader decodes percent-encodings.
-#[derive(Clone, Copy)]
-enum Decode {
-    /// Only letters, digits and `-._~`, as RFC 3986 §6.2.2.2 normalises.
-    Unreserved,
-    /// Everything.
-    All,
-}
-
-/// All readings other than the raw path: not decoded, decoded in part, once and twice, full-width and other compatible
-/// forms of letters as the letters; each with and without `\` as `/`, parameters cut, slashes merged and dot segments
-/// resolved.
-fn readings(raw: &str) -> Result<Vec<String>, Refusal> {
-    let once = decoded(raw, Decode::All, true)?;
-    let twice = decoded(&once, Decode::All, false)?;
-    let mut bases = vec![raw.to_owned(), decoded(raw, Decode::Unreserved, true)?];
-    if !twice.is_ascii() {
-        // NFKC makes `.` of U+FF0E and `/` of U+FF0F.
-        bases.extend([once.nfkc().collect(), twice.nfkc().collect()]);
-    }
-    bases.extend([once, twice]);
-    let mut all: Vec<String> = Vec::new();
-    for base in bases {
-        let steps = if one_shape(&base) { 0..1 } else { 0..16u8 };
-        for steps in steps {
-            let mut path = base.clone();
-            if steps & 1 != 0 {
-                path = path.replace('\\', "/");
-            }
-            if steps & 2 != 0 {
-                path = without_parameters(&path);
-            }
-            if steps & 4 != 0 {
-                path = merged(&path);
-            }
-            if steps & 8 != 0 {
-                path = resolved(&path);
-            }
-            if path != raw && !all.contains(&path) {
-                all.push(path);
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// Whether none of the steps would change the path: the usual case, an encoded space or letter.
-fn one_shape(path: &str) -> bool {
-    !path.contains(['\\', ';']) && !path.contains("//") && !path.contains("/.")
-}
-
-/// Decodes percent-encodings. A broken one is refused if `strict`, and kept as it stands otherwise (a second
-/// decoder sees `%` signs that were data to the first).
-fn decoded(path: &str, decode: Decode, strict: bool) -> Result<String, Refusal> {
-    let bytes = path.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escape = (bytes[at] == b'%')
-            .then(|| Some(hex(*bytes.get(at + 1)?)? * 16 + hex(*bytes.get(at + 2)?)?))
-            .flatten();
-        match escape {
-            Some(byte) if byte < 0x20 || byte == 0x7f => return Err(Refusal::MalformedTarget),
-            Some(byte) if matches!(decode, Decode::All) || unreserved(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None if bytes[at] == b'%' && strict => return Err(Refusal::MalformedTarget),
-            _ => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    // Overlong forms and stray continuation bytes are not UTF-8 either.
-    String::from_utf8(out).map_err(|_| Refusal::MalformedTarget)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
-}
-
-fn unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
-}
-
-fn without_parameters(path: &str) -> String {
-    let cut: Vec<&str> = path.split('/').map(|s| s.split(';').next().unwrap_or_default()).collect();
-    cut.join("/")
-}
-
-fn merged(path: &str) -> String {
-    let mut out = String::with_capacity(path.len());
-    for c in path.chars() {
-        if c != '/' || !out.ends_with('/') {
-            out.push(c);
-        }
-    }
-    out
-}
-
-/// Resolves `.` and `..` (RFC 3986 §5.2.4).
-fn resolved(path: &str) -> String {
-    let mut kept: Vec<&str> = Vec::new();
-    let mut parts = segments(path).peekable();
-    while let Some(part) = parts.next() {
-        let last = parts.peek().is_none();
-        match part {
-            "." => {}
-            ".." => {
-                kept.pop();
-            }
-            _ => {
-                kept.push(part);
-                continue;
-            }
-        }
-        if last {
-            kept.push("");
-        }
-    }
-    format!("/{}", kept.join("/"))
 }
 
 #[cfg(test)]
@@ -241,7 +138,7 @@ mod tests {
 
     #[test]
     fn an_ordinary_path_has_one_reading() {
-        for path in ["/", "/a", "/api/u1/items", "/a.b/c..d/e...", "/a?x=/../y;z", "/~u/-_!$&'()*+,=:@"] {
+        for path in ["/", "/a", "/api/u1/items", "/a.b/c..d/...e", "/a?x=/../y;z", "/~u/-_!$&'()*+,=:@"] {
             assert!(parse(path).expect(path).ordinary(), "{path}");
         }
     }

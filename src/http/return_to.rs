@@ -4,6 +4,8 @@ use url::Url;
 
 /// Longest target that is kept, in bytes.
 const LONGEST: usize = 2048;
+/// How often a target may be decoded until nothing changes any more.
+const MOST_DECODINGS: usize = 5;
 
 /// Checks a target such as the `callback_url` of a sign-in link against our own origin.
 ///
@@ -21,17 +23,22 @@ pub fn check(target: &str, origin: &str, mounts: &[String]) -> Option<String> {
     }
     let base = Url::parse(origin).ok()?;
     let mut reading = path.split(['?', '#']).next().unwrap_or_default().to_owned();
-    loop {
+    for _ in 0..MOST_DECODINGS {
         if !is_a_place(&base.join(&reading).ok()?, &base, mounts) {
             return None;
         }
         // Some later hop decodes once more, and the next one again.
-        match decoded(&reading)? {
-            once_more if once_more == reading => break,
-            once_more => reading = once_more,
+        let once_more = decoded(&reading)?;
+        if once_more == reading {
+            return base
+                .join(path)
+                .ok()
+                .filter(|url| is_a_place(url, &base, mounts))
+                .map(|url| url.to_string());
         }
+        reading = once_more;
     }
-    base.join(path).ok().filter(|url| is_a_place(url, &base, mounts)).map(|url| url.to_string())
+    None
 }
 
 /// Whether this is on the site, also for who takes the path alone, and none of our own pages.

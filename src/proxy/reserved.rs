@@ -37,6 +37,20 @@ const OURS: &[&str] = &[
     "script-name",
     "path-info",
     "x-user-id",
+    "x-user",
+    "x-user-email",
+    "x-user-name",
+    "x-user-roles",
+    "x-user-groups",
+    "x-remote-user",
+    "x-forwarded",
+    "x-original-host",
+    "x-envoy-original-path",
+    "x-middleware-subrequest",
+    "x-cluster-client-ip",
+    "x-script-name",
+    // As `HTTP_PROXY` it would choose the proxy of a CGI program.
+    "proxy",
     "remote-user",
     "remote-email",
     "remote-name",
@@ -135,7 +149,7 @@ mod tests {
             assert!(reserved.covers(name.as_bytes()), "{name}");
         }
         for name in
-            ["accept", "x-user-idx", "user-agent", "x-mai", "x-forwarded", "authorization", "remote-use"]
+            ["accept", "x-user-idx", "user-agent", "x-mai", "x-forward", "authorization", "remote-use"]
         {
             assert!(!reserved.covers(name.as_bytes()), "{name}");
         }

@@ -1,0 +1,148 @@
+//! Every way in which somebody behind us could read a path: what decoders, normalisers and file systems do to it, in
+//! whatever order they stand.
+
+use unicode_normalization::UnicodeNormalization as _;
+
+use super::segments;
+use crate::refusal::Refusal;
+
+/// Most readings of one path; an honest one has two or three.
+const MOST: usize = 64;
+
+/// What a reader may do to a path; `None` where it changes nothing.
+type Step = fn(&str) -> Result<Option<String>, Refusal>;
+
+/// The steps, each of which may come first, last or twice.
+const STEPS: [Step; 9] = [
+    |path| decoded(path, Decode::All),
+    |path| decoded(path, Decode::Unreserved),
+    |path| Ok(path.contains('\\').then(|| path.replace('\\', "/"))),
+    |path| Ok(path.contains(';').then(|| each_segment(path, |s| s.split(';').next().unwrap_or_default()))),
+    |path| Ok(path.contains("//").then(|| merged(path))),
+    |path| Ok(path.contains("/.").then(|| resolved(path))),
+    // NFKC makes `.` of U+FF0E and `/` of U+FF0F.
+    |path| Ok((!path.is_ascii()).then(|| path.nfkc().collect())),
+    // A decoded `?` or `#` ends the path for who splits after decoding.
+    |path| Ok(path.find(['?', '#']).map(|end| path[..end].to_owned())),
+    |path| Ok(path.contains(['.', ' ']).then(|| each_segment(path, without_tail))),
+];
+
+/// All readings other than the raw path.
+///
+/// # Errors
+/// [`Refusal::MalformedTarget`] for a broken escape, an encoded control byte at any depth, and what is not UTF-8 once
+/// decoded; [`Refusal::AmbiguousPath`] if there is no end of readings.
+pub(super) fn readings(raw: &str) -> Result<Vec<String>, Refusal> {
+    if has_broken_escape(raw) {
+        return Err(Refusal::MalformedTarget);
+    }
+    let mut all = vec![raw.to_owned()];
+    let mut next = 0;
+    while next < all.len() {
+        for step in STEPS {
+            if let Some(reading) = step(&all[next])?
+                && !all.contains(&reading)
+            {
+                if all.len() > MOST {
+                    return Err(Refusal::AmbiguousPath);
+                }
+                all.push(reading);
+            }
+        }
+        next += 1;
+    }
+    all.remove(0);
+    Ok(all)
+}
+
+/// How far a reader decodes percent-encodings.
+#[derive(Clone, Copy)]
+enum Decode {
+    /// Only letters, digits and `-._~`, as RFC 3986 §6.2.2.2 normalises.
+    Unreserved,
+    /// Everything.
+    All,
+}
+
+/// Decodes percent-encodings. A broken one stays as it stands: to a second decoder `%` signs may be data.
+fn decoded(path: &str, decode: Decode) -> Result<Option<String>, Refusal> {
+    if !path.contains('%') {
+        return Ok(None);
+    }
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, after @ ..] = rest {
+        match escape(rest) {
+            Some(byte) if byte < 0x20 || byte == 0x7f => return Err(Refusal::MalformedTarget),
+            Some(byte) if matches!(decode, Decode::All) || unreserved(byte) => {
+                out.push(byte);
+                rest = &rest[3..];
+            }
+            _ => {
+                out.push(*first);
+                rest = after;
+            }
+        }
+    }
+    // Overlong forms and stray continuation bytes are not UTF-8 either.
+    String::from_utf8(out).map(Some).map_err(|_| Refusal::MalformedTarget)
+}
+
+/// The byte that an escape at the beginning stands for.
+fn escape(bytes: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = *bytes else { return None };
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some(digit(high)? * 16 + digit(low)?)
+}
+
+fn has_broken_escape(path: &str) -> bool {
+    path.match_indices('%').any(|(at, _)| escape(&path.as_bytes()[at..]).is_none())
+}
+
+fn unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+fn each_segment(path: &str, change: impl Fn(&str) -> &str) -> String {
+    path.split('/').map(change).collect::<Vec<_>>().join("/")
+}
+
+/// A name without the dots and spaces at its end, which some file systems do not keep.
+fn without_tail(segment: &str) -> &str {
+    let spaceless = segment.trim_end_matches(' ');
+    let bare = segment.trim_end_matches(['.', ' ']);
+    if bare.is_empty() { spaceless } else { bare }
+}
+
+fn merged(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for c in path.chars() {
+        if c != '/' || !out.ends_with('/') {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Resolves `.` and `..` (RFC 3986 §5.2.4).
+fn resolved(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut parts = segments(path).peekable();
+    while let Some(part) = parts.next() {
+        let last = parts.peek().is_none();
+        match part {
+            "." => {}
+            ".." => {
+                kept.pop();
+            }
+            _ => {
+                kept.push(part);
+                continue;
+            }
+        }
+        if last {
+            kept.push("");
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
