@@ -60,6 +60,13 @@ pub struct Config {
     pub dangers: Vec<String>,
 }
 
+impl Config {
+    /// The first mount prefix: where our own links lead.
+    pub fn mount(&self) -> &str {
+        self.paths.first().map_or("/auth", String::as_str)
+    }
+}
+
 /// `[listen]`
 pub struct Listen {
     /// Address and port; port 0 lets the system choose.

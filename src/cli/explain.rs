@@ -96,7 +96,7 @@ fn explain(
         Verdict::AskToSignIn => {
             let programs = Refusal::SignInRequired;
             let (status, code) = (programs.status().as_u16(), programs.code());
-            let mount = config.paths.first().map_or("/auth", String::as_str);
+            let mount = config.mount();
             writeln!(
                 out,
                 "verdict   not forwarded: people are led to {mount}/sign-in, programs get {status} {code}"

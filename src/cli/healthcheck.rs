@@ -15,7 +15,7 @@ const YES: &[u8; 12] = b"HTTP/1.1 200";
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let config = settings.load(NewSecret::Leave)?;
     let address = reachable(config.listen.address);
-    let mount = config.paths.first().map_or("/auth", String::as_str);
+    let mount = config.mount();
     let fail = |what: String| Failure::Other(format!("{address}{mount}/ok {what}"));
     match ask(address, &config.public.authority, mount) {
         Ok(start) if &start == YES => Ok(()),
