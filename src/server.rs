@@ -37,7 +37,7 @@ impl Server {
         let workers = listeners
             .into_iter()
             .enumerate()
-            .map(|(number, listener)| worker::start(number, Arc::clone(app), (listener, stop.clone())))
+            .map(|(number, listener)| worker::start(number, Arc::clone(app), listener, stop.clone()))
             .collect::<io::Result<Vec<_>>>()?;
         Ok(Self { address, stopping, workers })
     }

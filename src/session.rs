@@ -86,7 +86,7 @@ impl Sessions {
     /// Looks a token up in memory: first in the worker's own table, then in the shared cache. Never waits.
     pub fn recognise(&self, near: &mut Near, token: &Token, now: Now) -> Recognised {
         let hash = token.hash();
-        if let Some(session) = near.get(&hash, (now, self.cache.endings())) {
+        if let Some(session) = near.get(&hash, now, self.cache.endings()) {
             return Recognised::Known(Arc::clone(session));
         }
         if let Some(session) = self.cache.get(&hash, now) {
@@ -134,7 +134,7 @@ impl Sessions {
 
     /// Moves the end of a session in the store. True if this call did it and the cookie is to be sent again.
     pub async fn renew(&self, session: Arc<Session>, now: Now) -> Result<bool, Fault> {
-        let expires = rules::expiry(&self.limits, session.remember, (session.opened, now));
+        let expires = rules::expiry(&self.limits, session.remember, session.opened, now);
         let mut tx = self.store.begin().await?;
         let renewed = tx.session_renew(&session.id, session.renewed, now, expires).await?;
         tx.commit().await?;
@@ -147,7 +147,7 @@ impl Sessions {
     pub async fn open(&self, tx: &mut Tx, user: &User, opening: Opening<'_>) -> Result<Opened, Fault> {
         let token = self.key.issue();
         let Opening { now, remember, address, agent } = opening;
-        let expires = rules::expiry(&self.limits, remember, (now, now));
+        let expires = rules::expiry(&self.limits, remember, now, now);
         let row = SessionRow {
             id: SessionId::random(),
             token: token.hash(),
@@ -176,7 +176,7 @@ impl Sessions {
 
     /// How much life a session has left after a renewal at `now`.
     pub fn life_left(&self, session: &Session, now: Now) -> Duration {
-        rules::expiry(&self.limits, session.remember, (session.opened, now)).since(now)
+        rules::expiry(&self.limits, session.remember, session.opened, now).since(now)
     }
 
     /// The `Set-Cookie` value for a token with this much life left.

@@ -78,7 +78,7 @@ impl Client {
 }
 
 /// Serves one connection to its end. The `seat` is taken for as long as the socket is open, as a tunnel too.
-pub(super) async fn serve(worker: Rc<Worker>, (stream, peer): (TcpStream, SocketAddr), seat: Arc<Seat>) {
+pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, seat: Arc<Seat>) {
     let limits = worker.app.config.limits;
     let client = Arc::new(Client {
         peer,

@@ -71,7 +71,8 @@ impl Drop for Seat {
 pub(super) fn start(
     number: usize,
     app: Arc<App>,
-    (listener, stop): (TcpListener, watch::Receiver<bool>),
+    listener: TcpListener,
+    stop: watch::Receiver<bool>,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
@@ -133,7 +134,7 @@ async fn accept(worker: &Rc<Worker>, listener: &tokio::net::TcpListener) {
                 if worker.seats.open.load(Ordering::Relaxed) < most {
                     let seat = Seat::take(&worker.seats);
                     let worker = Rc::clone(worker);
-                    tokio::task::spawn_local(connection::serve(worker, (stream, peer), seat));
+                    tokio::task::spawn_local(connection::serve(worker, stream, peer, seat));
                 }
             }
             // The client went away before it was its turn.

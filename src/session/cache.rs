@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use moka::sync::Cache as Moka;
@@ -151,7 +151,7 @@ impl Cache {
         self.endings.load(Ordering::Acquire)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TokenHash, Lookup>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TokenHash, Lookup>> {
         self.lookups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -171,7 +171,7 @@ impl Default for Near {
 
 impl Near {
     /// The session of a token, if a usable copy is here and no session has been ended since it came.
-    pub fn get(&mut self, token: &TokenHash, (now, endings): (Now, u64)) -> Option<&Arc<Session>> {
+    pub fn get(&mut self, token: &TokenHash, now: Now, endings: u64) -> Option<&Arc<Session>> {
         if self.endings != endings {
             self.endings = endings;
             self.slots.fill(None);

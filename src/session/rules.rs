@@ -7,7 +7,7 @@ use crate::visitor::Session;
 /// When a session opened at `opened` ends if it is not used after `now`.
 ///
 /// A remembered session slides with use up to its absolute end; another one has a short life from the start.
-pub fn expiry(limits: &config::Session, remember: bool, (opened, now): (Now, Now)) -> Now {
+pub fn expiry(limits: &config::Session, remember: bool, opened: Now, now: Now) -> Now {
     let end = opened.plus(limits.absolute);
     let idle_end = if remember { now.plus(limits.idle) } else { opened.plus(limits.short) };
     end.min(idle_end)
@@ -17,7 +17,7 @@ pub fn expiry(limits: &config::Session, remember: bool, (opened, now): (Now, Now
 pub fn renewal_due(limits: &config::Session, session: &Session, now: Now) -> bool {
     session.remember
         && now.since(session.renewed) >= limits.renew_every
-        && expiry(limits, true, (session.opened, now)) > session.expires
+        && expiry(limits, true, session.opened, now) > session.expires
 }
 
 #[cfg(test)]
@@ -43,12 +43,12 @@ mod tests {
     fn lif_2_use_never_moves_the_absolute_end() {
         let opened = Now::from_millis(0);
         let late = opened.plus(DAY * 29);
-        assert_eq!(expiry(&limits(), true, (opened, late)), opened.plus(DAY * 30));
+        assert_eq!(expiry(&limits(), true, opened, late), opened.plus(DAY * 30));
     }
 
     #[test]
     fn a_session_that_is_not_remembered_lives_a_day_and_does_not_slide() {
         let opened = Now::from_millis(0);
-        assert_eq!(expiry(&limits(), false, (opened, opened.plus(DAY / 2))), opened.plus(DAY));
+        assert_eq!(expiry(&limits(), false, opened, opened.plus(DAY / 2)), opened.plus(DAY));
     }
 }

@@ -94,7 +94,7 @@ pub(super) fn hash(typed: &Typed) -> Result<String, password_hash::Error> {
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT);
     let salt = Salt::new(&random::<16>())?;
     let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
-    derive(&argon2, (typed.normal(), &salt), &mut output)?;
+    derive(&argon2, typed.normal(), &salt, &mut output)?;
     let hash = PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
@@ -111,7 +111,7 @@ fn argon2_matches(hash: &PasswordHash, password: &str) -> Result<bool, password_
     let version = hash.version.map_or(Ok(Version::default()), Version::try_from)?;
     let argon2 = Argon2::new(algorithm, version, Params::try_from(hash)?);
     let mut output = vec![0; expected.len()];
-    derive(&argon2, (password, salt), &mut output)?;
+    derive(&argon2, password, salt, &mut output)?;
     Ok(equal(&output, expected.as_bytes()))
 }
 
@@ -122,11 +122,7 @@ const GIVEN_BACK: usize = 33 << 20;
 ///
 /// The memory for it is asked for in a piece so large that it goes back to the system at once, instead of staying
 /// with every thread that ever hashed; only the part that is used becomes resident.
-fn derive(
-    argon2: &Argon2<'_>,
-    (password, salt): (&str, &Salt),
-    output: &mut [u8],
-) -> Result<(), argon2::Error> {
+fn derive(argon2: &Argon2<'_>, password: &str, salt: &Salt, output: &mut [u8]) -> Result<(), argon2::Error> {
     let blocks = argon2.params().block_count();
     let mut memory = Vec::with_capacity(blocks.max(GIVEN_BACK / size_of::<Block>()));
     memory.resize(blocks, Block::new());
