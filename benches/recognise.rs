@@ -17,7 +17,7 @@ use sidegate::secret::{Key, Purpose, RootSecret, Token, TokenHash};
 use sidegate::session::cache::{Cache, Near};
 use sidegate::session::{Recognised, Sessions};
 use sidegate::store::Store;
-use sidegate::store::sessions::NewSession;
+use sidegate::store::sessions::SessionRow;
 use sidegate::time::Clock;
 use tokio::runtime::{Builder, Runtime};
 
@@ -170,11 +170,12 @@ impl House {
             let mut tx = self.store.begin().await?;
             tx.user_insert(&user()).await?;
             for token in tokens {
-                tx.session_insert(&NewSession {
+                tx.session_insert(&SessionRow {
                     id: SessionId::random(),
                     token: token.hash(),
-                    user: user().id,
+                    user: user(),
                     opened: NOW,
+                    renewed: NOW,
                     expires: session(token.hash()).expires,
                     remember: true,
                     address: Some("192.0.2.1".to_owned()),

@@ -137,13 +137,8 @@ pub fn told(desk: Desk<'_>, reply_to: &ReplyTo, refusal: Refusal) -> Answer {
         AnswerForm::Page => {
             let view = desk.ui.view(reply_to.language.as_deref());
             let callback_url = reply_to.return_to.as_deref().and_then(|target| desk.place(target));
-            let html = Refused {
-                view,
-                refusal,
-                request_id: reply_to.id,
-                callback_url: callback_url.as_deref(),
-                who: None,
-            };
+            let html =
+                Refused { view, refusal, request_id: reply_to.id, callback_url: callback_url.as_deref() };
             page(desk, refusal.status(), view, html.render())
         }
         AnswerForm::Json => json(desk, refusal.status(), &shapes::refusal(desk, reply_to, refusal)),

@@ -15,7 +15,7 @@ use crate::error::Fault;
 use crate::http::cookie::CookieNames;
 use crate::id::{SessionId, UserId};
 use crate::secret::{Key, Purpose, RootSecret, Token, TokenHash};
-use crate::store::sessions::{NewSession, SessionRow};
+use crate::store::sessions::SessionRow;
 use crate::store::{Store, Tx};
 use crate::time::Now;
 use crate::visitor::{Session, User};
@@ -159,17 +159,7 @@ impl Sessions {
             address: Some(address),
             agent: agent.map(str::to_owned),
         };
-        let new = NewSession {
-            id: row.id.clone(),
-            token: row.token,
-            user: row.user.id.clone(),
-            opened: row.opened,
-            expires: row.expires,
-            remember: row.remember,
-            address: row.address.clone(),
-            agent: row.agent.clone(),
-        };
-        tx.session_insert(&new).await?;
+        tx.session_insert(&row).await?;
         let cookie = self.cookie(token.reveal(), remember, expires.since(now));
         Ok(Opened { session: self.loaded(row, now), cookie })
     }

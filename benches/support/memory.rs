@@ -7,7 +7,7 @@ use std::time::Duration;
 use sidegate::id::{SessionId, UserId};
 use sidegate::secret::{Purpose, RootSecret};
 use sidegate::store::Store;
-use sidegate::store::sessions::NewSession;
+use sidegate::store::sessions::SessionRow;
 use sidegate::time::Clock;
 use sidegate::visitor::User;
 
@@ -84,11 +84,12 @@ fn open_sessions(file: &Path) -> Result<Vec<String>, Box<dyn Error>> {
         tx.user_insert(&user).await?;
         for _ in 0..SESSIONS_BEFORE + SESSIONS {
             let token = key.issue();
-            tx.session_insert(&NewSession {
+            tx.session_insert(&SessionRow {
                 id: SessionId::random(),
                 token: token.hash(),
-                user: user.id.clone(),
+                user: user.clone(),
                 opened: now,
+                renewed: now,
                 expires: now.plus(Duration::from_hours(24)),
                 remember: true,
                 address: Some("192.0.2.1".to_owned()),

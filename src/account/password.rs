@@ -16,8 +16,6 @@ use stored::Stored;
 mod common;
 mod stored;
 
-/// Most characters (code points) of a password.
-const MOST_CHARS: usize = 128;
 /// Most bytes of it as it was typed, before anything is done with it.
 const MOST_BYTES: usize = 1024;
 /// Hashes that may wait for each one that is computed; more are turned away at once.
@@ -145,9 +143,9 @@ impl Typed {
             return None;
         }
         // Room for all of it at once, so that no piece is left behind in a buffer that was outgrown.
-        let mut normal = Zeroizing::new(String::with_capacity(4 * MOST_CHARS));
+        let mut normal = Zeroizing::new(String::with_capacity(4 * config::Password::LONGEST));
         for (count, c) in password.nfkc().enumerate() {
-            if count == MOST_CHARS {
+            if count == config::Password::LONGEST {
                 return None;
             }
             normal.push(c);

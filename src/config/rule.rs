@@ -11,6 +11,9 @@ use serde::Deserialize;
 
 use crate::id::UserId;
 
+/// The first segment of owner paths: `/api/{user_id}/**`.
+pub const OWNER_TREE: &str = "api";
+
 /// What a request that matches needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -103,10 +106,7 @@ impl Segment {
     /// Whether some segment matches both. Neither is [`Segment::Rest`].
     fn overlaps(&self, other: &Self, case: Case) -> bool {
         match (self, other) {
-            (Self::Literal(a), Self::Literal(b)) => match case {
-                Case::Exact => a == b,
-                Case::Folded => a.eq_ignore_ascii_case(b),
-            },
+            (Self::Literal(a), Self::Literal(b)) => case.same(a, b),
             (Self::Literal(text), Self::UserId) | (Self::UserId, Self::Literal(text)) => {
                 UserId::parse(text).is_some()
             }
@@ -136,6 +136,16 @@ pub enum Case {
     Folded,
 }
 
+impl Case {
+    /// Whether two segments are the same.
+    pub fn same(self, a: &str, b: &str) -> bool {
+        match self {
+            Self::Exact => a == b,
+            Self::Folded => a.eq_ignore_ascii_case(b),
+        }
+    }
+}
+
 impl Pattern {
     /// Reads `/`, `/docs/`, `/files/*/x`, `/api/{user_id}/**` and the like.
     pub fn parse(text: &str) -> Result<Self, NoPattern> {
@@ -156,7 +166,7 @@ impl Pattern {
 
     /// Everything at and under the owner's path: `/api/{user_id}/**`.
     pub fn owner() -> Self {
-        Self(vec![Segment::Literal("api".to_owned()), Segment::UserId, Segment::Rest])
+        Self(vec![Segment::Literal(OWNER_TREE.to_owned()), Segment::UserId, Segment::Rest])
     }
 
     /// Whether some path matches both, for some visitor.

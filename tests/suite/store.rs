@@ -5,7 +5,7 @@ use std::time::Duration;
 use sidegate::id::{SessionId, UserId};
 use sidegate::secret::{Purpose, RootSecret, Token, TokenHash};
 use sidegate::store::Store;
-use sidegate::store::sessions::NewSession;
+use sidegate::store::sessions::SessionRow;
 use sidegate::time::Now;
 use sidegate::visitor::User;
 
@@ -50,12 +50,13 @@ fn token() -> Token {
     RootSecret::new(vec![1; 32]).expect("long enough").key(Purpose::SessionTag).issue()
 }
 
-fn session(user: &User, opened: Now, expires: Now) -> NewSession {
-    NewSession {
+fn session(user: &User, opened: Now, expires: Now) -> SessionRow {
+    SessionRow {
         id: SessionId::random(),
         token: token().hash(),
-        user: user.id.clone(),
+        user: user.clone(),
         opened,
+        renewed: opened,
         expires,
         remember: true,
         address: Some("192.0.2.7".to_owned()),
