@@ -6,8 +6,9 @@
 //! SIDEGATE_BENCH_POSTGRES=postgres://… cargo bench --bench recognise -- store
 //! ```
 //!
-//! Keys are picked at random, so that a large cache pays for the memory that it touches. The measures of the store
-//! are one question at a time with its way through the office's threads and back; the row is in the database's memory.
+//! Keys are picked at random, so that a large cache pays for the memory that it touches. The measures of the
+//! store are one question at a time with its way through the office's threads and back; the row is in the
+//! database's memory.
 
 use std::sync::Arc;
 

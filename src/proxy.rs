@@ -1,7 +1,7 @@
 //! Forwards one judged request to the app and its answer back: the order of work, and nothing else.
 //!
-//! **Invariant:** nothing is sent to the app without a [`Pass`], and the identity is written after everything that
-//! came from the client.
+//! **Invariant:** nothing is sent to the app without a [`Pass`], and the identity is written after everything
+//! that came from the client.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -112,8 +112,8 @@ impl Proxy {
                     let asked = Asked { visit, pass: &pass, upgrade };
                     return Ok(self.answer(asked, head, connection, upload));
                 }
-                // The app had closed an idle connection while the request was on its way: one more try on a new
-                // connection, if it can do no harm (RFC 9112 §9.3.1).
+                // The app had closed an idle connection while the request was on its way: one more try on a
+                // new connection, if it can do no harm (RFC 9112 §9.3.1).
                 Err(Failure::Closed { untouched: true }) if connection.reused() && repeatable => {
                     upload = Upload::head_only();
                 }
@@ -129,7 +129,8 @@ impl Proxy {
         visit: &Visit,
     ) -> Result<response::Head, Failure> {
         if !upload.repeatable() {
-            // The first piece of the body is usually there one turn later; head and piece then leave in one write.
+            // The first piece of the body is usually there one turn later; head and piece then leave in one
+            // write.
             tokio::task::yield_now().await;
             std::future::poll_fn(|cx| std::task::Poll::Ready(upload.poll_first_piece(cx, connection)))
                 .await?;

@@ -1,4 +1,5 @@
-//! The engine: workers that carry traffic, each with a runtime, a share of the listener and connections of its own.
+//! The engine: workers that carry traffic, each with a runtime, a share of the listener and connections of
+//! its own.
 
 use std::io;
 use std::net::SocketAddr;

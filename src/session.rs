@@ -1,8 +1,8 @@
 //! Sessions: recognised from memory, opened and ended in the store, never the other way round.
 //!
-//! **Invariant:** the store is the truth. A session is usable from memory only after the store has given it to a reader
-//! (a new one is read at its first use, so that whatever ends it right after it was written is not overlooked), and is
-//! ended in memory only after the store has ended it.
+//! **Invariant:** the store is the truth. A session is usable from memory only after the store has given it
+//! to a reader (a new one is read at its first use, so that whatever ends it right after it was written is
+//! not overlooked), and is ended in memory only after the store has ended it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -99,7 +99,8 @@ impl Sessions {
         Recognised::Ask(hash)
     }
 
-    /// Asks the store for a session and keeps the answer. `None` if the token opens nothing, or nothing any more.
+    /// Asks the store for a session and keeps the answer. `None` if the token opens nothing, or nothing any
+    /// more.
     pub async fn fetch(&self, token: TokenHash, now: Now) -> Found {
         let load = async || {
             let row = self.store.session_by_hash(token).await?;
@@ -179,9 +180,9 @@ impl Sessions {
         self.cookies.clear(self.cookies.session)
     }
 
-    /// Commits a transaction that ends these sessions, then ends them in memory. The latter whatever became of the
-    /// commit: of one that failed nobody knows whether it took effect, and of a session that is forgotten and still
-    /// there the store tells at its next use.
+    /// Commits a transaction that ends these sessions, then ends them in memory. The latter whatever became
+    /// of the commit: of one that failed nobody knows whether it took effect, and of a session that is
+    /// forgotten and still there the store tells at its next use.
     pub async fn commit_ended(&self, tx: Tx, tokens: &[TokenHash]) -> Result<(), Fault> {
         let committed = tx.commit().await;
         self.ended(tokens);
@@ -196,13 +197,14 @@ impl Sessions {
         }
     }
 
-    /// Makes every copy in memory unusable: some sessions may have been ended without our hearing of it. They are
-    /// read from the store again when they are used.
+    /// Makes every copy in memory unusable: some sessions may have been ended without our hearing of it. They
+    /// are read from the store again when they are used.
     pub fn forget_all(&self) {
         self.cache.clear();
     }
 
-    /// Cuts the open connections of sessions that are over: expired, or ended by a replica that could not tell us.
+    /// Cuts the open connections of sessions that are over: expired, or ended by a replica that could not
+    /// tell us.
     pub async fn cut_ended(&self, now: Now) -> Result<(), Fault> {
         for token in self.live.sweep() {
             let row = self.store.session_by_hash(token).await?;

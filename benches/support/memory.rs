@@ -1,4 +1,5 @@
-//! What a proxy keeps in memory: for itself, for an idle connection, for a client that does not read, for a session.
+//! What a proxy keeps in memory: for itself, for an idle connection, for a client that does not read, for a
+//! session.
 
 use std::error::Error;
 use std::path::Path;
@@ -20,7 +21,8 @@ use crate::site::{self, Layout, Site, Target};
 const IDLE_CONNECTIONS: usize = 500;
 /// Clients over which it is averaged what one costs that does not read.
 const STALLED: usize = 400;
-/// Sessions that are used before the count begins, so that the database's own cache is full, and those that count.
+/// Sessions that are used before the count begins, so that the database's own cache is full, and those that
+/// count.
 const SESSIONS_BEFORE: usize = 10_000;
 const SESSIONS: usize = 20_000;
 

@@ -1,4 +1,5 @@
-//! The proof that a browser signed an account in before, which keeps a flood of wrong guesses from locking it out.
+//! The proof that a browser signed an account in before, which keeps a flood of wrong guesses from locking it
+//! out.
 //!
 //! It proves nothing else: whoever holds it still needs the password. It is checked without the
 //! store, and so before anything is spent on the attempt, and alike whether the account exists.

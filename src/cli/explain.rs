@@ -1,4 +1,5 @@
-//! `sidegate explain`: what would be done with a request under this configuration, why, and what the app would get.
+//! `sidegate explain`: what would be done with a request under this configuration, why, and what the app
+//! would get.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};

@@ -233,7 +233,8 @@ async fn judge(app: &App, email: &Email, password: &str) -> Result<(Option<User>
     Ok((found.map(|(user, _)| user), verdict))
 }
 
-/// Writes the session, its log entry and a better hash in one transaction, and ends the browser's earlier session.
+/// Writes the session, its log entry and a better hash in one transaction, and ends the browser's earlier
+/// session.
 async fn open(
     app: &App,
     visit: &Visit,

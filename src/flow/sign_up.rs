@@ -1,5 +1,5 @@
-//! Making an account. The answer is the same whether the address was free or taken, and nobody is signed in by it:
-//! only who can sign in afterwards learns that the account is theirs.
+//! Making an account. The answer is the same whether the address was free or taken, and nobody is signed in
+//! by it: only who can sign in afterwards learns that the account is theirs.
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -136,8 +136,8 @@ fn is_picture(image: &str) -> bool {
     image.starts_with("https://") && image.len() <= 2048 && image.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// Makes the account if the address is free. Everything that can be said of the wish is said before the store is
-/// asked; after that the answer, and the work, are the same in both cases.
+/// Makes the account if the address is free. Everything that can be said of the wish is said before the store
+/// is asked; after that the answer, and the work, are the same in both cases.
 async fn attempt(app: &App, visit: &Visit, wish: &Wish) -> Result<Result<User, Refusal>, Error> {
     if !app.config.sign_up.open {
         return Ok(Err(Refusal::SignUpDisabled));

@@ -47,8 +47,8 @@ pub struct Reason<'r> {
 }
 
 impl Rules {
-    /// Why this reading of a path is judged as it is; `None` if it is one of ours. `fold` is as for a decision:
-    /// whether letter case could matter.
+    /// Why this reading of a path is judged as it is; `None` if it is one of ours. `fold` is as for a
+    /// decision: whether letter case could matter.
     pub fn reason(
         &self,
         method: &Method,

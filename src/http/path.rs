@@ -19,9 +19,9 @@ impl Path {
     /// Checks the target of a request.
     ///
     /// # Errors
-    /// [`Refusal::MalformedTarget`] for a missing leading slash, control bytes, space, `\`, `#`, characters that RFC 3986
-    /// has no place for, bytes outside ASCII, broken percent-encodings, encoded control bytes, and what is not
-    /// UTF-8 once decoded.
+    /// [`Refusal::MalformedTarget`] for a missing leading slash, control bytes, space, `\`, `#`, characters
+    /// that RFC 3986 has no place for, bytes outside ASCII, broken percent-encodings, encoded control bytes,
+    /// and what is not UTF-8 once decoded.
     pub fn parse(target: PathAndQuery) -> Result<Self, Refusal> {
         let raw = target.path();
         let scan = Scan::of(raw)?;
@@ -113,9 +113,9 @@ enum Decode {
     All,
 }
 
-/// All readings other than the raw path: not decoded, decoded in part, once and twice, full-width and other compatible
-/// forms of letters as the letters; each with and without `\` as `/`, parameters cut, slashes merged and dot segments
-/// resolved.
+/// All readings other than the raw path: not decoded, decoded in part, once and twice, full-width and other
+/// compatible forms of letters as the letters; each with and without `\` as `/`, parameters cut, slashes
+/// merged and dot segments resolved.
 fn readings(raw: &str) -> Result<Vec<String>, Refusal> {
     let once = decoded(raw, Decode::All, true)?;
     let twice = decoded(&once, Decode::All, false)?;

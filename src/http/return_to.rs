@@ -7,9 +7,9 @@ const LONGEST: usize = 2048;
 
 /// Checks a target such as the `callback_url` of a sign-in link against our own origin.
 ///
-/// Returns the absolute URL to send the browser to: never the bare path, because a path that a browser normalises to
-/// `//elsewhere` would leave the site. `None` for everything that is not certainly a place of ours, and
-/// for our own action pages under `mounts`.
+/// Returns the absolute URL to send the browser to: never the bare path, because a path that a browser
+/// normalises to `//elsewhere` would leave the site. `None` for everything that is not certainly a place of
+/// ours, and for our own action pages under `mounts`.
 pub fn check(target: &str, origin: &str, mounts: &[String]) -> Option<String> {
     let path = target.strip_prefix(origin).unwrap_or(target);
     let sound = target.len() <= LONGEST
@@ -43,8 +43,8 @@ fn is_a_place(url: &Url, base: &Url, mounts: &[String]) -> bool {
     on_site && !url.path().starts_with("//") && !leads_home
 }
 
-/// The path with its escapes decoded once; `None` if one of them hides a slash, a backslash or a control byte.
-/// A percent sign that begins no escape stays as it is.
+/// The path with its escapes decoded once; `None` if one of them hides a slash, a backslash or a control
+/// byte. A percent sign that begins no escape stays as it is.
 fn decoded(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();

@@ -1,4 +1,5 @@
-//! The request on its way to the app: the head, then the client's body as it comes, never more of it in memory than one piece.
+//! The request on its way to the app: the head, then the client's body as it comes, never more of it in
+//! memory than one piece.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

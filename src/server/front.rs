@@ -190,8 +190,8 @@ fn malformed(
     close(own(client, told))
 }
 
-/// Answers a request without using its body: a small one is read away so that the connection can go on, otherwise the
-/// connection ends, so that nothing of the body is ever taken for a request.
+/// Answers a request without using its body: a small one is read away so that the connection can go on,
+/// otherwise the connection ends, so that nothing of the body is ever taken for a request.
 async fn unread(
     headers: &HeaderMap,
     body: RequestBody,

@@ -1,7 +1,8 @@
-//! One worker: a thread with a runtime of its own that accepts, serves and drains its share of the connections.
+//! One worker: a thread with a runtime of its own that accepts, serves and drains its share of the
+//! connections.
 //!
-//! **Invariant:** a worker never computes a password hash, never runs a query and never resolves a name while a request waits for
-//! another; it only awaits the office.
+//! **Invariant:** a worker never computes a password hash, never runs a query and never resolves a name while
+//! a request waits for another; it only awaits the office.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -41,7 +42,8 @@ impl Worker {
     }
 }
 
-/// The connections of one worker, counted. Atomic because hyper asks of a socket that it could change threads.
+/// The connections of one worker, counted. Atomic because hyper asks of a socket that it could change
+/// threads.
 #[derive(Default)]
 struct Seats {
     /// Sockets that are open, tunnels included.

@@ -1,8 +1,9 @@
-//! Sessions in memory: the shared cache, the small table each worker keeps before it, and the rule that makes both safe.
+//! Sessions in memory: the shared cache, the small table each worker keeps before it, and the rule that makes
+//! both safe.
 //!
-//! **Invariant:** once [`Cache::end`] has returned, no request that begins later finds a copy of that session: it is out
-//! of the shared cache, workers' tables are emptied before their next use, and an answer that the store gave before is
-//! neither kept nor handed to anyone who asks from then on.
+//! **Invariant:** once [`Cache::end`] has returned, no request that begins later finds a copy of that
+//! session: it is out of the shared cache, workers' tables are emptied before their next use, and an answer
+//! that the store gave before is neither kept nor handed to anyone who asks from then on.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -54,8 +55,8 @@ type Lookup = Arc<OnceCell<Found>>;
 pub struct Cache {
     sessions: ByToken<Arc<Session>>,
     gone: ByToken<()>,
-    /// Questions to the store that are under way, so that equal ones are asked once. The end of a session takes its
-    /// question off this list, and an answer is kept only while its question is on it.
+    /// Questions to the store that are under way, so that equal ones are asked once. The end of a session
+    /// takes its question off this list, and an answer is kept only while its question is on it.
     lookups: Mutex<HashMap<TokenHash, Lookup>>,
     /// Counts endings, for the workers' tables.
     endings: AtomicU64,

@@ -181,7 +181,8 @@ impl Tx {
         Ok(ended)
     }
 
-    /// Ends one of a user's sessions, and returns the hash of its token; `None` if this user has no such session.
+    /// Ends one of a user's sessions, and returns the hash of its token; `None` if this user has no such
+    /// session.
     pub async fn session_delete_by_id(
         &mut self,
         user: &UserId,

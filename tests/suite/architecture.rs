@@ -1,4 +1,5 @@
-//! The house rules that no compiler checks: who may import whom, what a file looks like, which module owns a tool.
+//! The house rules that no compiler checks: who may import whom, what a file looks like, which module owns a
+//! tool.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Whether a password is one of those that are tried first: a common word with a common ending, a walk over the keyboard, a date.
+//! Whether a password is one of those that are tried first: a common word with a common ending, a walk over
+//! the keyboard, a date.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;

@@ -1,4 +1,5 @@
-//! A password hash as a row holds it: which formats are known, whether a password matches one, and making new ones.
+//! A password hash as a row holds it: which formats are known, whether a password matches one, and making new
+//! ones.
 
 use argon2::password_hash;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
@@ -115,13 +116,14 @@ fn argon2_matches(hash: &PasswordHash, password: &str) -> Result<bool, password_
     Ok(equal(&output, expected.as_bytes()))
 }
 
-/// More than glibc's allocator ever keeps for itself (its threshold for giving memory straight back stops at 32 MiB).
+/// More than glibc's allocator ever keeps for itself (its threshold for giving memory straight back stops at
+/// 32 MiB).
 const GIVEN_BACK: usize = 33 << 20;
 
 /// Computes one hash.
 ///
-/// The memory for it is asked for in a piece so large that it goes back to the system at once, instead of staying
-/// with every thread that ever hashed; only the part that is used becomes resident.
+/// The memory for it is asked for in a piece so large that it goes back to the system at once, instead of
+/// staying with every thread that ever hashed; only the part that is used becomes resident.
 fn derive(argon2: &Argon2<'_>, password: &str, salt: &Salt, output: &mut [u8]) -> Result<(), argon2::Error> {
     let blocks = argon2.params().block_count();
     let mut memory = Vec::with_capacity(blocks.max(GIVEN_BACK / size_of::<Block>()));
