@@ -24,9 +24,11 @@
 //! | wire | [`http`] | the above |
 //! | leaves | [`store`] [`ui`] | words, saying no, tools; never each other, never `http` |
 //! | judge | [`gate`] | words, saying no, `http::path`, `http::visit`, the rules in `config` |
-//! | rules | [`session`] [`account`] [`limit`] | words, saying no, tools, `store`, `http::cookie` |
-//! | carry | [`proxy`] | tools, `http`, [`gate::Pass`], [`session::live`]; not `store`, not `ui` |
-//! | say | [`answer`] | tools, `http`, `ui` |
+//! | rules | [`session`] | words, saying no, tools, `store`, `http::cookie` |
+//! | | [`account`] | words, saying no, tools |
+//! | | [`limit`] | words, saying no, tools, `account::email`, `account::device` |
+//! | carry | [`proxy`] | words, saying no, tools, `http`, [`gate::Pass`], [`session::live`] |
+//! | say | [`answer`] | words, saying no, tools, `http`, `ui` |
 //! | house | [`app`] | everything above |
 //! | flows | [`flow`] | everything above; flows do not import flows |
 //! | engine | [`jobs`] [`server`] [`demo`] | everything above |

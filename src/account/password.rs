@@ -178,7 +178,6 @@ mod tests {
 
     #[test]
     fn length_is_counted_in_code_points_after_nfkc() {
-        // PW-1, PW-2, PW-3
         let policy = |candidate: &str| passwords(1).policy(candidate, &[]);
         assert_eq!(policy("zq wvxk"), Err(Refusal::PasswordTooShort));
         assert_eq!(policy("zq wvxkt"), Ok(()));
@@ -203,7 +202,6 @@ mod tests {
 
     #[test]
     fn what_a_guesser_knows_of_the_account_is_no_password() {
-        // PW-5
         let context = ["margarethe@example.com", "Tasks & More"];
         let policy = |candidate: &str| passwords(1).policy(candidate, &context);
         for bad in [
@@ -222,7 +220,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_hash_verifies_in_every_spelling_that_nfkc_makes_equal() {
-        // PW-3
         let passwords = passwords(2);
         let stored = passwords.hash("\u{c5}ngstr\u{f6}m \u{fb01}sh").await.expect("hashes");
         let same = passwords.verify("A\u{30a}ngstro\u{308}m fish", Some(&stored)).await.expect("verifies");
@@ -232,7 +229,6 @@ mod tests {
 
     #[tokio::test]
     async fn whatever_is_missing_the_answer_is_no_match() {
-        // EN-1, EN-2
         let passwords = passwords(2);
         let long = "x".repeat(129);
         let stored = passwords.hash("zq wvxkt").await.expect("hashes");
@@ -250,7 +246,6 @@ mod tests {
 
     #[tokio::test]
     async fn when_too_many_wait_the_next_is_turned_away_at_once() {
-        // PW-9, DOS-4
         let passwords = passwords(1);
         let seat = Arc::clone(&passwords.seats).acquire_owned().await.expect("open");
         let waiting = passwords.places.try_acquire_many(64).expect("free");

@@ -57,28 +57,21 @@ pub enum Segment {
 }
 
 /// Why a text is no [`Pattern`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoPattern {
     /// It does not begin with a slash.
-    #[error("does not begin with `/`")]
     NoSlash,
     /// Two slashes in a row.
-    #[error("holds an empty segment")]
     Empty,
     /// `**` is followed by something.
-    #[error("has `**` before its end")]
     RestInside,
     /// A `*` beside other characters.
-    #[error("has a `*` inside a segment, where it stands for whole segments only")]
     StarInside,
     /// A brace that is not `{user_id}`.
-    #[error("has a brace that is not the segment `{{user_id}}`")]
     Brace,
     /// `.` or `..`.
-    #[error("holds a `.` or `..` segment")]
     Dots,
     /// Anything else than `A-Z a-z 0-9 . _ ~ ! $ & ' ( ) + , = : @ -`.
-    #[error("holds a character that can be written in more than one way")]
     Character,
 }
 
@@ -193,6 +186,20 @@ impl Pattern {
                 _ => return false,
             }
         }
+    }
+}
+
+impl fmt::Display for NoPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoSlash => "does not begin with `/`",
+            Self::Empty => "holds an empty segment",
+            Self::RestInside => "has `**` before its end",
+            Self::StarInside => "has a `*` inside a segment, where it stands for whole segments only",
+            Self::Brace => "has a brace that is not the segment `{user_id}`",
+            Self::Dots => "holds a `.` or `..` segment",
+            Self::Character => "holds a character that can be written in more than one way",
+        })
     }
 }
 

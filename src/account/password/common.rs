@@ -94,7 +94,6 @@ mod tests {
 
     #[test]
     fn far_more_than_three_thousand_passwords_of_eight_characters_are_common() {
-        // PW-5 asks for 3000 that satisfy the policy.
         let long_words = COMMON.words.iter().filter(|word| word.len() >= 8).count();
         let with_endings =
             COMMON.words.len() * COMMON.endings.iter().filter(|ending| ending.len() >= 4).count();

@@ -200,7 +200,6 @@ mod tests {
 
     #[test]
     fn our_own_hash_is_argon2id_as_the_policy_says_and_not_outdated() {
-        // PW-8
         let stored = hash(&typed("correct horse")).expect("hashes");
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
         assert_eq!(judge(&stored, "correct horse"), (true, false));
@@ -225,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_dummy_costs_what_our_own_hash_costs() {
-        // EN-2: the same algorithm and parameters.
+        // The same algorithm and parameters.
         assert!(Stored::dummy().is_some_and(|dummy| !dummy.outdated(&typed("x"))));
     }
 
