@@ -86,16 +86,6 @@ impl Cache {
         self.gone.contains_key(token)
     }
 
-    /// How many sessions are here, about.
-    pub fn len(&self) -> u64 {
-        self.sessions.entry_count()
-    }
-
-    /// Whether there are none, about.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Asks the store with `load`, once for all who ask for the same token at the same time.
     pub async fn fetch<F>(&self, token: TokenHash, load: impl FnOnce() -> F) -> Found
     where

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sidegate::error::Fault;
 use sidegate::id::{SessionId, UserId};
 use sidegate::secret::{Purpose, RootSecret, Token, TokenHash};
 use sidegate::store::Store;
@@ -35,6 +36,11 @@ fn user(email: &str) -> User {
         created: START,
         updated: START,
     }
+}
+
+/// The user with this address, whatever the password.
+async fn user_by_email(store: &Store, email: &str) -> Result<Option<User>, Fault> {
+    Ok(store.credential_by_email(email).await?.map(|(user, _)| user))
 }
 
 /// A user who is stored.
