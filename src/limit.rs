@@ -115,7 +115,7 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     use super::*;
-    use crate::account::device::DeviceProof;
+    use crate::account::device;
 
     const START: Now = Now::from_millis(1_700_000_000_000);
     const HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -149,7 +149,7 @@ mod tests {
 
     fn device(account: &Email) -> Option<Device> {
         let key = root().key(Purpose::Device);
-        DeviceProof::holds(&key, &DeviceProof::issue(&key, account), account)
+        device::verify(&key, &device::issue(&key, account), account)
     }
 
     /// Different /64s, as many as there are numbers.

@@ -220,12 +220,4 @@ impl Sessions {
         let rows = self.store.sessions_of_user(user, now).await?;
         Ok(rows.into_iter().map(|row| self.loaded(row, now)).collect())
     }
-
-    /// Whether the session was opened so recently that a delicate change may follow.
-    pub fn is_fresh(&self, session: &Session, now: Now) -> bool {
-        now.since(session.opened) < FRESH
-    }
 }
-
-/// How long after signing in delicate changes are allowed without signing in again.
-const FRESH: Duration = Duration::from_hours(24);

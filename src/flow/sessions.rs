@@ -14,6 +14,7 @@ use crate::http::visit::Visit;
 use crate::id::SessionId;
 use crate::refusal::Refusal;
 use crate::secret::TokenHash;
+use crate::session::rules::is_fresh;
 use crate::store::Tx;
 use crate::store::auth_log::Action;
 use crate::visitor::Session;
@@ -21,7 +22,7 @@ use crate::visitor::Session;
 /// `GET list-sessions`; asks for a recent sign-in.
 pub(super) async fn list(app: &App, visit: Visit) -> Result<Answer, Error> {
     let session = signed_in(&visit)?;
-    if !app.sessions.is_fresh(session, visit.now) {
+    if !is_fresh(session, visit.now) {
         return Err(Refusal::SessionNotFresh.into());
     }
     let sessions = app.sessions.of_user(&session.user.id, visit.now).await?;

@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::account::device::{Device, DeviceProof};
+use crate::account::device::{self, Device};
 use crate::account::email::Email;
 use crate::account::password::Verdict;
 use crate::answer::shapes::{SessionShape, UserShape};
@@ -222,7 +222,7 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
     // A better hash can wait for the next sign-in.
     let rehashed = if verdict.rehash { app.passwords.hash(&given.password).await.ok() } else { None };
     let opened = open(app, visit, &user, given.remember, rehashed).await?;
-    Ok(Ok(SignedIn { device: DeviceProof::issue(&app.device_key, &email), user, opened }))
+    Ok(Ok(SignedIn { device: device::issue(&app.device_key, &email), user, opened }))
 }
 
 /// Who has this address, and whether this is the password: one hash is computed whatever is found.
@@ -269,7 +269,7 @@ fn earlier_token(app: &App, visit: &Visit) -> Option<Token> {
 
 fn known_device(app: &App, visit: &Visit, email: &Email) -> Option<Device> {
     match cookie::find(&visit.headers, app.sessions.cookies.device) {
-        Found::One(value) => DeviceProof::holds(&app.device_key, std::str::from_utf8(value).ok()?, email),
+        Found::One(value) => device::verify(&app.device_key, std::str::from_utf8(value).ok()?, email),
         Found::Nothing | Found::Conflict => None,
     }
 }

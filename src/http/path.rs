@@ -162,10 +162,7 @@ fn decoded(path: &str, decode: Decode, strict: bool) -> Result<String, Refusal> 
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let escape = (bytes[at] == b'%')
-            .then(|| Some(hex(*bytes.get(at + 1)?)? * 16 + hex(*bytes.get(at + 2)?)?))
-            .flatten();
-        match escape {
+        match escaped(&bytes[at..]) {
             Some(byte) if byte < 0x20 || byte == 0x7f => return Err(Refusal::MalformedTarget),
             Some(byte) if matches!(decode, Decode::All) || unreserved(byte) => {
                 out.push(byte);
@@ -182,8 +179,11 @@ fn decoded(path: &str, decode: Decode, strict: bool) -> Result<String, Refusal> 
     String::from_utf8(out).map_err(|_| Refusal::MalformedTarget)
 }
 
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+/// The byte that the percent-encoding at the start of `bytes` stands for; `None` if there is none.
+pub(super) fn escaped(bytes: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = bytes else { return None };
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    Some(digit(*high)? << 4 | digit(*low)?)
 }
 
 fn unreserved(byte: u8) -> bool {

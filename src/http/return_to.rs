@@ -2,6 +2,8 @@
 
 use url::Url;
 
+use crate::http::path::escaped;
+
 /// Longest target that is kept, in bytes.
 const LONGEST: usize = 2048;
 
@@ -49,12 +51,11 @@ fn decoded(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let [first, after @ ..] = rest {
-        let escape = after.first_chunk::<2>().filter(|_| *first == b'%').and_then(|digits| hex(*digits));
-        match escape {
+        match escaped(rest) {
             Some(b'/' | b'\\' | 0..0x20 | 0x7f) => return None,
             Some(byte) => {
                 bytes.push(byte);
-                rest = &after[2..];
+                rest = &rest[3..];
             }
             None => {
                 bytes.push(*first);
@@ -63,11 +64,6 @@ fn decoded(path: &str) -> Option<String> {
         }
     }
     Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn hex(digits: [u8; 2]) -> Option<u8> {
-    let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    Some(digit(digits[0])? << 4 | digit(digits[1])?)
 }
 
 #[cfg(test)]

@@ -26,11 +26,11 @@ const MOST_GONE: u64 = 10_000;
 /// Entries of a worker's own table.
 const NEAR_SLOTS: usize = 1024;
 
-/// Passes a [`TokenHash`] through: it is a hash already.
+/// The hasher for [`TokenHash`], which is a hash already.
 #[derive(Default)]
-pub struct Ready(u64);
+pub struct PassThrough(u64);
 
-impl Hasher for Ready {
+impl Hasher for PassThrough {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -46,7 +46,7 @@ impl Hasher for Ready {
     }
 }
 
-type ByToken<V> = Moka<TokenHash, V, BuildHasherDefault<Ready>>;
+type ByToken<V> = Moka<TokenHash, V, BuildHasherDefault<PassThrough>>;
 /// What the store said of a token; all who waited for the same answer share it, also a failure.
 pub type Found = Result<Option<Arc<Session>>, Arc<Fault>>;
 type Lookup = Arc<OnceCell<Found>>;

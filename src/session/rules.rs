@@ -1,8 +1,13 @@
 //! How long a session lives: pure arithmetic over its times.
 
+use std::time::Duration;
+
 use crate::config;
 use crate::time::Now;
 use crate::visitor::Session;
+
+/// How long after signing in delicate changes are allowed without signing in again.
+const FRESH: Duration = Duration::from_hours(24);
 
 /// When a session opened at `opened` ends if it is not used after `now`.
 ///
@@ -20,10 +25,13 @@ pub fn renewal_due(limits: &config::Session, session: &Session, now: Now) -> boo
         && expiry(limits, true, session.opened, now) > session.expires
 }
 
+/// Whether the session was opened so recently that a delicate change may follow.
+pub fn is_fresh(session: &Session, now: Now) -> bool {
+    now.since(session.opened) < FRESH
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const DAY: Duration = Duration::from_hours(24);
