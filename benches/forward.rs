@@ -9,12 +9,13 @@
 //! cargo bench --bench forward -- --instructions                # user instructions of one forward, under valgrind
 //! ```
 //!
-//! Needs `nginx` and util-linux (`taskset`, `setpriv`) in the path; Linux only. With one worker the proxies run on
-//! core 0, load generator, upstream and authentication server on the other cores. Targets take turns; nginx
-//! `proxy_pass` is sampled before and after each, and a ratio is target ÷ mean of these two, so that a clock that
-//! drifts drifts for both. CPU is scheduler time of the proxy's processes ÷ requests. A sample during which other
-//! programs used more than 8 % of a core is repeated. Where "proxy busy" is well below 1 the load generator or the
-//! upstream was the limit, and CPU for each request is the honest column, not requests for each second.
+//! Needs `nginx` and util-linux (`taskset`, `setpriv`) in the path; Linux only. With one worker the proxies
+//! run on core 0, load generator, upstream and authentication server on the other cores. Targets take turns;
+//! nginx `proxy_pass` is sampled before and after each, and a ratio is target ÷ mean of these two, so that a
+//! clock that drifts drifts for both. CPU is scheduler time of the proxy's processes ÷ requests. A sample
+//! during which other programs used more than 8 % of a core is repeated. Where "proxy busy" is well below 1
+//! the load generator or the upstream was the limit, and CPU for each request is the honest column, not
+//! requests for each second.
 
 #![expect(clippy::print_stdout, reason = "the figures are the output")]
 
@@ -78,7 +79,8 @@ struct Options {
     /// Send 1 KiB with POST; answers are 1 KiB.
     #[arg(long, conflicts_with = "body")]
     post: bool,
-    /// Give nginx `proxy_buffers 16 16k`: its best setting here for large answers, at more memory than its default.
+    /// Give nginx `proxy_buffers 16 16k`: its best setting here for large answers, at more memory than its
+    /// default.
     #[arg(long)]
     tuned: bool,
     /// Measure only what is kept in memory.
@@ -149,8 +151,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The difference of two runs, so that start, sign-in and end do not count. The load comes over as many connections
-/// as otherwise, so that one look for events finds as many.
+/// The difference of two runs, so that start, sign-in and end do not count. The load comes over as many
+/// connections as otherwise, so that one look for events finds as many.
 fn count_instructions(
     layout: &Layout<'_>,
     traffic: Traffic,

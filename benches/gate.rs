@@ -6,7 +6,8 @@
 //! cargo bench --bench gate -- owner            # only the measures with this word
 //! ```
 //!
-//! The path is given as the HTTP parser gives it; a measure of `Path::parse` includes the clone of that handle.
+//! The path is given as the HTTP parser gives it; a measure of `Path::parse` includes the clone of that
+//! handle.
 
 use http::uri::PathAndQuery;
 use sidegate::gate::{self, Verdict};

@@ -6,8 +6,9 @@
 //! SIDEGATE_BENCH_POSTGRES=postgres://… cargo bench --bench recognise -- store
 //! ```
 //!
-//! Keys are picked at random, so that a large cache pays for the memory that it touches. The measures of the store
-//! are one question at a time with its way through the office's threads and back; the row is in the database's memory.
+//! Keys are picked at random, so that a large cache pays for the memory that it touches. The measures of the
+//! store are one question at a time with its way through the office's threads and back; the row is in the
+//! database's memory.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use sidegate::secret::{Key, Purpose, RootSecret, Token, TokenHash};
 use sidegate::session::cache::{Cache, Near};
 use sidegate::session::{Recognised, Sessions};
 use sidegate::store::Store;
-use sidegate::store::sessions::NewSession;
+use sidegate::store::sessions::SessionRow;
 use sidegate::time::Clock;
 use tokio::runtime::{Builder, Runtime};
 
@@ -170,11 +171,12 @@ impl House {
             let mut tx = self.store.begin().await?;
             tx.user_insert(&user()).await?;
             for token in tokens {
-                tx.session_insert(&NewSession {
+                tx.session_insert(&SessionRow {
                     id: SessionId::random(),
                     token: token.hash(),
-                    user: user().id,
+                    user: user(),
                     opened: NOW,
+                    renewed: NOW,
                     expires: session(token.hash()).expires,
                     remember: true,
                     address: Some("192.0.2.1".to_owned()),

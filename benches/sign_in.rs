@@ -1,4 +1,5 @@
-//! How many sign-ins a second does a Sidegate carry, and does the time of an answer tell whether an account exists?
+//! How many sign-ins a second does a Sidegate carry, and does the time of an answer tell whether an account
+//! exists?
 //!
 //! ```text
 //! cargo bench --bench sign_in                          # both questions on SQLite, two minutes
@@ -7,10 +8,11 @@
 //! cargo bench --bench sign_in -- --instructions        # user instructions of one sign-in, under valgrind
 //! ```
 //!
-//! The server has its default hashing (argon2id, one hash for each core) and every rate limit out of the way. Rates
-//! are measured without the answer floor, answer times with the default one: three people in step, one of each kind,
-//! who change places every time, so that nothing but what they ask for tells the kinds apart. Where answers are later
-//! than the floor the machine was too busy for this hashing, and the p-value says what that gives away.
+//! The server has its default hashing (argon2id, one hash for each core) and every rate limit out of the way.
+//! Rates are measured without the answer floor, answer times with the default one: three people in step, one
+//! of each kind, who change places every time, so that nothing but what they ask for tells the kinds apart.
+//! Where answers are later than the floor the machine was too busy for this hashing, and the p-value says
+//! what that gives away.
 
 #![expect(clippy::print_stdout, reason = "the figures are the output")]
 

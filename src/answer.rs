@@ -9,13 +9,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use url::form_urlencoded;
 
-use crate::config::Public;
+use crate::config::Config;
 use crate::error::Error;
 use crate::http::return_to;
 use crate::http::visit::{AnswerForm, ReplyTo};
 use crate::refusal::Refusal;
-use crate::ui::Ui;
 use crate::ui::pages::Refused;
+use crate::ui::{Ui, View};
 
 pub mod shapes;
 
@@ -38,18 +38,23 @@ const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 pub struct Desk<'a> {
     /// The pages.
     pub ui: &'a Ui,
-    /// How the world reaches us.
-    pub public: &'a Public,
-    /// Mount prefixes; the first is where our links lead.
-    pub mounts: &'a [String],
+    /// What was configured.
+    pub config: &'a Config,
 }
 
-/// An HTML page.
-pub fn page(desk: Desk<'_>, status: StatusCode, (html, language): (String, &'static str)) -> Answer {
-    let mut answer = plain(desk.public, status, Bytes::from(html));
+impl Desk<'_> {
+    /// The absolute URL of a place on this site to go to afterwards; `None` for any other target.
+    pub fn place(self, target: &str) -> Option<String> {
+        return_to::check(target, &self.config.public.origin, &self.config.paths)
+    }
+}
+
+/// An HTML page, rendered for `view`.
+pub fn page(desk: Desk<'_>, status: StatusCode, view: View<'_>, html: String) -> Answer {
+    let mut answer = plain(desk, status, Bytes::from(html));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language));
+    headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(view.language().tag()));
     headers.insert(VARY, HeaderValue::from_static("accept-language, cookie"));
     if let Ok(policy) = HeaderValue::from_str(desk.ui.csp()) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
@@ -61,28 +66,28 @@ pub fn page(desk: Desk<'_>, status: StatusCode, (html, language): (String, &'sta
 /// A JSON body.
 pub fn json(desk: Desk<'_>, status: StatusCode, body: &impl Serialize) -> Answer {
     let body = serde_json::to_vec(body).unwrap_or_default();
-    let mut answer = plain(desk.public, status, Bytes::from(body));
+    let mut answer = plain(desk, status, Bytes::from(body));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }
 
 /// A redirect: 303 leads to a `GET` whatever the method was (RFC 9110 §15.4.4).
 pub fn redirect(desk: Desk<'_>, status: StatusCode, to: &str) -> Answer {
-    let mut answer = plain(desk.public, status, Bytes::new());
+    let mut answer = plain(desk, status, Bytes::new());
     if let Ok(location) = HeaderValue::from_str(to) {
         answer.headers_mut().insert(LOCATION, location);
     }
     answer
 }
 
-fn plain(public: &Public, status: StatusCode, body: Bytes) -> Answer {
+fn plain(desk: Desk<'_>, status: StatusCode, body: Bytes) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    if public.https {
+    if desk.config.public.https {
         headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
     }
     answer
@@ -90,10 +95,10 @@ fn plain(public: &Public, status: StatusCode, body: Bytes) -> Answer {
 
 /// The address of the sign-in page, leading back to `return_to` if that is a place on this site.
 pub fn sign_in_url(desk: Desk<'_>, return_to: Option<&str>) -> String {
-    let mount = desk.mounts.first().map_or("/auth", String::as_str);
-    let base = format!("{}{mount}/sign-in", desk.public.origin);
-    let target = return_to.and_then(|target| return_to::check(target, &desk.public.origin, desk.mounts));
-    match target.as_deref().and_then(|url| url.strip_prefix(desk.public.origin.as_str())) {
+    let origin = desk.config.public.origin.as_str();
+    let base = format!("{origin}{}/sign-in", desk.config.mount());
+    let target = return_to.and_then(|target| desk.place(target));
+    match target.as_deref().and_then(|url| url.strip_prefix(origin)) {
         Some(path) => {
             let query =
                 form_urlencoded::Serializer::new(String::new()).append_pair("callback_url", path).finish();
@@ -131,16 +136,10 @@ pub fn told(desk: Desk<'_>, reply_to: &ReplyTo, refusal: Refusal) -> Answer {
     let mut answer = match reply_to.form {
         AnswerForm::Page => {
             let view = desk.ui.view(reply_to.language.as_deref());
-            let target = reply_to.return_to.as_deref();
-            let callback_url = target.and_then(|t| return_to::check(t, &desk.public.origin, desk.mounts));
-            let html = Refused {
-                view,
-                refusal,
-                request_id: reply_to.id,
-                callback_url: callback_url.as_deref(),
-                who: None,
-            };
-            page(desk, refusal.status(), (html.render(), view.language().tag()))
+            let callback_url = reply_to.return_to.as_deref().and_then(|target| desk.place(target));
+            let html =
+                Refused { view, refusal, request_id: reply_to.id, callback_url: callback_url.as_deref() };
+            page(desk, refusal.status(), view, html.render())
         }
         AnswerForm::Json => json(desk, refusal.status(), &shapes::refusal(desk, reply_to, refusal)),
         AnswerForm::Grpc => grpc(desk, refusal),
@@ -186,7 +185,7 @@ fn grpc(desk: Desk<'_>, refusal: Refusal) -> Answer {
         status if status.is_client_error() => "3",
         _ => "13",
     };
-    let mut answer = plain(desk.public, StatusCode::OK, Bytes::new());
+    let mut answer = plain(desk, StatusCode::OK, Bytes::new());
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(GRPC_STATUS, HeaderValue::from_static(code));

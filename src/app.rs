@@ -46,24 +46,18 @@ impl App {
     /// A [`Fault`] if the store cannot be opened.
     pub async fn start(config: Config, clock: Clock) -> Result<Arc<Self>, Fault> {
         let store = Store::open(&config.store, &clock).await?;
-        let mount = config.paths.first().map_or("/auth", String::as_str);
         Ok(Arc::new(Self {
             sessions: Sessions::new(store.clone(), config.session, &config.secret, config.public.https),
             rules: rules(&config),
             passwords: Passwords::new(&config.password),
             limits: Limits::new(&config.limits, &config.secret),
             device_key: config.secret.key(Purpose::Device),
-            ui: Ui::new(&config.public.name, mount, config.password.min_length, config.sign_up.open),
+            ui: Ui::new(&config.public.name, config.mount(), config.password.min_length, config.sign_up.open),
             office: Handle::current(),
             config: Arc::new(config),
             clock,
             store,
         }))
-    }
-
-    /// The first mount prefix: where our own links lead.
-    pub fn mount(&self) -> &str {
-        self.config.paths.first().map_or("/auth", String::as_str)
     }
 }
 

@@ -5,7 +5,7 @@
 //! the way ends in one list of [`Problems`].
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -60,12 +60,31 @@ pub struct Config {
     pub dangers: Vec<String>,
 }
 
+impl Config {
+    /// The first mount prefix: where our own links lead.
+    pub fn mount(&self) -> &str {
+        self.paths.first().map_or("/auth", String::as_str)
+    }
+}
+
 /// `[listen]`
 pub struct Listen {
     /// Address and port; port 0 lets the system choose.
     pub address: SocketAddr,
     /// Worker threads, at least one; as many as cores unless said otherwise.
     pub workers: usize,
+}
+
+impl Listen {
+    /// An address of this machine to connect to, also where all addresses are listened on.
+    pub fn reachable(&self) -> SocketAddr {
+        let ip = match self.address.ip() {
+            ip if !ip.is_unspecified() => ip,
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        SocketAddr::new(ip, self.address.port())
+    }
 }
 
 /// `[public]`
@@ -132,6 +151,11 @@ pub struct Password {
     pub concurrency: usize,
     /// Every sign-in and sign-up answer leaves this long after the request came in, whatever was found.
     pub answer_floor: Duration,
+}
+
+impl Password {
+    /// Most characters (code points): longer ones only cost time to hash.
+    pub const LONGEST: usize = 128;
 }
 
 /// `[session]`

@@ -24,7 +24,8 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// `given`, made if it is not there, or else a new one in `temporary`, which is removed when this is dropped.
+    /// `given`, made if it is not there, or else a new one in `temporary`, which is removed when this is
+    /// dropped.
     ///
     /// # Errors
     /// If it cannot be made.

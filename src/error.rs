@@ -1,4 +1,5 @@
-//! What can go wrong on the way to an answer: a [`Refusal`] the client is told, or a [`Fault`] only the log knows.
+//! What can go wrong on the way to an answer: a [`Refusal`] the client is told, or a [`Fault`] only the log
+//! knows.
 //!
 //! A fault is logged once, where errors become responses (`answer::refuse`), with the request id
 //! under which the client can name it.

@@ -1,8 +1,7 @@
 //! What a person or program does under our mount prefixes: one file each, and the one match that leads there.
 
-use std::time::Duration;
-
-use http::{HeaderMap, StatusCode};
+use http::header::{RETRY_AFTER, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 
 use crate::answer::{self, Answer, Desk};
@@ -10,7 +9,11 @@ use crate::app::App;
 use crate::error::Error;
 use crate::gate::endpoint::Endpoint;
 use crate::http::visit::{Visit, is_json};
+use crate::id::UserId;
 use crate::refusal::Refusal;
+use crate::store::auth_log::{Action, LogEntry};
+use crate::ui::View;
+use crate::ui::pages::{Problem, SignedIn};
 
 mod sessions;
 mod sign_in;
@@ -60,7 +63,7 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
 
 /// What answers are built with.
 pub fn desk(app: &App) -> Desk<'_> {
-    Desk { ui: &app.ui, public: &app.config.public, mounts: &app.config.paths }
+    Desk { ui: &app.ui, config: &app.config }
 }
 
 /// Reads a JSON body: of the declared type, well formed, with the fields that are asked for.
@@ -75,9 +78,7 @@ fn read_json<T: DeserializeOwned>(visit: &Visit) -> Result<T, Refusal> {
 /// The absolute URL for a `callback_url` field: empty means none, and one that leads off the site is refused.
 fn callback(app: &App, target: Option<&str>) -> Result<Option<String>, Refusal> {
     let Some(target) = target.filter(|target| !target.is_empty()) else { return Ok(None) };
-    crate::http::return_to::check(target, &app.config.public.origin, &app.config.paths)
-        .map(Some)
-        .ok_or(Refusal::InvalidCallbackUrl)
+    desk(app).place(target).map(Some).ok_or(Refusal::InvalidCallbackUrl)
 }
 
 /// Like [`callback`], for pages: what leads off the site is dropped.
@@ -90,10 +91,45 @@ fn callback_or_home(app: &App, target: Option<&str>) -> String {
     callback_if_ours(app, target).unwrap_or_else(|| format!("{}/", app.config.public.origin))
 }
 
-/// Adds a `Set-Cookie` line.
-fn set_cookie(headers: &mut HeaderMap, cookie: http::HeaderValue) {
-    headers.append(http::header::SET_COOKIE, cookie);
+/// What sign-in and sign-up show in place of their form to who is signed in already.
+fn signed_in_already(app: &App, visit: &Visit, callback_url: Option<&str>) -> Option<Answer> {
+    let session = visit.visitor.session()?;
+    let view = app.ui.view(visit.language());
+    let go_on = callback_or_home(app, callback_url);
+    let html = SignedIn { view, who: &session.user.email, callback_url: Some(&go_on) }.render();
+    Some(answer::page(desk(app), StatusCode::OK, view, html))
 }
 
-/// How long the browser remembers that it signed somebody in; browsers keep no cookie longer.
-const DEVICE_COOKIE: Duration = Duration::from_hours(400 * 24);
+/// The page of a form once more, rendered with these problems.
+fn form_again(app: &App, view: View<'_>, problems: &[Problem], html: String) -> Answer {
+    let retry = problems.iter().find_map(|problem| match problem {
+        Problem::Refused(refusal) => refusal.retry_after().map(|wait| (refusal.status(), wait)),
+        Problem::NameMissing | Problem::NameTooLong | Problem::EmailMissing | Problem::PasswordMissing => {
+            None
+        }
+    });
+    let status = retry.map_or(StatusCode::UNPROCESSABLE_ENTITY, |(status, _)| status);
+    let mut answer = answer::page(desk(app), status, view, html);
+    if let Some((_, wait)) = retry {
+        answer.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
+    }
+    answer
+}
+
+/// The line of the log for what this visit did, or for what it tried if `error` stood in the way.
+fn log_entry(visit: &Visit, action: Action, user: Option<&UserId>, error: Option<&'static str>) -> LogEntry {
+    LogEntry {
+        user: user.cloned(),
+        action,
+        at: visit.now,
+        success: error.is_none(),
+        error,
+        address: Some(visit.client.to_string()),
+        agent: visit.agent().map(str::to_owned),
+    }
+}
+
+/// Adds a `Set-Cookie` line.
+fn set_cookie(headers: &mut HeaderMap, cookie: HeaderValue) {
+    headers.append(SET_COOKIE, cookie);
+}

@@ -1,7 +1,7 @@
 //! The whole access rule: a pure function from what was read of a request to what is done with it.
 //!
-//! **Invariant:** nothing here waits, asks the store or looks at anything but the [`Visit`]. Only this module makes a
-//! [`Pass`], and nothing is forwarded without one.
+//! **Invariant:** nothing here waits, asks the store or looks at anything but the [`Visit`]. Only this module
+//! makes a [`Pass`], and nothing is forwarded without one.
 
 use std::sync::Arc;
 

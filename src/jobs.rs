@@ -1,5 +1,5 @@
-//! What goes on without anybody asking: hearing of sessions that other replicas ended, cutting connections whose session
-//! is over, deleting what has expired.
+//! What goes on without anybody asking: hearing of sessions that other replicas ended, cutting connections
+//! whose session is over, deleting what has expired.
 //!
 //! A job that fails or panics is logged and started again after a pause; it never takes the process with it.
 
@@ -63,8 +63,8 @@ where
     })
 }
 
-/// Ends in memory what another replica has ended in the store. Whenever the feed was interrupted something may
-/// have been missed, so all copies are dropped before it is trusted again.
+/// Ends in memory what another replica has ended in the store. Whenever the feed was interrupted something
+/// may have been missed, so all copies are dropped before it is trusted again.
 async fn hear_of_ended(app: Arc<App>) -> Result<(), Fault> {
     let Some(mut feed) = app.store.ended_feed() else { return Ok(()) };
     feed.listen().await?;

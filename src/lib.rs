@@ -1,15 +1,18 @@
-//! **Sidegate** is a reverse-proxy authentication sidecar: one binary, one TOML file, in front of one web app.
+//! **Sidegate** is a reverse-proxy authentication sidecar: one binary, one TOML file, in front of one web
+//! app.
 //!
-//! It answers everything under its mount prefix (`/auth/`) itself, recognises the visitor of every other request from
-//! memory, refuses what the rules forbid, and forwards the rest with a user-id header that the app can trust. This
-//! page is the map of the house; each file opens with the one sentence that says what it is for.
+//! It answers everything under its mount prefix (`/auth/`) itself, recognises the visitor of every other
+//! request from memory, refuses what the rules forbid, and forwards the rest with a user-id header that the
+//! app can trust. This page is the map of the house; each file opens with the one sentence that says what it
+//! is for.
 //!
 //! # Two planes
 //!
-//! *Workers* ([`server`]) carry traffic: one thread and one runtime per core, each with its share of the listener,
-//! its own connections to the app ([`proxy`]) and its own small table of sessions ([`session::cache::Near`]). A worker never
-//! computes a password hash and never runs a query. The *office* is the runtime for everything that may take its time:
-//! flows, the store, jobs. A worker hands it a whole request, or one question about a session, and awaits the answer.
+//! *Workers* ([`server`]) carry traffic: one thread and one runtime per core, each with its share of the
+//! listener, its own connections to the app ([`proxy`]) and its own small table of sessions
+//! ([`session::cache::Near`]). A worker never computes a password hash and never runs a query. The *office*
+//! is the runtime for everything that may take its time: flows, the store, jobs. A worker hands it a whole
+//! request, or one question about a session, and awaits the answer.
 //!
 //! # The map, from the words upwards
 //!
@@ -21,66 +24,74 @@
 //! | wire | [`http`] | the above |
 //! | leaves | [`store`] [`ui`] | words, saying no, tools; never each other, never `http` |
 //! | judge | [`gate`] | words, saying no, `http::path`, `http::visit`, the rules in `config` |
-//! | rules | [`session`] [`account`] [`limit`] | words, saying no, tools, `store`, `http::cookie` |
-//! | carry | [`proxy`] | tools, `http`, [`gate::Pass`], [`session::live`]; not `store`, not `ui` |
-//! | say | [`answer`] | tools, `http`, `ui` |
+//! | rules | [`session`] | words, saying no, tools, `store`, `http::cookie` |
+//! | | [`account`] | words, saying no, tools |
+//! | | [`limit`] | words, saying no, tools, `account::email`, `account::device` |
+//! | carry | [`proxy`] | words, saying no, tools, `http`, [`gate::Pass`], [`session::live`] |
+//! | say | [`answer`] | words, saying no, tools, `http`, `ui` |
 //! | house | [`app`] | everything above |
 //! | flows | [`flow`] | everything above; flows do not import flows |
 //! | engine | [`jobs`] [`server`] [`demo`] | everything above |
 //! | door | [`cli`] | everything |
 //!
-//! A test reads the `use crate::…` lines and holds them against this table (`tests/suite/architecture.rs`). Only [`store`]
-//! names `sqlx`; only [`server`], [`proxy`], `http::body` and the demo's app name `hyper`; only [`time`] reads the clock;
-//! only [`secret`] and [`id`] draw randomness.
+//! A test reads the `use crate::…` lines and holds them against this table (`tests/suite/architecture.rs`).
+//! Only [`store`] names `sqlx`; only [`server`], [`proxy`], `http::body` and the demo's app name `hyper`;
+//! only [`time`] reads the clock; only [`secret`] and [`id`] draw randomness.
 //!
 //! # Invariants
 //!
-//! * **One look, one decision, one forward.** [`http::path::Path`] holds the exact bytes that are judged and forwarded, and
-//!   every other way in which they could be read. If the readings would be judged differently the request is refused.
-//! * **The permit is a type.** [`proxy::Proxy::forward`] takes a [`gate::Pass`], and only [`gate::decide`] makes one.
+//! * **One look, one decision, one forward.** [`http::path::Path`] holds the exact bytes that are judged and
+//!   forwarded, and every other way in which they could be read. If the readings would be judged differently
+//!   the request is refused.
+//! * **The permit is a type.** [`proxy::Proxy::forward`] takes a [`gate::Pass`], and only [`gate::decide`]
+//!   makes one.
 //! * **The gate is pure.** It looks at a [`http::visit::Visit`] and nothing else; it never waits.
-//! * **The store is the truth.** A session is usable from memory only after the store gave it, and is ended in memory
-//!   only after the store ended it. Every copy carries flags that void it; see [`session::cache`].
-//! * **Errors deny.** When the store does not answer, the visitor is [`visitor::Visitor::Unsure`]: 503, never "signed out",
-//!   never "let through".
-//! * **The identity is written last**, after everything that came from the client, whose own spellings of those names
-//!   were left out ([`proxy::reserved`]).
-//! * **What a client is told is a closed list** ([`refusal::Refusal`]); what we know besides stays in a [`error::Fault`] and
-//!   reaches only the log, once, in [`answer::refuse`].
+//! * **The store is the truth.** A session is usable from memory only after the store gave it, and is ended
+//!   in memory only after the store ended it. Every copy carries flags that void it; see [`session::cache`].
+//! * **Errors deny.** When the store does not answer, the visitor is [`visitor::Visitor::Unsure`]: 503, never
+//!   "signed out", never "let through".
+//! * **The identity is written last**, after everything that came from the client, whose own spellings of
+//!   those names were left out ([`proxy::reserved`]).
+//! * **What a client is told is a closed list** ([`refusal::Refusal`]); what we know besides stays in a
+//!   [`error::Fault`] and reaches only the log, once, in [`answer::refuse`].
 //! * **Secrets have no `Debug`, time is a value, randomness has two doors.**
 //!
-//! Deliberately absent: traits with fewer than three implementers, middleware layers, a dependency-injection container,
-//! cargo features, `unsafe` code, files read from the working directory that the configuration does not name.
+//! Deliberately absent: traits with fewer than three implementers, middleware layers, a dependency-injection
+//! container, cargo features, `unsafe` code, files read from the working directory that the configuration
+//! does not name.
 //!
 //! # A request on its way to the app
 //!
 //! `GET /api/{id}/items` with a session cookie:
 //!
-//! 1. `server/worker.rs` accepts; `server/connection.rs` watches the bytes (`server/head_scan.rs`) and hyper parses them.
-//!    Deadlines are numbers that one ticker per worker looks at ([`proxy::ticker`]); no timer is made per request.
-//! 2. `server/front.rs::answer` has the message checked (`server/read.rs`: one `Host`, one framing, one reading of the
-//!    target) and makes a [`http::visit::Visit`].
-//! 3. `server/recognise.rs` finds the cookie and asks [`session::Sessions::recognise`]: the worker's table, then the shared
-//!    cache. Nothing waits. Only a token that carries our tag and is not in memory is asked of the store, by the
-//!    office, once for all who ask at the same time.
+//! 1. `server/worker.rs` accepts; `server/connection.rs` watches the bytes (`server/head_scan.rs`) and hyper
+//!    parses them. Deadlines are numbers that one ticker per worker looks at ([`proxy::ticker`]); no timer is
+//!    made per request.
+//! 2. `server/front.rs::answer` has the message checked (`server/read.rs`: one `Host`, one framing, one
+//!    reading of the target) and makes a [`http::visit::Visit`].
+//! 3. `server/recognise.rs` finds the cookie and asks [`session::Sessions::recognise`]: the worker's table,
+//!    then the shared cache. Nothing waits. Only a token that carries our tag and is not in memory is asked
+//!    of the store, by the office, once for all who ask at the same time.
 //! 4. [`gate::decide`] says `Forward(Pass)`.
-//! 5. [`proxy::Proxy::forward`] writes the head in one pass, takes an idle connection of this worker, sends head and first
-//!    piece of the body in one write, and waits for the head of the answer.
-//! 6. The body follows straight from the socket as the client takes it; at its end the connection is idle again. If the
-//!    session was used after a day, its end was moved and its cookie is sent again.
+//! 5. [`proxy::Proxy::forward`] writes the head in one pass, takes an idle connection of this worker, sends
+//!    head and first piece of the body in one write, and waits for the head of the answer.
+//! 6. The body follows straight from the socket as the client takes it; at its end the connection is idle
+//!    again. If the session was used after a day, its end was moved and its cookie is sent again.
 //!
 //! # A sign-in
 //!
 //! `POST /auth/sign-in` with a form:
 //!
-//! 1. to 3. as above; `decide` finds the [`gate::endpoint::Endpoint`] and that the request comes from our own page.
-//! 4. The worker reads the body (64 KiB at most) and the office runs [`flow::run`], which starts the clock of the answer.
-//! 5. `flow/sign_in.rs::attempt`: the address is brought into its one form, budgets are spent ([`limit`]), the account is
-//!    read, one hash is verified whatever was found ([`account::password`]).
-//! 6. In one transaction: the browser's earlier session ends, the new one is written with the hash of its token, the log
-//!    gets its line, an outdated password hash is replaced.
-//! 7. `303` to a checked place on this site, or the page again with `422`; no earlier than the floor, so that the time
-//!    does not tell whether the account exists.
+//! 1. to 3. as above; `decide` finds the [`gate::endpoint::Endpoint`] and that the request comes from our own
+//!    page.
+//! 4. The worker reads the body (64 KiB at most) and the office runs [`flow::run`], which starts the clock of
+//!    the answer.
+//! 5. `flow/sign_in.rs::attempt`: the address is brought into its one form, budgets are spent ([`limit`]),
+//!    the account is read, one hash is verified whatever was found ([`account::password`]).
+//! 6. In one transaction: the browser's earlier session ends, the new one is written with the hash of its
+//!    token, the log gets its line, an outdated password hash is replaced.
+//! 7. `303` to a checked place on this site, or the page again with `422`; no earlier than the floor, so that
+//!    the time does not tell whether the account exists.
 
 pub mod account;
 pub mod answer;

@@ -1,6 +1,6 @@
 //! Which budgets exist for proving who one is, and what an attempt costs: by source, by account, in all.
 //!
-//! Counted per process: with several replicas the effective limit is so many times higher (RL-8).
+//! Counted per process: with several replicas the effective limit is so many times higher.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// The budgets. Nothing here knows whether an account exists, so no answer can tell (EN-6).
+/// The budgets. Nothing here knows whether an account exists, so no answer can tell.
 pub struct Limits {
     key: Key,
     addresses: Table,
@@ -53,7 +53,7 @@ impl Limits {
     /// The attempt is spent as a failure, so that parallel guesses cannot all pass before the
     /// first of them has failed; [`Self::give_back`] when it turns out not to be one. A browser
     /// that signed this account in before has a budget of its own in place of the account's and
-    /// of that in all: strangers who guess, however many, cannot lock it out (RL-3).
+    /// of that in all: strangers who guess, however many, cannot lock it out.
     pub fn sign_in(
         &self,
         now: Now,
@@ -115,7 +115,7 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     use super::*;
-    use crate::account::device::DeviceProof;
+    use crate::account::device;
 
     const START: Now = Now::from_millis(1_700_000_000_000);
     const HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -149,7 +149,7 @@ mod tests {
 
     fn device(account: &Email) -> Option<Device> {
         let key = root().key(Purpose::Device);
-        DeviceProof::holds(&key, &DeviceProof::issue(&key, account), account)
+        device::verify(&key, &device::issue(&key, account), account)
     }
 
     /// Different /64s, as many as there are numbers.
@@ -166,7 +166,6 @@ mod tests {
 
     #[test]
     fn one_source_is_one_budget_for_sign_ins_and_sign_ups() {
-        // RL-2
         let limits = limits(2, 100, 100);
         assert_eq!(limits.sign_in(START, HOME, &email("a@example.com"), None), Ok(()));
         assert_eq!(limits.sign_up(START, HOME), Ok(()));
@@ -177,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_source_is_an_ipv4_address_however_written_or_an_ipv6_network() {
-        // RL-2, RL-3 (CVE-2026-46415)
+        // CVE-2026-46415
         let limits = limits(1, 100, 100);
         let from = |text: &str| limits.sign_up(START, text.parse().expect("an address")).is_ok();
         assert!(from("192.0.2.9") && !from("::ffff:192.0.2.9"));
@@ -187,7 +186,7 @@ mod tests {
 
     #[test]
     fn an_account_is_guessed_at_only_so_often_from_however_many_places() {
-        // RL-1, RL-2; every spelling is the same account (GHSA-hjj4-hfjm-fmrj).
+        // Every spelling is the same account (GHSA-hjj4-hfjm-fmrj).
         let limits = limits(100, 10, 1_000_000);
         let spellings = ["ada@example.com", "ADA@example.com", " ada@example.com "];
         let guess = |n: u32| limits.sign_in(START, network(n), &email(spellings[n as usize % 3]), None);
@@ -198,7 +197,6 @@ mod tests {
 
     #[test]
     fn strangers_who_guess_cannot_lock_out_a_browser_that_is_known() {
-        // RL-3
         let limits = limits(100, 3, 5);
         let ada = email("ada@example.com");
         let known = device(&ada);
@@ -236,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_source_that_is_refused_spends_nothing_of_what_others_need() {
-        // RL-2 of tinyauth 654b5cc4
+        // See tinyauth 654b5cc4.
         let limits = limits(2, 5, 10);
         let ada = email("ada@example.com");
         for _ in 0..1000 {
@@ -247,7 +245,6 @@ mod tests {
 
     #[test]
     fn a_flood_of_a_million_networks_frees_no_guesser() {
-        // RL-7
         let limits = limits(5, 10, 1_000_000);
         let guesser = network(0);
         let later = |n: u32| START.plus(Duration::from_micros(u64::from(n)));

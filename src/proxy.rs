@@ -1,12 +1,11 @@
 //! Forwards one judged request to the app and its answer back: the order of work, and nothing else.
 //!
-//! **Invariant:** nothing is sent to the app without a [`Pass`], and the identity is written after everything that
-//! came from the client.
+//! **Invariant:** nothing is sent to the app without a [`Pass`], and the identity is written after everything
+//! that came from the client.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::http::body::RequestBody;
 use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
@@ -14,6 +13,7 @@ use hyper::upgrade::OnUpgrade;
 
 use crate::config::Config;
 use crate::gate::Pass;
+use crate::http::body::RequestBody;
 use crate::http::visit::Visit;
 use crate::session::live::Live;
 
@@ -52,6 +52,14 @@ pub struct Sending {
     pub upgrade: Option<OnUpgrade>,
 }
 
+/// What an answer is the answer to.
+struct Asked<'a> {
+    visit: &'a Visit,
+    pass: &'a Pass,
+    /// The client's connection, if the request asked to leave HTTP.
+    upgrade: Option<OnUpgrade>,
+}
+
 impl Proxy {
     /// A worker's way to the app.
     pub fn new(config: Arc<Config>, ticker: Ticker, live: Arc<Live>) -> Self {
@@ -80,12 +88,15 @@ impl Proxy {
         }
         let mut upload = match framing {
             Framing::None | Framing::Length(0) => Upload::head_only(),
-            Framing::Length(_) | Framing::Chunked => Upload::with_body(
-                (body, framing),
-                (limit, self.config.limits.body_idle),
-                self.ticker.deadline(),
-                Rc::clone(&self.head_writer),
-            ),
+            Framing::Length(_) | Framing::Chunked => Upload::with_body(upload::Body {
+                incoming: body,
+                framing,
+                passed: 0,
+                limit,
+                patience: Some(self.config.limits.body_idle),
+                deadline: self.ticker.deadline(),
+                head_writer: Rc::clone(&self.head_writer),
+            }),
         };
         // Asked now: of a body that has been sent nothing is left to be seen.
         let repeatable = upload.repeatable() && headers::idempotent(&visit.method);
@@ -97,9 +108,12 @@ impl Proxy {
             };
             self.head_writer.write(&mut connection.out, visit, &pass, framing);
             match self.exchange(&mut connection, &mut upload, visit).await {
-                Ok(head) => return Ok(self.answer(connection, upload, (head, &pass), (visit, upgrade))),
-                // The app had closed an idle connection while the request was on its way: one more try on a new
-                // connection, if it can do no harm (RFC 9112 §9.3.1).
+                Ok(head) => {
+                    let asked = Asked { visit, pass: &pass, upgrade };
+                    return Ok(self.answer(asked, head, connection, upload));
+                }
+                // The app had closed an idle connection while the request was on its way: one more try on a
+                // new connection, if it can do no harm (RFC 9112 §9.3.1).
                 Err(Failure::Closed { untouched: true }) if connection.reused() && repeatable => {
                     upload = Upload::head_only();
                 }
@@ -115,7 +129,8 @@ impl Proxy {
         visit: &Visit,
     ) -> Result<response::Head, Failure> {
         if !upload.repeatable() {
-            // The first piece of the body is usually there one turn later; head and piece then leave in one write.
+            // The first piece of the body is usually there one turn later; head and piece then leave in one
+            // write.
             tokio::task::yield_now().await;
             std::future::poll_fn(|cx| std::task::Poll::Ready(upload.poll_first_piece(cx, connection)))
                 .await?;
@@ -134,18 +149,18 @@ impl Proxy {
 
     fn answer(
         &self,
+        mut asked: Asked<'_>,
+        head: response::Head,
         connection: Connection,
         upload: Upload,
-        (head, pass): (response::Head, &Pass),
-        (visit, upgrade): (&Visit, Option<OnUpgrade>),
     ) -> Response<UpstreamBody> {
         if head.status == StatusCode::SWITCHING_PROTOCOLS
-            && let Some(client) = upgrade
+            && let Some(client) = asked.upgrade.take()
         {
-            return self.switch(connection, (head, pass), (visit, client));
+            return self.switch(&asked, client, head, connection);
         }
         let (status, mut headers, body) = UpstreamBody::new(connection, Rc::clone(&self.pool), upload, head);
-        headers::keep_private(&mut headers, pass);
+        headers::keep_private(&mut headers, asked.pass);
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
@@ -155,9 +170,10 @@ impl Proxy {
     /// Answers 101 and leaves the two connections to each other.
     fn switch(
         &self,
+        asked: &Asked<'_>,
+        client: OnUpgrade,
+        head: response::Head,
         connection: Connection,
-        (head, pass): (response::Head, &Pass),
-        (visit, client): (&Visit, OnUpgrade),
     ) -> Response<UpstreamBody> {
         let Connection { stream, unread, .. } = connection;
         let tunnel = Tunnel {
@@ -167,9 +183,9 @@ impl Proxy {
             silence: self.ticker.deadline(),
             watch: self.ticker.deadline(),
             patience: self.config.limits.tunnel_idle,
-            line: pass.session().map(|session| self.live.open(session)),
+            line: asked.pass.session().map(|session| self.live.open(session)),
         };
-        let id = visit.id;
+        let id = asked.visit.id;
         tokio::task::spawn_local(async move {
             if let Err(error) = tunnel.run().await {
                 tracing::debug!(request_id = %id, %error, "tunnel ended");
@@ -180,7 +196,7 @@ impl Proxy {
         *response.headers_mut() = head.headers;
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        if let Some(protocol) = &visit.upgrade {
+        if let Some(protocol) = &asked.visit.upgrade {
             headers.insert(UPGRADE, protocol.clone());
         }
         response

@@ -69,8 +69,6 @@ pub enum Refusal {
     Overloaded,
     /// The store does not answer.
     StoreUnavailable,
-    /// We are going down.
-    ShuttingDown,
     /// The app cannot be reached.
     UpstreamUnreachable,
     /// The app's answer is not HTTP that can be passed on.
@@ -83,7 +81,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, for tests and for the texts to be complete.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 34] = [
         Self::MalformedTarget,
         Self::AmbiguousPath,
         Self::BadHost,
@@ -114,7 +112,6 @@ impl Refusal {
         Self::TooManyRequests(1),
         Self::Overloaded,
         Self::StoreUnavailable,
-        Self::ShuttingDown,
         Self::UpstreamUnreachable,
         Self::UpstreamInvalid,
         Self::UpstreamTimeout,
@@ -151,7 +148,7 @@ impl Refusal {
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::UpstreamUnreachable | Self::UpstreamInvalid => StatusCode::BAD_GATEWAY,
-            Self::Overloaded | Self::StoreUnavailable | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -189,7 +186,6 @@ impl Refusal {
             Self::TooManyRequests(_) => "TOO_MANY_REQUESTS",
             Self::Overloaded => "OVERLOADED",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
-            Self::ShuttingDown => "SHUTTING_DOWN",
             Self::UpstreamUnreachable => "UPSTREAM_UNREACHABLE",
             Self::UpstreamInvalid => "UPSTREAM_INVALID",
             Self::UpstreamTimeout => "UPSTREAM_TIMEOUT",
@@ -201,7 +197,7 @@ impl Refusal {
     pub const fn retry_after(self) -> Option<Duration> {
         match self {
             Self::TooManyRequests(seconds) => Some(Duration::from_secs(seconds as u64)),
-            Self::Overloaded | Self::StoreUnavailable | Self::ShuttingDown => Some(Duration::from_secs(2)),
+            Self::Overloaded | Self::StoreUnavailable => Some(Duration::from_secs(2)),
             _ => None,
         }
     }

@@ -1,4 +1,5 @@
-//! The engine: workers that carry traffic, each with a runtime, a share of the listener and connections of its own.
+//! The engine: workers that carry traffic, each with a runtime, a share of the listener and connections of
+//! its own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -37,7 +38,7 @@ impl Server {
         let workers = listeners
             .into_iter()
             .enumerate()
-            .map(|(number, listener)| worker::start(number, Arc::clone(app), (listener, stop.clone())))
+            .map(|(number, listener)| worker::start(number, Arc::clone(app), listener, stop.clone()))
             .collect::<io::Result<Vec<_>>>()?;
         Ok(Self { address, stopping, workers })
     }

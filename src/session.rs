@@ -1,8 +1,8 @@
 //! Sessions: recognised from memory, opened and ended in the store, never the other way round.
 //!
-//! **Invariant:** the store is the truth. A session is usable from memory only after the store has given it to a reader
-//! (a new one is read at its first use, so that whatever ends it right after it was written is not overlooked), and is
-//! ended in memory only after the store has ended it.
+//! **Invariant:** the store is the truth. A session is usable from memory only after the store has given it
+//! to a reader (a new one is read at its first use, so that whatever ends it right after it was written is
+//! not overlooked), and is ended in memory only after the store has ended it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use crate::error::Fault;
 use crate::http::cookie::CookieNames;
 use crate::id::{SessionId, UserId};
 use crate::secret::{Key, Purpose, RootSecret, Token, TokenHash};
-use crate::store::sessions::{NewSession, SessionRow};
+use crate::store::sessions::SessionRow;
 use crate::store::{Store, Tx};
 use crate::time::Now;
 use crate::visitor::{Session, User};
@@ -86,7 +86,7 @@ impl Sessions {
     /// Looks a token up in memory: first in the worker's own table, then in the shared cache. Never waits.
     pub fn recognise(&self, near: &mut Near, token: &Token, now: Now) -> Recognised {
         let hash = token.hash();
-        if let Some(session) = near.get(&hash, (now, self.cache.endings())) {
+        if let Some(session) = near.get(&hash, now, self.cache.endings()) {
             return Recognised::Known(Arc::clone(session));
         }
         if let Some(session) = self.cache.get(&hash, now) {
@@ -104,7 +104,8 @@ impl Sessions {
         self.key.issued(token)
     }
 
-    /// Asks the store for a session and keeps the answer. `None` if the token opens nothing, or nothing any more.
+    /// Asks the store for a session and keeps the answer. `None` if the token opens nothing, or nothing any
+    /// more.
     pub async fn fetch(&self, token: TokenHash, now: Now) -> Found {
         let load = async || {
             let row = self.store.session_by_hash(token).await?;
@@ -139,7 +140,7 @@ impl Sessions {
 
     /// Moves the end of a session in the store. True if this call did it and the cookie is to be sent again.
     pub async fn renew(&self, session: Arc<Session>, now: Now) -> Result<bool, Fault> {
-        let expires = rules::expiry(&self.limits, session.remember, (session.opened, now));
+        let expires = rules::expiry(&self.limits, session.remember, session.opened, now);
         let mut tx = self.store.begin().await?;
         let renewed = tx.session_renew(&session.id, session.renewed, now, expires).await?;
         tx.commit().await?;
@@ -152,7 +153,7 @@ impl Sessions {
     pub async fn open(&self, tx: &mut Tx, user: &User, opening: Opening<'_>) -> Result<Opened, Fault> {
         let token = self.key.issue();
         let Opening { now, remember, address, agent } = opening;
-        let expires = rules::expiry(&self.limits, remember, (now, now));
+        let expires = rules::expiry(&self.limits, remember, now, now);
         let row = SessionRow {
             id: SessionId::random(),
             token: token.hash(),
@@ -164,24 +165,14 @@ impl Sessions {
             address: Some(address),
             agent: agent.map(str::to_owned),
         };
-        let new = NewSession {
-            id: row.id.clone(),
-            token: row.token,
-            user: row.user.id.clone(),
-            opened: row.opened,
-            expires: row.expires,
-            remember: row.remember,
-            address: row.address.clone(),
-            agent: row.agent.clone(),
-        };
-        tx.session_insert(&new).await?;
+        tx.session_insert(&row).await?;
         let cookie = self.cookie(token.reveal(), remember, expires.since(now));
         Ok(Opened { session: self.loaded(row, now), cookie })
     }
 
     /// How much life a session has left after a renewal at `now`.
     pub fn life_left(&self, session: &Session, now: Now) -> Duration {
-        rules::expiry(&self.limits, session.remember, (session.opened, now)).since(now)
+        rules::expiry(&self.limits, session.remember, session.opened, now).since(now)
     }
 
     /// The `Set-Cookie` value for a token with this much life left.
@@ -194,9 +185,9 @@ impl Sessions {
         self.cookies.clear(self.cookies.session)
     }
 
-    /// Commits a transaction that ends these sessions, then ends them in memory. The latter whatever became of the
-    /// commit: of one that failed nobody knows whether it took effect, and of a session that is forgotten and still
-    /// there the store tells at its next use.
+    /// Commits a transaction that ends these sessions, then ends them in memory. The latter whatever became
+    /// of the commit: of one that failed nobody knows whether it took effect, and of a session that is
+    /// forgotten and still there the store tells at its next use.
     pub async fn commit_ended(&self, tx: Tx, tokens: &[TokenHash]) -> Result<(), Fault> {
         let committed = tx.commit().await;
         self.ended(tokens);
@@ -211,13 +202,14 @@ impl Sessions {
         }
     }
 
-    /// Makes every copy in memory unusable: some sessions may have been ended without our hearing of it. They are
-    /// read from the store again when they are used.
+    /// Makes every copy in memory unusable: some sessions may have been ended without our hearing of it. They
+    /// are read from the store again when they are used.
     pub fn forget_all(&self) {
         self.cache.clear();
     }
 
-    /// Cuts the open connections of sessions that are over: expired, or ended by a replica that could not tell us.
+    /// Cuts the open connections of sessions that are over: expired, or ended by a replica that could not
+    /// tell us.
     pub async fn cut_ended(&self, now: Now) -> Result<(), Fault> {
         for token in self.live.sweep() {
             let row = self.store.session_by_hash(token).await?;
@@ -233,12 +225,4 @@ impl Sessions {
         let rows = self.store.sessions_of_user(user, now).await?;
         Ok(rows.into_iter().map(|row| self.loaded(row, now)).collect())
     }
-
-    /// Whether the session was opened so recently that a delicate change may follow.
-    pub fn is_fresh(&self, session: &Session, now: Now) -> bool {
-        now.since(session.opened) < FRESH
-    }
 }
-
-/// How long after signing in delicate changes are allowed without signing in again.
-const FRESH: Duration = Duration::from_hours(24);

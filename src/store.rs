@@ -140,12 +140,6 @@ impl Store {
         Ok(Tx { db, issuer: self.issuer })
     }
 
-    /// Asks the database for an answer, whatever it is.
-    pub async fn healthy(&self) -> Result<(), Fault> {
-        on!(&self.read, pool => sqlx::query("SELECT 1").execute(pool).await.map(|_| ()))
-            .map_err(fault("asking the store how it is"))
-    }
-
     /// Waits until every connection is back and closed; afterwards every call is a fault.
     pub async fn close(&self) {
         on!(&self.read, pool => pool.close().await);

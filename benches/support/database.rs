@@ -1,4 +1,5 @@
-//! An empty database for a benchmark: a SQLite file always, and one on the server that `SIDEGATE_BENCH_POSTGRES` names.
+//! An empty database for a benchmark: a SQLite file always, and one on the server that
+//! `SIDEGATE_BENCH_POSTGRES` names.
 
 use std::env;
 use std::future::Future;

@@ -1,4 +1,5 @@
-//! Closed-loop HTTP/1.1 load from one thread: every connection sends its next request when it has the last answer.
+//! Closed-loop HTTP/1.1 load from one thread: every connection sends its next request when it has the last
+//! answer.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -20,7 +21,8 @@ const WARM_UP: Duration = Duration::from_millis(300);
 /// Large enough that a big body does not cost a read every few kilobytes.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// The receive buffer and largest segment of a client that reads nothing, in bytes, and how long its proxy may take until it has stopped reading too.
+/// The receive buffer and largest segment of a client that reads nothing, in bytes, and how long its proxy
+/// may take until it has stopped reading too.
 const LITTLE: usize = 4 * 1024;
 const ETHERNET: u32 = 1448;
 const SETTLE: Duration = Duration::from_secs(2);
@@ -57,7 +59,8 @@ struct Shared {
 impl Load {
     /// Loads for `length` after a warm-up, and reads `meter` when counting starts and ends.
     ///
-    /// Any answer that is not a complete 200 ends the run with an error: a proxy that refuses is fast for no merit.
+    /// Any answer that is not a complete 200 ends the run with an error: a proxy that refuses is fast for no
+    /// merit.
     pub(crate) fn run<R>(
         &self,
         length: Duration,
@@ -114,11 +117,11 @@ impl Load {
         })
     }
 
-    /// Sends this load's request over each of its connections and reads nothing of the answers; then reads `meter`
-    /// while the proxy holds what it has of them.
+    /// Sends this load's request over each of its connections and reads nothing of the answers; then reads
+    /// `meter` while the proxy holds what it has of them.
     ///
-    /// The client's socket takes in little. Its segments are those of an Ethernet, because the kernel makes room for
-    /// ten segments at the sender, and the ten of loopback hold more than a megabyte.
+    /// The client's socket takes in little. Its segments are those of an Ethernet, because the kernel makes
+    /// room for ten segments at the sender, and the ten of loopback hold more than a megabyte.
     pub(crate) fn stall<R>(&self, meter: impl Fn() -> R) -> Result<R, Box<dyn Error>> {
         let mut stalled = Vec::with_capacity(self.connections);
         for _ in 0..self.connections {
@@ -143,8 +146,8 @@ impl Load {
         Ok(reading)
     }
 
-    /// Sends these requests one after the other over one connection; reads `meter` after the first `warm_up` and
-    /// after all.
+    /// Sends these requests one after the other over one connection; reads `meter` after the first `warm_up`
+    /// and after all.
     pub(crate) fn each<R>(
         address: SocketAddr,
         requests: impl Iterator<Item = Vec<u8>>,
@@ -167,7 +170,8 @@ impl Load {
         Ok(readings)
     }
 
-    /// Reads `meter` after one request, and again while all connections of this load are idle after one request each.
+    /// Reads `meter` after one request, and again while all connections of this load are idle after one
+    /// request each.
     pub(crate) fn hold<R>(&self, meter: impl Fn() -> R) -> Result<(R, R), Box<dyn Error>> {
         let mut held = Vec::with_capacity(self.connections);
         let mut buffer = vec![0; READ_BUFFER];
@@ -239,7 +243,8 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// A server may close an idle connection at any time (RFC 9112 §9.5), so such an end is no failure of the proxy.
+/// A server may close an idle connection at any time (RFC 9112 §9.5), so such an end is no failure of the
+/// proxy.
 fn closed_between_requests(failure: &io::Error) -> bool {
     matches!(
         failure.kind(),

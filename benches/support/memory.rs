@@ -1,4 +1,5 @@
-//! What a proxy keeps in memory: for itself, for an idle connection, for a client that does not read, for a session.
+//! What a proxy keeps in memory: for itself, for an idle connection, for a client that does not read, for a
+//! session.
 
 use std::error::Error;
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use sidegate::id::{SessionId, UserId};
 use sidegate::secret::{Purpose, RootSecret};
 use sidegate::store::Store;
-use sidegate::store::sessions::NewSession;
+use sidegate::store::sessions::SessionRow;
 use sidegate::time::Clock;
 use sidegate::visitor::User;
 
@@ -20,7 +21,8 @@ use crate::site::{self, Layout, Site, Target};
 const IDLE_CONNECTIONS: usize = 500;
 /// Clients over which it is averaged what one costs that does not read.
 const STALLED: usize = 400;
-/// Sessions that are used before the count begins, so that the database's own cache is full, and those that count.
+/// Sessions that are used before the count begins, so that the database's own cache is full, and those that
+/// count.
 const SESSIONS_BEFORE: usize = 10_000;
 const SESSIONS: usize = 20_000;
 
@@ -84,11 +86,12 @@ fn open_sessions(file: &Path) -> Result<Vec<String>, Box<dyn Error>> {
         tx.user_insert(&user).await?;
         for _ in 0..SESSIONS_BEFORE + SESSIONS {
             let token = key.issue();
-            tx.session_insert(&NewSession {
+            tx.session_insert(&SessionRow {
                 id: SessionId::random(),
                 token: token.hash(),
-                user: user.id.clone(),
+                user: user.clone(),
                 opened: now,
+                renewed: now,
                 expires: now.plus(Duration::from_hours(24)),
                 remember: true,
                 address: Some("192.0.2.1".to_owned()),

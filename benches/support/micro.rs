@@ -1,8 +1,9 @@
-//! Times small functions: calibrated batches, the median of fifteen, or exact instruction counts under callgrind.
+//! Times small functions: calibrated batches, the median of fifteen, or exact instruction counts under
+//! callgrind.
 //!
 //! `cargo bench --bench gate` prints nanoseconds, `cargo bench --bench gate -- --instructions` user-space
-//! instructions for each call, which repeat on a noisy machine. A name on the command line picks the measures that
-//! contain it. Both are tables in Markdown.
+//! instructions for each call, which repeat on a noisy machine. A name on the command line picks the measures
+//! that contain it. Both are tables in Markdown.
 
 use std::env;
 use std::hint::black_box;
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
 const BATCHES: usize = 15;
 const BATCH: Duration = Duration::from_millis(20);
 
-/// How many calls the instruction count is averaged over, and the calls before them that pay for first touches.
+/// How many calls the instruction count is averaged over, and the calls before them that pay for first
+/// touches.
 const COUNTED: u64 = 1_000;
 const UNCOUNTED: u64 = 100;
 
@@ -65,9 +67,9 @@ impl Micro {
         micro
     }
 
-    /// For functions that have other threads work: counts the instructions of the whole program, in two runs that
-    /// differ by so many calls. What its start does at random (keys, hash tables) is not taken out, so the figure
-    /// repeats only about.
+    /// For functions that have other threads work: counts the instructions of the whole program, in two runs
+    /// that differ by so many calls. What its start does at random (keys, hash tables) is not taken out, so
+    /// the figure repeats only about.
     pub(crate) fn across_threads(&self, calls: u64) -> Self {
         Self { mode: self.mode, only: self.only.clone(), count: Count::Program(calls) }
     }
@@ -77,8 +79,8 @@ impl Micro {
         matches!(self.mode, Mode::Time)
     }
 
-    /// Measures the function that `prepare` makes, under a name of its own. Nothing is prepared for a measure that
-    /// was not asked for.
+    /// Measures the function that `prepare` makes, under a name of its own. Nothing is prepared for a measure
+    /// that was not asked for.
     pub(crate) fn measure<T, F: FnMut() -> T>(&self, name: &str, prepare: impl FnOnce() -> F) {
         let wanted = self.only.as_ref().is_none_or(|only| match self.mode {
             Mode::Time | Mode::Instructions => name.contains(only.as_str()),

@@ -1,4 +1,5 @@
-//! The servers of a benchmark: started as children on chosen cores, metered through `/proc`, ended by their handle.
+//! The servers of a benchmark: started as children on chosen cores, metered through `/proc`, ended by their
+//! handle.
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -12,7 +13,8 @@ use std::time::Duration;
 /// Cores as `taskset -c` writes them, such as `0` or `1-3`; `None` leaves the choice to the scheduler.
 pub(crate) type Cores<'a> = Option<&'a str>;
 
-/// How often and how many times a server is looked at while it starts or ends: half a minute, since valgrind is slow.
+/// How often and how many times a server is looked at while it starts or ends: half a minute, since valgrind
+/// is slow.
 const POLL: Duration = Duration::from_millis(50);
 const MOST_POLLS: usize = 600;
 

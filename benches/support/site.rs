@@ -16,7 +16,8 @@ const PASSWORD: &str = "correct horse battery staple";
 /// Bytes of an answer that a client does not read.
 const LARGE: usize = 1024 * 1024;
 
-/// As long as a session cookie of ours, under a name of the same length, so that every proxy reads equally much.
+/// As long as a session cookie of ours, under a name of the same length, so that every proxy reads equally
+/// much.
 const FOREIGN_COOKIE: &str = "basketid=dGhpcyBpcyBub3QgYSBzZXNzaW9uIGJ1dCBhcyBsb25nIGFzIG9uZQ";
 
 /// Who is asked.
@@ -244,7 +245,8 @@ fn start_nginx(
 ) -> Result<Process, Box<dyn Error>> {
     let address = process::free_address()?;
     // `user` keeps the workers of a root-owned master able to read this directory; other masters ignore it.
-    // No connection is closed for its age: a closed connection would be a difference in work between two proxies.
+    // No connection is closed for its age: a closed connection would be a difference in work between two
+    // proxies.
     let configuration = format!(
         "daemon off; user root; worker_processes {workers}; pid nginx.pid; error_log stderr error;\n\
          events {{ worker_connections 4096; }}\n\

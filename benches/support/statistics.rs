@@ -8,8 +8,8 @@ pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted.get(rank as usize - 1).copied().unwrap_or(f64::NAN)
 }
 
-/// The two-sided p-value of the Mann-Whitney U test: how often two samples of one distribution would differ this much
-/// in rank. Normal approximation with ties corrected, for samples of twenty and more.
+/// The two-sided p-value of the Mann-Whitney U test: how often two samples of one distribution would differ
+/// this much in rank. Normal approximation with ties corrected, for samples of twenty and more.
 pub(crate) fn mann_whitney(a: &[f64], b: &[f64]) -> f64 {
     let mut all: Vec<(f64, bool)> =
         a.iter().map(|&value| (value, true)).chain(b.iter().map(|&value| (value, false))).collect();
@@ -33,8 +33,8 @@ pub(crate) fn mann_whitney(a: &[f64], b: &[f64]) -> f64 {
     beyond((u - a * b / 2.0).abs() / variance.sqrt())
 }
 
-/// The share of a normal distribution beyond `z` deviations on either side: `erfc(z / √2)` by the continued fraction
-/// of its tail (DLMF 7.9.3), and by the series around zero (DLMF 7.6.2) where that converges badly.
+/// The share of a normal distribution beyond `z` deviations on either side: `erfc(z / √2)` by the continued
+/// fraction of its tail (DLMF 7.9.3), and by the series around zero (DLMF 7.6.2) where that converges badly.
 fn beyond(z: f64) -> f64 {
     let x = z / std::f64::consts::SQRT_2;
     let bell = (-x * x).exp() / std::f64::consts::PI.sqrt();

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn spellings_of_one_mailbox_are_one_address() {
-        // EM-9; limiter keys: GHSA-hjj4-hfjm-fmrj counted these apart.
+        // GHSA-hjj4-hfjm-fmrj: the keys of a limiter counted these apart.
         for (typed, canonical) in [
             ("ada@example.com", "ada@example.com"),
             ("ADA@EXAMPLE.COM", "ada@example.com"),
@@ -117,11 +117,11 @@ mod tests {
             "\u{ff41}da@example.com",
             "\u{fb01}@example.com",
             "ada@\u{24d4}xample.com",
-            // SESS-6, GHSA-c5c4-8r6x-56w3: a second `@`, also in quotes.
+            // GHSA-c5c4-8r6x-56w3: a second `@`, also in quotes.
             "attacker@evil.com@company.com",
             "\"attacker@evil.com\"@company.com",
             "\"attacker\\@evil.com>\"@company.com",
-            // EM-10: more than one recipient, header lines, names beside the address.
+            // More than one recipient, header lines, names beside the address.
             "victim@x.com,attacker@y.com",
             "victim@x.com;attacker@y.com",
             "victim@x.com attacker@y.com",

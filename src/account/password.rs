@@ -16,8 +16,6 @@ use stored::Stored;
 mod common;
 mod stored;
 
-/// Most characters (code points) of a password.
-const MOST_CHARS: usize = 128;
 /// Most bytes of it as it was typed, before anything is done with it.
 const MOST_BYTES: usize = 1024;
 /// Hashes that may wait for each one that is computed; more are turned away at once.
@@ -145,9 +143,9 @@ impl Typed {
             return None;
         }
         // Room for all of it at once, so that no piece is left behind in a buffer that was outgrown.
-        let mut normal = Zeroizing::new(String::with_capacity(4 * MOST_CHARS));
+        let mut normal = Zeroizing::new(String::with_capacity(4 * config::Password::LONGEST));
         for (count, c) in password.nfkc().enumerate() {
-            if count == MOST_CHARS {
+            if count == config::Password::LONGEST {
                 return None;
             }
             normal.push(c);
@@ -180,7 +178,6 @@ mod tests {
 
     #[test]
     fn length_is_counted_in_code_points_after_nfkc() {
-        // PW-1, PW-2, PW-3
         let policy = |candidate: &str| passwords(1).policy(candidate, &[]);
         assert_eq!(policy("zq wvxk"), Err(Refusal::PasswordTooShort));
         assert_eq!(policy("zq wvxkt"), Ok(()));
@@ -205,7 +202,6 @@ mod tests {
 
     #[test]
     fn what_a_guesser_knows_of_the_account_is_no_password() {
-        // PW-5
         let context = ["margarethe@example.com", "Tasks & More"];
         let policy = |candidate: &str| passwords(1).policy(candidate, &context);
         for bad in [
@@ -224,7 +220,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_hash_verifies_in_every_spelling_that_nfkc_makes_equal() {
-        // PW-3
         let passwords = passwords(2);
         let stored = passwords.hash("\u{c5}ngstr\u{f6}m \u{fb01}sh").await.expect("hashes");
         let same = passwords.verify("A\u{30a}ngstro\u{308}m fish", Some(&stored)).await.expect("verifies");
@@ -234,7 +229,6 @@ mod tests {
 
     #[tokio::test]
     async fn whatever_is_missing_the_answer_is_no_match() {
-        // EN-1, EN-2
         let passwords = passwords(2);
         let long = "x".repeat(129);
         let stored = passwords.hash("zq wvxkt").await.expect("hashes");
@@ -252,7 +246,6 @@ mod tests {
 
     #[tokio::test]
     async fn when_too_many_wait_the_next_is_turned_away_at_once() {
-        // PW-9, DOS-4
         let passwords = passwords(1);
         let seat = Arc::clone(&passwords.seats).acquire_owned().await.expect("open");
         let waiting = passwords.places.try_acquire_many(64).expect("free");

@@ -1,4 +1,5 @@
-//! `sidegate check`: reads the configuration, tells what is wrong with it or what it comes to, and changes nothing.
+//! `sidegate check`: reads the configuration, tells what is wrong with it or what it comes to, and changes
+//! nothing.
 
 use std::io::{self, Write};
 

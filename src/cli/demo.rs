@@ -63,7 +63,7 @@ async fn serve(held: Reservation, directory: &Directory) -> Result<(), Failure> 
     let _jobs = Jobs::start(&app);
     let server = Server::start(&app).map_err(|error| cannot_listen(address, &error))?;
     drop(held);
-    let text = demo::invitation(&app.config.public.origin, app.mount(), directory);
+    let text = demo::invitation(&app.config.public.origin, app.config.mount(), directory);
     // Without anyone to read it the demo still runs.
     let _ = io::stdout().write_all(text.as_bytes());
     let outcome = serve::until_told(Arc::clone(&app), server, &mut stop).await;

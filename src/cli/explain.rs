@@ -1,4 +1,5 @@
-//! `sidegate explain`: what would be done with a request under this configuration, why, and what the app would get.
+//! `sidegate explain`: what would be done with a request under this configuration, why, and what the app
+//! would get.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -52,8 +53,15 @@ pub(super) fn run(question: &Question) -> Result<(), Failure> {
     let (host, target) = parted(&question.url, &config.public.authority).ok_or_else(|| {
         usage("URL is neither a path nor a URL without a fragment, which browsers do not send")
     })?;
-    explain(&config, (method, host, target), user.transpose()?, &mut io::stdout().lock())
+    explain(&config, &Asked { method, host, target }, user.transpose()?, &mut io::stdout().lock())
         .map_err(|error| Failure::Other(format!("writing the answer: {error}")))
+}
+
+/// A request as a client would send it.
+struct Asked<'a> {
+    method: Method,
+    host: &'a str,
+    target: &'a str,
 }
 
 /// Host and request target, as a client would send them.
@@ -73,15 +81,11 @@ fn parted<'t>(url: &'t str, public: &'t str) -> Option<(&'t str, &'t str)> {
     }
 }
 
-fn explain(
-    config: &Config,
-    (method, host, target): (Method, &str, &str),
-    user: Option<UserId>,
-    out: &mut impl Write,
-) -> io::Result<()> {
+fn explain(config: &Config, asked: &Asked<'_>, user: Option<UserId>, out: &mut impl Write) -> io::Result<()> {
+    let Asked { method, host, target } = asked;
     let who = user.as_ref().map_or("a stranger", UserId::as_str);
     writeln!(out, "request   {method} {target} at {host}, by {who}")?;
-    let visit = match visit(config, (method, host, target), user) {
+    let visit = match visit(config, asked, user) {
         Ok(visit) => visit,
         Err(refusal) => return refused(refusal, out),
     };
@@ -96,7 +100,7 @@ fn explain(
         Verdict::AskToSignIn => {
             let programs = Refusal::SignInRequired;
             let (status, code) = (programs.status().as_u16(), programs.code());
-            let mount = config.paths.first().map_or("/auth", String::as_str);
+            let mount = config.mount();
             writeln!(
                 out,
                 "verdict   not forwarded: people are led to {mount}/sign-in, programs get {status} {code}"
@@ -144,16 +148,12 @@ fn why(rules: &Rules, visit: &Visit, reading: &str) -> String {
 }
 
 /// The request as the server would read it.
-fn visit(
-    config: &Config,
-    (method, host, target): (Method, &str, &str),
-    user: Option<UserId>,
-) -> Result<Visit, Refusal> {
-    let uri: Uri = target.parse().map_err(|_| Refusal::MalformedTarget)?;
+fn visit(config: &Config, asked: &Asked<'_>, user: Option<UserId>) -> Result<Visit, Refusal> {
+    let uri: Uri = asked.target.parse().map_err(|_| Refusal::MalformedTarget)?;
     let request = Request::builder()
-        .method(method)
+        .method(&asked.method)
         .uri(uri)
-        .header(HOST, host)
+        .header(HOST, asked.host)
         .header(ORIGIN, &config.public.origin)
         .body(())
         .map_err(|_| Refusal::BadHost)?;

@@ -1,7 +1,7 @@
 //! `sidegate healthcheck`: asks a running instance for `/auth/ok`, for container runtimes without a shell.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::{Failure, Settings};
@@ -14,24 +14,14 @@ const YES: &[u8; 12] = b"HTTP/1.1 200";
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let config = settings.load(NewSecret::Leave)?;
-    let address = reachable(config.listen.address);
-    let mount = config.paths.first().map_or("/auth", String::as_str);
+    let address = config.listen.reachable();
+    let mount = config.mount();
     let fail = |what: String| Failure::Other(format!("{address}{mount}/ok {what}"));
     match ask(address, &config.public.authority, mount) {
         Ok(start) if &start == YES => Ok(()),
         Ok(start) => Err(fail(format!("answers {:?}", String::from_utf8_lossy(&start)))),
         Err(error) => Err(fail(format!("does not answer: {error}"))),
     }
-}
-
-/// An address to connect to, for one that only says "all of them".
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    SocketAddr::new(ip, listen.port())
 }
 
 /// The first bytes of the answer.

@@ -14,9 +14,6 @@ use super::units::{Size, Span};
 use super::{Access, Config, Limits, Log, Password, Session, SignUp};
 use crate::secret::RootSecret;
 
-/// Longest password in code points; longer ones only cost time to hash.
-const LONGEST_PASSWORD: usize = 128;
-
 /// Gives `raw` its meaning; fails with all problems, those known before included.
 pub(super) fn check(
     raw: &Raw,
@@ -53,7 +50,7 @@ pub(super) fn check(
 }
 
 fn password(raw: &RawPassword, cores: usize, p: &mut Problems) -> Password {
-    between(p, "password.min_length", raw.min_length, 8, LONGEST_PASSWORD);
+    between(p, "password.min_length", raw.min_length, 8, Password::LONGEST);
     between(p, "password.concurrency", raw.concurrency, 0, 256);
     between(p, "password.answer_floor", raw.answer_floor, Span::millis(0), Span::seconds(10));
     Password {
@@ -87,8 +84,8 @@ fn session(raw: &RawSession, p: &mut Problems) -> Session {
 fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
     let (moment, hour) = (Span::millis(100), Span::minutes(60));
     // hyper accepts no read buffer below 8 KiB.
-    let head = bytes(p, "limits.head", raw.head, (Size::kib(8), Size::mib(1)));
-    let target = bytes(p, "limits.target", raw.target, (Size(256), Size::mib(1)));
+    let head = bytes(p, "limits.head", raw.head, Size::kib(8), Size::mib(1));
+    let target = bytes(p, "limits.target", raw.target, Size(256), Size::mib(1));
     ordered(p, ("limits.target", raw.target), ("limits.head", raw.head), Bound::Most);
     between(p, "limits.head_timeout", raw.head_timeout, moment, hour);
     between(p, "limits.keep_alive", raw.keep_alive, moment, hour);
@@ -142,7 +139,7 @@ fn between<T: PartialOrd + Display + Copy>(p: &mut Problems, key: &str, value: T
     }
 }
 
-fn bytes(p: &mut Problems, key: &str, value: Size, (low, high): (Size, Size)) -> usize {
+fn bytes(p: &mut Problems, key: &str, value: Size, low: Size, high: Size) -> usize {
     between(p, key, value, low, high);
     usize::try_from(value.0).unwrap_or(usize::MAX)
 }

@@ -11,6 +11,9 @@ use serde::Deserialize;
 
 use crate::id::UserId;
 
+/// The first segment of owner paths: `/api/{user_id}/**`.
+pub const OWNER_TREE: &str = "api";
+
 /// What a request that matches needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -54,28 +57,21 @@ pub enum Segment {
 }
 
 /// Why a text is no [`Pattern`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoPattern {
     /// It does not begin with a slash.
-    #[error("does not begin with `/`")]
     NoSlash,
     /// Two slashes in a row.
-    #[error("holds an empty segment")]
     Empty,
     /// `**` is followed by something.
-    #[error("has `**` before its end")]
     RestInside,
     /// A `*` beside other characters.
-    #[error("has a `*` inside a segment, where it stands for whole segments only")]
     StarInside,
     /// A brace that is not `{user_id}`.
-    #[error("has a brace that is not the segment `{{user_id}}`")]
     Brace,
     /// `.` or `..`.
-    #[error("holds a `.` or `..` segment")]
     Dots,
     /// Anything else than `A-Z a-z 0-9 . _ ~ ! $ & ' ( ) + , = : @ -`.
-    #[error("holds a character that can be written in more than one way")]
     Character,
 }
 
@@ -103,10 +99,7 @@ impl Segment {
     /// Whether some segment matches both. Neither is [`Segment::Rest`].
     fn overlaps(&self, other: &Self, case: Case) -> bool {
         match (self, other) {
-            (Self::Literal(a), Self::Literal(b)) => match case {
-                Case::Exact => a == b,
-                Case::Folded => a.eq_ignore_ascii_case(b),
-            },
+            (Self::Literal(a), Self::Literal(b)) => case.same(a, b),
             (Self::Literal(text), Self::UserId) | (Self::UserId, Self::Literal(text)) => {
                 UserId::parse(text).is_some()
             }
@@ -136,6 +129,16 @@ pub enum Case {
     Folded,
 }
 
+impl Case {
+    /// Whether two segments are the same.
+    pub fn same(self, a: &str, b: &str) -> bool {
+        match self {
+            Self::Exact => a == b,
+            Self::Folded => a.eq_ignore_ascii_case(b),
+        }
+    }
+}
+
 impl Pattern {
     /// Reads `/`, `/docs/`, `/files/*/x`, `/api/{user_id}/**` and the like.
     pub fn parse(text: &str) -> Result<Self, NoPattern> {
@@ -156,7 +159,7 @@ impl Pattern {
 
     /// Everything at and under the owner's path: `/api/{user_id}/**`.
     pub fn owner() -> Self {
-        Self(vec![Segment::Literal("api".to_owned()), Segment::UserId, Segment::Rest])
+        Self(vec![Segment::Literal(OWNER_TREE.to_owned()), Segment::UserId, Segment::Rest])
     }
 
     /// Whether some path matches both, for some visitor.
@@ -183,6 +186,20 @@ impl Pattern {
                 _ => return false,
             }
         }
+    }
+}
+
+impl fmt::Display for NoPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoSlash => "does not begin with `/`",
+            Self::Empty => "holds an empty segment",
+            Self::RestInside => "has `**` before its end",
+            Self::StarInside => "has a `*` inside a segment, where it stands for whole segments only",
+            Self::Brace => "has a brace that is not the segment `{user_id}`",
+            Self::Dots => "holds a `.` or `..` segment",
+            Self::Character => "holds a character that can be written in more than one way",
+        })
     }
 }
 

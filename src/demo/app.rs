@@ -146,7 +146,7 @@ async fn answer(lists: &Lists, request: Request<Incoming>) -> Reply {
             let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
                 return problem(StatusCode::PAYLOAD_TOO_LARGE, "too long");
             };
-            lists.api(method, user, (rest.first().copied(), &body.to_bytes()))
+            lists.api(method, user, rest.first().copied(), &body.to_bytes())
         }
         _ => problem(StatusCode::NOT_FOUND, "not found"),
     }
@@ -154,7 +154,7 @@ async fn answer(lists: &Lists, request: Request<Incoming>) -> Reply {
 
 impl Lists {
     /// The user id comes from the path: nobody but its owner gets past the sidecar with it.
-    fn api(&self, method: &Method, user: &str, (id, body): (Option<&str>, &[u8])) -> Reply {
+    fn api(&self, method: &Method, user: &str, id: Option<&str>, body: &[u8]) -> Reply {
         let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let list = lists.entry(user.to_owned()).or_insert_with(List::welcome);
         let place = id.map(|id| list.tasks.iter().position(|task| task.id.to_string() == id));
@@ -260,20 +260,20 @@ fn reply(status: StatusCode, kind: &'static str, body: Bytes) -> Reply {
 mod tests {
     use super::*;
 
-    fn call(lists: &Lists, method: &Method, user: &str, rest: (Option<&str>, &str)) -> u16 {
-        lists.api(method, user, (rest.0, rest.1.as_bytes())).status().as_u16()
+    fn call(lists: &Lists, method: &Method, user: &str, id: Option<&str>, body: &str) -> u16 {
+        lists.api(method, user, id, body.as_bytes()).status().as_u16()
     }
 
     #[test]
     fn tasks_are_made_changed_and_deleted_each_in_its_own_list() {
         let lists = Lists::default();
-        assert_eq!(call(&lists, &Method::POST, "ada", (None, r#"{"title":"read"}"#)), 201);
-        assert_eq!(call(&lists, &Method::POST, "ada", (None, r#"{"title":" "}"#)), 422);
-        assert_eq!(call(&lists, &Method::PUT, "ada", (Some("3"), r#"{"done":true}"#)), 200);
-        assert_eq!(call(&lists, &Method::PUT, "bob", (Some("3"), r#"{"done":true}"#)), 404);
-        assert_eq!(call(&lists, &Method::DELETE, "ada", (Some("3"), "")), 204);
-        assert_eq!(call(&lists, &Method::DELETE, "ada", (Some("3"), "")), 404);
-        assert_eq!(call(&lists, &Method::POST, "ada", (Some("1"), "{}")), 405);
+        assert_eq!(call(&lists, &Method::POST, "ada", None, r#"{"title":"read"}"#), 201);
+        assert_eq!(call(&lists, &Method::POST, "ada", None, r#"{"title":" "}"#), 422);
+        assert_eq!(call(&lists, &Method::PUT, "ada", Some("3"), r#"{"done":true}"#), 200);
+        assert_eq!(call(&lists, &Method::PUT, "bob", Some("3"), r#"{"done":true}"#), 404);
+        assert_eq!(call(&lists, &Method::DELETE, "ada", Some("3"), ""), 204);
+        assert_eq!(call(&lists, &Method::DELETE, "ada", Some("3"), ""), 404);
+        assert_eq!(call(&lists, &Method::POST, "ada", Some("1"), "{}"), 405);
     }
 
     #[test]

@@ -9,19 +9,20 @@ use crate::answer::shapes::SessionShape;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{desk, read_json};
+use crate::flow::{desk, log_entry, read_json};
 use crate::http::visit::Visit;
 use crate::id::SessionId;
 use crate::refusal::Refusal;
 use crate::secret::TokenHash;
+use crate::session::rules::is_fresh;
 use crate::store::Tx;
-use crate::store::auth_log::{Action, LogEntry};
+use crate::store::auth_log::Action;
 use crate::visitor::Session;
 
 /// `GET list-sessions`; asks for a recent sign-in.
 pub(super) async fn list(app: &App, visit: Visit) -> Result<Answer, Error> {
     let session = signed_in(&visit)?;
-    if !app.sessions.is_fresh(&session, visit.now) {
+    if !is_fresh(session, visit.now) {
         return Err(Refusal::SessionNotFresh.into());
     }
     let sessions = app.sessions.of_user(&session.user.id, visit.now).await?;
@@ -50,7 +51,7 @@ pub(super) async fn revoke_one(app: &App, visit: Visit) -> Result<Answer, Error>
         None => None,
     };
     let error = ended.is_none().then_some("SESSION_NOT_FOUND");
-    finish(app, &visit, tx, (ended.as_slice(), error)).await
+    finish(app, &visit, tx, ended.as_slice(), error).await
 }
 
 /// `POST revoke-sessions`: this one too.
@@ -58,7 +59,7 @@ pub(super) async fn revoke_all(app: &App, visit: Visit) -> Result<Answer, Error>
     let session = signed_in(&visit)?;
     let mut tx = app.store.begin().await?;
     let ended = tx.sessions_delete_of_user(&session.user.id, None).await?;
-    finish(app, &visit, tx, (&ended, None)).await
+    finish(app, &visit, tx, &ended, None).await
 }
 
 /// `POST revoke-other-sessions`.
@@ -66,7 +67,7 @@ pub(super) async fn revoke_others(app: &App, visit: Visit) -> Result<Answer, Err
     let session = signed_in(&visit)?;
     let mut tx = app.store.begin().await?;
     let ended = tx.sessions_delete_of_user(&session.user.id, Some(&session.id)).await?;
-    finish(app, &visit, tx, (&ended, None)).await
+    finish(app, &visit, tx, &ended, None).await
 }
 
 /// Logs what was done or tried, and makes it last.
@@ -74,22 +75,15 @@ async fn finish(
     app: &App,
     visit: &Visit,
     mut tx: Tx,
-    (ended, error): (&[TokenHash], Option<&'static str>),
+    ended: &[TokenHash],
+    error: Option<&'static str>,
 ) -> Result<Answer, Error> {
-    tx.auth_log_insert(&LogEntry {
-        user: Some(signed_in(visit)?.user.id.clone()),
-        action: Action::Revoke,
-        at: visit.now,
-        success: error.is_none(),
-        error,
-        address: Some(visit.client.to_string()),
-        agent: visit.agent().map(str::to_owned),
-    })
-    .await?;
+    let user = &signed_in(visit)?.user.id;
+    tx.auth_log_insert(&log_entry(visit, Action::Revoke, Some(user), error)).await?;
     app.sessions.commit_ended(tx, ended).await?;
     Ok(answer::json(desk(app), StatusCode::OK, &Status { status: true }))
 }
 
-fn signed_in(visit: &Visit) -> Result<Arc<Session>, Refusal> {
-    visit.visitor.session().cloned().ok_or(Refusal::SignInRequired)
+fn signed_in(visit: &Visit) -> Result<&Arc<Session>, Refusal> {
+    visit.visitor.session().ok_or(Refusal::SignInRequired)
 }

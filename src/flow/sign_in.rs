@@ -1,27 +1,35 @@
 //! Signing in with address and password: a page with a form, and two JSON doors to the same attempt.
 
+use std::time::Duration;
+
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::account::device::{Device, DeviceProof};
+use crate::account::device::{self, Device};
 use crate::account::email::Email;
 use crate::account::password::Verdict;
 use crate::answer::shapes::{SessionShape, UserShape};
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{callback, callback_if_ours, callback_or_home, desk, read_json, set_cookie};
+use crate::flow::{
+    callback, callback_if_ours, callback_or_home, desk, form_again, log_entry, read_json, set_cookie,
+    signed_in_already,
+};
 use crate::http::cookie::{self, Found};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::session::{Opened, Opening};
-use crate::store::auth_log::{Action, LogEntry};
+use crate::store::auth_log::Action;
 use crate::time::Now;
 use crate::ui::pages::{self, Notice, Problem};
 use crate::visitor::User;
+
+/// How long the browser remembers that it signed somebody in; browsers keep no cookie longer.
+const DEVICE_COOKIE: Duration = Duration::from_hours(400 * 24);
 
 /// What the visitor sends.
 struct Credentials {
@@ -41,12 +49,10 @@ struct SignedIn {
 pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
     let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
     let callback_url = query.find("callback_url");
-    let view = app.ui.view(visit.language());
-    if let Some(session) = visit.visitor.session() {
-        let go_on = callback_or_home(app, callback_url);
-        let html = pages::SignedIn { view, who: &session.user.email, callback_url: Some(&go_on) }.render();
-        return Ok(answer::page(desk(app), StatusCode::OK, (html, view.language().tag())));
+    if let Some(answer) = signed_in_already(app, visit, callback_url) {
+        return Ok(answer);
     }
+    let view = app.ui.view(visit.language());
     let callback_url = callback_if_ours(app, callback_url);
     let html = pages::SignIn {
         view,
@@ -56,7 +62,7 @@ pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
         problems: &[],
         notice: query.find("notice").and_then(Notice::parse),
     };
-    Ok(answer::page(desk(app), StatusCode::OK, (html.render(), view.language().tag())))
+    Ok(answer::page(desk(app), StatusCode::OK, view, html.render()))
 }
 
 /// The form: on to where the visitor wanted to go, or the page again.
@@ -87,14 +93,15 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
             Err(refusal) => problems.push(Problem::Refused(refusal)),
         }
     }
-    Ok(again(app, &visit, (&credentials, &problems), form.find("callback_url")))
+    Ok(again(app, &visit, &credentials, &problems, form.find("callback_url")))
 }
 
 /// The page once more, with what went wrong.
 fn again(
     app: &App,
     visit: &Visit,
-    (credentials, problems): (&Credentials, &[Problem]),
+    credentials: &Credentials,
+    problems: &[Problem],
     callback_url: Option<&str>,
 ) -> Answer {
     let view = app.ui.view(visit.language());
@@ -107,17 +114,7 @@ fn again(
         problems,
         notice: None,
     };
-    let status = match problems.first() {
-        Some(Problem::Refused(refusal)) if refusal.retry_after().is_some() => refusal.status(),
-        _ => StatusCode::UNPROCESSABLE_ENTITY,
-    };
-    let mut answer = answer::page(desk(app), status, (html.render(), view.language().tag()));
-    if let Some(Problem::Refused(refusal)) = problems.first()
-        && let Some(wait) = refusal.retry_after()
-    {
-        answer.headers_mut().insert(http::header::RETRY_AFTER, wait.as_secs().into());
-    }
-    answer
+    form_again(app, view, problems, html.render())
 }
 
 /// The body of better-auth's sign-in.
@@ -192,7 +189,7 @@ pub(super) async fn login(app: &App, visit: Visit) -> Result<Answer, Error> {
 fn with_cookies(app: &App, mut answer: Answer, session: HeaderValue, device: String) -> Answer {
     let cookies = &app.sessions.cookies;
     set_cookie(answer.headers_mut(), session);
-    set_cookie(answer.headers_mut(), cookies.set(cookies.device, device, Some(super::DEVICE_COOKIE)));
+    set_cookie(answer.headers_mut(), cookies.set(cookies.device, device, Some(DEVICE_COOKIE)));
     answer
 }
 
@@ -213,7 +210,8 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
     let user = match found {
         Some(user) if verdict.matches => user,
         found => {
-            let entry = entry(visit, found, Some(Refusal::InvalidCredentials));
+            let (user, error) = (found.as_ref().map(|user| &user.id), Refusal::InvalidCredentials.code());
+            let entry = log_entry(visit, Action::SignIn, user, Some(error));
             let mut tx = app.store.begin().await?;
             tx.auth_log_insert(&entry).await?;
             tx.commit().await?;
@@ -223,8 +221,8 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
     app.limits.give_back(&email, known);
     // A better hash can wait for the next sign-in.
     let rehashed = if verdict.rehash { app.passwords.hash(&given.password).await.ok() } else { None };
-    let opened = open(app, visit, &user, (given.remember, rehashed)).await?;
-    Ok(Ok(SignedIn { device: DeviceProof::issue(&app.device_key, &email), user, opened }))
+    let opened = open(app, visit, &user, given.remember, rehashed).await?;
+    Ok(Ok(SignedIn { device: device::issue(&app.device_key, &email), user, opened }))
 }
 
 /// Who has this address, and whether this is the password: one hash is computed whatever is found.
@@ -235,12 +233,14 @@ async fn judge(app: &App, email: &Email, password: &str) -> Result<(Option<User>
     Ok((found.map(|(user, _)| user), verdict))
 }
 
-/// Writes the session, its log entry and a better hash in one transaction, and ends the browser's earlier session.
+/// Writes the session, its log entry and a better hash in one transaction, and ends the browser's earlier
+/// session.
 async fn open(
     app: &App,
     visit: &Visit,
     user: &User,
-    (remember, rehashed): (bool, Option<String>),
+    remember: bool,
+    rehashed: Option<String>,
 ) -> Result<Opened, Error> {
     let mut tx = app.store.begin().await?;
     let earlier = earlier_token(app, visit);
@@ -253,7 +253,7 @@ async fn open(
     let address = visit.client.to_string();
     let opening = Opening { now: visit.now, remember, address, agent: visit.agent() };
     let opened = app.sessions.open(&mut tx, user, opening).await?;
-    tx.auth_log_insert(&entry(visit, Some(user.clone()), None)).await?;
+    tx.auth_log_insert(&log_entry(visit, Action::SignIn, Some(&user.id), None)).await?;
     let earlier = earlier.map(|token| token.hash());
     app.sessions.commit_ended(tx, earlier.as_slice()).await?;
     Ok(opened)
@@ -269,19 +269,7 @@ fn earlier_token(app: &App, visit: &Visit) -> Option<Token> {
 
 fn known_device(app: &App, visit: &Visit, email: &Email) -> Option<Device> {
     match cookie::find(&visit.headers, app.sessions.cookies.device) {
-        Found::One(value) => DeviceProof::holds(&app.device_key, std::str::from_utf8(value).ok()?, email),
+        Found::One(value) => device::verify(&app.device_key, std::str::from_utf8(value).ok()?, email),
         Found::Nothing | Found::Conflict => None,
-    }
-}
-
-fn entry(visit: &Visit, user: Option<User>, refusal: Option<Refusal>) -> LogEntry {
-    LogEntry {
-        user: user.map(|user| user.id),
-        action: Action::SignIn,
-        at: visit.now,
-        success: refusal.is_none(),
-        error: refusal.map(Refusal::code),
-        address: Some(visit.client.to_string()),
-        agent: visit.agent().map(str::to_owned),
     }
 }

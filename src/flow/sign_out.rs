@@ -6,10 +6,10 @@ use serde::Serialize;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{callback_if_ours, desk, set_cookie};
+use crate::flow::{callback_if_ours, desk, log_entry, set_cookie};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
-use crate::store::auth_log::{Action, LogEntry};
+use crate::store::auth_log::Action;
 use crate::ui::pages::{self, Notice};
 
 /// The page that asks; strangers have nothing to sign out of and are shown the sign-in page.
@@ -26,7 +26,7 @@ pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
     let view = app.ui.view(visit.language());
     let callback_url = callback_if_ours(app, callback_url);
     let html = pages::SignOut { view, who: &session.user.email, callback_url: callback_url.as_deref() };
-    Ok(answer::page(desk(app), StatusCode::OK, (html.render(), view.language().tag())))
+    Ok(answer::page(desk(app), StatusCode::OK, view, html.render()))
 }
 
 #[derive(Serialize)]
@@ -41,16 +41,8 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     if let Some(session) = visit.visitor.session() {
         let mut tx = app.store.begin().await?;
         if tx.session_delete(session.token).await? {
-            tx.auth_log_insert(&LogEntry {
-                user: Some(session.user.id.clone()),
-                action: Action::SignOut,
-                at: visit.now,
-                success: true,
-                error: None,
-                address: Some(visit.client.to_string()),
-                agent: visit.agent().map(str::to_owned),
-            })
-            .await?;
+            let entry = log_entry(&visit, Action::SignOut, Some(&session.user.id), None);
+            tx.auth_log_insert(&entry).await?;
         }
         app.sessions.commit_ended(tx, &[session.token]).await?;
     }

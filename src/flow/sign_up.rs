@@ -1,5 +1,5 @@
-//! Making an account. The answer is the same whether the address was free or taken, and nobody is signed in by it:
-//! only who can sign in afterwards learns that the account is theirs.
+//! Making an account. The answer is the same whether the address was free or taken, and nobody is signed in
+//! by it: only who can sign in afterwards learns that the account is theirs.
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -10,12 +10,12 @@ use crate::answer::shapes::UserShape;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{callback, callback_if_ours, callback_or_home, desk, read_json};
+use crate::flow::{callback, callback_if_ours, desk, form_again, log_entry, read_json, signed_in_already};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::id::UserId;
 use crate::refusal::Refusal;
-use crate::store::auth_log::{Action, LogEntry};
+use crate::store::auth_log::Action;
 use crate::ui::pages::{self, Notice, Problem};
 use crate::visitor::User;
 
@@ -37,16 +37,14 @@ pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
     }
     let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
     let callback_url = query.find("callback_url");
-    let view = app.ui.view(visit.language());
-    if let Some(session) = visit.visitor.session() {
-        let go_on = callback_or_home(app, callback_url);
-        let html = pages::SignedIn { view, who: &session.user.email, callback_url: Some(&go_on) }.render();
-        return Ok(answer::page(desk(app), StatusCode::OK, (html, view.language().tag())));
+    if let Some(answer) = signed_in_already(app, visit, callback_url) {
+        return Ok(answer);
     }
+    let view = app.ui.view(visit.language());
     let callback_url = callback_if_ours(app, callback_url);
     let html =
         pages::SignUp { view, name: "", email: "", callback_url: callback_url.as_deref(), problems: &[] };
-    Ok(answer::page(desk(app), StatusCode::OK, (html.render(), view.language().tag())))
+    Ok(answer::page(desk(app), StatusCode::OK, view, html.render()))
 }
 
 /// The form: on to the sign-in page, or the page again.
@@ -77,16 +75,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         callback_url: callback_url.as_deref(),
         problems: &problems,
     };
-    let refusal = problems.iter().find_map(|problem| match problem {
-        Problem::Refused(refusal) if refusal.retry_after().is_some() => Some(*refusal),
-        _ => None,
-    });
-    let status = refusal.map_or(StatusCode::UNPROCESSABLE_ENTITY, Refusal::status);
-    let mut answer = answer::page(desk(app), status, (html.render(), view.language().tag()));
-    if let Some(wait) = refusal.and_then(Refusal::retry_after) {
-        answer.headers_mut().insert(http::header::RETRY_AFTER, wait.as_secs().into());
-    }
-    Ok(answer)
+    Ok(form_again(app, view, &problems, html.render()))
 }
 
 fn missing(wish: &Wish) -> Vec<Problem> {
@@ -147,8 +136,8 @@ fn is_picture(image: &str) -> bool {
     image.starts_with("https://") && image.len() <= 2048 && image.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// Makes the account if the address is free. Everything that can be said of the wish is said before the store is
-/// asked; after that the answer, and the work, are the same in both cases.
+/// Makes the account if the address is free. Everything that can be said of the wish is said before the store
+/// is asked; after that the answer, and the work, are the same in both cases.
 async fn attempt(app: &App, visit: &Visit, wish: &Wish) -> Result<Result<User, Refusal>, Error> {
     if !app.config.sign_up.open {
         return Ok(Err(Refusal::SignUpDisabled));
@@ -183,16 +172,8 @@ async fn attempt(app: &App, visit: &Visit, wish: &Wish) -> Result<Result<User, R
     if new {
         tx.account_insert_credential(&user.id, &hash, visit.now).await?;
     }
-    tx.auth_log_insert(&LogEntry {
-        user: new.then(|| user.id.clone()),
-        action: Action::SignUp,
-        at: visit.now,
-        success: new,
-        error: (!new).then_some("USER_ALREADY_EXISTS"),
-        address: Some(visit.client.to_string()),
-        agent: visit.agent().map(str::to_owned),
-    })
-    .await?;
+    let error = (!new).then_some("USER_ALREADY_EXISTS");
+    tx.auth_log_insert(&log_entry(visit, Action::SignUp, new.then_some(&user.id), error)).await?;
     tx.commit().await?;
     Ok(Ok(user))
 }

@@ -74,7 +74,8 @@ pub enum Lookup {
     Nothing,
 }
 
-/// Finds the endpoint for `path`, which is what follows the mount prefix and its slash. `HEAD` is `GET` without the body.
+/// Finds the endpoint for `path`, which is what follows the mount prefix and its slash. `HEAD` is `GET`
+/// without the body.
 pub fn find(method: &Method, path: &str) -> Lookup {
     let method = if method == Method::HEAD { &Method::GET } else { method };
     let mut lookup = Lookup::Nothing;

@@ -2,12 +2,9 @@
 
 use http::Method;
 
-use crate::config::rule::{Access, Pattern, Rule, Segment};
+use crate::config::rule::{Access, Case, OWNER_TREE, Pattern, Rule, Segment};
 use crate::http::path::segments;
 use crate::id::UserId;
-
-/// The first segment of owner paths: `/api/{user_id}/**`.
-const OWNER_TREE: &str = "api";
 
 /// The compiled rules of one site.
 pub struct Rules {
@@ -49,16 +46,9 @@ pub struct Reason<'r> {
     pub owner: Owner,
 }
 
-/// How letters of literal segments compare.
-#[derive(Clone, Copy)]
-enum Case {
-    Exact,
-    Folded,
-}
-
 impl Rules {
-    /// Why this reading of a path is judged as it is; `None` if it is one of ours. `fold` is as for a decision:
-    /// whether letter case could matter.
+    /// Why this reading of a path is judged as it is; `None` if it is one of ours. `fold` is as for a
+    /// decision: whether letter case could matter.
     pub fn reason(
         &self,
         method: &Method,
@@ -108,11 +98,7 @@ impl Rules {
     }
 
     fn demand_in(&self, method: &Method, path: &str, user: Option<&UserId>, case: Case) -> Demand {
-        let own = |owns: bool| if owns { Owner::Visitor } else { Owner::Other };
-        let mut owner = match in_owner_tree(path, user, case) {
-            Some(owns) => own(owns),
-            None => Owner::Nobody,
-        };
+        let mut owner = owner_of(path, user, case);
         for rule in &self.rules {
             if !rule.methods.is_empty() && !rule.methods.contains(method) {
                 continue;
@@ -140,18 +126,16 @@ fn stricter(a: Access, b: Access) -> Access {
     if rank(a) >= rank(b) { a } else { b }
 }
 
-fn same(literal: &str, segment: &str, case: Case) -> bool {
-    match case {
-        Case::Exact => literal == segment,
-        Case::Folded => literal.eq_ignore_ascii_case(segment),
-    }
-}
-
-/// Whether the path lies in the owner tree, and if so whether it is the visitor's.
-fn in_owner_tree(path: &str, user: Option<&UserId>, case: Case) -> Option<bool> {
+/// Whose the path is by the owner tree alone.
+fn owner_of(path: &str, user: Option<&UserId>, case: Case) -> Owner {
     let mut parts = segments(path);
-    same(OWNER_TREE, parts.next()?, case)
-        .then(|| matches!((parts.next(), user), (Some(id), Some(user)) if id == user.as_str()))
+    if !parts.next().is_some_and(|tree| case.same(OWNER_TREE, tree)) {
+        return Owner::Nobody;
+    }
+    match (parts.next(), user) {
+        (Some(id), Some(user)) if id == user.as_str() => Owner::Visitor,
+        _ => Owner::Other,
+    }
 }
 
 /// Matches a pattern; a match says whose the path is by its `{user_id}` segments.
@@ -165,7 +149,7 @@ fn matches(pattern: &Pattern, path: &str, user: Option<&UserId>, case: Case) -> 
         let part = parts.next()?;
         match segment {
             Segment::Literal(literal) => {
-                if !same(literal, part, case) {
+                if !case.same(literal, part) {
                     return None;
                 }
             }

@@ -26,8 +26,8 @@ impl RequestBody {
     /// Reads the whole body of a request to one of our endpoints.
     ///
     /// # Errors
-    /// [`Refusal::BodyTooLarge`] past [`ENDPOINT_LIMIT`]; [`Refusal::BadBody`] if it ends early, breaks its framing or
-    /// takes longer than `patience`.
+    /// [`Refusal::BodyTooLarge`] past [`ENDPOINT_LIMIT`]; [`Refusal::BadBody`] if it ends early, breaks its
+    /// framing or takes longer than `patience`.
     pub async fn collect_whole(self, patience: Duration) -> Result<Bytes, Refusal> {
         if self.is_end_stream() {
             return Ok(Bytes::new());

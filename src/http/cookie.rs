@@ -1,7 +1,8 @@
-//! Our cookies: found in a request by a parser of our own, cut out of what is forwarded, written with attributes.
+//! Our cookies: found in a request by a parser of our own, cut out of what is forwarded, written with
+//! attributes.
 //!
-//! Names are compared as bytes and only SP and HTAB are trimmed: a parser that trims more lets a sibling site plant
-//! a cookie under our name.
+//! Names are compared as bytes and only SP and HTAB are trimmed: a parser that trims more lets a sibling site
+//! plant a cookie under our name.
 
 use std::time::Duration;
 
@@ -74,7 +75,8 @@ fn header(cookie: &Cookie<'_>) -> HeaderValue {
     HeaderValue::from_str(&cookie.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Splits a `Cookie` value into its pairs as they stand, with name and value of each, spaces around them in neither.
+/// Splits a `Cookie` value into its pairs as they stand, with name and value of each, spaces around them in
+/// neither.
 fn pairs(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
     let mut rest = Some(value);
     std::iter::from_fn(move || {

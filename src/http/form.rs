@@ -14,7 +14,8 @@ impl Form {
     /// Reads `application/x-www-form-urlencoded`.
     ///
     /// # Errors
-    /// [`Refusal::BadBody`] if a field comes twice (two readers would take different ones) or there are too many.
+    /// [`Refusal::BadBody`] if a field comes twice (two readers would take different ones) or there are too
+    /// many.
     pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
         let mut fields: Vec<(String, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(body) {

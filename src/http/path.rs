@@ -5,7 +5,7 @@ use http::uri::PathAndQuery;
 
 use crate::refusal::Refusal;
 
-mod readings;
+pub(super) mod readings;
 
 use readings::readings;
 
@@ -25,9 +25,9 @@ impl Path {
     /// Checks the target of a request.
     ///
     /// # Errors
-    /// [`Refusal::MalformedTarget`] for a missing leading slash, control bytes, space, `\`, `#`, characters that RFC 3986
-    /// has no place for, bytes outside ASCII, broken percent-encodings, encoded control bytes, and what is not
-    /// UTF-8 once decoded.
+    /// [`Refusal::MalformedTarget`] for a missing leading slash, control bytes, space, `\`, `#`, characters
+    /// that RFC 3986 has no place for, bytes outside ASCII, broken percent-encodings, encoded control bytes,
+    /// and what is not UTF-8 once decoded.
     pub fn parse(target: PathAndQuery) -> Result<Self, Refusal> {
         if !target.as_str().starts_with('/') {
             return Err(Refusal::MalformedTarget);

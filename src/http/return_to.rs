@@ -2,6 +2,8 @@
 
 use url::Url;
 
+use crate::http::path::readings::escaped;
+
 /// Longest target that is kept, in bytes.
 const LONGEST: usize = 2048;
 /// How often a target may be decoded until nothing changes any more.
@@ -9,9 +11,9 @@ const MOST_DECODINGS: usize = 5;
 
 /// Checks a target such as the `callback_url` of a sign-in link against our own origin.
 ///
-/// Returns the absolute URL to send the browser to: never the bare path, because a path that a browser normalises to
-/// `//elsewhere` would leave the site. `None` for everything that is not certainly a place of ours, and
-/// for our own action pages under `mounts`.
+/// Returns the absolute URL to send the browser to: never the bare path, because a path that a browser
+/// normalises to `//elsewhere` would leave the site. `None` for everything that is not certainly a place of
+/// ours, and for our own action pages under `mounts`.
 pub fn check(target: &str, origin: &str, mounts: &[String]) -> Option<String> {
     let path = target.strip_prefix(origin).unwrap_or(target);
     let sound = target.len() <= LONGEST
@@ -50,18 +52,17 @@ fn is_a_place(url: &Url, base: &Url, mounts: &[String]) -> bool {
     on_site && !url.path().starts_with("//") && !leads_home
 }
 
-/// The path with its escapes decoded once; `None` if one of them hides a slash, a backslash or a control byte.
-/// A percent sign that begins no escape stays as it is.
+/// The path with its escapes decoded once; `None` if one of them hides a slash, a backslash or a control
+/// byte. A percent sign that begins no escape stays as it is.
 fn decoded(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let [first, after @ ..] = rest {
-        let escape = after.first_chunk::<2>().filter(|_| *first == b'%').and_then(|digits| hex(*digits));
-        match escape {
+        match escaped(rest) {
             Some(b'/' | b'\\' | 0..0x20 | 0x7f) => return None,
             Some(byte) => {
                 bytes.push(byte);
-                rest = &after[2..];
+                rest = &rest[3..];
             }
             None => {
                 bytes.push(*first);
@@ -70,11 +71,6 @@ fn decoded(path: &str) -> Option<String> {
         }
     }
     Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn hex(digits: [u8; 2]) -> Option<u8> {
-    let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    Some(digit(digits[0])? << 4 | digit(digits[1])?)
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ impl Visit {
 
     /// The browser, as it names itself, cut to a length worth keeping.
     pub fn agent(&self) -> Option<&str> {
-        let agent = self.headers.get(USER_AGENT).and_then(|value| value.to_str().ok())?;
+        let agent = text(&self.headers, &USER_AGENT)?;
         Some(agent.get(..LONGEST_AGENT).unwrap_or(agent))
     }
 
@@ -101,7 +101,7 @@ impl Visit {
         if self.method.is_safe() {
             return Some(self.path.target().to_owned());
         }
-        self.headers.get(REFERER).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        text(&self.headers, &REFERER).map(str::to_owned)
     }
 
     /// Whether this request was made by our own pages or by a program rather than by another site:
@@ -129,27 +129,28 @@ impl Visit {
 
 /// Whether the body is declared as JSON.
 pub fn is_json(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|value| {
-        value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
-    })
+    is_declared(headers, "application/json")
 }
 
 /// Whether the body is declared as a form.
 pub fn is_form(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(|value| {
-        value
-            .split(';')
-            .next()
-            .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
-    })
+    is_declared(headers, "application/x-www-form-urlencoded")
+}
+
+/// Whether `Content-Type` names this media type, with whatever parameters.
+fn is_declared(headers: &HeaderMap, media_type: &str) -> bool {
+    text(headers, &CONTENT_TYPE)
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case(media_type))
+}
+
+/// The first field of this name, if it is visible ASCII.
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 fn accepts_html(headers: &HeaderMap) -> bool {
-    headers.get(ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
-}
-
-fn starts_with(value: Option<&HeaderValue>, start: &[u8]) -> bool {
-    value.is_some_and(|v| v.as_bytes().starts_with(start))
+    text(headers, &ACCEPT).is_some_and(|accept| accept.contains("text/html"))
 }
 
 /// In which form an answer of ours is read.
@@ -166,7 +167,7 @@ pub enum AnswerForm {
 impl AnswerForm {
     /// Whether the answer is read by a person or by a program: Fetch Metadata first, then the older signs.
     fn wanted(headers: &HeaderMap) -> Self {
-        if starts_with(headers.get(CONTENT_TYPE), b"application/grpc") {
+        if headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
             return Self::Grpc;
         }
         if headers.contains_key(UPGRADE) {
@@ -209,5 +210,5 @@ impl ReplyTo {
 }
 
 fn language(headers: &HeaderMap) -> Option<&str> {
-    headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok())
+    text(headers, &ACCEPT_LANGUAGE)
 }

@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_new_keys_pushes_out_new_keys_and_not_the_refused_one() {
-        // RL-7; RL-2 of tinyauth 654b5cc4, whose full table locked everyone out.
+        // tinyauth 654b5cc4: a full table locked everyone out.
         let (table, rate) = (Table::new(4096), Rate::per(10, MINUTE));
         let size = table.shards.len() * table.sets * size_of::<Set>();
         assert_eq!(size, 4096 * 16);

@@ -1,5 +1,5 @@
-//! Header fields in both directions: the request head is written in one pass that skips what must not pass and ends
-//! with the identity; the response's fields are copied without what belongs to one connection only.
+//! Header fields in both directions: the request head is written in one pass that skips what must not pass
+//! and ends with the identity; the response's fields are copied without what belongs to one connection only.
 
 use std::net::IpAddr;
 
@@ -54,8 +54,8 @@ impl HeadWriter {
         }
     }
 
-    /// Appends the whole request head to `out`. The identity comes last: nothing that the client sent can take
-    /// it away again.
+    /// Appends the whole request head to `out`. The identity comes last: nothing that the client sent can
+    /// take it away again.
     pub fn write(&self, out: &mut Vec<u8>, visit: &Visit, pass: &Pass, framing: Framing) {
         out.extend_from_slice(visit.method.as_str().as_bytes());
         out.push(b' ');
@@ -175,8 +175,8 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a value that a user may have chosen: printable ASCII as it is, everything else and `%` percent-encoded, so
-/// that no byte of it can end the line or be read in two ways.
+/// Writes a value that a user may have chosen: printable ASCII as it is, everything else and `%`
+/// percent-encoded, so that no byte of it can end the line or be read in two ways.
 fn header_safe(out: &mut Vec<u8>, value: &str) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in value.as_bytes() {
@@ -232,8 +232,8 @@ impl<'a> Nominated<'a> {
     }
 }
 
-/// Builds the header map of an answer from the parsed fields, without those of the upstream's connection and without
-/// cookies under our names. Values share `head`. `None` if a name or value is not one HTTP allows.
+/// Builds the header map of an answer from the parsed fields, without those of the upstream's connection and
+/// without cookies under our names. Values share `head`. `None` if a name or value is not one HTTP allows.
 pub(super) fn response_fields(head: &Bytes, fields: &[httparse::Header<'_>]) -> Option<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(fields.len() + 4);
     let mut nominated: Vec<&[u8]> = Vec::new();

@@ -60,8 +60,8 @@ const OURS: &[&str] = &[
 /// Families of names that identity and forwarding headers come in.
 const FAMILIES: &[&str] = &["x-forwarded-", "x-auth-request-", "x-authentik-", "x-webauth-", "x-sidegate-"];
 
-/// Names that a client may not send, in any spelling: compared after every byte that is neither letter nor digit
-/// has become `-`, because apps behind CGI, WSGI or PHP read `X_User.Id` as `X-User-Id`.
+/// Names that a client may not send, in any spelling: compared after every byte that is neither letter nor
+/// digit has become `-`, because apps behind CGI, WSGI or PHP read `X_User.Id` as `X-User-Id`.
 pub struct Reserved {
     names: Vec<Box<[u8]>>,
     /// For each length the first letters that occur, so that most names cost one look.

@@ -89,8 +89,8 @@ pub(super) async fn receive(
 
 /// Reads once into `connection.unread`.
 ///
-/// Through `AsyncRead` rather than `try_read_buf`: only the former notes that a short read has emptied the socket, which
-/// spares the system call that would find out.
+/// Through `AsyncRead` rather than `try_read_buf`: only the former notes that a short read has emptied the
+/// socket, which spares the system call that would find out.
 fn poll_read(connection: &mut Connection, cx: &mut Context<'_>, size: usize) -> Poll<io::Result<usize>> {
     let unread = &mut connection.unread;
     // What is left of the last piece of memory does for most answers; a new one is a trip to the allocator.
@@ -100,7 +100,8 @@ fn poll_read(connection: &mut Connection, cx: &mut Context<'_>, size: usize) -> 
     pin!(connection.stream.read_buf(&mut connection.unread)).poll(cx)
 }
 
-/// Cuts a complete head off what was read. Every line must end with CRLF: a bare LF or CR is read in different ways.
+/// Cuts a complete head off what was read. Every line must end with CRLF: a bare LF or CR is read in
+/// different ways.
 fn take_head(unread: &mut BytesMut) -> Result<Option<Bytes>, Failure> {
     let mut start = 0;
     loop {
@@ -241,7 +242,8 @@ impl UpstreamBody {
         }
     }
 
-    /// The answer has been read to its end: the connection can carry the next one if all of the request went out.
+    /// The answer has been read to its end: the connection can carry the next one if all of the request went
+    /// out.
     fn finish(&mut self) {
         if let Some(connection) = self.connection.take()
             && self.keep
@@ -270,7 +272,8 @@ impl UpstreamBody {
             }
             Delimited::Chunked(chunked) => match chunked.take(unread)? {
                 Piece::Data(data) => {
-                    // The end is often there already; to know it now spares the client a packet of its own for it.
+                    // The end is often there already; to know it now spares the client a packet of its own
+                    // for it.
                     if chunked.at_bare_end(unread) {
                         self.finish();
                     }

@@ -1,7 +1,8 @@
 //! Deadlines without timers: one coarse ticker per worker looks at all of them.
 //!
-//! A timer per request costs a registration, a cancellation and often a wake-up of the reactor; a deadline here is one
-//! stored number. The price is that it strikes up to one [`TICK`] late, which is nothing against seconds.
+//! A timer per request costs a registration, a cancellation and often a wake-up of the reactor; a deadline
+//! here is one stored number. The price is that it strikes up to one [`TICK`] late, which is nothing against
+//! seconds.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -1,5 +1,5 @@
-//! Connections that have left HTTP: bytes pass in both directions until one side ends, both are silent for too long,
-//! or the session that opened the tunnel is over.
+//! Connections that have left HTTP: bytes pass in both directions until one side ends, both are silent for
+//! too long, or the session that opened the tunnel is over.
 
 use std::io;
 use std::pin::Pin;

@@ -1,15 +1,17 @@
-//! The request on its way to the app: the head, then the client's body as it comes, never more of it in memory than one piece.
+//! The request on its way to the app: the head, then the client's body as it comes, never more of it in
+//! memory than one piece.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crate::http::body::RequestBody;
 use bytes::{Buf as _, Bytes};
 use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite as _;
 
+use crate::http::body::RequestBody;
 use crate::proxy::failure::Failure;
 use crate::proxy::headers::{Framing, HeadWriter};
 use crate::proxy::ticker::Deadline;
@@ -31,15 +33,18 @@ pub(super) struct Upload {
 }
 
 /// A body that is being passed on.
-struct Body {
-    incoming: RequestBody,
-    framing: Framing,
-    passed: u64,
-    limit: u64,
-    /// How long the client may pause; for ever once the answer has begun, because then the two may well take turns.
-    patience: Option<Duration>,
-    deadline: Deadline,
-    head_writer: std::rc::Rc<HeadWriter>,
+pub(super) struct Body {
+    pub(super) incoming: RequestBody,
+    pub(super) framing: Framing,
+    /// Bytes of it that were passed on.
+    pub(super) passed: u64,
+    /// Most bytes of it that may be.
+    pub(super) limit: u64,
+    /// How long the client may pause; for ever once the answer has begun, because then the two may well take
+    /// turns.
+    pub(super) patience: Option<Duration>,
+    pub(super) deadline: Deadline,
+    pub(super) head_writer: Rc<HeadWriter>,
 }
 
 impl Upload {
@@ -49,14 +54,7 @@ impl Upload {
     }
 
     /// A request whose body follows its head.
-    pub(super) fn with_body(
-        (incoming, framing): (RequestBody, Framing),
-        (limit, patience): (u64, Duration),
-        deadline: Deadline,
-        head_writer: std::rc::Rc<HeadWriter>,
-    ) -> Self {
-        let patience = Some(patience);
-        let body = Body { incoming, framing, passed: 0, limit, patience, deadline, head_writer };
+    pub(super) fn with_body(body: Body) -> Self {
         Self { body: Some(Box::new(body)), ..Self::head_only() }
     }
 
@@ -171,7 +169,7 @@ impl Upload {
         let out = &mut connection.out;
         match frame {
             Some(Err(_)) => return Poll::Ready(Err(Failure::BadBody)),
-            Some(Ok(frame)) => body.pass(frame, out, (&mut self.piece, &mut self.tail))?,
+            Some(Ok(frame)) => body.pass(frame, out, &mut self.piece, &mut self.tail)?,
             None => {
                 if body.framing == Framing::Chunked {
                     out.extend_from_slice(b"0\r\n\r\n");
@@ -194,7 +192,8 @@ impl Body {
         &mut self,
         frame: Frame<Bytes>,
         out: &mut Vec<u8>,
-        (piece, tail): (&mut Bytes, &mut &'static [u8]),
+        piece: &mut Bytes,
+        tail: &mut &'static [u8],
     ) -> Result<(), Failure> {
         match frame.into_data() {
             Ok(data) => {

@@ -1,5 +1,5 @@
-//! One connection of a client: its bytes looked at before the HTTP parser sees them, its patience measured, its end
-//! orderly.
+//! One connection of a client: its bytes looked at before the HTTP parser sees them, its patience measured,
+//! its end orderly.
 
 use std::future::{Future as _, poll_fn};
 use std::io;
@@ -78,7 +78,7 @@ impl Client {
 }
 
 /// Serves one connection to its end. The `seat` is taken for as long as the socket is open, as a tunnel too.
-pub(super) async fn serve(worker: Rc<Worker>, (stream, peer): (TcpStream, SocketAddr), seat: Arc<Seat>) {
+pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, seat: Arc<Seat>) {
     let limits = worker.app.config.limits;
     let client = Arc::new(Client {
         peer,
@@ -109,7 +109,8 @@ pub(super) async fn serve(worker: Rc<Worker>, (stream, peer): (TcpStream, Socket
     let ended = {
         let mut connection = pin!(connection);
         let mut told = false;
-        // Asked at every turn rather than awaited beside it: a stop is rare, and the ticker wakes everybody for it.
+        // Asked at every turn rather than awaited beside it: a stop is rare, and the ticker wakes everybody
+        // for it.
         poll_fn(|cx| {
             if worker.stopping() && !told {
                 told = true;
@@ -130,8 +131,8 @@ pub(super) async fn serve(worker: Rc<Worker>, (stream, peer): (TcpStream, Socket
 /// How long is listened to a client that has been answered and is still sending.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Ends our side and reads away what the client still sends: to close at once would reset the connection, and the
-/// client could lose the answer before it has read it (RFC 9112 §9.6).
+/// Ends our side and reads away what the client still sends: to close at once would reset the connection, and
+/// the client could lose the answer before it has read it (RFC 9112 §9.6).
 async fn linger(mut stream: TcpStream) {
     let read_away = async {
         stream.shutdown().await?;

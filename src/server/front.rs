@@ -10,10 +10,10 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use crate::answer::{self, Answer, Desk};
+use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::{Error, Fault};
-use crate::flow;
+use crate::flow::{self, desk};
 use crate::gate::endpoint::{self, Endpoint};
 use crate::gate::{self, Pass, Verdict};
 use crate::http::body::RequestBody;
@@ -44,7 +44,7 @@ pub(super) async fn answer(
     let longest = app.config.limits.target;
     let read = match sound.and_then(|()| read::read(&mut parts, &app.config.public, longest)) {
         Ok(read) => read,
-        Err(refusal) => return Ok(malformed(&client, desk(app), &parts.headers, (id, refusal))),
+        Err(refusal) => return Ok(malformed(app, &client, &parts.headers, id, refusal)),
     };
     let peer = client.peer.ip().to_canonical();
     let mut visit = Visit {
@@ -62,9 +62,9 @@ pub(super) async fn answer(
     };
     recognise::recognise(&worker, &mut visit).await;
     Ok(match gate::decide(&app.rules, &visit) {
-        Verdict::Forward(pass) => forward(&worker, &client, &visit, (pass, body)).await,
+        Verdict::Forward(pass) => forward(&worker, &client, &visit, pass, body).await,
         // Boxed: what is not forwarded need not be carried along by what is.
-        verdict => Box::pin(act(&worker.app, &client, visit, (verdict, body.body))).await,
+        verdict => Box::pin(act(&worker.app, &client, visit, verdict, body.body)).await,
     })
 }
 
@@ -73,7 +73,8 @@ async fn forward(
     worker: &Worker,
     client: &Arc<Client>,
     visit: &Visit,
-    (pass, sending): (Pass, Sending),
+    pass: Pass,
+    sending: Sending,
 ) -> Response<ReplyBody> {
     let app = &worker.app;
     let renewed = recognise::renew(app, visit).await;
@@ -103,7 +104,8 @@ async fn act(
     app: &Arc<App>,
     client: &Arc<Client>,
     mut visit: Visit,
-    (verdict, body): (Verdict, RequestBody),
+    verdict: Verdict,
+    body: RequestBody,
 ) -> Response<ReplyBody> {
     let response = match verdict {
         Verdict::Ours(endpoint) => {
@@ -152,10 +154,6 @@ fn add_cookie(headers: &mut HeaderMap, cookie: HeaderValue) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-fn desk(app: &App) -> Desk<'_> {
-    flow::desk(app)
-}
-
 /// Has the office answer. A panic there is one request's bad luck.
 async fn in_office(app: &Arc<App>, endpoint: Endpoint, visit: &mut Visit) -> Answer {
     let reply_to = visit.reply_to();
@@ -178,21 +176,22 @@ fn close(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
 
 /// An answer to a request whose message is in doubt: nothing that follows on the connection is believed.
 fn malformed(
+    app: &App,
     client: &Arc<Client>,
-    desk: Desk<'_>,
     headers: &HeaderMap,
-    (id, refusal): (RequestId, Refusal),
+    id: RequestId,
+    refusal: Refusal,
 ) -> Response<ReplyBody> {
     tracing::debug!(request_id = %id, refusal = refusal.code(), "refused a malformed request");
-    let mut told = answer::told(desk, &ReplyTo::to_malformed(id, headers), refusal);
+    let mut told = answer::told(desk(app), &ReplyTo::to_malformed(id, headers), refusal);
     if refusal == Refusal::MethodNotAllowed {
         answer::allow(told.headers_mut(), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     }
     close(own(client, told))
 }
 
-/// Answers a request without using its body: a small one is read away so that the connection can go on, otherwise the
-/// connection ends, so that nothing of the body is ever taken for a request.
+/// Answers a request without using its body: a small one is read away so that the connection can go on,
+/// otherwise the connection ends, so that nothing of the body is ever taken for a request.
 async fn unread(
     headers: &HeaderMap,
     body: RequestBody,

@@ -1,8 +1,9 @@
-//! Looks at request heads as they come off the socket, before the HTTP parser does, for what that parser lets pass or hides:
-//! lines that end with a bare LF, a fragment in the target, a length beside a transfer coding, a repeated or odd length.
+//! Looks at request heads as they come off the socket, before the HTTP parser does, for what that parser lets
+//! pass or hides: lines that end with a bare LF, a fragment in the target, a length beside a transfer coding,
+//! a repeated or odd length.
 //!
-//! **Invariant:** every request that is served has had its head looked at. Where the end of a message cannot be found
-//! without a doubt, nothing behind it is looked at and therefore nothing behind it is served.
+//! **Invariant:** every request that is served has had its head looked at. Where the end of a message cannot
+//! be found without a doubt, nothing behind it is looked at and therefore nothing behind it is served.
 
 use memchr::memchr;
 
@@ -141,8 +142,8 @@ impl HeadScan {
     }
 }
 
-/// Walks through a chunked body to its end (RFC 9112 §7.1). Never more lenient than the parser that decodes it, so that
-/// both find the same end or this one finds none.
+/// Walks through a chunked body to its end (RFC 9112 §7.1). Never more lenient than the parser that decodes
+/// it, so that both find the same end or this one finds none.
 #[derive(Debug, Default)]
 struct ChunkWalk {
     at: At,

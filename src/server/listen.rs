@@ -8,8 +8,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
 
-/// A port that nobody else listens on, held by a socket that never listens. The workers share theirs, so that a second
-/// server on the same port would not fail but take half of the connections.
+/// A port that nobody else listens on, held by a socket that never listens. The workers share theirs, so that
+/// a second server on the same port would not fail but take half of the connections.
 pub struct Reservation {
     socket: Socket,
     asked: SocketAddr,

@@ -1,4 +1,5 @@
-//! From a parsed request to a [`crate::http::visit::Visit`], or to the refusal of one that could be understood in two ways.
+//! From a parsed request to a [`crate::http::visit::Visit`], or to the refusal of one that could be
+//! understood in two ways.
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
@@ -83,8 +84,8 @@ impl<'h> Fields<'h> {
         Ok(())
     }
 
-    /// The protocol in `Upgrade`, only where it can be meant: in HTTP/1.1 (RFC 9110 §7.8), named in `Connection`, one
-    /// protocol, without a body, and not HTTP/2, whose requests would pass here unseen.
+    /// The protocol in `Upgrade`, only where it can be meant: in HTTP/1.1 (RFC 9110 §7.8), named in
+    /// `Connection`, one protocol, without a body, and not HTTP/2, whose requests would pass here unseen.
     fn upgrade(&self, version: Version) -> Result<Option<HeaderValue>, Refusal> {
         let Some(protocol) = self.protocol else { return Ok(None) };
         let meant = version == Version::HTTP_11 && self.asks_to_upgrade && !self.several_protocols;

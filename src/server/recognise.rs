@@ -1,4 +1,5 @@
-//! Who is asking: found in memory without waiting, or asked of the store through the office; and the renewal that a visit may bring.
+//! Who is asking: found in memory without waiting, or asked of the store through the office; and the renewal
+//! that a visit may bring.
 
 use std::sync::Arc;
 

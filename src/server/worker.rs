@@ -1,7 +1,8 @@
-//! One worker: a thread with a runtime of its own that accepts, serves and drains its share of the connections.
+//! One worker: a thread with a runtime of its own that accepts, serves and drains its share of the
+//! connections.
 //!
-//! **Invariant:** a worker never computes a password hash, never runs a query and never resolves a name while a request waits for
-//! another; it only awaits the office.
+//! **Invariant:** a worker never computes a password hash, never runs a query and never resolves a name while
+//! a request waits for another; it only awaits the office.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -41,7 +42,8 @@ impl Worker {
     }
 }
 
-/// The connections of one worker, counted. Atomic because hyper asks of a socket that it could change threads.
+/// The connections of one worker, counted. Atomic because hyper asks of a socket that it could change
+/// threads.
 #[derive(Default)]
 struct Seats {
     /// Sockets that are open, tunnels included.
@@ -71,7 +73,8 @@ impl Drop for Seat {
 pub(super) fn start(
     number: usize,
     app: Arc<App>,
-    (listener, stop): (TcpListener, watch::Receiver<bool>),
+    listener: TcpListener,
+    stop: watch::Receiver<bool>,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
@@ -133,7 +136,7 @@ async fn accept(worker: &Rc<Worker>, listener: &tokio::net::TcpListener) {
                 if worker.seats.open.load(Ordering::Relaxed) < most {
                     let seat = Seat::take(&worker.seats);
                     let worker = Rc::clone(worker);
-                    tokio::task::spawn_local(connection::serve(worker, (stream, peer), seat));
+                    tokio::task::spawn_local(connection::serve(worker, stream, peer, seat));
                 }
             }
             // The client went away before it was its turn.

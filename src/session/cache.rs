@@ -1,13 +1,14 @@
-//! Sessions in memory: the shared cache, the small table each worker keeps before it, and the rule that makes both safe.
+//! Sessions in memory: the shared cache, the small table each worker keeps before it, and the rule that makes
+//! both safe.
 //!
-//! **Invariant:** once [`Cache::end`] has returned, no request that begins later finds a copy of that session: it is out
-//! of the shared cache, workers' tables are emptied before their next use, and an answer that the store gave before is
-//! neither kept nor handed to anyone who asks from then on.
+//! **Invariant:** once [`Cache::end`] has returned, no request that begins later finds a copy of that
+//! session: it is out of the shared cache, workers' tables are emptied before their next use, and an answer
+//! that the store gave before is neither kept nor handed to anyone who asks from then on.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use moka::sync::Cache as Moka;
@@ -25,11 +26,11 @@ const MOST_GONE: u64 = 10_000;
 /// Entries of a worker's own table.
 const NEAR_SLOTS: usize = 1024;
 
-/// Passes a [`TokenHash`] through: it is a hash already.
+/// The hasher for [`TokenHash`], which is a hash already.
 #[derive(Default)]
-pub struct Ready(u64);
+pub struct PassThrough(u64);
 
-impl Hasher for Ready {
+impl Hasher for PassThrough {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -45,7 +46,7 @@ impl Hasher for Ready {
     }
 }
 
-type ByToken<V> = Moka<TokenHash, V, BuildHasherDefault<Ready>>;
+type ByToken<V> = Moka<TokenHash, V, BuildHasherDefault<PassThrough>>;
 /// What the store said of a token; all who waited for the same answer share it, also a failure.
 pub type Found = Result<Option<Arc<Session>>, Arc<Fault>>;
 type Lookup = Arc<OnceCell<Found>>;
@@ -54,8 +55,8 @@ type Lookup = Arc<OnceCell<Found>>;
 pub struct Cache {
     sessions: ByToken<Arc<Session>>,
     gone: ByToken<()>,
-    /// Questions to the store that are under way, so that equal ones are asked once. The end of a session takes its
-    /// question off this list, and an answer is kept only while its question is on it.
+    /// Questions to the store that are under way, so that equal ones are asked once. The end of a session
+    /// takes its question off this list, and an answer is kept only while its question is on it.
     lookups: Mutex<HashMap<TokenHash, Lookup>>,
     /// Counts endings, for the workers' tables.
     endings: AtomicU64,
@@ -83,16 +84,6 @@ impl Cache {
     /// Whether the store said moments ago that this token opens nothing.
     pub fn is_gone(&self, token: &TokenHash) -> bool {
         self.gone.contains_key(token)
-    }
-
-    /// How many sessions are here, about.
-    pub fn len(&self) -> u64 {
-        self.sessions.entry_count()
-    }
-
-    /// Whether there are none, about.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Asks the store with `load`, once for all who ask for the same token at the same time.
@@ -151,7 +142,7 @@ impl Cache {
         self.endings.load(Ordering::Acquire)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TokenHash, Lookup>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TokenHash, Lookup>> {
         self.lookups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -171,7 +162,7 @@ impl Default for Near {
 
 impl Near {
     /// The session of a token, if a usable copy is here and no session has been ended since it came.
-    pub fn get(&mut self, token: &TokenHash, (now, endings): (Now, u64)) -> Option<&Arc<Session>> {
+    pub fn get(&mut self, token: &TokenHash, now: Now, endings: u64) -> Option<&Arc<Session>> {
         if self.endings != endings {
             self.endings = endings;
             self.slots.fill(None);

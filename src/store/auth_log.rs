@@ -14,8 +14,6 @@ pub enum Action {
     SignIn,
     /// A session was ended by its owner in its own browser.
     SignOut,
-    /// A session was renewed on request.
-    Refresh,
     /// Sessions were ended from elsewhere.
     Revoke,
 }
@@ -27,7 +25,6 @@ impl Action {
             Self::SignUp => "signup",
             Self::SignIn => "login",
             Self::SignOut => "logout",
-            Self::Refresh => "refresh",
             Self::Revoke => "revoke",
         }
     }

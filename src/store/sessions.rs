@@ -39,26 +39,6 @@ pub struct SessionRow {
     pub agent: Option<String>,
 }
 
-/// A session to be stored; it counts as renewed when it was opened.
-pub struct NewSession {
-    /// The public handle.
-    pub id: SessionId,
-    /// The hash of its token.
-    pub token: TokenHash,
-    /// Whose it is.
-    pub user: UserId,
-    /// When it was opened.
-    pub opened: Now,
-    /// When it ends if it is not renewed.
-    pub expires: Now,
-    /// Whether it outlives the browser and slides with use.
-    pub remember: bool,
-    /// From which address it was opened.
-    pub address: Option<String>,
-    /// By which browser it was opened.
-    pub agent: Option<String>,
-}
-
 /// The columns that [`session_of`] reads.
 macro_rules! session_columns {
     () => {
@@ -128,7 +108,7 @@ impl Store {
 const SESSION_INSERT: &str = r#"
     INSERT INTO "session" ("id", "token", "userId", "createdAt", "updatedAt", "expiresAt",
                            "sidegateRemember", "ipAddress", "userAgent")
-    VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8)"#;
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"#;
 
 const SESSION_RENEW: &str = r#"
     UPDATE "session" SET "updatedAt" = $3, "expiresAt" = $4
@@ -150,13 +130,14 @@ const SESSIONS_DELETE_EXPIRED: &str = r#"
         (SELECT "id" FROM "session" WHERE "expiresAt" <= $1 ORDER BY "expiresAt" LIMIT $2)"#;
 
 impl Tx {
-    /// Stores a new session.
-    pub async fn session_insert(&mut self, session: &NewSession) -> Result<(), Fault> {
+    /// Stores a new session of a user who is stored.
+    pub async fn session_insert(&mut self, session: &SessionRow) -> Result<(), Fault> {
         on!(&mut self.db, tx => sqlx::query(SESSION_INSERT)
             .bind(&session.id)
             .bind(session.token)
-            .bind(&session.user)
+            .bind(&session.user.id)
             .bind(session.opened)
+            .bind(session.renewed)
             .bind(session.expires)
             .bind(session.remember)
             .bind(&session.address)
@@ -200,7 +181,8 @@ impl Tx {
         Ok(ended)
     }
 
-    /// Ends one of a user's sessions, and returns the hash of its token; `None` if this user has no such session.
+    /// Ends one of a user's sessions, and returns the hash of its token; `None` if this user has no such
+    /// session.
     pub async fn session_delete_by_id(
         &mut self,
         user: &UserId,

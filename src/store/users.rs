@@ -1,9 +1,8 @@
 //! The table `user`.
 
 use crate::error::Fault;
-use crate::id::UserId;
 use crate::store::row::Row;
-use crate::store::{Store, Tx, fault};
+use crate::store::{Tx, fault};
 use crate::visitor::User;
 
 /// The columns that [`user_of`] reads.
@@ -28,34 +27,6 @@ pub(super) fn user_of(row: &Row) -> Result<User, Fault> {
         created: row.get("user.createdAt", &id)?,
         updated: row.get("user.updatedAt", &id)?,
     })
-}
-
-const USER_BY_ID: &str = concat!("SELECT ", user_columns!(), r#" FROM "user" WHERE "user"."id" = $1"#);
-
-const USER_BY_EMAIL: &str = concat!("SELECT ", user_columns!(), r#" FROM "user" WHERE "user"."email" = $1"#);
-
-impl Store {
-    /// The user with this id.
-    pub async fn user_by_id(&self, id: &UserId) -> Result<Option<User>, Fault> {
-        let row = on!(&self.read, pool => sqlx::query(USER_BY_ID)
-            .bind(id)
-            .fetch_optional(pool)
-            .await
-            .map(|row| row.map(Row::from)))
-        .map_err(fault("reading a user"))?;
-        row.as_ref().map(user_of).transpose()
-    }
-
-    /// The user with this address, which must be in its canonical form: it is compared byte by byte.
-    pub async fn user_by_email(&self, email: &str) -> Result<Option<User>, Fault> {
-        let row = on!(&self.read, pool => sqlx::query(USER_BY_EMAIL)
-            .bind(email)
-            .fetch_optional(pool)
-            .await
-            .map(|row| row.map(Row::from)))
-        .map_err(fault("reading a user"))?;
-        row.as_ref().map(user_of).transpose()
-    }
 }
 
 const USER_INSERT: &str = r#"

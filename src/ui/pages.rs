@@ -76,8 +76,6 @@ pub struct Refused<'a> {
     pub request_id: RequestId,
     /// Where a sign-in leads back to; checked by the caller to be ours.
     pub callback_url: Option<&'a str>,
-    /// Who is signed in, if known: the display name, or the address. Shown with a way to sign out.
-    pub who: Option<&'a str>,
 }
 
 /// What the visitor got wrong in a form.
@@ -102,8 +100,6 @@ pub enum Notice {
     SignedOut,
     /// The visitor signed up; worded so that it does not tell whether the address was taken.
     SignedUp,
-    /// The visitor asked for a page that needs a session.
-    SignInFirst,
 }
 
 /// A field of a form.
@@ -122,40 +118,18 @@ enum Remedy {
     Home,
 }
 
-impl SignIn<'_> {
-    /// The page as HTML.
-    pub fn render(&self) -> String {
-        html(self)
-    }
+macro_rules! rendered {
+    ($($page:ident)*) => { $(
+        impl $page<'_> {
+            /// The page as HTML.
+            pub fn render(&self) -> String {
+                html(self)
+            }
+        }
+    )* };
 }
 
-impl SignUp<'_> {
-    /// The page as HTML.
-    pub fn render(&self) -> String {
-        html(self)
-    }
-}
-
-impl SignOut<'_> {
-    /// The page as HTML.
-    pub fn render(&self) -> String {
-        html(self)
-    }
-}
-
-impl SignedIn<'_> {
-    /// The page as HTML.
-    pub fn render(&self) -> String {
-        html(self)
-    }
-}
-
-impl Refused<'_> {
-    /// The page as HTML.
-    pub fn render(&self) -> String {
-        html(self)
-    }
-}
+rendered!(SignIn SignUp SignOut SignedIn Refused);
 
 fn html(page: &impl Template) -> String {
     page.render().expect("writing to a string does not fail")
@@ -167,13 +141,12 @@ impl Notice {
         match self {
             Self::SignedOut => "signed-out",
             Self::SignedUp => "signed-up",
-            Self::SignInFirst => "sign-in-first",
         }
     }
 
     /// From the word in a query; `None` for any other.
     pub fn parse(key: &str) -> Option<Self> {
-        [Self::SignedOut, Self::SignedUp, Self::SignInFirst].into_iter().find(|notice| notice.key() == key)
+        [Self::SignedOut, Self::SignedUp].into_iter().find(|notice| notice.key() == key)
     }
 }
 
@@ -232,7 +205,6 @@ impl Remedy {
             Refusal::TooManyRequests(_)
             | Refusal::Overloaded
             | Refusal::StoreUnavailable
-            | Refusal::ShuttingDown
             | Refusal::UpstreamUnreachable
             | Refusal::UpstreamInvalid
             | Refusal::UpstreamTimeout
@@ -312,7 +284,6 @@ impl<'a> View<'a> {
         match notice {
             Notice::SignedOut => &self.texts.notices.signed_out,
             Notice::SignedUp => &self.texts.notices.signed_up,
-            Notice::SignInFirst => &self.texts.notices.sign_in_first,
         }
     }
 

@@ -150,7 +150,6 @@ pub(super) struct SignedIn {
 pub(super) struct Notices {
     pub(super) signed_out: String,
     pub(super) signed_up: String,
-    pub(super) sign_in_first: String,
 }
 
 #[derive(Deserialize)]

@@ -1,4 +1,5 @@
-//! Passwords and budgets from outside, on both databases (PW-1 to PW-10, RL-1 to RL-6, proxies' RL-1 to RL-5).
+//! Passwords and budgets from outside, on both databases (PW-1 to PW-10, RL-1 to RL-6, proxies' RL-1 to
+//! RL-5).
 
 use std::time::Duration;
 

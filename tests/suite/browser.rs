@@ -12,7 +12,8 @@ const NOTES: &str = "<!doctype html><html lang=en><title>Notes</title><h1>Notes 
 /// A phone and a desk.
 const WINDOWS: [(&str, u32, u32); 2] = [("phone", 360, 740), ("desk", 1280, 800)];
 
-/// What is wrong with the page that is open, in either window; pictures go to `SIDEGATE_PAGES_DIR` if that is set.
+/// What is wrong with the page that is open, in either window; pictures go to `SIDEGATE_PAGES_DIR` if that is
+/// set.
 fn inspect(browser: &Browser, name: &str) {
     for (window, width, height) in WINDOWS {
         browser.window(width, height);

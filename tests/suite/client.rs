@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use crate::support::database::on_both_databases;
 use crate::support::site::Site;
 
-/// The directory in which the client is installed, once for all tests and for as long as its lock file stays the same.
+/// The directory in which the client is installed, once for all tests and for as long as its lock file stays
+/// the same.
 fn installed() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(|| {

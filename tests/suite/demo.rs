@@ -1,4 +1,5 @@
-//! The demo as somebody meets it who has just built the program: what it prints, what it does, what it refuses.
+//! The demo as somebody meets it who has just built the program: what it prints, what it does, what it
+//! refuses.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;

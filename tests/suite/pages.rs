@@ -57,7 +57,6 @@ fn every_page(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
         ),
         ("sign-in-signed-up".to_owned(), sign_in("", &[], Some(Notice::SignedUp))),
         ("sign-in-signed-out".to_owned(), sign_in("", &[], Some(Notice::SignedOut))),
-        ("sign-in-first".to_owned(), sign_in("", &[], Some(Notice::SignInFirst))),
         ("sign-up".to_owned(), sign_up(&[])),
         ("sign-up-wrong".to_owned(), sign_up(&several)),
         ("sign-up-common".to_owned(), sign_up(&[Problem::Refused(Refusal::PasswordTooCommon)])),
@@ -65,8 +64,7 @@ fn every_page(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
         ("signed-in".to_owned(), SignedIn { view, who: name, callback_url }.render()),
     ];
     for refusal in Refusal::ALL {
-        let who = (refusal == Refusal::Forbidden).then_some(email);
-        let page = Refused { view, refusal, request_id: RequestId::next(), callback_url, who }.render();
+        let page = Refused { view, refusal, request_id: RequestId::next(), callback_url }.render();
         pages.push((format!("refused-{}", refusal.code().to_lowercase()), page));
     }
     pages
@@ -308,7 +306,7 @@ fn wrong_credentials_do_not_tell_which_field_was_wrong() {
 
 #[test]
 fn notices_come_back_from_their_word_in_the_query() {
-    for notice in [Notice::SignedOut, Notice::SignedUp, Notice::SignInFirst] {
+    for notice in [Notice::SignedOut, Notice::SignedUp] {
         assert_eq!(Notice::parse(notice.key()), Some(notice));
     }
     assert_eq!(Notice::parse("<script>"), None);
@@ -328,8 +326,7 @@ fn a_wait_is_told_on_the_page() {
     let ui = ui();
     let request_id = RequestId::next();
     let refusal = Refusal::TooManyRequests(125);
-    let page =
-        Refused { view: ui.view(Some("de")), refusal, request_id, callback_url: None, who: None }.render();
+    let page = Refused { view: ui.view(Some("de")), refusal, request_id, callback_url: None }.render();
     assert!(
         page.contains("3 Minuten") && page.contains("Fehler 429") && page.contains(&request_id.to_string())
     );

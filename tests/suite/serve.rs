@@ -78,7 +78,7 @@ impl Program {
 }
 
 /// The complete configuration of the README, with other addresses.
-fn minimal(directory: &Path, (address, upstream): (SocketAddr, SocketAddr), store: &str) {
+fn minimal(directory: &Path, address: SocketAddr, upstream: SocketAddr, store: &str) {
     let text = format!(
         "[listen]\naddress = \"{address}\"\n[public]\nurl = \"http://{address}\"\n\
          [upstream]\nurl = \"http://{upstream}\"\n[store]\nurl = \"{store}\"\n"
@@ -109,7 +109,7 @@ on_both_databases! {
     fn the_minimal_file_is_a_whole_configuration_and_sessions_outlive_a_restart(database) {
         let directory = TempDir::new().expect("a directory");
         let (app, address) = (Upstream::hello(), free_port());
-        minimal(directory.path(), (address, app.address), &url(&database));
+        minimal(directory.path(), address, app.address, &url(&database));
         let arguments = ["--config", "sidegate.toml"];
         let program = serve(directory.path(), address, &arguments);
         let mut ada = program.visitor();
@@ -128,7 +128,7 @@ on_both_databases! {
     fn without_migration_at_start_it_is_refused_until_it_is_done_by_hand(database) {
         let directory = TempDir::new().expect("a directory");
         let (app, address) = (Upstream::hello(), free_port());
-        minimal(directory.path(), (address, app.address), &format!("{}\"\nmigrate = false\n#\"", url(&database)));
+        minimal(directory.path(), address, app.address, &format!("{}\"\nmigrate = false\n#\"", url(&database)));
         let refused = run(directory.path(), &["serve", "--config", "sidegate.toml"]);
         assert_eq!(refused.status.code(), Some(1));
         assert!(String::from_utf8_lossy(&refused.stderr).contains("migrate"), "{refused:?}");
@@ -162,7 +162,7 @@ fn a_term_signal_lets_a_running_request_finish_and_a_second_one_does_not() {
             let _ = std::io::Write::write_all(stream, upstream::ok("late").as_bytes());
         });
         let (directory, address) = (TempDir::new().expect("a directory"), free_port());
-        minimal(directory.path(), (address, app.address), "sqlite:sidegate.db");
+        minimal(directory.path(), address, app.address, "sqlite:sidegate.db");
         let program = serve(directory.path(), address, &["--config", "sidegate.toml"]);
         let mut ada = program.visitor();
         sign_up_and_in(&mut ada);
@@ -191,7 +191,7 @@ fn a_term_signal_lets_a_running_request_finish_and_a_second_one_does_not() {
 fn a_second_server_does_not_share_the_port_of_the_first() {
     let (directory, address) = (TempDir::new().expect("a directory"), free_port());
     let app = Upstream::hello();
-    minimal(directory.path(), (address, app.address), "sqlite:sidegate.db");
+    minimal(directory.path(), address, app.address, "sqlite:sidegate.db");
     let _first = serve(directory.path(), address, &["--config", "sidegate.toml"]);
     let second = run(directory.path(), &["serve", "--config", "sidegate.toml"]);
     assert_eq!(second.status.code(), Some(1));

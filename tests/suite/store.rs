@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use sidegate::error::Fault;
 use sidegate::id::{SessionId, UserId};
 use sidegate::secret::{Purpose, RootSecret, Token, TokenHash};
 use sidegate::store::Store;
-use sidegate::store::sessions::NewSession;
+use sidegate::store::sessions::SessionRow;
 use sidegate::time::Now;
 use sidegate::visitor::User;
 
@@ -37,6 +38,11 @@ fn user(email: &str) -> User {
     }
 }
 
+/// The user with this address, whatever the password.
+async fn user_by_email(store: &Store, email: &str) -> Result<Option<User>, Fault> {
+    Ok(store.credential_by_email(email).await?.map(|(user, _)| user))
+}
+
 /// A user who is stored.
 async fn stored_user(store: &Store, email: &str) -> User {
     let user = user(email);
@@ -50,12 +56,13 @@ fn token() -> Token {
     RootSecret::new(vec![1; 32]).expect("long enough").key(Purpose::SessionTag).issue()
 }
 
-fn session(user: &User, opened: Now, expires: Now) -> NewSession {
-    NewSession {
+fn session(user: &User, opened: Now, expires: Now) -> SessionRow {
+    SessionRow {
         id: SessionId::random(),
         token: token().hash(),
-        user: user.id.clone(),
+        user: user.clone(),
         opened,
+        renewed: opened,
         expires,
         remember: true,
         address: Some("192.0.2.7".to_owned()),

@@ -1,4 +1,5 @@
-//! Whether a password is one of those that are tried first: a common word with a common ending, a walk over the keyboard, a date.
+//! Whether a password is one of those that are tried first: a common word with a common ending, a walk over
+//! the keyboard, a date.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -93,7 +94,6 @@ mod tests {
 
     #[test]
     fn far_more_than_three_thousand_passwords_of_eight_characters_are_common() {
-        // PW-5 asks for 3000 that satisfy the policy.
         let long_words = COMMON.words.iter().filter(|word| word.len() >= 8).count();
         let with_endings =
             COMMON.words.len() * COMMON.endings.iter().filter(|ending| ending.len() >= 4).count();

@@ -1,4 +1,5 @@
-//! A password hash as a row holds it: which formats are known, whether a password matches one, and making new ones.
+//! A password hash as a row holds it: which formats are known, whether a password matches one, and making new
+//! ones.
 
 use argon2::password_hash;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
@@ -94,7 +95,7 @@ pub(super) fn hash(typed: &Typed) -> Result<String, password_hash::Error> {
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT);
     let salt = Salt::new(&random::<16>())?;
     let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
-    derive(&argon2, (typed.normal(), &salt), &mut output)?;
+    derive(&argon2, typed.normal(), &salt, &mut output)?;
     let hash = PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
@@ -111,22 +112,19 @@ fn argon2_matches(hash: &PasswordHash, password: &str) -> Result<bool, password_
     let version = hash.version.map_or(Ok(Version::default()), Version::try_from)?;
     let argon2 = Argon2::new(algorithm, version, Params::try_from(hash)?);
     let mut output = vec![0; expected.len()];
-    derive(&argon2, (password, salt), &mut output)?;
+    derive(&argon2, password, salt, &mut output)?;
     Ok(equal(&output, expected.as_bytes()))
 }
 
-/// More than glibc's allocator ever keeps for itself (its threshold for giving memory straight back stops at 32 MiB).
+/// More than glibc's allocator ever keeps for itself (its threshold for giving memory straight back stops at
+/// 32 MiB).
 const GIVEN_BACK: usize = 33 << 20;
 
 /// Computes one hash.
 ///
-/// The memory for it is asked for in a piece so large that it goes back to the system at once, instead of staying
-/// with every thread that ever hashed; only the part that is used becomes resident.
-fn derive(
-    argon2: &Argon2<'_>,
-    (password, salt): (&str, &Salt),
-    output: &mut [u8],
-) -> Result<(), argon2::Error> {
+/// The memory for it is asked for in a piece so large that it goes back to the system at once, instead of
+/// staying with every thread that ever hashed; only the part that is used becomes resident.
+fn derive(argon2: &Argon2<'_>, password: &str, salt: &Salt, output: &mut [u8]) -> Result<(), argon2::Error> {
     let blocks = argon2.params().block_count();
     let mut memory = Vec::with_capacity(blocks.max(GIVEN_BACK / size_of::<Block>()));
     memory.resize(blocks, Block::new());
@@ -202,7 +200,6 @@ mod tests {
 
     #[test]
     fn our_own_hash_is_argon2id_as_the_policy_says_and_not_outdated() {
-        // PW-8
         let stored = hash(&typed("correct horse")).expect("hashes");
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
         assert_eq!(judge(&stored, "correct horse"), (true, false));
@@ -227,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_dummy_costs_what_our_own_hash_costs() {
-        // EN-2: the same algorithm and parameters.
+        // The same algorithm and parameters.
         assert!(Stored::dummy().is_some_and(|dummy| !dummy.outdated(&typed("x"))));
     }
 

@@ -1,6 +1,6 @@
 //! Addresses: where we listen, what browsers call us, where the app and the store are, whom we trust.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -82,12 +82,7 @@ fn public_url(raw: &RawPublic, listen: &Listen, p: &mut Problems) -> Option<Url>
             p.add(key, "is not given and cannot follow from port 0", "write what browsers shall call us");
             return None;
         }
-        let ip = match listen.address.ip() {
-            ip if !ip.is_unspecified() => ip,
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        };
-        return Url::parse(&format!("http://{}", SocketAddr::new(ip, listen.address.port()))).ok();
+        return Url::parse(&format!("http://{}", listen.reachable())).ok();
     };
     let url = origin(key, text, "https://app.example", p)?;
     if !matches!(url.scheme(), "http" | "https") {

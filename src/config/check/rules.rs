@@ -4,7 +4,7 @@ use http::Method;
 
 use crate::config::file::RawRule;
 use crate::config::problem::Problems;
-use crate::config::rule::{Access, Case, NoPattern, Pattern, Rule, Segment};
+use crate::config::rule::{Access, Case, NoPattern, OWNER_TREE, Pattern, Rule, Segment};
 
 pub(super) fn paths(raw: &[String], p: &mut Problems) -> Vec<String> {
     if raw.is_empty() && !p.about("paths") {
@@ -18,7 +18,7 @@ pub(super) fn paths(raw: &[String], p: &mut Problems) -> Vec<String> {
         if !plain {
             let what = format!("{shown} is not a path of plain segments");
             p.add(key, what, "write \"/auth\": a leading slash, none at the end, letters, digits and `-._~`");
-        } else if segments.next().is_some_and(|s| s.eq_ignore_ascii_case("api"))
+        } else if segments.next().is_some_and(|s| s.eq_ignore_ascii_case(OWNER_TREE))
             && segments.next() != Some("auth")
         {
             // Any other second segment may be somebody's user id.

@@ -72,7 +72,7 @@ fn decoded(path: &str, decode: Decode) -> Result<Option<String>, Refusal> {
     let mut out = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let [first, after @ ..] = rest {
-        match escape(rest) {
+        match escaped(rest) {
             Some(byte) if byte < 0x20 || byte == 0x7f => return Err(Refusal::MalformedTarget),
             Some(byte) if matches!(decode, Decode::All) || unreserved(byte) => {
                 out.push(byte);
@@ -88,15 +88,15 @@ fn decoded(path: &str, decode: Decode) -> Result<Option<String>, Refusal> {
     String::from_utf8(out).map(Some).map_err(|_| Refusal::MalformedTarget)
 }
 
-/// The byte that an escape at the beginning stands for.
-fn escape(bytes: &[u8]) -> Option<u8> {
-    let [b'%', high, low, ..] = *bytes else { return None };
-    let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    Some(digit(high)? * 16 + digit(low)?)
+/// The byte that the percent-encoding at the start of `bytes` stands for; `None` if there is none.
+pub(in crate::http) fn escaped(bytes: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = bytes else { return None };
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    Some(digit(*high)? << 4 | digit(*low)?)
 }
 
 fn has_broken_escape(path: &str) -> bool {
-    path.match_indices('%').any(|(at, _)| escape(&path.as_bytes()[at..]).is_none())
+    path.match_indices('%').any(|(at, _)| escaped(&path.as_bytes()[at..]).is_none())
 }
 
 fn unreserved(byte: u8) -> bool {

@@ -1,4 +1,5 @@
-//! Where a person is sent afterwards: every way off the site, through every door (RD-1 to RD-9, REDIR-1 to REDIR-9).
+//! Where a person is sent afterwards: every way off the site, through every door (RD-1 to RD-9, REDIR-1 to
+//! REDIR-9).
 
 use serde_json::json;
 

@@ -1,4 +1,5 @@
-//! The JSON endpoints: what better-auth's client and the short names are answered, and every way to get it wrong.
+//! The JSON endpoints: what better-auth's client and the short names are answered, and every way to get it
+//! wrong.
 
 use serde_json::{Value, json};
 

@@ -129,8 +129,8 @@ fn r_6_tunnels_count_as_connections() {
     seated(&stage, &handshake);
 }
 
-/// A connection on which this was answered; waits until there is room for one, because the server hears of the end of
-/// another one a moment later than the client.
+/// A connection on which this was answered; waits until there is room for one, because the server hears of
+/// the end of another one a moment later than the client.
 fn seated(stage: &Stage, request: &str) -> Raw {
     (0..500)
         .find_map(|_| {

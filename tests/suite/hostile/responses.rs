@@ -1,4 +1,5 @@
-//! Answers of an app that is broken or has been taken over: none of them may be read in two ways or reach the wrong client.
+//! Answers of an app that is broken or has been taken over: none of them may be read in two ways or reach the
+//! wrong client.
 
 use std::io::Write as _;
 use std::net::Shutdown;

@@ -136,12 +136,12 @@ async fn a_workers_own_table_is_void_once_any_session_has_ended() {
     let found =
         cache.fetch(token, async || Ok(Some(session(token)))).await.expect("no fault").expect("there");
     let mut near = Near::default();
-    assert!(near.get(&token, (START, cache.endings())).is_none());
+    assert!(near.get(&token, START, cache.endings()).is_none());
     near.put(found);
-    assert!(near.get(&token, (START, cache.endings())).is_some());
+    assert!(near.get(&token, START, cache.endings()).is_some());
     // Another session, and this copy was not told: it may have left the shared cache a moment ago.
     cache.end(&issue().hash());
-    assert!(near.get(&token, (START, cache.endings())).is_none());
+    assert!(near.get(&token, START, cache.endings()).is_none());
 }
 
 /// Threads ask for one session over and over, with tables of their own, while another ends it.

@@ -1,4 +1,5 @@
-//! The session cookie: how it is written, and which of those that come back is believed (SES-1 to SES-14, CK-1 to CK-7).
+//! The session cookie: how it is written, and which of those that come back is believed (SES-1 to SES-14,
+//! CK-1 to CK-7).
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Where the session token must never be: the database, bodies, pages, redirects, the log, the app (SES-5, SES-8, LG-2).
+//! Where the session token must never be: the database, bodies, pages, redirects, the log, the app (SES-5,
+//! SES-8, LG-2).
 
 use serde_json::json;
 

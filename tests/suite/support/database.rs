@@ -1,4 +1,5 @@
-//! A database of a test's own: a SQLite file, or a new database on the PostgreSQL server that `tests/run` starts.
+//! A database of a test's own: a SQLite file, or a new database on the PostgreSQL server that `tests/run`
+//! starts.
 
 use std::env;
 use std::fmt::Write as _;
@@ -32,7 +33,8 @@ pub(crate) enum Database {
 }
 
 impl Database {
-    /// The same database once more, for a second process beside the first. It goes with whichever is dropped first.
+    /// The same database once more, for a second process beside the first. It goes with whichever is dropped
+    /// first.
     pub(crate) fn shared(&self) -> Self {
         match self {
             Self::Sqlite(_) => panic!("a file belongs to one site"),
@@ -190,8 +192,8 @@ fn blocking<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -
     .expect("the work does not panic")
 }
 
-/// Makes two tests of each scenario: `sqlite` and `postgres`, in a module with the scenario's name. A scenario that
-/// starts a site, which has a runtime of its own, is a plain function.
+/// Makes two tests of each scenario: `sqlite` and `postgres`, in a module with the scenario's name. A
+/// scenario that starts a site, which has a runtime of its own, is a plain function.
 macro_rules! on_both_databases {
     ($($(#[$meta:meta])* fn $name:ident($database:ident) $body:block)*) => { $(
         $(#[$meta])*

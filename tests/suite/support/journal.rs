@@ -1,4 +1,5 @@
-//! What the product logs while the tests run. A line of level ERROR that no test announced fails the test that finds it.
+//! What the product logs while the tests run. A line of level ERROR that no test announced fails the test
+//! that finds it.
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, Once};

@@ -85,7 +85,7 @@ impl Raw {
         self
     }
 
-    /// Reads one answer; interim ones are passed over. `head` says that the request was a `HEAD`.
+    /// Reads one answer; interim ones are passed over.
     pub(crate) fn answer(&mut self) -> Response {
         self.try_answer(false).expect("an answer")
     }
@@ -95,7 +95,7 @@ impl Raw {
         self.try_answer(true).expect("an answer")
     }
 
-    /// Reads one answer, or tells how the connection ended.
+    /// Reads one answer, or tells how the connection ended. `to_head`: the request was a `HEAD`.
     pub(crate) fn try_answer(&mut self, to_head: bool) -> io::Result<Response> {
         loop {
             let mut response = self.head()?;

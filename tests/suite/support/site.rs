@@ -1,7 +1,7 @@
 //! The real server on a port of its own, with a real store and a clock that moves only when told.
 
 use std::fmt::Write as _;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use sidegate::app::App;
 use sidegate::config::{self, Flags, NewSecret, Sources};
 use sidegate::jobs::Jobs;
 use sidegate::server::Server;
+use sidegate::server::listen::Reservation;
 use sidegate::time::Clock;
-use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -41,7 +41,7 @@ pub(crate) struct Site {
     server: Option<Server>,
     _jobs: Jobs,
     _directory: TempDir,
-    _port: Socket,
+    _port: Reservation,
 }
 
 /// A site that is being described.
@@ -101,7 +101,8 @@ impl Plan {
     pub(crate) fn start(self) -> Site {
         journal::start();
         let directory = tempfile::tempdir().expect("a directory");
-        let (port, address) = reserve();
+        let port = Reservation::take(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a port");
+        let address = port.address();
         let origin = self.public.clone().unwrap_or_else(|| format!("http://{address}"));
         let store = match self.database.config().database {
             config::Database::Sqlite(path) => format!("sqlite:{}", path.display()),
@@ -169,16 +170,6 @@ fn merged(text: &str, lines: &str) -> String {
     let given: Vec<String> = lines.lines().map(key).collect();
     let kept: Vec<&str> = text.lines().filter(|line| !given.contains(&key(line))).collect();
     format!("{}\n{lines}", kept.join("\n"))
-}
-
-/// A port that is held for the server by a socket that never listens.
-fn reserve() -> (Socket, SocketAddr) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.set_reuse_address(true).expect("an option");
-    socket.set_reuse_port(true).expect("an option");
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
-    let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("an address");
-    (socket, address)
 }
 
 impl Site {

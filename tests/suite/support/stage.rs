@@ -70,7 +70,8 @@ impl Stage {
         arrived.last().expect("it was counted").clone()
     }
 
-    /// Checks that these bytes get one of `statuses` and that nothing of them reaches the app, not even a connection.
+    /// Checks that these bytes get one of `statuses` and that nothing of them reaches the app, not even a
+    /// connection.
     pub(crate) fn denies(&self, bytes: impl AsRef<[u8]>, statuses: &[u16]) -> Response {
         let upstream = &self.site.upstream;
         let before = (upstream.arrived().len(), upstream.connections());

@@ -82,7 +82,7 @@ impl Upstream {
         let script: Arc<Script> = Arc::new(script);
         Self::accepting(move |number, stream, arrived| {
             let (script, arrived) = (Arc::clone(&script), Arc::clone(arrived));
-            thread::spawn(move || serve(number, stream, (&script, &arrived)));
+            thread::spawn(move || serve(number, stream, &script, &arrived));
         })
     }
 
@@ -141,7 +141,7 @@ impl Drop for Upstream {
     }
 }
 
-fn serve(number: usize, mut stream: TcpStream, (script, arrived): (&Arc<Script>, &Mutex<Vec<Arrived>>)) {
+fn serve(number: usize, mut stream: TcpStream, script: &Arc<Script>, arrived: &Mutex<Vec<Arrived>>) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(30)));
     let _ = stream.set_nodelay(true);
     let mut unread = Vec::new();

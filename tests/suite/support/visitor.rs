@@ -1,4 +1,5 @@
-//! Somebody with a browser: keeps cookies, names its origin, fills in forms. Or a program without any of that.
+//! Somebody with a browser: keeps cookies, names its origin, fills in forms. Or a program without any of
+//! that.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
