@@ -63,9 +63,11 @@ impl App {
 
 /// The rules of a configuration, as the gate reads them.
 pub fn rules(config: &Config) -> Rules {
+    let rules = &config.access.rules;
     Rules {
+        capitals: rules.iter().any(|rule| rule.pattern.to_string().bytes().any(|b| b.is_ascii_uppercase())),
         mounts: config.paths.clone(),
-        rules: config.access.rules.clone(),
+        rules: rules.clone(),
         hide_existence: config.access.hide_existence,
         origin: config.public.origin.clone(),
     }

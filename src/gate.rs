@@ -26,6 +26,11 @@ impl Pass {
     pub fn session(&self) -> Option<&Arc<Session>> {
         self.session.as_ref()
     }
+
+    /// What remains of a permit that has been used: the session with which the answer ends.
+    pub fn into_session(self) -> Option<Arc<Session>> {
+        self.session
+    }
 }
 
 /// What is done with a request.

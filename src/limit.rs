@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::account::device::Device;
 use crate::account::email::Email;
 use crate::config;
+use crate::id::UserId;
 use crate::refusal::Refusal;
 use crate::secret::{Key, Purpose, RootSecret};
 use crate::time::Now;
@@ -21,6 +22,10 @@ const ENTRIES: usize = 1 << 16;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
+/// How many times the budget of a /64 a /48 has.
+const SUBSCRIBER: u32 = 8;
+/// Changes that a signed-in user may make in a minute.
+const CHANGES: u32 = 60;
 
 /// The budgets. Nothing here knows whether an account exists, so no answer can tell.
 pub struct Limits {
@@ -29,6 +34,7 @@ pub struct Limits {
     accounts: Table,
     all: Table,
     per_address: Rate,
+    attempts_per_address: u32,
     per_account: Rate,
     in_all: Rate,
 }
@@ -42,6 +48,7 @@ impl Limits {
             accounts: Table::new(ENTRIES),
             all: Table::new(1),
             per_address: Rate::per(config.attempts_per_address, MINUTE),
+            attempts_per_address: config.attempts_per_address,
             per_account: Rate::per(config.attempts_per_account, HOUR),
             in_all: Rate::per(config.attempts_in_all, SECOND),
         }
@@ -63,7 +70,7 @@ impl Limits {
     ) -> Result<(), Refusal> {
         self.by_address(now, from)?;
         if known.is_none() {
-            self.in_all(now)?;
+            self.in_all(now, from)?;
         }
         let key = self.key_of(account, known);
         self.accounts.take(key, self.per_account, now).map_err(Refusal::TooManyRequests)
@@ -78,20 +85,51 @@ impl Limits {
     /// Spends one sign-up, before anything is looked up or hashed.
     pub fn sign_up(&self, now: Now, from: IpAddr) -> Result<(), Refusal> {
         self.by_address(now, from)?;
-        self.in_all(now)
+        self.in_all(now, from)
+    }
+
+    /// Spends one change that a signed-in user makes.
+    pub fn change(&self, now: Now, user: &UserId) -> Result<(), Refusal> {
+        let key = self.fingerprint(&[b"u", user.as_str().as_bytes()].concat());
+        self.accounts.take(key, Rate::per(CHANGES, MINUTE), now).map_err(Refusal::TooManyRequests)
     }
 
     fn by_address(&self, now: Now, from: IpAddr) -> Result<(), Refusal> {
-        let key = match from.to_canonical() {
-            IpAddr::V4(v4) => self.fingerprint(&v4.octets()),
-            // One subscriber has at least a /64 (RFC 6177 §2).
-            IpAddr::V6(v6) => self.fingerprint(&v6.octets()[..8]),
-        };
-        self.addresses.take(key, self.per_address, now).map_err(Refusal::TooManyRequests)
+        let mut spent: Vec<(u64, Rate)> = Vec::with_capacity(2);
+        for (key, rate) in self.networks(from) {
+            if let Err(wait) = self.addresses.take(key, rate, now) {
+                for (key, rate) in spent {
+                    self.addresses.give_back(key, rate);
+                }
+                return Err(Refusal::TooManyRequests(wait));
+            }
+            spent.push((key, rate));
+        }
+        Ok(())
     }
 
-    fn in_all(&self, now: Now) -> Result<(), Refusal> {
-        self.all.take(0, self.in_all, now).map_err(Refusal::TooManyRequests)
+    /// The networks that an address stands for. One subscriber has at least a /64 (RFC 6177 §2) and may have a
+    /// /48, which is worth several.
+    fn networks(&self, from: IpAddr) -> impl Iterator<Item = (u64, Rate)> {
+        let several = Rate::per(self.attempts_per_address.saturating_mul(SUBSCRIBER), MINUTE);
+        let (own, wide) = match from.to_canonical() {
+            IpAddr::V4(v4) => (self.fingerprint(&v4.octets()), None),
+            IpAddr::V6(v6) => {
+                let octets = v6.octets();
+                (self.fingerprint(&octets[..8]), Some((self.fingerprint(&octets[..6]), several)))
+            }
+        };
+        std::iter::once((own, self.per_address)).chain(wide)
+    }
+
+    /// The budget of all together. Who is turned away here keeps what the address had.
+    fn in_all(&self, now: Now, from: IpAddr) -> Result<(), Refusal> {
+        self.all.take(0, self.in_all, now).map_err(|wait| {
+            for (key, rate) in self.networks(from) {
+                self.addresses.give_back(key, rate);
+            }
+            Refusal::TooManyRequests(wait)
+        })
     }
 
     /// A letter before each kind of name, so that none of one kind is one of the other.
@@ -154,7 +192,7 @@ mod tests {
 
     /// Different /64s, as many as there are numbers.
     fn network(n: u32) -> IpAddr {
-        Ipv6Addr::from_bits((0x2001_0db8 << 96) | (u128::from(n) << 64) | 1).into()
+        Ipv6Addr::from_bits((0x2001 << 112) | (u128::from(n) << 80) | 1).into()
     }
 
     fn wait(refused: Result<(), Refusal>) -> u32 {
@@ -182,6 +220,20 @@ mod tests {
         assert!(from("192.0.2.9") && !from("::ffff:192.0.2.9"));
         assert!(from("::ffff:192.0.2.10"), "mapped addresses are not all one network");
         assert!(from("2001:db8:1:1::1") && !from("2001:db8:1:1:ffff::2") && from("2001:db8:1:2::1"));
+    }
+
+    #[test]
+    fn rl_2_one_subscriber_with_many_networks_leaves_the_others_their_sign_ins() {
+        let limits = limits(20, 10, 50);
+        let within = |n: u128| IpAddr::from(Ipv6Addr::from_bits((0x2001_0db8_0001 << 80) | (n << 64) | 1));
+        let passed = (0..1000).filter(|&n| limits.sign_up(START, within(n)).is_ok()).count();
+        assert_eq!(passed, 50, "the budget of all together comes first");
+        let second = START.plus(Duration::from_secs(1));
+        let minute = (1..60).map(|n| START.plus(Duration::from_secs(n)));
+        let more: usize =
+            minute.map(|at| (0..1000).filter(|&n| limits.sign_up(at, within(n)).is_ok()).count()).sum();
+        assert!(passed + more <= 320, "{more}: eight subscribers' worth and what came back in a minute");
+        assert_eq!(limits.sign_up(second.plus(MINUTE), HOME), Ok(()));
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub struct Sending {
 /// What an answer is the answer to.
 struct Asked<'a> {
     visit: &'a Visit,
-    pass: &'a Pass,
+    pass: Pass,
     /// The client's connection, if the request asked to leave HTTP.
     upgrade: Option<OnUpgrade>,
 }
@@ -64,7 +64,7 @@ impl Proxy {
     /// A worker's way to the app.
     pub fn new(config: Arc<Config>, ticker: Ticker, live: Arc<Live>) -> Self {
         let head_writer = Rc::new(HeadWriter::new(&config));
-        let pool = Rc::new(Pool::new(config.upstream.clone(), ticker.clone()));
+        let pool = Rc::new(Pool::new(config.upstream.clone(), ticker.clone(), Arc::clone(&live)));
         Self { config, head_writer, pool, ticker, live }
     }
 
@@ -109,7 +109,7 @@ impl Proxy {
             self.head_writer.write(&mut connection.out, visit, &pass, framing);
             match self.exchange(&mut connection, &mut upload, visit).await {
                 Ok(head) => {
-                    let asked = Asked { visit, pass: &pass, upgrade };
+                    let asked = Asked { visit, pass, upgrade };
                     return Ok(self.answer(asked, head, connection, upload));
                 }
                 // The app had closed an idle connection while the request was on its way: one more try on a
@@ -159,8 +159,13 @@ impl Proxy {
         {
             return self.switch(&asked, client, head, connection);
         }
-        let (status, mut headers, body) = UpstreamBody::new(connection, Rc::clone(&self.pool), upload, head);
-        headers::keep_private(&mut headers, asked.pass);
+        let session = asked.pass.into_session();
+        let signed_in = session.is_some();
+        let (status, mut headers, body) =
+            UpstreamBody::new(connection, Rc::clone(&self.pool), upload, head, session);
+        if signed_in {
+            headers::keep_private(&mut headers);
+        }
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;

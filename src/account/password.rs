@@ -158,9 +158,9 @@ impl Typed {
         &self.normal
     }
 
-    /// The NFKC form, and then the typed one if that differs.
-    fn forms(&self) -> impl Iterator<Item = &str> {
-        [Some(&self.normal), self.raw.as_ref()].into_iter().flatten().map(|form| form.as_str())
+    /// The form that was typed.
+    fn raw(&self) -> &str {
+        self.raw.as_ref().unwrap_or(&self.normal)
     }
 }
 

@@ -43,7 +43,7 @@ struct Status {
 
 /// `POST revoke-session`; the answer is the same for a session that is not there or not the caller's.
 pub(super) async fn revoke_one(app: &App, visit: Visit) -> Result<Answer, Error> {
-    let session = signed_in(&visit)?;
+    let session = may_change(app, &visit)?;
     let RevokeBody { token } = read_json(&visit)?;
     let mut tx = app.store.begin().await?;
     let ended = match SessionId::parse(&token) {
@@ -56,7 +56,7 @@ pub(super) async fn revoke_one(app: &App, visit: Visit) -> Result<Answer, Error>
 
 /// `POST revoke-sessions`: this one too.
 pub(super) async fn revoke_all(app: &App, visit: Visit) -> Result<Answer, Error> {
-    let session = signed_in(&visit)?;
+    let session = may_change(app, &visit)?;
     let mut tx = app.store.begin().await?;
     let ended = tx.sessions_delete_of_user(&session.user.id, None).await?;
     finish(app, &visit, tx, &ended, None).await
@@ -64,7 +64,7 @@ pub(super) async fn revoke_all(app: &App, visit: Visit) -> Result<Answer, Error>
 
 /// `POST revoke-other-sessions`.
 pub(super) async fn revoke_others(app: &App, visit: Visit) -> Result<Answer, Error> {
-    let session = signed_in(&visit)?;
+    let session = may_change(app, &visit)?;
     let mut tx = app.store.begin().await?;
     let ended = tx.sessions_delete_of_user(&session.user.id, Some(&session.id)).await?;
     finish(app, &visit, tx, &ended, None).await
@@ -86,4 +86,11 @@ async fn finish(
 
 fn signed_in(visit: &Visit) -> Result<&Arc<Session>, Refusal> {
     visit.visitor.session().ok_or(Refusal::SignInRequired)
+}
+
+/// The session of a caller who has not changed too much of late.
+fn may_change<'v>(app: &App, visit: &'v Visit) -> Result<&'v Arc<Session>, Refusal> {
+    let session = signed_in(visit)?;
+    app.limits.change(visit.now, &session.user.id)?;
+    Ok(session)
 }

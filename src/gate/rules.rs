@@ -16,6 +16,8 @@ pub struct Rules {
     pub hide_existence: bool,
     /// Our origin, as browsers write it.
     pub origin: String,
+    /// Whether a rule names something in capitals, so that another spelling could slip past it.
+    pub capitals: bool,
 }
 
 /// Whose a path is.
@@ -85,7 +87,7 @@ impl Rules {
     /// reader that does so would find a guarded path; if that one is stricter, it counts.
     pub(super) fn demand(&self, method: &Method, path: &str, user: Option<&UserId>, fold: bool) -> Demand {
         let exact = self.demand_in(method, path, user, Case::Exact);
-        if !fold {
+        if !fold && !self.capitals {
             return exact;
         }
         let folded = self.demand_in(method, path, user, Case::Folded);

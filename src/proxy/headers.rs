@@ -219,7 +219,8 @@ impl<'a> Nominated<'a> {
             for name in value.as_bytes().split(|&b| b == b',') {
                 let name = name.trim_ascii();
                 // The two that every browser sends need no list.
-                if !name.eq_ignore_ascii_case(b"keep-alive") && !name.eq_ignore_ascii_case(b"close") {
+                let usual = name.eq_ignore_ascii_case(b"keep-alive") || name.eq_ignore_ascii_case(b"close");
+                if !usual && !name.is_empty() {
                     names.push(name);
                 }
             }
@@ -263,10 +264,8 @@ pub(super) fn response_fields(head: &Bytes, fields: &[httparse::Header<'_>]) -> 
 }
 
 /// What a signed-in answer may be cached by, if the app said nothing.
-pub(super) fn keep_private(headers: &mut HeaderMap, pass: &Pass) {
-    if pass.session().is_some() {
-        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
-    }
+pub(super) fn keep_private(headers: &mut HeaderMap) {
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
 }
 
 /// Whether the method may be sent again when a reused connection turns out to be dead (RFC 9110 §9.2.2).

@@ -4,7 +4,9 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
@@ -16,6 +18,8 @@ use crate::proxy::failure::Failure;
 use crate::proxy::headers::response_fields;
 use crate::proxy::upload::Upload;
 use crate::proxy::upstream::{Connection, Pool};
+use crate::session::live::Line;
+use crate::visitor::Session;
 
 /// Largest head of an answer, in bytes.
 const LARGEST_HEAD: usize = 64 * 1024;
@@ -50,7 +54,7 @@ pub(super) async fn receive(
     connection: &mut Connection,
     upload: &mut Upload,
     method: &Method,
-    patience: std::time::Duration,
+    patience: Duration,
 ) -> Result<Head, Failure> {
     let mut interim = 0;
     std::future::poll_fn(|cx| {
@@ -211,6 +215,33 @@ pub struct UpstreamBody {
     keep: bool,
     /// Which of [`READS`] comes next.
     pace: usize,
+    term: Term,
+    /// How long the app has been silent.
+    silent: Duration,
+}
+
+/// For how long an answer may go on: as long as the session it is for.
+#[derive(Default)]
+struct Term {
+    session: Option<Arc<Session>>,
+    /// When the answer began, in milliseconds of the worker.
+    begun: u64,
+    /// Cut when the session ends; there once the answer is a long one.
+    line: Option<Line>,
+}
+
+/// An answer that takes longer is long. Also how often a waiting one is looked at.
+const LONG: Duration = Duration::from_secs(1);
+
+impl Term {
+    /// Whether the session is over. Short answers are spared the question.
+    fn is_over(&mut self, pool: &Pool) -> bool {
+        let Some(session) = &self.session else { return false };
+        if self.line.is_none() && u128::from(pool.now().saturating_sub(self.begun)) >= LONG.as_millis() {
+            self.line = Some(pool.live().open(session));
+        }
+        self.line.as_ref().is_some_and(Line::is_cut)
+    }
 }
 
 impl UpstreamBody {
@@ -220,10 +251,13 @@ impl UpstreamBody {
         pool: Rc<Pool>,
         mut upload: Upload,
         head: Head,
+        session: Option<Arc<Session>>,
     ) -> (StatusCode, HeaderMap, Self) {
         let Head { status, headers, body, keep, .. } = head;
         upload.answered();
-        let mut this = Self { connection: Some(connection), pool, upload, body, keep, pace: 0 };
+        let term = Term { session, begun: pool.now(), line: None };
+        let connection = Some(connection);
+        let mut this = Self { connection, pool, upload, body, keep, pace: 0, term, silent: Duration::ZERO };
         if matches!(this.body, Delimited::Length(0)) {
             this.finish();
         }
@@ -239,6 +273,8 @@ impl UpstreamBody {
             body: Delimited::Length(0),
             keep: false,
             pace: 0,
+            term: Term::default(),
+            silent: Duration::ZERO,
         }
     }
 
@@ -307,6 +343,9 @@ impl http_body::Body for UpstreamBody {
             return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
         }
         loop {
+            if this.term.is_over(&this.pool) {
+                return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+            }
             if let Some(frame) = this.piece()? {
                 return Poll::Ready(Some(Ok(frame)));
             }
@@ -322,13 +361,20 @@ impl http_body::Body for UpstreamBody {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
                 Poll::Ready(Ok(_)) => {
                     connection.deadline.disarm();
+                    this.silent = Duration::ZERO;
                     let full = connection.unread.len() == connection.unread.capacity();
                     this.pace = if full { (this.pace + 1).min(READS.len() - 1) } else { this.pace };
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Poll::Pending => {
-                    connection.deadline.arm_once(patience);
-                    return connection.deadline.poll(cx).map(|()| Some(Err(io::ErrorKind::TimedOut.into())));
+                    let look = LONG.min(patience);
+                    connection.deadline.arm_once(look);
+                    ready!(connection.deadline.poll(cx));
+                    connection.deadline.disarm();
+                    this.silent += look;
+                    if this.silent >= patience {
+                        return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
+                    }
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 use crate::config::Upstream;
 use crate::proxy::failure::Failure;
 use crate::proxy::ticker::{Deadline, Ticker};
+use crate::session::live::Live;
 
 /// A connection is given up after this many requests.
 const MOST_REQUESTS: u32 = 10_000;
@@ -49,16 +51,27 @@ impl Connection {
 pub(super) struct Pool {
     settings: Upstream,
     ticker: Ticker,
+    live: Arc<Live>,
     idle: RefCell<Vec<Connection>>,
 }
 
 impl Pool {
-    pub(super) fn new(settings: Upstream, ticker: Ticker) -> Self {
-        Self { settings, ticker, idle: RefCell::new(Vec::new()) }
+    pub(super) fn new(settings: Upstream, ticker: Ticker, live: Arc<Live>) -> Self {
+        Self { settings, ticker, live, idle: RefCell::new(Vec::new()) }
     }
 
     pub(super) fn settings(&self) -> &Upstream {
         &self.settings
+    }
+
+    /// Milliseconds since the worker started, as of the last tick.
+    pub(super) fn now(&self) -> u64 {
+        self.ticker.now()
+    }
+
+    /// The open connections that end with their session.
+    pub(super) fn live(&self) -> &Live {
+        &self.live
     }
 
     /// An idle connection that can be used.

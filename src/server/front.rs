@@ -61,7 +61,9 @@ pub(super) async fn answer(
         body: Bytes::new(),
     };
     recognise::recognise(&worker, &mut visit).await;
-    Ok(match gate::decide(&app.rules, &visit) {
+    let verdict = gate::decide(&app.rules, &visit);
+    visit.path.judged();
+    Ok(match verdict {
         Verdict::Forward(pass) => forward(&worker, &client, &visit, pass, body).await,
         // Boxed: what is not forwarded need not be carried along by what is.
         verdict => Box::pin(act(&worker.app, &client, visit, verdict, body.body)).await,

@@ -8,6 +8,9 @@ use crate::config::Public;
 use crate::http::path::Path;
 use crate::refusal::Refusal;
 
+/// Most names in `Connection`.
+const MOST_NOMINATED: usize = 32;
+
 /// What a sound request asks for besides its fields.
 pub(crate) struct Request {
     /// The path and query.
@@ -45,6 +48,8 @@ struct Fields<'h> {
     protocol: Option<&'h HeaderValue>,
     /// `Connection` names `upgrade`.
     asks_to_upgrade: bool,
+    /// Commas in `Connection`.
+    nominated: usize,
     /// More than one protocol is offered.
     several_protocols: bool,
 }
@@ -64,11 +69,15 @@ impl<'h> Fields<'h> {
                     return Err(Refusal::ExpectationFailed);
                 }
                 "upgrade" => fields.several_protocols = fields.protocol.replace(value).is_some(),
-                "connection" => fields.asks_to_upgrade |= names_upgrade(value),
+                "connection" => {
+                    fields.nominated += memchr::memchr_iter(b',', value.as_bytes()).count();
+                    fields.asks_to_upgrade |= names_upgrade(value);
+                }
                 _ => {}
             }
         }
-        Ok(fields)
+        // Each name is held against every field.
+        if fields.nominated > MOST_NOMINATED { Err(Refusal::HeadTooLarge) } else { Ok(fields) }
     }
 
     /// One way to know where the body ends (RFC 9112 §6).

@@ -2,6 +2,7 @@
 
 mod headers;
 mod identity;
+mod order;
 mod path;
 mod resources;
 mod responses;

@@ -260,3 +260,20 @@ fn an_expectation_is_met_even_if_the_app_answers_without_reading() {
     assert_eq!(raw.answer().text(), "no need");
     assert!(stage.site.is_well());
 }
+
+#[test]
+fn lif_10_an_event_stream_ends_soon_after_its_session() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let (upstream, tell) = told(head);
+    let stage = Stage::on(Stage::plan().upstream(upstream));
+    let mut raw = stage.connect();
+    raw.send(stage.signed("GET /events HTTP/1.1", ""));
+    tell.send("7\r\ndata: 1\r\n").expect("the app listens");
+    raw.head().expect("a head");
+    raw.exactly(12).expect("the piece");
+    let origin = format!("Origin: {}\r\nContent-Length: 0\r\n", stage.site.origin);
+    assert_eq!(stage.ask(stage.signed("POST /auth/sign-out HTTP/1.1", &origin)).status, 200);
+    let ended = raw.exactly(1).expect_err("nothing more comes");
+    assert_eq!(ended.kind(), std::io::ErrorKind::UnexpectedEof, "cut, not merely silent");
+    tell.send("").expect("the app listens");
+}

@@ -1,0 +1,74 @@
+//! Readers that cut, resolve and decode in another order than one would think; spellings that file systems make equal.
+
+use crate::support::stage::Stage;
+
+/// Signs a user in on a site with a public corner and checks that none of `targets` arrives, whoever asks.
+fn nothing_arrives(stage: &Stage, targets: &[&str]) {
+    for target in targets {
+        for request in [
+            stage.strange(&format!("GET {target} HTTP/1.1"), ""),
+            stage.signed(&format!("GET {target} HTTP/1.1"), ""),
+        ] {
+            stage.denies(request, &[400, 401, 403, 404, 414]);
+        }
+    }
+}
+
+#[test]
+fn no_order_of_cutting_resolving_and_decoding_leads_into_anothers_tree() {
+    let stage = Stage::on(Stage::plan().rule("/docs/**", "public"));
+    nothing_arrives(
+        &stage,
+        &[
+            "/docs/b%2fc/../..%2fapi/victim/x",
+            "/docs/a;%2fb/..%2f..%2fapi/u2/x",
+            "/docs/a;x%2f..%2f..;/%2e%2e/api/u2",
+            "/x;%2fy/..%2fapi/u2/x",
+            "/a/b%2fc/../..%2fapi/u2/x",
+            "/docs/%2525252e%2525252e/api/u2",
+            "/docs/..%255c..%255capi%255cu2",
+        ],
+    );
+}
+
+#[test]
+fn what_a_file_system_drops_from_a_name_slips_past_no_rule() {
+    let stage = Stage::on(Stage::plan().rule("/docs/private", "deny").rule("/docs/**", "public"));
+    nothing_arrives(
+        &stage,
+        &[
+            "/docs/private.",
+            "/docs/private%20",
+            "/docs/private.%20.",
+            "/docs/private%3fx",
+            "/docs/private%23x",
+        ],
+    );
+    for target in ["/docs/private.txt", "/docs/a%20b", "/docs/...", "/docs/v1.2/x"] {
+        stage.arrives(stage.strange(&format!("GET {target} HTTP/1.1"), ""));
+    }
+}
+
+#[test]
+fn a_rule_in_capitals_guards_every_spelling() {
+    let stage = Stage::on(Stage::plan().rule("/files/Private/**", "deny").rule("/files/**", "public"));
+    nothing_arrives(&stage, &["/files/Private/x", "/files/private/x", "/files/PRIVATE/x"]);
+    stage.arrives(stage.strange("GET /files/public/x HTTP/1.1", ""));
+}
+
+#[test]
+fn a_target_without_a_path_is_no_path() {
+    let stage = Stage::on(Stage::plan().rule("/", "public"));
+    let target = format!("http://{}?/api/u2", stage.host());
+    stage.rejects(stage.strange(&format!("GET {target} HTTP/1.1"), ""), &[400]);
+}
+
+#[test]
+fn what_costs_much_to_judge_is_not_judged() {
+    let stage = Stage::on(Stage::plan().rule("/docs/**", "public"));
+    let layers = format!("/docs/%{}41", "25".repeat(500));
+    let long = format!("/docs/{}", "a;b/".repeat(1000));
+    nothing_arrives(&stage, &[&layers, &long]);
+    let names = format!("Connection: {}\r\n", "a,".repeat(100));
+    stage.denies(stage.signed("GET /docs/x HTTP/1.1", &names), &[431]);
+}
