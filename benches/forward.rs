@@ -63,8 +63,8 @@ struct Options {
     /// Connections of the load generator.
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// Workers of every proxy: as many as cores unless said otherwise, sharing them with load and upstream. With one, the
-    /// proxies have core 0 to themselves.
+    /// Workers of every proxy: as many as cores unless said otherwise, sharing them with load and upstream.
+    /// With one, the proxies have core 0 to themselves.
     #[arg(long, default_value_t = cores())]
     workers: usize,
     /// Leave the choice of cores to the scheduler.

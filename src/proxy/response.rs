@@ -27,8 +27,8 @@ const LARGEST_HEAD: usize = 64 * 1024;
 const MOST_FIELDS: usize = 128;
 /// Interim answers (1xx) that are skipped before one final answer must come (RFC 9110 §15.2).
 const MOST_INTERIM: usize = 8;
-/// What is read at a time at first, and once a body proves to be large, in bytes. A client that does not read holds
-/// up as much memory.
+/// What is read at a time at first, and once a body proves to be large, in bytes. A client that does not read
+/// holds up as much memory.
 const READS: [usize; 2] = [16 * 1024, 64 * 1024];
 
 /// The head of an answer.

@@ -19,7 +19,8 @@ use crate::visitor::{Session, Visitor};
 
 /// Finds out who is asking: from memory without waiting, or from the store through the office.
 ///
-/// A token of ours in `Authorization` is taken out of the request whatever it opens: the app has no use for it.
+/// A token of ours in `Authorization` is taken out of the request whatever it opens: the app has no use for
+/// it.
 pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) {
     let app = &worker.app;
     let shown = bearer(&visit.headers);

@@ -1,5 +1,5 @@
-//! Every way in which somebody behind us could read a path: what decoders, normalisers and file systems do to it, in
-//! whatever order they stand.
+//! Every way in which somebody behind us could read a path: what decoders, normalisers and file systems do to
+//! it, in whatever order they stand.
 
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -30,8 +30,8 @@ const STEPS: [Step; 9] = [
 /// All readings other than the raw path.
 ///
 /// # Errors
-/// [`Refusal::MalformedTarget`] for a broken escape, an encoded control byte at any depth, and what is not UTF-8 once
-/// decoded; [`Refusal::AmbiguousPath`] if there is no end of readings.
+/// [`Refusal::MalformedTarget`] for a broken escape, an encoded control byte at any depth, and what is not
+/// UTF-8 once decoded; [`Refusal::AmbiguousPath`] if there is no end of readings.
 pub(super) fn readings(raw: &str) -> Result<Vec<String>, Refusal> {
     if has_broken_escape(raw) {
         return Err(Refusal::MalformedTarget);
