@@ -107,7 +107,7 @@ impl Sessions {
     /// Asks the store for a session and keeps the answer. `None` if the token opens nothing, or nothing any
     /// more.
     pub async fn fetch(&self, token: TokenHash, now: Now) -> Found {
-        let load = async || {
+        let load = || async move {
             let row = self.store.session_by_hash(token).await?;
             Ok(row.map(|row| self.loaded(row, now)).filter(|session| session.usable(now)))
         };

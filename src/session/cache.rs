@@ -49,7 +49,16 @@ impl Hasher for PassThrough {
 type ByToken<V> = Moka<TokenHash, V, BuildHasherDefault<PassThrough>>;
 /// What the store said of a token; all who waited for the same answer share it, also a failure.
 pub type Found = Result<Option<Arc<Session>>, Arc<Fault>>;
-type Lookup = Arc<OnceCell<Found>>;
+type Lookup = Arc<OnceCell<Settled>>;
+
+/// What came of a question to the store.
+#[derive(Clone)]
+enum Settled {
+    /// This was said, and still holds.
+    Said(Found),
+    /// Something ended or was forgotten while it was asked: it has to be asked again.
+    Overtaken,
+}
 
 /// The cache that all workers share.
 pub struct Cache {
@@ -86,32 +95,41 @@ impl Cache {
         self.gone.contains_key(token)
     }
 
-    /// Asks the store with `load`, once for all who ask for the same token at the same time.
-    pub async fn fetch<F>(&self, token: TokenHash, load: impl FnOnce() -> F) -> Found
+    /// Asks the store with `load`, once for all who ask for the same token at the same time, and again if the
+    /// answer was overtaken.
+    pub async fn fetch<F>(&self, token: TokenHash, load: impl Fn() -> F) -> Found
     where
         F: Future<Output = Result<Option<Session>, Fault>>,
     {
-        let lookup = Arc::clone(self.lock().entry(token).or_default());
-        let found = lookup.get_or_init(async || self.settle(token, &lookup, load().await)).await;
-        found.clone().map(|session| session.filter(|session| !session.is_over()))
+        loop {
+            let lookup = Arc::clone(self.lock().entry(token).or_default());
+            let settled = lookup.get_or_init(async || self.settle(token, &lookup, load().await)).await;
+            if let Settled::Said(found) = settled.clone() {
+                return found.map(|session| session.filter(|session| !session.is_over()));
+            }
+        }
     }
 
-    /// Keeps what the store said, unless the session was ended while it was asked.
-    fn settle(&self, token: TokenHash, lookup: &Lookup, said: Result<Option<Session>, Fault>) -> Found {
+    /// Keeps what the store said, unless the question is no longer on the list.
+    fn settle(&self, token: TokenHash, lookup: &Lookup, said: Result<Option<Session>, Fault>) -> Settled {
         let mut lookups = self.lock();
         let listed = lookups.get(&token).is_some_and(|current| Arc::ptr_eq(current, lookup));
         if listed {
             lookups.remove(&token);
         }
-        let Some(session) = said.map_err(Arc::new)?.map(Arc::new) else {
-            self.gone.insert(token, ());
-            return Ok(None);
-        };
-        if !listed {
-            return Ok(None);
+        match said {
+            Ok(Some(_)) if !listed => Settled::Overtaken,
+            Ok(Some(session)) => {
+                let session = Arc::new(session);
+                self.sessions.insert(token, Arc::clone(&session));
+                Settled::Said(Ok(Some(session)))
+            }
+            Ok(None) => {
+                self.gone.insert(token, ());
+                Settled::Said(Ok(None))
+            }
+            Err(fault) => Settled::Said(Err(Arc::new(fault))),
         }
-        self.sessions.insert(token, Arc::clone(&session));
-        Ok(Some(session))
     }
 
     /// Makes every copy of a session unusable. Called after the store has ended it.

@@ -1,7 +1,7 @@
 //! The cache against the end of a session: once it is ended, nobody who asks from then on gets it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sidegate::error::Fault;
@@ -54,7 +54,8 @@ fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> J
     tokio::runtime::Handle::current().spawn(work)
 }
 
-/// Begins to ask for `token`, of which the store says `session` when the sender is used.
+/// Begins to ask for `token`, of which the store says `session` when the sender is used, and nothing when it
+/// is asked again.
 async fn begun(
     cache: &Arc<Cache>,
     token: TokenHash,
@@ -63,9 +64,14 @@ async fn begun(
     let (ask, asked) = oneshot::channel();
     let own = Arc::clone(cache);
     let task = spawn(async move {
-        let load = async || {
-            let _ = ask.send(());
-            Ok(said.await.expect("the store says something"))
+        let first = Mutex::new(Some((ask, said)));
+        let load = || {
+            let first = first.lock().expect("no panic").take();
+            async move {
+                let Some((ask, said)) = first else { return Ok(None) };
+                let _ = ask.send(());
+                Ok(said.await.expect("the store says something"))
+            }
         };
         own.fetch(token, load).await.expect("no fault")
     });
@@ -93,6 +99,22 @@ async fn who_asks_after_the_ending_does_not_wait_for_an_answer_from_before() {
     let _ = say.send(Some(session(token)));
     assert!(task.await.expect("no panic").is_none());
     assert!(cache.get(&token, START).is_none());
+}
+
+#[tokio::test]
+async fn nobody_is_taken_for_signed_out_because_all_copies_were_dropped_meanwhile() {
+    let (cache, token) = (Arc::new(Cache::new(100)), issue().hash());
+    let asked = AtomicUsize::new(0);
+    let load = || {
+        // While the store is asked for the first time, everything is forgotten.
+        if asked.fetch_add(1, Ordering::SeqCst) == 0 {
+            cache.clear();
+        }
+        async { Ok(Some(session(token))) }
+    };
+    assert!(cache.fetch(token, load).await.expect("no fault").is_some());
+    assert_eq!(asked.load(Ordering::SeqCst), 2, "the first answer may be out of date");
+    assert!(cache.get(&token, START).is_some());
 }
 
 #[tokio::test]
