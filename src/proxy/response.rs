@@ -29,7 +29,7 @@ const MOST_FIELDS: usize = 128;
 const MOST_INTERIM: usize = 8;
 /// What is read at a time at first, and once a body proves to be large, in bytes. A client that does not read
 /// holds up as much memory.
-const READS: [usize; 2] = [16 * 1024, 64 * 1024];
+const READS: [usize; 2] = [16 * 1024, 48 * 1024];
 
 /// The head of an answer.
 pub(super) struct Head {
