@@ -79,11 +79,13 @@ fn fill(bytes: &mut [u8]) {
 }
 
 thread_local! {
-    /// A random prefix of this thread and how many ids it has given out.
-    static REQUESTS: Cell<(u64, u64)> = Cell::new({
+    /// A random prefix of this thread as hex digits, and how many ids it has given out.
+    static REQUESTS: Cell<([u8; 16], u64)> = Cell::new({
         let mut prefix = [0; 8];
         fill(&mut prefix);
-        (u64::from_ne_bytes(prefix), 0)
+        let mut digits = [0; 16];
+        hex(u64::from_ne_bytes(prefix), &mut digits);
+        (digits, 0)
     });
 }
 
@@ -99,7 +101,7 @@ impl RequestId {
         let (prefix, count) = REQUESTS.get();
         REQUESTS.set((prefix, count.wrapping_add(1)));
         let mut text = [0; 32];
-        hex(prefix, &mut text[..16]);
+        text[..16].copy_from_slice(&prefix);
         hex(count, &mut text[16..]);
         Self(text)
     }

@@ -151,13 +151,13 @@ impl Proxy {
         &self,
         mut asked: Asked<'_>,
         head: response::Head,
-        connection: Connection,
+        connection: Box<Connection>,
         upload: Upload,
     ) -> Response<UpstreamBody> {
         if head.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = asked.upgrade.take()
         {
-            return self.switch(&asked, client, head, connection);
+            return self.switch(&asked, client, head, *connection);
         }
         let session = asked.pass.into_session();
         let signed_in = session.is_some();

@@ -75,22 +75,27 @@ fn header(cookie: &Cookie<'_>) -> HeaderValue {
     HeaderValue::from_str(&cookie.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Splits a `Cookie` value into its pairs as they stand, with name and value of each, spaces around them in
-/// neither.
-fn pairs(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
+/// Splits a `Cookie` value into its pairs as they stand, without the spaces around them.
+fn pairs(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(value);
     std::iter::from_fn(move || {
         let bytes = rest?;
         let end = memchr(b';', bytes);
         rest = end.map(|end| &bytes[end + 1..]);
-        let pair = end.map_or(bytes, |end| &bytes[..end]);
-        let pair = trim(pair);
-        // Names are short: a plain loop finds their end sooner.
-        Some(match pair.iter().position(|&b| b == b'=') {
-            Some(at) => (pair, trim(&pair[..at]), trim(&pair[at + 1..])),
-            None => (pair, &pair[..0], pair),
-        })
+        Some(trim(end.map_or(bytes, |end| &bytes[..end])))
     })
+}
+
+/// The value of a pair that has exactly this name.
+fn value_under<'p>(pair: &'p [u8], name: &str) -> Option<&'p [u8]> {
+    let value = trim(pair.strip_prefix(name.as_bytes())?).strip_prefix(b"=")?;
+    Some(trim(value))
+}
+
+/// Whether a pair has one of our names. Those of others are told by their first letter.
+fn is_ours(pair: &[u8]) -> bool {
+    matches!(pair.first(), Some(b's' | b'_'))
+        && pair.iter().position(|&b| b == b'=').is_some_and(|end| CookieNames::ours(trim(&pair[..end])))
 }
 
 fn trim(mut bytes: &[u8]) -> &[u8] {
@@ -107,10 +112,7 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
 pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
     let mut found = Found::Nothing;
     for line in headers.get_all(COOKIE) {
-        for (_, key, value) in pairs(line.as_bytes()) {
-            if key != name.as_bytes() {
-                continue;
-            }
+        for value in pairs(line.as_bytes()).filter_map(|pair| value_under(pair, name)) {
             match found {
                 Found::Nothing => found = Found::One(value),
                 Found::One(first) if first == value => {}
@@ -123,17 +125,14 @@ pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
 
 /// Whether any cookie of ours came along.
 pub fn any_of_ours(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .any(|line| pairs(line.as_bytes()).any(|(_, name, _)| CookieNames::ours(name)))
+    headers.get_all(COOKIE).iter().any(|line| pairs(line.as_bytes()).any(is_ours))
 }
 
 /// Appends to `out` the pairs of one `Cookie` value that are not ours, separated by `; `.
 pub fn without_ours(value: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
-    for (pair, name, _) in pairs(value) {
-        if pair.is_empty() || CookieNames::ours(name) {
+    for pair in pairs(value) {
+        if pair.is_empty() || is_ours(pair) {
             continue;
         }
         if out.len() > start {

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, HOST, SET_COOKIE, TE, TRAILER};
+use http::header::{CACHE_CONTROL, CONNECTION, HOST, TE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::config::{Config, Identity};
@@ -235,32 +235,56 @@ impl<'a> Nominated<'a> {
 
 /// Builds the header map of an answer from the parsed fields, without those of the upstream's connection and
 /// without cookies under our names. Values share `head`. `None` if a name or value is not one HTTP allows.
-pub(super) fn response_fields(head: &Bytes, fields: &[httparse::Header<'_>]) -> Option<HeaderMap> {
+///
+/// `names` are those of the answer before on the same connection: an app sends the same fields again and again,
+/// and to compare a name is cheaper than to parse it.
+pub(super) fn response_fields(
+    head: &Bytes,
+    fields: &[httparse::Header<'_>],
+    names: &mut Vec<HeaderName>,
+) -> Option<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(fields.len() + 4);
     let mut nominated: Vec<&[u8]> = Vec::new();
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        if name == CONNECTION {
-            nominated.extend(field.value.split(|&b| b == b',').map(<[u8]>::trim_ascii));
-            continue;
-        }
-        // Only trailers that were announced are passed on.
-        let dropped = (HOP_BY_HOP.contains(&name.as_str()) && name != TRAILER)
-            || (name == SET_COOKIE && cookie::sets_ours(field.value));
+    for (place, field) in fields.iter().enumerate() {
+        let name = match names.get(place) {
+            Some(name) if field.name.eq_ignore_ascii_case(name.as_str()) => name.clone(),
+            _ => {
+                let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+                names.truncate(place);
+                names.push(name.clone());
+                name
+            }
+        };
+        let dropped = match name.as_str() {
+            "connection" => {
+                nominated
+                    .extend(field.value.split(|&b| b == b',').map(<[u8]>::trim_ascii).filter(is_a_field));
+                true
+            }
+            "set-cookie" => cookie::sets_ours(field.value),
+            // Only trailers that were announced are passed on.
+            "trailer" => false,
+            name => HOP_BY_HOP.contains(&name),
+        };
         if !dropped {
             headers.append(name, HeaderValue::from_maybe_shared(head.slice_ref(field.value)).ok()?);
         }
     }
     for name in nominated {
-        // Framing is ours to keep: a nominated length would make the body close-delimited.
-        if !name.eq_ignore_ascii_case(b"close")
-            && !name.eq_ignore_ascii_case(b"content-length")
-            && let Ok(name) = HeaderName::from_bytes(name)
-        {
+        if let Ok(name) = HeaderName::from_bytes(name) {
             headers.remove(name);
         }
     }
     Some(headers)
+}
+
+/// Whether an option in `Connection` can be the name of a field that belongs to the connection. Framing is ours to
+/// keep: a nominated length would make the body close-delimited.
+fn is_a_field(option: &&[u8]) -> bool {
+    !option.is_empty()
+        && !option.eq_ignore_ascii_case(b"keep-alive")
+        && !option.eq_ignore_ascii_case(b"close")
+        && !option.eq_ignore_ascii_case(b"content-length")
 }
 
 /// What a signed-in answer may be cached by, if the app said nothing.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::io::AsyncReadExt as _;
 
@@ -68,7 +68,7 @@ pub(super) async fn receive(
         }
         loop {
             while let Some(head) = take_head(&mut connection.unread)? {
-                let head = parse(&head, method)?;
+                let head = parse(&head, method, &mut connection.names)?;
                 if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                     connection.deadline.disarm();
                     return Poll::Ready(Ok(head));
@@ -130,7 +130,7 @@ fn take_head(unread: &mut BytesMut) -> Result<Option<Bytes>, Failure> {
     }
 }
 
-fn parse(head: &Bytes, method: &Method) -> Result<Head, Failure> {
+fn parse(head: &Bytes, method: &Method, names: &mut Vec<HeaderName>) -> Result<Head, Failure> {
     let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
     let mut response = httparse::Response::new(&mut []);
     match httparse::ParserConfig::default().parse_response_with_uninit_headers(
@@ -159,7 +159,7 @@ fn parse(head: &Bytes, method: &Method) -> Result<Head, Failure> {
     };
     let keep = if modern { !facts.close } else { facts.keep_alive };
     let keep = keep && !matches!(body, Delimited::Close) && status != StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response_fields(head, response.headers)
+    let headers = response_fields(head, response.headers, names)
         .ok_or(Failure::Invalid("a field that HTTP does not allow"))?;
     let upgrade = |field: &&httparse::Header<'_>| field.name.eq_ignore_ascii_case("upgrade");
     let protocol = (status == StatusCode::SWITCHING_PROTOCOLS)
@@ -208,7 +208,7 @@ impl Facts {
 
 /// The body of an answer on its way to the client. Dropped before its end, it takes the connection with it.
 pub struct UpstreamBody {
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     pool: Rc<Pool>,
     upload: Upload,
     body: Delimited,
@@ -247,7 +247,7 @@ impl Term {
 impl UpstreamBody {
     /// The body that follows `head` on `connection`.
     pub(super) fn new(
-        connection: Connection,
+        connection: Box<Connection>,
         pool: Rc<Pool>,
         mut upload: Upload,
         head: Head,

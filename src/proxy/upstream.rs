@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http::HeaderName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -20,13 +21,15 @@ const MOST_REQUESTS: u32 = 10_000;
 /// A connection is given up at this age.
 const OLDEST: Duration = Duration::from_mins(10);
 
-/// One connection to the app.
+/// One connection to the app. Boxed wherever it is handed on, so that what is moved is a pointer.
 pub(super) struct Connection {
     pub(super) stream: TcpStream,
     /// Bytes that were read and belong to the answer that is being received.
     pub(super) unread: BytesMut,
     /// Bytes that wait to be written, kept for their allocation.
     pub(super) out: Vec<u8>,
+    /// The names of the fields of the latest answer.
+    pub(super) names: Vec<HeaderName>,
     /// For whatever is being waited for.
     pub(super) deadline: Deadline,
     requests: u32,
@@ -48,11 +51,12 @@ impl Connection {
 }
 
 /// The idle connections of one worker, the most recently used first.
+#[expect(clippy::vec_box, reason = "they are handed on as boxes")]
 pub(super) struct Pool {
     settings: Upstream,
     ticker: Ticker,
     live: Arc<Live>,
-    idle: RefCell<Vec<Connection>>,
+    idle: RefCell<Vec<Box<Connection>>>,
 }
 
 impl Pool {
@@ -75,7 +79,7 @@ impl Pool {
     }
 
     /// An idle connection that can be used.
-    pub(super) fn take(&self) -> Option<Connection> {
+    pub(super) fn take(&self) -> Option<Box<Connection>> {
         loop {
             let connection = self.idle.borrow_mut().pop()?;
             if !self.too_old(&connection) && !connection.spoiled() {
@@ -85,7 +89,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose answer has been read to its end.
-    pub(super) fn put(&self, mut connection: Connection) {
+    pub(super) fn put(&self, mut connection: Box<Connection>) {
         connection.requests += 1;
         connection.idle_since = self.ticker.now();
         connection.deadline.disarm();
@@ -108,22 +112,23 @@ impl Pool {
     }
 
     /// A new connection.
-    pub(super) async fn connect(&self) -> Result<Connection, Failure> {
+    pub(super) async fn connect(&self) -> Result<Box<Connection>, Failure> {
         let stream = timeout(self.settings.connect_timeout, self.open())
             .await
             .map_err(|_| Failure::ConnectTimeout)?
             .map_err(Failure::Unreachable)?;
         stream.set_nodelay(true).map_err(Failure::Unreachable)?;
         let now = self.ticker.now();
-        Ok(Connection {
+        Ok(Box::new(Connection {
             stream,
             unread: BytesMut::new(),
             out: Vec::with_capacity(1024),
+            names: Vec::new(),
             deadline: self.ticker.deadline(),
             requests: 0,
             born: now,
             idle_since: now,
-        })
+        }))
     }
 
     async fn open(&self) -> io::Result<TcpStream> {

@@ -256,10 +256,6 @@ pub(super) struct ReplyBody {
     client: Arc<Client>,
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is the common one: a box for it costs every forward"
-)]
 enum Kind {
     Own(Bytes),
     App(UpstreamBody),

@@ -21,6 +21,7 @@ use crate::http::client;
 use crate::http::visit::{Credential, ReplyTo, Visit};
 use crate::id::RequestId;
 use crate::proxy::Sending;
+use crate::proxy::failure::Failure;
 use crate::refusal::Refusal;
 use crate::server::connection::{Client, ReplyBody};
 use crate::server::worker::Worker;
@@ -87,10 +88,7 @@ async fn forward(
             }
             response.map(|body| ReplyBody::app(Arc::clone(client), body))
         }
-        Err(failure) => {
-            tracing::warn!(request_id = %visit.id, reason = failure.reason(), "the request could not be forwarded");
-            close(own(client, answer::told(desk(app), &visit.reply_to(), failure.refusal())))
-        }
+        Err(failure) => failed(app, client, visit, &failure),
     };
     if let Some(cookie) = renewed {
         add_cookie(response.headers_mut(), cookie);
@@ -99,6 +97,13 @@ async fn forward(
         log(visit, response.status());
     }
     response
+}
+
+/// What the client is told when the app did not answer.
+#[cold]
+fn failed(app: &App, client: &Arc<Client>, visit: &Visit, failure: &Failure) -> Response<ReplyBody> {
+    tracing::warn!(request_id = %visit.id, reason = failure.reason(), "the request could not be forwarded");
+    close(own(client, answer::told(desk(app), &visit.reply_to(), failure.refusal())))
 }
 
 /// Does what the gate decided, when that is not to forward.
@@ -177,6 +182,7 @@ fn close(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
 }
 
 /// An answer to a request whose message is in doubt: nothing that follows on the connection is believed.
+#[cold]
 fn malformed(
     app: &App,
     client: &Arc<Client>,
@@ -213,6 +219,7 @@ async fn unread(
 /// How long an unwanted body is read away.
 const DRAIN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
+#[inline(never)]
 fn log(visit: &Visit, status: StatusCode) {
     let user = visit.visitor.session().map(|session| session.user.id.as_str());
     tracing::info!(
