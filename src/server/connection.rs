@@ -124,7 +124,8 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         tracing::debug!(%peer, %error, "connection ended");
     }
     if let Some(stream) = client.take_cut_short() {
-        linger(stream).await;
+        // Boxed: its buffer need not be part of every connection.
+        Box::pin(linger(stream)).await;
     }
 }
 
