@@ -13,7 +13,7 @@ const MOST: usize = 64;
 type Step = fn(&str) -> Result<Option<String>, Refusal>;
 
 /// The steps, each of which may come first, last or twice.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     |path| decoded(path, Decode::All),
     |path| decoded(path, Decode::Unreserved),
     |path| Ok(path.contains('\\').then(|| path.replace('\\', "/"))),
@@ -22,6 +22,7 @@ const STEPS: [Step; 9] = [
     |path| Ok(path.contains("/.").then(|| resolved(path))),
     // NFKC makes `.` of U+FF0E and `/` of U+FF0F.
     |path| Ok((!path.is_ascii()).then(|| path.nfkc().collect())),
+    |path| Ok((!path.is_ascii()).then(|| path.chars().map(without_case).collect())),
     // A decoded `?` or `#` ends the path for who splits after decoding.
     |path| Ok(path.find(['?', '#']).map(|end| path[..end].to_owned())),
     |path| Ok(path.contains(['.', ' ']).then(|| each_segment(path, without_tail))),
@@ -105,6 +106,16 @@ fn unreserved(byte: u8) -> bool {
 
 fn each_segment(path: &str, change: impl Fn(&str) -> &str) -> String {
     path.split('/').map(change).collect::<Vec<_>>().join("/")
+}
+
+/// A letter outside ASCII that has an ASCII letter in the other case (U+0131 is `i` to who compares in capitals) as
+/// that letter.
+fn without_case(letter: char) -> char {
+    let mut capital = letter.to_uppercase();
+    match (capital.next(), capital.next()) {
+        (Some(capital), None) if !letter.is_ascii() && capital.is_ascii() => capital.to_ascii_lowercase(),
+        _ => letter,
+    }
 }
 
 /// A name without the dots and spaces at its end, which some file systems do not keep.

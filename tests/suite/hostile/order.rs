@@ -72,3 +72,12 @@ fn what_costs_much_to_judge_is_not_judged() {
     let names = format!("Connection: {}\r\n", "a,".repeat(100));
     stage.denies(stage.signed("GET /docs/x HTTP/1.1", &names), &[431]);
 }
+
+#[test]
+fn a_letter_that_is_ascii_in_capitals_leads_into_nobodys_tree() {
+    let stage = Stage::on(Stage::plan().rule("/Files/**", "public"));
+    nothing_arrives(&stage, &["/ap%C4%B1/u2/x", "/AP%C4%B1/u2/x", "/ap%25C4%25B1/u2/x"]);
+    for target in ["/Files/%C3%A9t%C3%A9", "/Files/%C4%B1"] {
+        stage.arrives(stage.strange(&format!("GET {target} HTTP/1.1"), ""));
+    }
+}
