@@ -15,6 +15,7 @@ use crate::store::auth_log::{Action, LogEntry};
 use crate::ui::View;
 use crate::ui::pages::{Problem, SignedIn};
 
+mod entry;
 mod sessions;
 mod sign_in;
 mod sign_out;
@@ -127,6 +128,14 @@ fn log_entry(visit: &Visit, action: Action, user: Option<&UserId>, error: Option
         address: Some(visit.client.to_string()),
         agent: visit.agent().map(str::to_owned),
     }
+}
+
+/// The answer with these `Set-Cookie` lines.
+fn with_cookies(mut answer: Answer, cookies: Vec<HeaderValue>) -> Answer {
+    for cookie in cookies {
+        set_cookie(answer.headers_mut(), cookie);
+    }
+    answer
 }
 
 /// Adds a `Set-Cookie` line.

@@ -22,7 +22,7 @@
 //! | saying no | [`refusal`] [`error`] | words |
 //! | tools | [`config`] [`log`] | the above |
 //! | wire | [`http`] | the above |
-//! | leaves | [`store`] [`ui`] | words, saying no, tools; never each other, never `http` |
+//! | leaves | [`store`] [`mail`] [`oauth`] [`ui`] | words, saying no, tools; never each other, never `http` |
 //! | judge | [`gate`] | words, saying no, `http::path`, `http::visit`, the rules in `config` |
 //! | rules | [`session`] | words, saying no, tools, `store`, `http::cookie` |
 //! | | [`account`] | words, saying no, tools |
@@ -35,7 +35,7 @@
 //! | door | [`cli`] | everything |
 //!
 //! A test reads the `use crate::…` lines and holds them against this table (`tests/suite/architecture.rs`).
-//! Only [`store`] names `sqlx`; only [`server`], [`proxy`], `http::body` and the demo's app name `hyper`;
+//! Only [`store`] names `sqlx`; only [`server`], [`proxy`], `http::body`, `oauth` and the demo name `hyper`;
 //! only [`time`] reads the clock; only [`secret`] and [`id`] draw randomness.
 //!
 //! # Invariants
@@ -107,6 +107,8 @@ pub mod id;
 pub mod jobs;
 pub mod limit;
 pub mod log;
+pub mod mail;
+pub mod oauth;
 pub mod proxy;
 pub mod refusal;
 pub mod secret;

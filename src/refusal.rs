@@ -81,7 +81,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, for tests and for the texts to be complete.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: &[Self] = &[
         Self::MalformedTarget,
         Self::AmbiguousPath,
         Self::BadHost,

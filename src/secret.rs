@@ -1,13 +1,14 @@
-//! Secrets: session tokens, what is stored of them, and the keys derived from the one root secret.
+//! Secrets: tokens, what is stored of them, and the keys derived from the one root secret.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::{digest, hkdf, hmac, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use zeroize::{Zeroize as _, ZeroizeOnDrop};
+use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
 
 /// Random bytes in a token.
 const RANDOM: usize = 32;
@@ -18,7 +19,7 @@ const TOKEN: usize = RANDOM + TAG;
 /// Characters of a token as text (base64url without padding).
 pub const TOKEN_TEXT: usize = 54;
 
-/// A session token in clear: 32 random bytes and an 8-byte keyed tag. It exists in clear
+/// A token in clear, of a session or for one use: 32 random bytes and an 8-byte keyed tag. It exists in clear
 /// when it is made and when a request carries it; it has no `Debug`, no `Clone` and is wiped when dropped.
 #[derive(ZeroizeOnDrop)]
 pub struct Token([u8; TOKEN]);
@@ -52,7 +53,7 @@ impl Token {
         TokenHash::of(&self.0)
     }
 
-    /// The text for a cookie value.
+    /// The text for a cookie value or a link.
     pub fn reveal(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
@@ -105,6 +106,16 @@ pub enum Purpose {
     Device,
     /// Names of accounts in rate-limit keys.
     Limits,
+    /// Flows at an identity provider: the state parameter and the cookie beside it.
+    Flow,
+    /// One-time secrets that travel by mail.
+    Ticket,
+    /// Sign-ins that wait for their code: the token in the cookie.
+    Pending,
+    /// Codes that are typed, as they are stored.
+    Code,
+    /// What the store keeps but may not show: mails that wait, tokens of providers.
+    Sealed,
 }
 
 impl Purpose {
@@ -113,6 +124,11 @@ impl Purpose {
             Self::SessionTag => b"sidegate/session-tag/v1",
             Self::Device => b"sidegate/device/v1",
             Self::Limits => b"sidegate/limits/v1",
+            Self::Flow => b"sidegate/flow/v1",
+            Self::Ticket => b"sidegate/ticket/v1",
+            Self::Pending => b"sidegate/pending/v1",
+            Self::Code => b"sidegate/code/v1",
+            Self::Sealed => b"sidegate/sealed/v1",
         }
     }
 }
@@ -143,15 +159,61 @@ impl RootSecret {
     /// # Panics
     /// Never: the output length is one HKDF allows.
     pub fn key(&self, purpose: Purpose) -> Key {
+        let mut okm = self.derive(purpose);
+        let key = Key(hmac::Key::new(hmac::HMAC_SHA256, &okm));
+        okm.zeroize();
+        key
+    }
+
+    /// What seals values that the store keeps (AES-256-GCM under the key of [`Purpose::Sealed`]).
+    ///
+    /// # Panics
+    /// Never: the key has the length that the cipher asks for.
+    pub fn seal(&self) -> Seal {
+        let mut okm = self.derive(Purpose::Sealed);
+        let key = RandomizedNonceKey::new(&AES_256_GCM, &okm).expect("32 bytes are a key of AES-256");
+        okm.zeroize();
+        Seal(key)
+    }
+
+    fn derive(&self, purpose: Purpose) -> [u8; 32] {
         let mut okm = [0; 32];
         hkdf::Salt::new(hkdf::HKDF_SHA256, b"sidegate")
             .extract(&self.0)
             .expand(&[purpose.label()], hkdf::HKDF_SHA256)
             .and_then(|okm_of| okm_of.fill(&mut okm))
             .expect("32 bytes are a length that HKDF-SHA256 gives");
-        let key = Key(hmac::Key::new(hmac::HMAC_SHA256, &okm));
-        okm.zeroize();
-        key
+        okm
+    }
+}
+
+/// Seals values before they are stored, so that a copy of the database shows nothing of them.
+pub struct Seal(RandomizedNonceKey);
+
+impl Seal {
+    /// `clear` as text for a column: base64url of nonce, ciphertext and tag. It opens only for the same
+    /// `purpose` (say `outbox` and the row's id), so that it cannot be moved elsewhere.
+    ///
+    /// # Panics
+    /// Never: no value of ours comes near the cipher's limit of 64 GiB.
+    pub fn seal(&self, purpose: &str, clear: &[u8]) -> String {
+        let mut text = clear.to_vec();
+        let nonce = self
+            .0
+            .seal_in_place_append_tag(Aad::from(purpose.as_bytes()), &mut text)
+            .expect("a value short enough to be sealed");
+        URL_SAFE_NO_PAD.encode([&nonce.as_ref()[..], &text].concat())
+    }
+
+    /// What [`Self::seal`] was given; `None` for anything else, and under another root secret.
+    pub fn open(&self, purpose: &str, sealed: &str) -> Option<Zeroizing<Vec<u8>>> {
+        let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let (nonce, text) = bytes.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut text = Zeroizing::new(text.to_vec());
+        let length = self.0.open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut text).ok()?.len();
+        text.truncate(length);
+        Some(text)
     }
 }
 
@@ -166,7 +228,7 @@ impl Key {
         out
     }
 
-    /// A new session token, tagged with this key.
+    /// A new token, tagged with this key.
     pub fn issue(&self) -> Token {
         let mut bytes = [0; TOKEN];
         bytes[..RANDOM].copy_from_slice(&random::<RANDOM>());
@@ -211,6 +273,20 @@ mod tests {
         let again = Token::parse(text.as_bytes()).expect("parses");
         assert!(again.hash() == token.hash() && key.issued(&again));
         assert!(!root.key(Purpose::Device).issued(&again));
+    }
+
+    #[test]
+    fn what_is_sealed_opens_for_its_own_purpose_and_secret_only() {
+        let root = RootSecret::new(vec![7; 32]).expect("long enough");
+        let sealed = root.seal().seal("outbox 1", b"a link");
+        assert!(!sealed.contains("link") && sealed != root.seal().seal("outbox 1", b"a link"));
+        assert_eq!(root.seal().open("outbox 1", &sealed).expect("opens").as_slice(), b"a link");
+        assert!(root.seal().open("outbox 2", &sealed).is_none());
+        let other = RootSecret::new(vec![8; 32]).expect("long enough");
+        assert!(other.seal().open("outbox 1", &sealed).is_none());
+        for bad in ["", "A", "AAAA", &sealed[1..], &sealed[..sealed.len() - 1]] {
+            assert!(root.seal().open("outbox 1", bad).is_none(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! Signing in with address and password: a page with a form, and two JSON doors to the same attempt.
 
-use std::time::Duration;
-
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -13,36 +11,25 @@ use crate::answer::shapes::{SessionShape, UserShape};
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
+use crate::flow::entry::{self, SignedIn};
 use crate::flow::{
-    callback, callback_if_ours, callback_or_home, desk, form_again, log_entry, read_json, set_cookie,
-    signed_in_already,
+    callback, callback_if_ours, callback_or_home, desk, form_again, log_entry, read_json, signed_in_already,
+    with_cookies,
 };
 use crate::http::cookie::{self, Found};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::refusal::Refusal;
-use crate::secret::Token;
-use crate::session::{Opened, Opening};
 use crate::store::auth_log::Action;
 use crate::time::Now;
 use crate::ui::pages::{self, Notice, Problem};
 use crate::visitor::User;
-
-/// How long the browser remembers that it signed somebody in; browsers keep no cookie longer.
-const DEVICE_COOKIE: Duration = Duration::from_hours(400 * 24);
 
 /// What the visitor sends.
 struct Credentials {
     email: String,
     password: Zeroizing<String>,
     remember: bool,
-}
-
-/// A sign-in that came about.
-struct SignedIn {
-    user: User,
-    opened: Opened,
-    device: String,
 }
 
 /// The page. Who is signed in already is told so.
@@ -88,7 +75,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
             Ok(signed_in) => {
                 let target = callback_or_home(app, form.find("callback_url"));
                 let answer = answer::redirect(desk(app), StatusCode::SEE_OTHER, &target);
-                return Ok(with_cookies(app, answer, signed_in.opened.cookie, signed_in.device));
+                return Ok(with_cookies(answer, signed_in.cookies));
             }
             Err(refusal) => problems.push(Problem::Refused(refusal)),
         }
@@ -142,11 +129,10 @@ pub(super) async fn email(app: &App, visit: Visit) -> Result<Answer, Error> {
     let EmailBody { email, password, callback_url, remember_me } = read_json(&visit)?;
     let url = callback(app, callback_url.as_deref())?;
     let credentials = Credentials { email, password, remember: remember_me.unwrap_or(true) };
-    let SignedIn { user, opened, device } = attempt(app, &visit, &credentials).await??;
+    let SignedIn { session, cookies } = attempt(app, &visit, &credentials).await??;
     let shape =
-        EmailShape { redirect: url.is_some(), token: opened.session.id.as_str(), url, user: (&user).into() };
-    let answer = answer::json(desk(app), StatusCode::OK, &shape);
-    Ok(with_cookies(app, answer, opened.cookie, device))
+        EmailShape { redirect: url.is_some(), token: session.id.as_str(), url, user: (&session.user).into() };
+    Ok(with_cookies(answer::json(desk(app), StatusCode::OK, &shape), cookies))
 }
 
 /// The body of the short sign-in.
@@ -173,24 +159,14 @@ pub(super) async fn login(app: &App, visit: Visit) -> Result<Answer, Error> {
     let LoginBody { email, password, callback_url, remember } = read_json(&visit)?;
     let callback_url = callback(app, callback_url.as_deref())?;
     let credentials = Credentials { email, password, remember: remember.unwrap_or(true) };
-    let SignedIn { user, opened, device } = attempt(app, &visit, &credentials).await??;
-    let session = &opened.session;
+    let SignedIn { session, cookies } = attempt(app, &visit, &credentials).await??;
     let shape = LoginShape {
-        user: (&user).into(),
-        session: session.into(),
+        user: (&session.user).into(),
+        session: (&session).into(),
         expires_at: session.expires,
         callback_url,
     };
-    let answer = answer::json(desk(app), StatusCode::OK, &shape);
-    Ok(with_cookies(app, answer, opened.cookie, device))
-}
-
-/// Sends the cookies of the session and of the browser.
-fn with_cookies(app: &App, mut answer: Answer, session: HeaderValue, device: String) -> Answer {
-    let cookies = &app.sessions.cookies;
-    set_cookie(answer.headers_mut(), session);
-    set_cookie(answer.headers_mut(), cookies.set(cookies.device, device, Some(DEVICE_COOKIE)));
-    answer
+    Ok(with_cookies(answer::json(desk(app), StatusCode::OK, &shape), cookies))
 }
 
 /// The sign-in itself. Budgets are spent before anything is looked up.
@@ -221,8 +197,11 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
     app.limits.give_back(&email, known);
     // A better hash can wait for the next sign-in.
     let rehashed = if verdict.rehash { app.passwords.hash(&given.password).await.ok() } else { None };
-    let opened = open(app, visit, &user, given.remember, rehashed).await?;
-    Ok(Ok(SignedIn { device: device::issue(&app.device_key, &email), user, opened }))
+    let mut tx = app.store.begin().await?;
+    if let Some(hash) = rehashed {
+        tx.account_set_password(&user.id, &hash, visit.now).await?;
+    }
+    Ok(Ok(entry::enter(app, visit, tx, &user, given.remember).await?))
 }
 
 /// Who has this address, and whether this is the password: one hash is computed whatever is found.
@@ -231,40 +210,6 @@ async fn judge(app: &App, email: &Email, password: &str) -> Result<(Option<User>
     let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
     let verdict = app.passwords.verify(password, stored).await?;
     Ok((found.map(|(user, _)| user), verdict))
-}
-
-/// Writes the session, its log entry and a better hash in one transaction, and ends the browser's earlier
-/// session.
-async fn open(
-    app: &App,
-    visit: &Visit,
-    user: &User,
-    remember: bool,
-    rehashed: Option<String>,
-) -> Result<Opened, Error> {
-    let mut tx = app.store.begin().await?;
-    let earlier = earlier_token(app, visit);
-    if let Some(token) = &earlier {
-        tx.session_delete(token.hash()).await?;
-    }
-    if let Some(hash) = rehashed {
-        tx.account_set_password(&user.id, &hash, visit.now).await?;
-    }
-    let address = visit.client.to_string();
-    let opening = Opening { now: visit.now, remember, address, agent: visit.agent() };
-    let opened = app.sessions.open(&mut tx, user, opening).await?;
-    tx.auth_log_insert(&log_entry(visit, Action::SignIn, Some(&user.id), None)).await?;
-    let earlier = earlier.map(|token| token.hash());
-    app.sessions.commit_ended(tx, earlier.as_slice()).await?;
-    Ok(opened)
-}
-
-/// The token that the browser brought along, whatever it opens: it must open nothing after this.
-fn earlier_token(app: &App, visit: &Visit) -> Option<Token> {
-    match cookie::find(&visit.headers, app.sessions.cookies.session) {
-        Found::One(value) => Token::parse(value),
-        Found::Nothing | Found::Conflict => None,
-    }
 }
 
 fn known_device(app: &App, visit: &Visit, email: &Email) -> Option<Device> {

@@ -41,7 +41,8 @@ pub enum Endpoint {
 
 use Endpoint as E;
 
-/// Method, path below the mount prefix, endpoint.
+/// Method, path below the mount prefix, endpoint. A path that ends in `{…}` takes one segment there, which
+/// the flow reads with [`parameter`].
 const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::GET, "sign-in", E::SignInPage),
     (Method::POST, "sign-in", E::SignIn),
@@ -80,7 +81,7 @@ pub fn find(method: &Method, path: &str) -> Lookup {
     let method = if method == Method::HEAD { &Method::GET } else { method };
     let mut lookup = Lookup::Nothing;
     for (takes, at, endpoint) in TABLE {
-        if *at == path {
+        if at_path(at, path) {
             if takes == method {
                 return Lookup::Found(*endpoint);
             }
@@ -93,8 +94,23 @@ pub fn find(method: &Method, path: &str) -> Lookup {
 /// The methods that `path` takes, as an `Allow` value says it (RFC 9110 §10.2.1).
 pub fn allowed(path: &str) -> String {
     let methods: Vec<&str> =
-        TABLE.iter().filter(|(_, at, _)| *at == path).map(|(m, ..)| m.as_str()).collect();
+        TABLE.iter().filter(|(_, at, _)| at_path(at, path)).map(|(m, ..)| m.as_str()).collect();
     methods.join(", ")
+}
+
+/// Whether `path` is the one that a row of the table names.
+fn at_path(row: &str, path: &str) -> bool {
+    match row.strip_suffix('}').and_then(|row| row.split_once('{')) {
+        Some((before, _)) => {
+            path.strip_prefix(before).is_some_and(|segment| !segment.is_empty() && !segment.contains('/'))
+        }
+        None => row == path,
+    }
+}
+
+/// The last segment of a path, as it stands: the name of a provider, for example.
+pub fn parameter(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, last)| last)
 }
 
 impl Endpoint {

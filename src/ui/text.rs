@@ -176,7 +176,7 @@ impl Texts {
     /// If the file is not complete, which a test rules out.
     pub(super) fn load(language: Language) -> Self {
         let texts: Self = toml::from_str(language.source()).expect("the embedded texts are complete");
-        for refusal in Refusal::ALL {
+        for &refusal in Refusal::ALL {
             assert!(texts.refusals.contains_key(refusal.code()), "no text for {}", refusal.code());
         }
         texts
@@ -207,7 +207,7 @@ mod tests {
     fn every_language_has_a_text_for_every_refusal_and_for_nothing_else() {
         for language in Language::ALL {
             let texts = Texts::load(language);
-            for refusal in Refusal::ALL {
+            for &refusal in Refusal::ALL {
                 let text = texts.refusal(refusal);
                 assert!(!text.headline.is_empty() && !text.headline.contains('{'), "{refusal:?}");
                 assert!(text.sentence.ends_with('.'), "{refusal:?} in {language:?}");
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn the_languages_differ_in_every_refusal() {
         let (english, german) = (Texts::load(Language::English), Texts::load(Language::German));
-        for refusal in Refusal::ALL {
+        for &refusal in Refusal::ALL {
             assert_ne!(english.refusal(refusal).sentence, german.refusal(refusal).sentence, "{refusal:?}");
         }
     }

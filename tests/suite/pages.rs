@@ -63,7 +63,7 @@ fn every_page(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
         ("sign-out".to_owned(), SignOut { view, who: email, callback_url }.render()),
         ("signed-in".to_owned(), SignedIn { view, who: name, callback_url }.render()),
     ];
-    for refusal in Refusal::ALL {
+    for &refusal in Refusal::ALL {
         let page = Refused { view, refusal, request_id: RequestId::next(), callback_url }.render();
         pages.push((format!("refused-{}", refusal.code().to_lowercase()), page));
     }

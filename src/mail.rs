@@ -1,0 +1,1 @@
+//! Mail: what a message is and the ways in which one leaves.
