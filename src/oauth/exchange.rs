@@ -47,7 +47,9 @@ pub(super) async fn exchange(
     let answer = client.ask(ask).await.map_err(unavailable)?;
     match Object::parse(&answer.body) {
         // GitHub reports errors with status 200.
-        Some(members) if answer.status.is_success() || members.has("error") => granted(&members, now),
+        Some(members) if answer.status.is_success() || members.get("error").is_some() => {
+            granted(&members, now)
+        }
         Some(_) => Err(unavailable(Outage::Status(answer.status.as_u16()))),
         None if answer.status.is_success() => Err(unavailable(Outage::NotJson)),
         None => Err(unavailable(Outage::Status(answer.status.as_u16()))),
@@ -87,7 +89,7 @@ fn request(
 }
 
 fn granted(members: &Object, now: Now) -> Result<Granted, Failure> {
-    if members.has("error") {
+    if members.get("error").is_some() {
         let code = members.text("error").ok().flatten().unwrap_or_default();
         return Err(Failure::Rejected(Step::Token, ErrorCode::new(code)));
     }

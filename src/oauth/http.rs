@@ -97,7 +97,7 @@ impl Client {
             _ => return Err(Outage::Scheme),
         };
         let request = request(ask)?;
-        let socket = self.connect(ask.url).await?;
+        let socket = self.connect(ask.url, plain).await?;
         if plain {
             return exchange(socket, request, ask.most).await;
         }
@@ -111,8 +111,9 @@ impl Client {
         exchange(socket, request, ask.most).await
     }
 
-    /// Connects to an address that was looked at, so that no second look-up can lead elsewhere.
-    async fn connect(&self, url: &Url) -> Result<TcpStream, Outage> {
+    /// Connects to an address that was looked at, so that no second look-up can lead elsewhere; without TLS,
+    /// to this machine only, whatever its name.
+    async fn connect(&self, url: &Url, plain: bool) -> Result<TcpStream, Outage> {
         let port = url.port_or_known_default().unwrap_or(443);
         let found: Vec<SocketAddr> = match url.host().ok_or(Outage::Scheme)? {
             Host::Ipv4(ip) => vec![SocketAddr::from((ip, port))],
@@ -120,7 +121,10 @@ impl Client {
             Host::Domain(name) => lookup_host((name, port)).await.map_err(|_| Outage::Resolve)?.collect(),
         };
         let mut outage = if found.is_empty() { Outage::Resolve } else { Outage::PrivateAddress };
-        for address in found.into_iter().filter(|address| self.reach.allows(address.ip())) {
+        let allowed = |address: &SocketAddr| {
+            self.reach.allows(address.ip()) && (!plain || address.ip().to_canonical().is_loopback())
+        };
+        for address in found.into_iter().filter(allowed) {
             match timeout(CONNECT, TcpStream::connect(address)).await {
                 Ok(Ok(socket)) => return Ok(socket),
                 Ok(Err(error)) => outage = Outage::Connect(error.kind()),
@@ -197,3 +201,6 @@ where
 fn broken(_: hyper::Error) -> Outage {
     Outage::Broken
 }
+
+#[cfg(test)]
+mod tests;

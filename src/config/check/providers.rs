@@ -96,7 +96,7 @@ fn provider(at: &At, raw: &RawProvider, kind: Kind, id: String, p: &mut Problems
         let what = "is empty or holds a control character";
         p.add(at.key("name"), what, "write the name that stands on the button");
     }
-    let allowed_tenants = tenants(at, raw, p);
+    let allowed_tenants = if kind == Kind::Microsoft { tenants(at, raw, p) } else { Vec::new() };
     // Who runs a GitLab, a GitHub or a provider can make an account with any address there.
     let authority = match kind {
         Kind::GitHub | Kind::GitLab => base.is_none(),
