@@ -43,8 +43,10 @@ macro_rules! on {
 pub mod accounts;
 pub mod auth_log;
 mod columns;
+pub mod devices;
 pub mod ended;
 mod migrations;
+pub mod pending;
 mod row;
 pub mod sessions;
 pub mod users;
