@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::error::Fault;
 use crate::gate::rules::Rules;
 use crate::limit::Limits;
+use crate::oauth::Providers;
 use crate::secret::{Key, Purpose};
 use crate::session::Sessions;
 use crate::store::Store;
@@ -31,6 +32,8 @@ pub struct App {
     pub passwords: Passwords,
     /// How often something may be tried.
     pub limits: Limits,
+    /// Where people can sign in besides here.
+    pub providers: Providers,
     /// Proves that a browser signed an account in before.
     pub device_key: Key,
     /// The pages.
@@ -51,6 +54,7 @@ impl App {
             rules: rules(&config),
             passwords: Passwords::new(&config.password),
             limits: Limits::new(&config.limits, &config.secret),
+            providers: Providers::new(&config.providers),
             device_key: config.secret.key(Purpose::Device),
             ui: Ui::new(&config.public.name, config.mount(), config.password.min_length, config.sign_up.open),
             office: Handle::current(),

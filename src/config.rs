@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+mod authorities;
 mod check;
 mod file;
 mod layers;
 pub mod problem;
+pub mod provider;
 pub mod rule;
 mod secret;
 mod shape;
@@ -24,6 +26,7 @@ pub(crate) mod units;
 use crate::secret::RootSecret;
 use layers::Layers;
 use problem::{Place, Problems};
+use provider::Provider;
 use rule::Rule;
 
 /// Everything that can be configured.
@@ -48,6 +51,8 @@ pub struct Config {
     pub session: Session,
     /// What a request needs before it is forwarded.
     pub access: Access,
+    /// Where people can sign in besides here.
+    pub providers: Vec<Provider>,
     /// Under which names the app is told who is asking.
     pub identity: Identity,
     /// Sizes, deadlines and rates.
@@ -281,8 +286,15 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let given = given.and_then(|text| secret::root(key, &text, &mut problems));
     let make_one = given.is_none() && !problems.about("secret") && !problems.about("secret_file");
 
+    for (i, provider) in raw.providers.iter_mut().enumerate() {
+        let key = format!("providers[{i}].client_secret");
+        let (value, file) = (provider.client_secret.take(), provider.client_secret_file.as_deref());
+        provider.client_secret = secret::given(&key, value, file, &mut problems).map(|text| text.to_string());
+    }
+
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     check::check(&raw, given.unwrap_or_else(secret::stand_in), cores, problems)
+        .and_then(authorities::read)
         .and_then(|config| if make_one { with_own_secret(config, sources) } else { Ok(config) })
         .map_err(|mut problems| {
             problems.locate(|key| layers.place(key));

@@ -6,6 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 mod identity;
 mod net;
+mod providers;
 mod rules;
 
 use super::file::{LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession};
@@ -37,6 +38,7 @@ pub(super) fn check(
             hide_existence: raw.access.hide_existence,
             rules: rules::rules(&raw.rules, &paths, p),
         },
+        providers: providers::providers(&raw.providers, p, &mut dangers),
         identity: identity::identity(&raw.identity, p),
         limits: limits(&raw.limits, p),
         trusted_proxies: net::trusted(&raw.proxies.trusted, p),

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::provider::{ClientAuth, Kind};
 use super::rule::Access;
 use super::units::{Names, Size, Span};
 
@@ -43,6 +44,7 @@ table! {
         session: RawSession = RawSession::default(),
         access: RawAccess = RawAccess::default(),
         rules: Vec<RawRule> = Vec::new(),
+        providers: Vec<RawProvider> = Vec::new(),
         identity: RawIdentity = RawIdentity::default(),
         proxies: RawProxies = RawProxies::default(),
         limits: RawLimits = RawLimits::default(),
@@ -137,6 +139,42 @@ table! {
 }
 
 table! {
+    /// One of `[[providers]]`; what a key means without a value depends on the kind.
+    RawProvider {
+        kind: Option<Kind> = None,
+        id: Option<String> = None,
+        name: Option<String> = None,
+        client_id: Option<String> = None,
+        client_secret: Option<String> = None,
+        client_secret_file: Option<String> = None,
+        client_auth: Option<ClientAuth> = None,
+        scopes: Vec<String> = Vec::new(),
+        base_url: Option<String> = None,
+        issuer: Option<String> = None,
+        tenant: Option<String> = None,
+        allowed_tenants: Vec<String> = Vec::new(),
+        trust_email: Option<bool> = None,
+        allowed_domains: Vec<String> = Vec::new(),
+        hosted_domain: Option<String> = None,
+        claims: RawClaims = RawClaims::default(),
+        prompt: Option<String> = None,
+        store_tokens: bool = false,
+        danger_private_addresses: bool = false,
+        ca_file: Option<String> = None,
+    }
+}
+
+table! {
+    /// `providers.claims`
+    RawClaims {
+        email: Option<String> = None,
+        email_verified: Option<String> = None,
+        name: Option<String> = None,
+        image: Option<String> = None,
+    }
+}
+
+table! {
     /// `[identity]`
     RawIdentity {
         preset: Preset = Preset::None,
@@ -219,6 +257,8 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
         "session" => RawSession::KEYS,
         "access" => RawAccess::KEYS,
         "rules" => RawRule::KEYS,
+        "providers" => RawProvider::KEYS,
+        "providers.claims" => RawClaims::KEYS,
         "identity" => RawIdentity::KEYS,
         "proxies" => RawProxies::KEYS,
         "limits" => RawLimits::KEYS,
