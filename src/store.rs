@@ -44,8 +44,11 @@ pub mod accounts;
 pub mod auth_log;
 mod columns;
 pub mod ended;
+pub mod identities;
 mod migrations;
+pub mod oauth_flows;
 mod row;
+pub mod session_providers;
 pub mod sessions;
 pub mod users;
 
