@@ -15,6 +15,13 @@ use crate::session::Sessions;
 use crate::store::Store;
 use crate::time::Clock;
 use crate::ui::{Setup, Ui};
+use crate::mail::Mailer;
+use crate::secret::{Key, Purpose, Seal};
+use crate::session::Sessions;
+use crate::store::Store;
+use crate::time::Clock;
+use crate::ui::Ui;
+use crate::ui::mails::Mails;
 
 /// The application: one per process, shared by both planes.
 pub struct App {
@@ -38,6 +45,14 @@ pub struct App {
     pub device_key: Key,
     /// The pages.
     pub ui: Ui,
+    /// The words of the mails.
+    pub mails: Mails,
+    /// What carries mails away; `None` if mail is not configured.
+    pub mailer: Option<Mailer>,
+    /// Names whom a mail goes to, where mails are counted.
+    pub recipient_key: Key,
+    /// Seals what the store keeps but may not show.
+    pub seal: Seal,
     /// The runtime for everything that may take its time: flows, hashes, queries.
     pub office: Handle,
 }
@@ -64,6 +79,11 @@ impl App {
                 mail: false,
                 providers: Vec::new(),
             }),
+            ui: Ui::new(&config.public.name, config.mount(), config.password.min_length, config.sign_up.open),
+            mails: Mails::new(&config.public.name, &config.public.origin),
+            mailer: config.mail.as_ref().map(Mailer::new).transpose()?,
+            recipient_key: config.secret.key(Purpose::Recipient),
+            seal: config.secret.seal(),
             office: Handle::current(),
             config: Arc::new(config),
             clock,

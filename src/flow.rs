@@ -16,6 +16,7 @@ use crate::ui::View;
 use crate::ui::pages::{Notice, Problem, SignedIn};
 
 mod entry;
+mod post;
 mod sessions;
 mod sign_in;
 mod sign_out;
