@@ -142,6 +142,7 @@ fn log_entry(visit: &Visit, action: Action, user: Option<&UserId>, error: Option
         error,
         address: Some(visit.client.to_string()),
         agent: visit.agent().map(str::to_owned),
+        detail: None,
     }
 }
 

@@ -45,11 +45,13 @@ macro_rules! on {
 pub mod accounts;
 pub mod auth_log;
 mod columns;
+pub mod devices;
 pub mod ended;
 pub mod identities;
 mod migrations;
 pub mod oauth_flows;
 pub mod outbox;
+pub mod pending;
 mod row;
 pub mod session_providers;
 pub mod sessions;

@@ -30,6 +30,7 @@ const ALL: &[Migration] = &[
     migration!("0003_sidegate"),
     migration!("0004_providers"),
     migration!("0005_outbox"),
+    migration!("0007_pending"),
 ];
 
 /// The columns that our queries name, looked for once in tables that were there before us.
