@@ -88,6 +88,12 @@ impl Limits {
         self.in_all(now, from)
     }
 
+    /// Spends one step of a way through a provider, before anything is looked up.
+    pub fn provider(&self, now: Now, from: IpAddr) -> Result<(), Refusal> {
+        self.by_address(now, from)?;
+        self.in_all(now, from)
+    }
+
     /// Spends one change that a signed-in user makes.
     pub fn change(&self, now: Now, user: &UserId) -> Result<(), Refusal> {
         let key = self.fingerprint(&[b"u", user.as_str().as_bytes()].concat());

@@ -5,7 +5,9 @@ use std::fmt::Display;
 use tracing_subscriber::EnvFilter;
 
 mod identity;
+mod mail;
 mod net;
+mod providers;
 mod rules;
 
 use super::file::{LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession};
@@ -37,10 +39,12 @@ pub(super) fn check(
             hide_existence: raw.access.hide_existence,
             rules: rules::rules(&raw.rules, &paths, p),
         },
+        providers: providers::providers(&raw.providers, p, &mut dangers),
         identity: identity::identity(&raw.identity, p),
         limits: limits(&raw.limits, p),
         trusted_proxies: net::trusted(&raw.proxies.trusted, p),
         log: log(&raw.log, p),
+        mail: mail::mail(&raw.mail, (&listen, &public), p, &mut dangers),
         listen,
         public,
         paths,
@@ -127,7 +131,13 @@ fn log(raw: &RawLog, p: &mut Problems) -> Log {
             "write off, error, warn, info, debug or trace, or a filter such as \"info,sidegate=debug\"",
         );
     }
-    Log { json: raw.format == LogFormat::Json, filter: raw.level.clone(), access: raw.access }
+    between(p, "log.keep_sign_ins", raw.keep_sign_ins, Span::days(1), Span::days(3650));
+    Log {
+        json: raw.format == LogFormat::Json,
+        filter: raw.level.clone(),
+        access: raw.access,
+        keep_sign_ins: raw.keep_sign_ins.0,
+    }
 }
 
 /// Notes a value outside of its bounds.

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::provider::{ClientAuth, Kind};
+use super::mail::Tls;
 use super::rule::Access;
 use super::units::{Names, Size, Span};
 
@@ -43,10 +45,12 @@ table! {
         session: RawSession = RawSession::default(),
         access: RawAccess = RawAccess::default(),
         rules: Vec<RawRule> = Vec::new(),
+        providers: Vec<RawProvider> = Vec::new(),
         identity: RawIdentity = RawIdentity::default(),
         proxies: RawProxies = RawProxies::default(),
         limits: RawLimits = RawLimits::default(),
         log: RawLog = RawLog::default(),
+        mail: RawMail = RawMail::default(),
     }
 }
 
@@ -137,6 +141,42 @@ table! {
 }
 
 table! {
+    /// One of `[[providers]]`; what a key means without a value depends on the kind.
+    RawProvider {
+        kind: Option<Kind> = None,
+        id: Option<String> = None,
+        name: Option<String> = None,
+        client_id: Option<String> = None,
+        client_secret: Option<String> = None,
+        client_secret_file: Option<String> = None,
+        client_auth: Option<ClientAuth> = None,
+        scopes: Vec<String> = Vec::new(),
+        base_url: Option<String> = None,
+        issuer: Option<String> = None,
+        tenant: Option<String> = None,
+        allowed_tenants: Vec<String> = Vec::new(),
+        trust_email: Option<bool> = None,
+        allowed_domains: Vec<String> = Vec::new(),
+        hosted_domain: Option<String> = None,
+        claims: RawClaims = RawClaims::default(),
+        prompt: Option<String> = None,
+        store_tokens: bool = false,
+        danger_private_addresses: bool = false,
+        ca_file: Option<String> = None,
+    }
+}
+
+table! {
+    /// `providers.claims`
+    RawClaims {
+        email: Option<String> = None,
+        email_verified: Option<String> = None,
+        name: Option<String> = None,
+        image: Option<String> = None,
+    }
+}
+
+table! {
     /// `[identity]`
     RawIdentity {
         preset: Preset = Preset::None,
@@ -193,6 +233,7 @@ table! {
         format: LogFormat = LogFormat::Text,
         level: String = "info".to_owned(),
         access: bool = true,
+        keep_sign_ins: Span = Span::days(400),
     }
 }
 
@@ -204,6 +245,46 @@ pub(super) enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+table! {
+    /// `[mail]`; without any key there is no mail.
+    RawMail {
+        transport: RawTransport = RawTransport::Smtp,
+        from: Option<String> = None,
+        reply_to: Option<String> = None,
+        per_recipient: u32 = 20,
+        in_all: u32 = 2000,
+        give_up_after: Span = Span::days(1),
+        keep_sent: Span = Span::days(1),
+        smtp: RawSmtp = RawSmtp::default(),
+    }
+}
+
+table! {
+    /// `[mail.smtp]`; the port follows from `tls`.
+    RawSmtp {
+        host: Option<String> = None,
+        port: Option<u16> = None,
+        tls: Tls = Tls::Implicit,
+        username: Option<String> = None,
+        password: Option<String> = None,
+        password_file: Option<String> = None,
+        ca: Option<String> = None,
+        ca_file: Option<String> = None,
+        timeout: Span = Span::seconds(60),
+        connections: usize = 2,
+    }
+}
+
+/// `mail.transport`
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawTransport {
+    /// The mail server of `[mail.smtp]`.
+    Smtp,
+    /// Memory.
+    Catcher,
 }
 
 /// The keys that a table knows; `""` is the top level. `None` for what is no table.
@@ -219,10 +300,14 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
         "session" => RawSession::KEYS,
         "access" => RawAccess::KEYS,
         "rules" => RawRule::KEYS,
+        "providers" => RawProvider::KEYS,
+        "providers.claims" => RawClaims::KEYS,
         "identity" => RawIdentity::KEYS,
         "proxies" => RawProxies::KEYS,
         "limits" => RawLimits::KEYS,
         "log" => RawLog::KEYS,
+        "mail" => RawMail::KEYS,
+        "mail.smtp" => RawSmtp::KEYS,
         _ => return None,
     })
 }

@@ -234,7 +234,7 @@ impl Tx {
     }
 
     /// Tells the other replicas, when this transaction commits. SQLite has none.
-    async fn tell_ended(&mut self, tokens: &[TokenHash]) -> Result<(), Fault> {
+    pub(super) async fn tell_ended(&mut self, tokens: &[TokenHash]) -> Result<(), Fault> {
         let Db::Postgres(tx) = &mut self.db else { return Ok(()) };
         for tokens in tokens.chunks(ENDED_AT_ONCE) {
             let payload: Vec<_> = tokens.iter().map(|token| token.to_column()).collect();

@@ -1,8 +1,10 @@
 //! The table `user`.
 
 use crate::error::Fault;
+use crate::id::UserId;
 use crate::store::row::Row;
 use crate::store::{Tx, fault};
+use crate::time::Now;
 use crate::visitor::User;
 
 /// The columns that [`user_of`] reads.
@@ -34,7 +36,72 @@ const USER_INSERT: &str = r#"
     VALUES ($1, $2, $3, $4, $5, $6, $7)
     ON CONFLICT ("email") DO NOTHING"#;
 
+const USER_BY_EMAIL: &str = concat!("SELECT ", user_columns!(), r#" FROM "user" WHERE "user"."email" = $1"#);
+
+const USER_TOUCH: &str = r#"UPDATE "user" SET "updatedAt" = $2 WHERE "id" = $1"#;
+
+const USER_SET_VERIFIED: &str = r#"
+    UPDATE "user" SET "emailVerified" = $2, "updatedAt" = $3 WHERE "id" = $1 AND "email" = $4"#;
+
+const USER_SET_PROFILE: &str =
+    r#"UPDATE "user" SET "name" = $2, "image" = $3, "updatedAt" = $4 WHERE "id" = $1"#;
+
 impl Tx {
+    /// The user with this address (in its canonical form), for the transaction that decides by it.
+    pub async fn user_by_email(&mut self, email: &str) -> Result<Option<User>, Fault> {
+        let row = on!(&mut self.db, tx => sqlx::query(USER_BY_EMAIL)
+            .bind(email)
+            .fetch_optional(&mut **tx)
+            .await
+            .map(|row| row.map(Row::from)))
+        .map_err(fault("reading a user"))?;
+        row.as_ref().map(user_of).transpose()
+    }
+
+    /// Notes that something of a user changes; false if there is none. Until this transaction ends, no other
+    /// one gets past this point for the same user.
+    pub async fn user_touch(&mut self, user: &UserId, now: Now) -> Result<bool, Fault> {
+        on!(&mut self.db, tx => sqlx::query(USER_TOUCH)
+            .bind(user)
+            .bind(now)
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected() == 1))
+        .map_err(fault("changing a user"))
+    }
+
+    /// Notes that a user proved to have the mailbox of this address; false if it is not the user's any more.
+    pub async fn user_set_verified(&mut self, user: &UserId, email: &str, now: Now) -> Result<bool, Fault> {
+        on!(&mut self.db, tx => sqlx::query(USER_SET_VERIFIED)
+            .bind(user)
+            .bind(true)
+            .bind(now)
+            .bind(email)
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected() == 1))
+        .map_err(fault("verifying an address"))
+    }
+
+    /// Replaces a user's name and picture; false if there is no such user.
+    pub async fn user_set_profile(
+        &mut self,
+        user: &UserId,
+        name: &str,
+        image: Option<&str>,
+        now: Now,
+    ) -> Result<bool, Fault> {
+        on!(&mut self.db, tx => sqlx::query(USER_SET_PROFILE)
+            .bind(user)
+            .bind(name)
+            .bind(image)
+            .bind(now)
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected() == 1))
+        .map_err(fault("changing a profile"))
+    }
+
     /// Adds a user; false if the address is taken.
     pub async fn user_insert(&mut self, user: &User) -> Result<bool, Fault> {
         on!(&mut self.db, tx => sqlx::query(USER_INSERT)
