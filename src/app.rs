@@ -33,6 +33,8 @@ pub struct App {
     pub limits: Limits,
     /// Proves that a browser signed an account in before.
     pub device_key: Key,
+    /// Tags the one-time secrets that travel by mail.
+    pub ticket_key: Key,
     /// The pages.
     pub ui: Ui,
     /// The runtime for everything that may take its time: flows, hashes, queries.
@@ -52,6 +54,7 @@ impl App {
             passwords: Passwords::new(&config.password),
             limits: Limits::new(&config.limits, &config.secret),
             device_key: config.secret.key(Purpose::Device),
+            ticket_key: config.secret.key(Purpose::Ticket),
             ui: Ui::new(&config.public.name, config.mount(), config.password.min_length, config.sign_up.open),
             office: Handle::current(),
             config: Arc::new(config),

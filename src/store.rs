@@ -47,6 +47,7 @@ pub mod ended;
 mod migrations;
 mod row;
 pub mod sessions;
+pub mod tickets;
 pub mod users;
 
 /// How long a caller waits for a connection, and SQLite for another process's lock, before the
