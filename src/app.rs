@@ -13,7 +13,7 @@ use crate::secret::{Key, Purpose};
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::time::Clock;
-use crate::ui::Ui;
+use crate::ui::{Setup, Ui};
 
 /// The application: one per process, shared by both planes.
 pub struct App {
@@ -55,7 +55,14 @@ impl App {
             limits: Limits::new(&config.limits, &config.secret),
             device_key: config.secret.key(Purpose::Device),
             ticket_key: config.secret.key(Purpose::Ticket),
-            ui: Ui::new(&config.public.name, config.mount(), config.password.min_length, config.sign_up.open),
+            ui: Ui::new(Setup {
+                name: &config.public.name,
+                mount: config.mount(),
+                min_length: config.password.min_length,
+                sign_up_open: config.sign_up.open,
+                mail: false,
+                providers: Vec::new(),
+            }),
             office: Handle::current(),
             config: Arc::new(config),
             clock,

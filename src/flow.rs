@@ -13,7 +13,7 @@ use crate::id::UserId;
 use crate::refusal::Refusal;
 use crate::store::auth_log::{Action, LogEntry};
 use crate::ui::View;
-use crate::ui::pages::{Problem, SignedIn};
+use crate::ui::pages::{Notice, Problem, SignedIn};
 
 mod entry;
 mod sessions;
@@ -115,6 +115,20 @@ fn form_again(app: &App, view: View<'_>, problems: &[Problem], html: String) -> 
         answer.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
     }
     answer
+}
+
+/// What follows a form of the account page: that page, with what came of it.
+///
+/// # Errors
+/// A refusal that says how long to wait is a page of its own.
+fn to_account(app: &App, outcome: Result<Notice, Refusal>) -> Result<Answer, Error> {
+    let (key, value) = match outcome {
+        Ok(notice) => ("notice", notice.key()),
+        Err(refusal) if refusal.retry_after().is_some() => return Err(refusal.into()),
+        Err(refusal) => ("problem", refusal.code()),
+    };
+    let to = format!("{}{}/account?{key}={value}", app.config.public.origin, app.config.mount());
+    Ok(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to))
 }
 
 /// The line of the log for what this visit did, or for what it tried if `error` stood in the way.
