@@ -157,8 +157,9 @@ impl Rule {
             | (Self::KnownNetwork | Self::NewCountry | Self::Journey, Mode::Balanced) => Outcome::Notice,
             // No mode does less than a milder one.
             (Self::AfterGuesses | Self::Dormant, Mode::Balanced) if known => Outcome::Notice,
-            (Self::NewBrowser | Self::AfterGuesses | Self::Dormant, Mode::Balanced)
-            | (_, Mode::Strict) => Outcome::Challenge,
+            (Self::NewBrowser | Self::AfterGuesses | Self::Dormant, Mode::Balanced) | (_, Mode::Strict) => {
+                Outcome::Challenge
+            }
         }
     }
 }
