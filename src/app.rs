@@ -10,7 +10,7 @@ use crate::error::Fault;
 use crate::gate::rules::Rules;
 use crate::limit::Limits;
 use crate::oauth::Providers;
-use crate::secret::{Key, Purpose};
+use crate::secret::{Key, Purpose, Seal};
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::time::Clock;
@@ -36,6 +36,10 @@ pub struct App {
     pub providers: Providers,
     /// Proves that a browser signed an account in before.
     pub device_key: Key,
+    /// Makes the state of flows at providers, and what ties them to a browser.
+    pub flow_key: Key,
+    /// Seals what the store keeps but may not show.
+    pub seal: Seal,
     /// The pages.
     pub ui: Ui,
     /// The runtime for everything that may take its time: flows, hashes, queries.
@@ -56,6 +60,8 @@ impl App {
             limits: Limits::new(&config.limits, &config.secret),
             providers: Providers::new(&config.providers),
             device_key: config.secret.key(Purpose::Device),
+            flow_key: config.secret.key(Purpose::Flow),
+            seal: config.secret.seal(),
             ui: Ui::new(&config.public.name, config.mount(), config.password.min_length, config.sign_up.open),
             office: Handle::current(),
             config: Arc::new(config),

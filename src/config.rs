@@ -53,6 +53,8 @@ pub struct Config {
     pub access: Access,
     /// Where people can sign in besides here.
     pub providers: Vec<Provider>,
+    /// How accounts at providers come together with those here.
+    pub accounts: Accounts,
     /// Under which names the app is told who is asking.
     pub identity: Identity,
     /// Sizes, deadlines and rates.
@@ -146,6 +148,12 @@ pub enum Database {
 pub struct SignUp {
     /// Whether strangers can make themselves an account.
     pub open: bool,
+}
+
+/// `[accounts]`
+pub struct Accounts {
+    /// Whether a signed-in user may add an account at a provider that has another address.
+    pub link_different_emails: bool,
 }
 
 /// `[password]`

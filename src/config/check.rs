@@ -12,7 +12,7 @@ mod rules;
 use super::file::{LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession};
 use super::problem::Problems;
 use super::units::{Size, Span};
-use super::{Access, Config, Limits, Log, Password, Session, SignUp};
+use super::{Access, Accounts, Config, Limits, Log, Password, Session, SignUp};
 use crate::secret::RootSecret;
 
 /// Gives `raw` its meaning; fails with all problems, those known before included.
@@ -39,6 +39,7 @@ pub(super) fn check(
             rules: rules::rules(&raw.rules, &paths, p),
         },
         providers: providers::providers(&raw.providers, p, &mut dangers),
+        accounts: Accounts { link_different_emails: raw.accounts.link_different_emails },
         identity: identity::identity(&raw.identity, p),
         limits: limits(&raw.limits, p),
         trusted_proxies: net::trusted(&raw.proxies.trusted, p),

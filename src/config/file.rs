@@ -45,6 +45,7 @@ table! {
         access: RawAccess = RawAccess::default(),
         rules: Vec<RawRule> = Vec::new(),
         providers: Vec<RawProvider> = Vec::new(),
+        accounts: RawAccounts = RawAccounts::default(),
         identity: RawIdentity = RawIdentity::default(),
         proxies: RawProxies = RawProxies::default(),
         limits: RawLimits = RawLimits::default(),
@@ -175,6 +176,13 @@ table! {
 }
 
 table! {
+    /// `[accounts]`
+    RawAccounts {
+        link_different_emails: bool = false,
+    }
+}
+
+table! {
     /// `[identity]`
     RawIdentity {
         preset: Preset = Preset::None,
@@ -259,6 +267,7 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
         "rules" => RawRule::KEYS,
         "providers" => RawProvider::KEYS,
         "providers.claims" => RawClaims::KEYS,
+        "accounts" => RawAccounts::KEYS,
         "identity" => RawIdentity::KEYS,
         "proxies" => RawProxies::KEYS,
         "limits" => RawLimits::KEYS,
