@@ -9,12 +9,14 @@ use crate::config::Config;
 use crate::error::Fault;
 use crate::gate::rules::Rules;
 use crate::limit::Limits;
+use crate::mail::Mailer;
 use crate::oauth::Providers;
 use crate::secret::{Key, Purpose, Seal};
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::time::Clock;
-use crate::ui::Ui;
+use crate::ui::mails::Mails;
+use crate::ui::{Setup, Ui};
 
 /// The application: one per process, shared by both planes.
 pub struct App {
@@ -40,8 +42,18 @@ pub struct App {
     pub flow_key: Key,
     /// Seals what the store keeps but may not show.
     pub seal: Seal,
+    /// Tags the one-time secrets that travel by mail.
+    pub ticket_key: Key,
     /// The pages.
     pub ui: Ui,
+    /// The words of the mails.
+    pub mails: Mails,
+    /// What carries mails away; `None` if mail is not configured.
+    pub mailer: Option<Mailer>,
+    /// Names whom a mail goes to, where mails are counted.
+    pub recipient_key: Key,
+    /// Seals what the store keeps but may not show.
+    pub seal: Seal,
     /// The runtime for everything that may take its time: flows, hashes, queries.
     pub office: Handle,
 }
@@ -63,6 +75,19 @@ impl App {
             flow_key: config.secret.key(Purpose::Flow),
             seal: config.secret.seal(),
             ui: Ui::new(&config.public.name, config.mount(), config.password.min_length, config.sign_up.open),
+            ticket_key: config.secret.key(Purpose::Ticket),
+            ui: Ui::new(Setup {
+                name: &config.public.name,
+                mount: config.mount(),
+                min_length: config.password.min_length,
+                sign_up_open: config.sign_up.open,
+                mail: config.mail.is_some(),
+                providers: Vec::new(),
+            }),
+            mails: Mails::new(&config.public.name, &config.public.origin),
+            mailer: config.mail.as_ref().map(Mailer::new).transpose()?,
+            recipient_key: config.secret.key(Purpose::Recipient),
+            seal: config.secret.seal(),
             office: Handle::current(),
             config: Arc::new(config),
             clock,

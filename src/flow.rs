@@ -13,13 +13,14 @@ use crate::id::UserId;
 use crate::refusal::Refusal;
 use crate::store::auth_log::{Action, LogEntry};
 use crate::ui::View;
-use crate::ui::pages::{Problem, SignedIn};
+use crate::ui::pages::{Notice, Problem, SignedIn};
 
 mod accounts;
 mod callback;
 mod entry;
 mod logout_token;
 mod provider;
+mod post;
 mod sessions;
 mod sign_in;
 mod sign_out;
@@ -78,6 +79,17 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::UnlinkAccount => accounts::unlink(app, visit).await,
         Endpoint::Providers => Ok(start::list(app)),
         Endpoint::BackChannelLogout => logout_token::submit(app, visit).await,
+        Endpoint::StartAtProvider
+        | Endpoint::SignInSocial
+        | Endpoint::OauthUrl
+        | Endpoint::Callback
+        | Endpoint::CallbackForm
+        | Endpoint::SignInWithCode
+        | Endpoint::LinkSocial
+        | Endpoint::ListAccounts
+        | Endpoint::UnlinkAccount
+        | Endpoint::Providers
+        | Endpoint::BackChannelLogout => Err(Refusal::NotFound.into()),
     }
 }
 
@@ -139,6 +151,18 @@ fn form_again(app: &App, view: View<'_>, problems: &[Problem], html: String) -> 
 /// Whether this can be the address of a picture.
 fn is_picture(image: &str) -> bool {
     image.starts_with("https://") && image.len() <= 2048 && image.bytes().all(|b| b.is_ascii_graphic())
+/// What follows a form of the account page: that page, with what came of it.
+///
+/// # Errors
+/// A refusal that says how long to wait is a page of its own.
+fn to_account(app: &App, outcome: Result<Notice, Refusal>) -> Result<Answer, Error> {
+    let (key, value) = match outcome {
+        Ok(notice) => ("notice", notice.key()),
+        Err(refusal) if refusal.retry_after().is_some() => return Err(refusal.into()),
+        Err(refusal) => ("problem", refusal.code()),
+    };
+    let to = format!("{}{}/account?{key}={value}", app.config.public.origin, app.config.mount());
+    Ok(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to))
 }
 
 /// The line of the log for what this visit did, or for what it tried if `error` stood in the way.
@@ -151,6 +175,7 @@ fn log_entry(visit: &Visit, action: Action, user: Option<&UserId>, error: Option
         error,
         address: Some(visit.client.to_string()),
         agent: visit.agent().map(str::to_owned),
+        detail: None,
     }
 }
 

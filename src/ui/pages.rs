@@ -4,7 +4,7 @@ use askama::Template;
 
 use crate::id::RequestId;
 use crate::refusal::Refusal;
-use crate::ui::{STYLE, View};
+use crate::ui::{Icon, Provider, STYLE, View};
 
 /// The sign-in form.
 #[derive(Template)]
@@ -93,13 +93,29 @@ pub enum Problem {
     Refused(Refusal),
 }
 
-/// What happened before the sign-in page was opened.
+/// What happened before the page was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// The visitor signed out.
     SignedOut,
     /// The visitor signed up; worded so that it does not tell whether the address was taken.
     SignedUp,
+    /// The name was changed.
+    NameSaved,
+    /// The password was changed, or there is one now.
+    PasswordChanged,
+    /// A mail went to the new address; worded so that it does not tell whether that was taken.
+    NewEmailSent,
+    /// A mail went to the address that is to be proved.
+    VerificationSent,
+    /// Another way to sign in was added.
+    MethodLinked,
+    /// A way to sign in was taken away.
+    MethodUnlinked,
+    /// One session was ended.
+    SessionEnded,
+    /// All other sessions were ended.
+    SessionsEnded,
 }
 
 /// A field of a form.
@@ -136,17 +152,39 @@ fn html(page: &impl Template) -> String {
 }
 
 impl Notice {
+    /// Every notice.
+    pub const ALL: &[Self] = &[
+        Self::SignedOut,
+        Self::SignedUp,
+        Self::NameSaved,
+        Self::PasswordChanged,
+        Self::NewEmailSent,
+        Self::VerificationSent,
+        Self::MethodLinked,
+        Self::MethodUnlinked,
+        Self::SessionEnded,
+        Self::SessionsEnded,
+    ];
+
     /// The word for the query (`?notice=signed-out`).
     pub const fn key(self) -> &'static str {
         match self {
             Self::SignedOut => "signed-out",
             Self::SignedUp => "signed-up",
+            Self::NameSaved => "name-saved",
+            Self::PasswordChanged => "password-changed",
+            Self::NewEmailSent => "new-email-sent",
+            Self::VerificationSent => "verification-sent",
+            Self::MethodLinked => "method-linked",
+            Self::MethodUnlinked => "method-unlinked",
+            Self::SessionEnded => "session-ended",
+            Self::SessionsEnded => "sessions-ended",
         }
     }
 
     /// From the word in a query; `None` for any other.
     pub fn parse(key: &str) -> Option<Self> {
-        [Self::SignedOut, Self::SignedUp].into_iter().find(|notice| notice.key() == key)
+        Self::ALL.iter().copied().find(|notice| notice.key() == key)
     }
 }
 
@@ -275,6 +313,15 @@ impl<'a> View<'a> {
         link
     }
 
+    /// Where the sign-in through a provider begins.
+    fn way(self, provider: &Provider, callback_url: Option<&str>) -> String {
+        self.link(&format!("sign-in/{}", provider.id), callback_url)
+    }
+
+    fn continue_with(self, provider: &Provider) -> String {
+        self.texts.common.continue_with.replace("{name}", &provider.name)
+    }
+
     /// `callback_url` as a link; the start page in place of none and of what a browser might run.
     fn onward(callback_url: Option<&'a str>) -> &'a str {
         let http = |to: &&str| ["/", "https://", "http://"].iter().any(|start| to.starts_with(start));
@@ -299,9 +346,18 @@ impl<'a> View<'a> {
     }
 
     fn notice(self, notice: Notice) -> &'a str {
+        let texts = &self.texts.notices;
         match notice {
-            Notice::SignedOut => &self.texts.notices.signed_out,
-            Notice::SignedUp => &self.texts.notices.signed_up,
+            Notice::SignedOut => &texts.signed_out,
+            Notice::SignedUp => &texts.signed_up,
+            Notice::NameSaved => &texts.name_saved,
+            Notice::PasswordChanged => &texts.password_changed,
+            Notice::NewEmailSent => &texts.new_email_sent,
+            Notice::VerificationSent => &texts.verification_sent,
+            Notice::MethodLinked => &texts.method_linked,
+            Notice::MethodUnlinked => &texts.method_unlinked,
+            Notice::SessionEnded => &texts.session_ended,
+            Notice::SessionsEnded => &texts.sessions_ended,
         }
     }
 

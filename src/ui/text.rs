@@ -100,6 +100,8 @@ pub(super) struct Common {
     pub(super) retry: String,
     pub(super) error: String,
     pub(super) request_id: String,
+    pub(super) continue_with: String,
+    pub(super) or: String,
     one_second: String,
     seconds: String,
     minutes: String,
@@ -112,6 +114,7 @@ pub(super) struct SignIn {
     pub(super) title: String,
     pub(super) lead: String,
     pub(super) remember: String,
+    pub(super) forgot: String,
     pub(super) submit: String,
     pub(super) sign_up_ask: String,
     pub(super) sign_up_link: String,
@@ -150,6 +153,14 @@ pub(super) struct SignedIn {
 pub(super) struct Notices {
     pub(super) signed_out: String,
     pub(super) signed_up: String,
+    pub(super) name_saved: String,
+    pub(super) password_changed: String,
+    pub(super) new_email_sent: String,
+    pub(super) verification_sent: String,
+    pub(super) method_linked: String,
+    pub(super) method_unlinked: String,
+    pub(super) session_ended: String,
+    pub(super) sessions_ended: String,
 }
 
 #[derive(Deserialize)]

@@ -13,14 +13,33 @@ use base64::engine::general_purpose::STANDARD;
 use sidegate::id::RequestId;
 use sidegate::refusal::Refusal;
 use sidegate::ui::pages::{Notice, Problem, Refused, SignIn, SignOut, SignUp, SignedIn};
-use sidegate::ui::{Ui, View};
+use sidegate::ui::{Icon, Provider, Setup, Ui, View};
 
 use crate::support::browser::{Browser, Scheme, a11y};
 
 const LANGUAGES: [&str; 2] = ["en", "de"];
 
+/// The least there is to set up.
+fn plain<'a>(name: &'a str, mount: &'a str) -> Setup<'a> {
+    Setup { name, mount, min_length: 8, sign_up_open: true, mail: false, providers: Vec::new() }
+}
+
+/// Every kind of provider.
+fn providers() -> Vec<Provider> {
+    let provider = |id: &str, name: &str, icon| Provider { id: id.to_owned(), name: name.to_owned(), icon };
+    vec![
+        provider("github", "GitHub", Icon::GitHub),
+        provider("google", "Google", Icon::Google),
+        provider("gitlab", "GitLab", Icon::GitLab),
+        provider("discord", "Discord", Icon::Discord),
+        provider("microsoft", "Microsoft", Icon::Microsoft),
+        provider("corp", "The Harbour Company", Icon::OpenId),
+    ]
+}
+
+/// With everything that a page can offer.
 fn ui() -> Ui {
-    Ui::new("Harbour Notes", "/auth", 8, true)
+    Ui::new(Setup { mail: true, providers: providers(), ..plain("Harbour Notes", "/auth") })
 }
 
 /// What visitors and addresses bring to a page.
@@ -199,7 +218,7 @@ fn what_visitors_typed_never_becomes_markup() {
 
 #[test]
 fn a_brand_name_is_escaped_too() {
-    let ui = Ui::new("<b>&co", "/auth", 8, true);
+    let ui = Ui::new(plain("<b>&co", "/auth"));
     let page = SignOut { view: ui.view(None), who: "", callback_url: None }.render();
     assert!(!page.contains("<b>") && page.contains("&#60;b&#62;&#38;co</title>"));
 }
@@ -234,7 +253,7 @@ fn the_way_back_survives_the_change_between_sign_in_and_sign_up() {
 
 #[test]
 fn closed_sign_up_is_not_offered_and_forms_go_to_the_mount() {
-    let ui = Ui::new("x", "/api/auth/v1", 12, false);
+    let ui = Ui::new(Setup { min_length: 12, sign_up_open: false, ..plain("x", "/api/auth/v1") });
     let view = ui.view(None);
     let page =
         SignIn { view, email: "", remember: false, callback_url: None, problems: &[], notice: None }.render();
@@ -544,7 +563,7 @@ fn the_checks_of_a_page_see_what_is_wrong_with_it() {
     let page = "<!doctype html><title></title><h2>x</h2><h4>y</h4><p id=a>a</p><p id=a>b</p>\
                 <input name=q><button></button><a href='#gone'>z</a><img src='data:,'>\
                 <a href='/' tabindex=2>last first</a>";
-    let csp = Ui::new("x", "/auth", 8, true);
+    let csp = Ui::new(plain("x", "/auth"));
     let (origin, _) = serve(&csp, vec![("bad".to_owned(), page.to_owned())]);
     let browser = Browser::start();
     browser.window(320, 500);
