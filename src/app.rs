@@ -40,8 +40,6 @@ pub struct App {
     pub device_key: Key,
     /// Makes the state of flows at providers, and what ties them to a browser.
     pub flow_key: Key,
-    /// Seals what the store keeps but may not show.
-    pub seal: Seal,
     /// Tags the one-time secrets that travel by mail.
     pub ticket_key: Key,
     /// The pages.
@@ -73,8 +71,6 @@ impl App {
             providers: Providers::new(&config.providers),
             device_key: config.secret.key(Purpose::Device),
             flow_key: config.secret.key(Purpose::Flow),
-            seal: config.secret.seal(),
-            ui: Ui::new(&config.public.name, config.mount(), config.password.min_length, config.sign_up.open),
             ticket_key: config.secret.key(Purpose::Ticket),
             ui: Ui::new(Setup {
                 name: &config.public.name,

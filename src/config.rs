@@ -56,8 +56,6 @@ pub struct Config {
     pub access: Access,
     /// Where people can sign in besides here.
     pub providers: Vec<Provider>,
-    /// How accounts at providers come together with those here.
-    pub accounts: Accounts,
     /// Under which names the app is told who is asking.
     pub identity: Identity,
     /// Sizes, deadlines and rates.
@@ -161,10 +159,6 @@ pub struct SignUp {
 pub struct Accounts {
     /// Whether people can delete their own account.
     pub delete: bool,
-}
-
-/// `[accounts]`
-pub struct Accounts {
     /// Whether a signed-in user may add an account at a provider that has another address.
     pub link_different_emails: bool,
 }

@@ -19,8 +19,8 @@ mod accounts;
 mod callback;
 mod entry;
 mod logout_token;
-mod provider;
 mod post;
+mod provider;
 mod sessions;
 mod sign_in;
 mod sign_out;
@@ -79,17 +79,6 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::UnlinkAccount => accounts::unlink(app, visit).await,
         Endpoint::Providers => Ok(start::list(app)),
         Endpoint::BackChannelLogout => logout_token::submit(app, visit).await,
-        Endpoint::StartAtProvider
-        | Endpoint::SignInSocial
-        | Endpoint::OauthUrl
-        | Endpoint::Callback
-        | Endpoint::CallbackForm
-        | Endpoint::SignInWithCode
-        | Endpoint::LinkSocial
-        | Endpoint::ListAccounts
-        | Endpoint::UnlinkAccount
-        | Endpoint::Providers
-        | Endpoint::BackChannelLogout => Err(Refusal::NotFound.into()),
     }
 }
 
@@ -151,6 +140,8 @@ fn form_again(app: &App, view: View<'_>, problems: &[Problem], html: String) -> 
 /// Whether this can be the address of a picture.
 fn is_picture(image: &str) -> bool {
     image.starts_with("https://") && image.len() <= 2048 && image.bytes().all(|b| b.is_ascii_graphic())
+}
+
 /// What follows a form of the account page: that page, with what came of it.
 ///
 /// # Errors

@@ -33,7 +33,10 @@ pub(super) fn check(
         store: net::store(&raw.store, p),
         secret,
         sign_up: sign_up(&raw.sign_up, false, p),
-        accounts: Accounts { delete: raw.accounts.delete },
+        accounts: Accounts {
+            delete: raw.accounts.delete,
+            link_different_emails: raw.accounts.link_different_emails,
+        },
         password: password(&raw.password, cores, p),
         session: session(&raw.session, p),
         access: Access {
@@ -41,7 +44,6 @@ pub(super) fn check(
             rules: rules::rules(&raw.rules, &paths, p),
         },
         providers: providers::providers(&raw.providers, p, &mut dangers),
-        accounts: Accounts { link_different_emails: raw.accounts.link_different_emails },
         identity: identity::identity(&raw.identity, p),
         limits: limits(&raw.limits, p),
         trusted_proxies: net::trusted(&raw.proxies.trusted, p),

@@ -47,7 +47,6 @@ table! {
         access: RawAccess = RawAccess::default(),
         rules: Vec<RawRule> = Vec::new(),
         providers: Vec<RawProvider> = Vec::new(),
-        accounts: RawAccounts = RawAccounts::default(),
         identity: RawIdentity = RawIdentity::default(),
         proxies: RawProxies = RawProxies::default(),
         limits: RawLimits = RawLimits::default(),
@@ -110,6 +109,7 @@ table! {
     /// `[accounts]`
     RawAccounts {
         delete: bool = true,
+        link_different_emails: bool = false,
     }
 }
 
@@ -183,13 +183,6 @@ table! {
         email_verified: Option<String> = None,
         name: Option<String> = None,
         image: Option<String> = None,
-    }
-}
-
-table! {
-    /// `[accounts]`
-    RawAccounts {
-        link_different_emails: bool = false,
     }
 }
 
@@ -321,7 +314,6 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
         "rules" => RawRule::KEYS,
         "providers" => RawProvider::KEYS,
         "providers.claims" => RawClaims::KEYS,
-        "accounts" => RawAccounts::KEYS,
         "identity" => RawIdentity::KEYS,
         "proxies" => RawProxies::KEYS,
         "limits" => RawLimits::KEYS,

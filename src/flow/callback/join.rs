@@ -86,7 +86,7 @@ async fn known(
         let kept = kept(app, provider, identity);
         tx.identity_set_tokens(provider.id(), &identity.subject, &kept, now).await?;
     }
-    let ended = if proves(identity, &user) && tx.user_set_verified(&user.id, &user.email, now).await? {
+    let ended = if proves(identity, &user) && tx.user_prove_email(&user.id, &user.email, now).await? {
         user.email_verified = true;
         tx.sessions_delete_of_user(&user.id, None).await?
     } else {
@@ -114,8 +114,11 @@ async fn proved_owner(
         (&[Action::Link], Vec::new())
     } else {
         tx.accounts_delete_of_user(&user.id).await?;
+        tx.tickets_delete_of_user(&user.id).await?;
+        tx.pendings_delete_of_user(&user.id).await?;
+        tx.devices_revoke_of_user(&user.id, now).await?;
         let ended = tx.sessions_delete_of_user(&user.id, None).await?;
-        tx.user_set_verified(&user.id, &user.email, now).await?;
+        tx.user_prove_email(&user.id, &user.email, now).await?;
         (user.name, user.image) = (name_of(identity), image_of(identity));
         tx.user_set_profile(&user.id, &user.name, user.image.as_deref(), now).await?;
         user.email_verified = true;
@@ -174,7 +177,7 @@ pub(super) async fn linked(
         return Ok(Err(Refusal::LinkedElsewhere));
     }
     // Whoever else is signed in may be the one who made the account under an address that is not theirs.
-    if proves(identity, user) && tx.user_set_verified(&user.id, &user.email, now).await? {
+    if proves(identity, user) && tx.user_prove_email(&user.id, &user.email, now).await? {
         return Ok(Ok(tx.sessions_delete_of_user(&user.id, Some(asker.session)).await?));
     }
     Ok(Ok(Vec::new()))
