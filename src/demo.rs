@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use crate::id::RowId;
 
 pub mod app;
+mod listen;
+pub mod provider;
 
 /// The header that carries the user's id.
 const USER_ID: &str = "x-user-id";
