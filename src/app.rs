@@ -9,19 +9,14 @@ use crate::config::Config;
 use crate::error::Fault;
 use crate::gate::rules::Rules;
 use crate::limit::Limits;
-use crate::oauth::Providers;
-use crate::secret::{Key, Purpose};
-use crate::session::Sessions;
-use crate::store::Store;
-use crate::time::Clock;
-use crate::ui::{Setup, Ui};
 use crate::mail::Mailer;
+use crate::oauth::Providers;
 use crate::secret::{Key, Purpose, Seal};
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::time::Clock;
-use crate::ui::Ui;
 use crate::ui::mails::Mails;
+use crate::ui::{Setup, Ui};
 
 /// The application: one per process, shared by both planes.
 pub struct App {
@@ -43,6 +38,8 @@ pub struct App {
     pub providers: Providers,
     /// Proves that a browser signed an account in before.
     pub device_key: Key,
+    /// Tags the one-time secrets that travel by mail.
+    pub ticket_key: Key,
     /// The pages.
     pub ui: Ui,
     /// The words of the mails.
@@ -71,15 +68,15 @@ impl App {
             limits: Limits::new(&config.limits, &config.secret),
             providers: Providers::new(&config.providers),
             device_key: config.secret.key(Purpose::Device),
+            ticket_key: config.secret.key(Purpose::Ticket),
             ui: Ui::new(Setup {
                 name: &config.public.name,
                 mount: config.mount(),
                 min_length: config.password.min_length,
                 sign_up_open: config.sign_up.open,
-                mail: false,
+                mail: config.mail.is_some(),
                 providers: Vec::new(),
             }),
-            ui: Ui::new(&config.public.name, config.mount(), config.password.min_length, config.sign_up.open),
             mails: Mails::new(&config.public.name, &config.public.origin),
             mailer: config.mail.as_ref().map(Mailer::new).transpose()?,
             recipient_key: config.secret.key(Purpose::Recipient),

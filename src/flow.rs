@@ -60,6 +60,17 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::RevokeSessions => sessions::revoke_all(app, visit).await,
         Endpoint::RevokeOtherSessions => sessions::revoke_others(app, visit).await,
         Endpoint::Ok => Ok(whoami::ok(app)),
+        Endpoint::StartAtProvider
+        | Endpoint::SignInSocial
+        | Endpoint::OauthUrl
+        | Endpoint::Callback
+        | Endpoint::CallbackForm
+        | Endpoint::SignInWithCode
+        | Endpoint::LinkSocial
+        | Endpoint::ListAccounts
+        | Endpoint::UnlinkAccount
+        | Endpoint::Providers
+        | Endpoint::BackChannelLogout => Err(Refusal::NotFound.into()),
     }
 }
 

@@ -191,9 +191,6 @@ impl Endpoint {
 
     /// Whether the answer waits for the floor below which it would tell whether an account exists.
     pub fn hides_existence(self) -> bool {
-        matches!(
-            self,
-            E::SignIn | E::SignInEmail | E::Login | E::SignUp | E::SignUpEmail | E::SignInWithCode
-        )
+        matches!(self, E::SignIn | E::SignInEmail | E::Login | E::SignUp | E::SignUpEmail | E::SignInWithCode)
     }
 }
