@@ -1,6 +1,5 @@
 //! The demo's identity provider: OpenID Connect with real keys, and a page on which one chooses who to be.
 
-use std::fmt::Write as _;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -160,9 +159,7 @@ impl Provider {
             (&Method::GET | &Method::POST, "/userinfo") => self.userinfo(&parts.headers, now),
             (&Method::GET, "/jwks") => json(StatusCode::OK, &self.keys.published()),
             (&Method::GET, "/end_session") => self.end_session(query),
-            (&Method::GET, "/provider.css") => {
-                file("text/css; charset=utf-8", include_str!("provider.css"))
-            }
+            (&Method::GET, "/provider.css") => file("text/css; charset=utf-8", include_str!("provider.css")),
             _ => problem(StatusCode::NOT_FOUND, "not found"),
         }
     }
@@ -196,10 +193,13 @@ impl Provider {
     fn asked(&self, query: &str) -> Result<Parameters, &'static str> {
         let asked = Parameters::parse(query.as_bytes()).ok_or("The request says something twice.")?;
         if asked.get("client_id") != CLIENT || asked.get("redirect_uri") != self.redirect_uri.as_str() {
-            return Err("The request is from a site that is not registered here. Begin again at the demo's app.");
+            return Err(
+                "The request is from a site that is not registered here. Begin again at the demo's app.",
+            );
         }
         // The demonstration is of the safe way only.
-        let challenged = asked.get("code_challenge_method") == "S256" && asked.get("code_challenge").len() == 43;
+        let challenged =
+            asked.get("code_challenge_method") == "S256" && asked.get("code_challenge").len() == 43;
         if asked.get("response_type") != "code" || !challenged {
             return Err("The request is not one for a code, or has no PKCE challenge.");
         }
