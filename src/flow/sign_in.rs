@@ -207,7 +207,7 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
     if !holds {
         return Ok(Err(Refusal::InvalidCredentials));
     }
-    Ok(Ok(entry::enter(app, visit, tx, &user, given.remember).await?))
+    Ok(Ok(entry::enter(app, visit, tx, &user, given.remember, None).await?))
 }
 
 /// Who has this address, and whether this is the password: one hash is computed whatever is found.

@@ -239,7 +239,19 @@ impl Remedy {
             | Refusal::InvalidToken
             | Refusal::InvalidCredentials
             | Refusal::SignUpDisabled
-            | Refusal::SessionNotFresh => Self::SignIn,
+            | Refusal::SessionNotFresh
+            | Refusal::StateNotFound
+            | Refusal::StateMismatch
+            | Refusal::StateUsed
+            | Refusal::ProviderDenied
+            | Refusal::ProviderUnavailable
+            | Refusal::ProviderRejected
+            | Refusal::ProviderInvalid
+            | Refusal::IssuerMismatch
+            | Refusal::ProviderAccountNotAllowed
+            | Refusal::AccountNotLinked
+            | Refusal::EmailNotFound
+            | Refusal::ProviderSignUpDisabled => Self::SignIn,
             Refusal::TooManyRequests(_)
             | Refusal::Overloaded
             | Refusal::StoreUnavailable
@@ -268,7 +280,13 @@ impl Remedy {
             | Refusal::PasswordTooLong
             | Refusal::PasswordTooCommon
             | Refusal::Validation
-            | Refusal::InvalidCallbackUrl => Self::Home,
+            | Refusal::InvalidCallbackUrl
+            | Refusal::ProviderNotFound
+            | Refusal::IdTokenNotSupported
+            | Refusal::LinkedElsewhere
+            | Refusal::DifferentEmail
+            | Refusal::LastAccount
+            | Refusal::AccountNotFound => Self::Home,
         }
     }
 }
