@@ -63,6 +63,8 @@ pub enum Refusal {
     SignUpDisabled,
     /// The sign-in was too long ago for this.
     SessionNotFresh,
+    /// The address is changed elsewhere.
+    EmailNotHere,
     /// Too many tries; try again after this many seconds.
     TooManyRequests(u32),
     /// Too much work at this moment.
@@ -109,6 +111,7 @@ impl Refusal {
         Self::InvalidCallbackUrl,
         Self::SignUpDisabled,
         Self::SessionNotFresh,
+        Self::EmailNotHere,
         Self::TooManyRequests(1),
         Self::Overloaded,
         Self::StoreUnavailable,
@@ -131,6 +134,7 @@ impl Refusal {
             | Self::PasswordTooLong
             | Self::PasswordTooCommon
             | Self::SignUpDisabled
+            | Self::EmailNotHere
             | Self::Validation => StatusCode::BAD_REQUEST,
             Self::SignInRequired | Self::InvalidToken | Self::InvalidCredentials => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::CrossOrigin | Self::InvalidCallbackUrl | Self::SessionNotFresh => {
@@ -183,6 +187,7 @@ impl Refusal {
             Self::InvalidCallbackUrl => "INVALID_CALLBACK_URL",
             Self::SignUpDisabled => "EMAIL_PASSWORD_SIGN_UP_DISABLED",
             Self::SessionNotFresh => "SESSION_NOT_FRESH",
+            Self::EmailNotHere => "EMAIL_CAN_NOT_BE_UPDATED",
             Self::TooManyRequests(_) => "TOO_MANY_REQUESTS",
             Self::Overloaded => "OVERLOADED",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
@@ -191,6 +196,11 @@ impl Refusal {
             Self::UpstreamTimeout => "UPSTREAM_TIMEOUT",
             Self::Internal => "INTERNAL_SERVER_ERROR",
         }
+    }
+
+    /// From the stable code; [`Self::TooManyRequests`] comes with some wait.
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|refusal| refusal.code() == code)
     }
 
     /// How long to wait before it is worth trying again, as `Retry-After` says it.

@@ -170,6 +170,15 @@ impl Sessions {
         Ok(Opened { session: self.loaded(row, now), cookie })
     }
 
+    /// Has the sessions of a user read again before their next use, after something about the user has changed
+    /// in the store. Other replicas see it when their copies are too old.
+    pub async fn user_changed(&self, user: &UserId, now: Now) {
+        match self.store.sessions_of_user(user, now).await {
+            Ok(rows) => rows.iter().for_each(|row| self.cache.forget(&row.token)),
+            Err(_) => self.cache.clear(),
+        }
+    }
+
     /// How much life a session has left after a renewal at `now`.
     pub fn life_left(&self, session: &Session, now: Now) -> Duration {
         rules::expiry(&self.limits, session.remember, session.opened, now).since(now)

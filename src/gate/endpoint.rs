@@ -37,6 +37,10 @@ pub enum Endpoint {
     RevokeOtherSessions,
     /// Says that we are here.
     Ok,
+    /// The page of the caller's account.
+    AccountPage,
+    /// Changes the caller's name or picture: form or JSON.
+    UpdateUser,
 }
 
 use Endpoint as E;
@@ -62,6 +66,8 @@ const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::POST, "revoke-sessions", E::RevokeSessions),
     (Method::POST, "revoke-other-sessions", E::RevokeOtherSessions),
     (Method::GET, "ok", E::Ok),
+    (Method::GET, "account", E::AccountPage),
+    (Method::POST, "update-user", E::UpdateUser),
 ];
 
 /// What a path below a mount prefix leads to.
@@ -118,6 +124,9 @@ impl Endpoint {
     pub fn needs_session(self) -> bool {
         match self {
             E::Me | E::ListSessions | E::RevokeSession | E::RevokeSessions | E::RevokeOtherSessions => true,
+            E::UpdateUser => true,
+            // Strangers are led to the sign-in page.
+            E::AccountPage => false,
             E::SignInPage
             | E::SignIn
             | E::SignInEmail

@@ -16,6 +16,8 @@ pub enum Action {
     SignOut,
     /// Sessions were ended from elsewhere.
     Revoke,
+    /// A user's name or picture was changed.
+    Update,
 }
 
 impl Action {
@@ -26,6 +28,7 @@ impl Action {
             Self::SignIn => "login",
             Self::SignOut => "logout",
             Self::Revoke => "revoke",
+            Self::Update => "update",
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use askama::Template;
 
+pub mod account;
+
 use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::ui::{Icon, Provider, STYLE, View};
@@ -268,6 +270,7 @@ impl Remedy {
             | Refusal::PasswordTooLong
             | Refusal::PasswordTooCommon
             | Refusal::Validation
+            | Refusal::EmailNotHere
             | Refusal::InvalidCallbackUrl => Self::Home,
         }
     }
