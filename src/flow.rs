@@ -17,6 +17,7 @@ use crate::ui::pages::{Notice, Problem, SignedIn};
 
 mod account;
 mod entry;
+mod post;
 mod sessions;
 mod sign_in;
 mod sign_out;
@@ -62,6 +63,17 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::Ok => Ok(whoami::ok(app)),
         Endpoint::AccountPage => account::show(app, &visit).await,
         Endpoint::UpdateUser => account::update_user(app, visit).await,
+        Endpoint::StartAtProvider
+        | Endpoint::SignInSocial
+        | Endpoint::OauthUrl
+        | Endpoint::Callback
+        | Endpoint::CallbackForm
+        | Endpoint::SignInWithCode
+        | Endpoint::LinkSocial
+        | Endpoint::ListAccounts
+        | Endpoint::UnlinkAccount
+        | Endpoint::Providers
+        | Endpoint::BackChannelLogout => Err(Refusal::NotFound.into()),
     }
 }
 
@@ -144,6 +156,7 @@ fn log_entry(visit: &Visit, action: Action, user: Option<&UserId>, error: Option
         error,
         address: Some(visit.client.to_string()),
         agent: visit.agent().map(str::to_owned),
+        detail: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::account::agent::Agent;
+use crate::account::agent;
 use crate::account::profile::{is_name, is_picture};
 use crate::answer::{self, Answer};
 use crate::app::App;
@@ -47,7 +47,7 @@ pub(super) async fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
 async fn access<'s>(app: &App, own: &Session, sessions: &'s [Session]) -> Result<Access<'s>, Error> {
     let credential = app.store.credential_by_email(&own.user.email).await?;
     let open = |session: &'s Session| {
-        let Agent { browser, system } = Agent::parse(session.agent.as_deref().unwrap_or_default());
+        let (browser, system) = agent::parts(session.agent.as_deref(), None);
         Open { session, browser, system, own: session.id == own.id }
     };
     Ok(Access {

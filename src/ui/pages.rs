@@ -4,9 +4,10 @@ use askama::Template;
 
 pub mod account;
 
+use crate::config::provider::Kind;
 use crate::id::RequestId;
 use crate::refusal::Refusal;
-use crate::ui::{Icon, Provider, STYLE, View};
+use crate::ui::{Provider, STYLE, View};
 
 /// The sign-in form.
 #[derive(Template)]

@@ -104,6 +104,7 @@ pub(super) struct Common {
     pub(super) error: String,
     pub(super) request_id: String,
     pub(super) continue_with: String,
+    pub(super) continue_with_one: String,
     pub(super) or: String,
     one_second: String,
     seconds: String,

@@ -12,6 +12,7 @@ mod gate;
 mod hostile;
 mod jobs;
 mod pages;
+mod provider;
 mod proxy;
 mod serve;
 mod session;

@@ -12,13 +12,14 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use sidegate::config::provider::Kind;
 use sidegate::id::{RequestId, SessionId, UserId};
 use sidegate::refusal::Refusal;
 use sidegate::secret::TokenHash;
 use sidegate::time::Now;
 use sidegate::ui::pages::account::{Access, Account, Link, Open};
 use sidegate::ui::pages::{Notice, Problem, Refused, SignIn, SignOut, SignUp, SignedIn};
-use sidegate::ui::{Icon, Provider, Setup, Ui, View};
+use sidegate::ui::{Provider, Setup, Ui, View};
 use sidegate::visitor::{Session, User};
 
 use crate::support::browser::{Browser, Scheme, a11y};
@@ -32,14 +33,14 @@ fn plain<'a>(name: &'a str, mount: &'a str) -> Setup<'a> {
 
 /// Every kind of provider.
 fn providers() -> Vec<Provider> {
-    let provider = |id: &str, name: &str, icon| Provider { id: id.to_owned(), name: name.to_owned(), icon };
+    let provider = |id: &str, name: &str, kind| Provider { id: id.to_owned(), name: name.to_owned(), kind };
     vec![
-        provider("github", "GitHub", Icon::GitHub),
-        provider("google", "Google", Icon::Google),
-        provider("gitlab", "GitLab", Icon::GitLab),
-        provider("discord", "Discord", Icon::Discord),
-        provider("microsoft", "Microsoft", Icon::Microsoft),
-        provider("corp", "The Harbour Company", Icon::OpenId),
+        provider("github", "GitHub", Kind::GitHub),
+        provider("google", "Google", Kind::Google),
+        provider("gitlab", "GitLab", Kind::GitLab),
+        provider("discord", "Discord", Kind::Discord),
+        provider("microsoft", "Microsoft", Kind::Microsoft),
+        provider("corp", "The Harbour Company", Kind::Oidc),
     ]
 }
 

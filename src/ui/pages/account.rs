@@ -2,10 +2,11 @@
 
 use askama::Template;
 
+use crate::config::provider::Kind;
 use crate::refusal::Refusal;
 use crate::time::Now;
 use crate::ui::pages::{Notice, html};
-use crate::ui::{Icon, Provider, STYLE, View};
+use crate::ui::{Provider, STYLE, View};
 use crate::visitor::{Session, User};
 
 /// The account page.
@@ -87,8 +88,8 @@ impl Account<'_> {
         self.provider(link).map_or(&link.provider, |provider| &provider.name)
     }
 
-    fn icon(&self, link: &Link) -> Icon {
-        self.provider(link).map_or(Icon::OpenId, |provider| provider.icon)
+    fn kind(&self, link: &Link) -> Kind {
+        self.provider(link).map_or(Kind::Oidc, |provider| provider.kind)
     }
 
     /// Whether there is another way in than this one.

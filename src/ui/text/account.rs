@@ -10,7 +10,7 @@ pub(in crate::ui) struct Account {
     pub(in crate::ui) save: String,
     pub(in crate::ui) verified: String,
     pub(in crate::ui) unverified: String,
-    pub(in crate::ui) send_again: String,
+    pub(in crate::ui) verify: String,
     pub(in crate::ui) change_email: String,
     pub(in crate::ui) new_email: String,
     pub(in crate::ui) new_email_help: String,
