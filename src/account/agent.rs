@@ -40,10 +40,7 @@ const SYSTEMS: &[(&str, &str)] = &[
 ];
 
 /// Family and system of a browser, each if it can be told, from the same two fields as [`family`].
-pub fn parts(
-    agent: Option<&str>,
-    platform: Option<&str>,
-) -> (Option<&'static str>, Option<&'static str>) {
+pub fn parts(agent: Option<&str>, platform: Option<&str>) -> (Option<&'static str>, Option<&'static str>) {
     let agent = agent.unwrap_or_default();
     let named = |text: &str, marks: &[(&str, &'static str)]| {
         marks.iter().find(|(mark, _)| text.contains(mark)).map(|(_, name)| *name)

@@ -14,6 +14,7 @@ use crate::http::visit::{Visit, is_form};
 use crate::refusal::Refusal;
 use crate::session::rules::is_fresh;
 use crate::store::auth_log::Action;
+use crate::store::identities;
 use crate::ui::pages::Notice;
 use crate::ui::pages::account::{Access, Account, Link, Open};
 use crate::visitor::Session;
@@ -45,16 +46,20 @@ pub(super) async fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
 
 /// How the account is entered, and from where that was done.
 async fn access<'s>(app: &App, own: &Session, sessions: &'s [Session]) -> Result<Access<'s>, Error> {
-    let credential = app.store.credential_by_email(&own.user.email).await?;
+    let accounts = app.store.accounts_of_user(&own.user.id).await?;
     let open = |session: &'s Session| {
         let (browser, system) = agent::parts(session.agent.as_deref(), None);
         Open { session, browser, system, own: session.id == own.id }
     };
     Ok(Access {
-        password: credential.is_some_and(|(_, hash)| hash.is_some()),
-        links: Vec::<Link>::new(),
+        password: accounts.iter().any(|account| account.password),
+        links: accounts.into_iter().filter(|account| account.provider != "credential").map(link).collect(),
         sessions: sessions.iter().map(open).collect(),
     })
+}
+
+fn link(account: identities::Account) -> Link {
+    Link { id: account.id.as_str().to_owned(), provider: account.provider, since: account.created }
 }
 
 /// What a user may change of themselves; what is not there stays as it is.

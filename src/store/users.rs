@@ -185,7 +185,12 @@ impl Tx {
     }
 
     /// Gives a user another picture, or none; false if there is no such user.
-    pub async fn user_set_image(&mut self, id: &UserId, image: Option<&str>, now: Now) -> Result<bool, Fault> {
+    pub async fn user_set_image(
+        &mut self,
+        id: &UserId,
+        image: Option<&str>,
+        now: Now,
+    ) -> Result<bool, Fault> {
         on!(&mut self.db, tx => sqlx::query(USER_SET_IMAGE)
             .bind(id)
             .bind(image)

@@ -85,6 +85,7 @@ pub(super) struct Texts {
     pub(super) sign_out: SignOut,
     pub(super) signed_in: SignedIn,
     pub(super) account: account::Account,
+    pub(super) leave: account::Leave,
     pub(super) notices: Notices,
     pub(super) problems: Problems,
     refusals: HashMap<String, RefusalText>,
