@@ -2,9 +2,12 @@
 
 use askama::Template;
 
+pub mod account;
+
+use crate::config::provider::Kind;
 use crate::id::RequestId;
 use crate::refusal::Refusal;
-use crate::ui::{Icon, Provider, STYLE, View};
+use crate::ui::{Provider, STYLE, View};
 
 /// The sign-in form.
 #[derive(Template)]
@@ -298,7 +301,8 @@ impl Remedy {
             | Refusal::LinkedElsewhere
             | Refusal::DifferentEmail
             | Refusal::LastAccount
-            | Refusal::AccountNotFound => Self::Home,
+            | Refusal::AccountNotFound
+            | Refusal::EmailNotHere => Self::Home,
         }
     }
 }

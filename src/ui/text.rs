@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+mod account;
+
 use crate::refusal::Refusal;
 
 /// A language that the pages speak.
@@ -83,6 +85,8 @@ pub(super) struct Texts {
     pub(super) sign_out: SignOut,
     pub(super) signed_in: SignedIn,
     pub(super) leaving: Leaving,
+    pub(super) account: account::Account,
+    pub(super) leave: account::Leave,
     pub(super) notices: Notices,
     pub(super) problems: Problems,
     refusals: HashMap<String, RefusalText>,
@@ -102,6 +106,7 @@ pub(super) struct Common {
     pub(super) error: String,
     pub(super) request_id: String,
     pub(super) continue_with: String,
+    pub(super) continue_with_one: String,
     pub(super) or: String,
     one_second: String,
     seconds: String,
