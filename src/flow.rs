@@ -15,8 +15,9 @@ use crate::store::auth_log::{Action, LogEntry};
 use crate::ui::View;
 use crate::ui::pages::{Problem, SignedIn};
 
+mod dev_mail;
 mod entry;
-mod post;
+pub mod post;
 mod sessions;
 mod sign_in;
 mod sign_out;
@@ -60,6 +61,8 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::RevokeSessions => sessions::revoke_all(app, visit).await,
         Endpoint::RevokeOtherSessions => sessions::revoke_others(app, visit).await,
         Endpoint::Ok => Ok(whoami::ok(app)),
+        Endpoint::DevMails => dev_mail::list(app, &visit),
+        Endpoint::DevMail => dev_mail::show(app, &visit),
     }
 }
 

@@ -167,6 +167,21 @@ impl Store {
 }
 
 impl Tx {
+    /// Whether no other replica does work of this name until this transaction ends.
+    pub async fn alone(&mut self, work: &str) -> Result<bool, Fault> {
+        match &mut self.db {
+            // One process writes, and this is its one writing transaction.
+            Db::Sqlite(_) => Ok(true),
+            Db::Postgres(tx) => {
+                sqlx::query_scalar("SELECT pg_try_advisory_xact_lock(hashtextextended('sidegate/' || $1, 0))")
+                    .bind(work)
+                    .fetch_one(&mut **tx)
+                    .await
+                    .map_err(fault("asking whether another replica does the same"))
+            }
+        }
+    }
+
     /// Makes it last.
     pub async fn commit(self) -> Result<(), Fault> {
         on!(self.db, tx => tx.commit().await).map_err(fault("committing a transaction"))?;

@@ -37,6 +37,10 @@ pub enum Endpoint {
     RevokeOtherSessions,
     /// Says that we are here.
     Ok,
+    /// The mails that the catcher keeps.
+    DevMails,
+    /// One of them.
+    DevMail,
 }
 
 use Endpoint as E;
@@ -62,6 +66,8 @@ const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::POST, "revoke-sessions", E::RevokeSessions),
     (Method::POST, "revoke-other-sessions", E::RevokeOtherSessions),
     (Method::GET, "ok", E::Ok),
+    (Method::GET, "dev/mail", E::DevMails),
+    (Method::GET, "dev/mail/{id}", E::DevMail),
 ];
 
 /// What a path below a mount prefix leads to.
@@ -129,6 +135,7 @@ impl Endpoint {
             | E::SignOut
             | E::GetSession
             | E::Ok => false,
+            E::DevMails | E::DevMail => false,
         }
     }
 

@@ -2,6 +2,8 @@
 
 use askama::Template;
 
+pub mod dev_mail;
+
 use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::ui::{STYLE, View};

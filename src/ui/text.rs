@@ -82,6 +82,7 @@ pub(super) struct Texts {
     pub(super) sign_up: SignUp,
     pub(super) sign_out: SignOut,
     pub(super) signed_in: SignedIn,
+    pub(super) dev_mail: DevMail,
     pub(super) notices: Notices,
     pub(super) problems: Problems,
     refusals: HashMap<String, RefusalText>,
@@ -143,6 +144,17 @@ pub(super) struct SignedIn {
     pub(super) title: String,
     pub(super) go_on: String,
     pub(super) other: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DevMail {
+    pub(super) title: String,
+    pub(super) lead: String,
+    pub(super) empty: String,
+    pub(super) again: String,
+    pub(super) html: String,
+    pub(super) back: String,
 }
 
 #[derive(Deserialize)]
