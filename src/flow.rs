@@ -22,6 +22,9 @@ mod entry;
 mod logout_token;
 mod post;
 mod provider;
+mod dev_mail;
+mod entry;
+pub mod post;
 mod sessions;
 mod sign_in;
 mod sign_out;
@@ -82,6 +85,8 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::BackChannelLogout => logout_token::submit(app, visit).await,
         Endpoint::AccountPage => account::show(app, &visit).await,
         Endpoint::UpdateUser => account::update_user(app, visit).await,
+        Endpoint::DevMails => dev_mail::list(app, &visit),
+        Endpoint::DevMail => dev_mail::show(app, &visit),
     }
 }
 

@@ -63,6 +63,10 @@ pub enum Endpoint {
     Providers,
     /// Where a provider tells that a session of its own ended (OpenID Connect Back-Channel Logout 1.0).
     BackChannelLogout,
+    /// The mails that the catcher keeps.
+    DevMails,
+    /// One of them.
+    DevMail,
 }
 
 use Endpoint as E;
@@ -101,6 +105,8 @@ const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::POST, "unlink-account", E::UnlinkAccount),
     (Method::GET, "providers", E::Providers),
     (Method::POST, "back-channel-logout/{provider}", E::BackChannelLogout),
+    (Method::GET, "dev/mail", E::DevMails),
+    (Method::GET, "dev/mail/{id}", E::DevMail),
 ];
 
 /// What a path below a mount prefix leads to.
@@ -189,6 +195,8 @@ impl Endpoint {
             | E::SignInWithCode
             | E::Providers
             | E::BackChannelLogout => false,
+            | E::Ok => false,
+            E::DevMails | E::DevMail => false,
         }
     }
 

@@ -5,6 +5,8 @@ use askama::Template;
 pub mod account;
 
 use crate::config::provider::Kind;
+pub mod dev_mail;
+
 use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::ui::{Provider, STYLE, View};

@@ -87,6 +87,7 @@ pub(super) struct Texts {
     pub(super) leaving: Leaving,
     pub(super) account: account::Account,
     pub(super) leave: account::Leave,
+    pub(super) dev_mail: DevMail,
     pub(super) notices: Notices,
     pub(super) problems: Problems,
     refusals: HashMap<String, RefusalText>,
@@ -160,6 +161,13 @@ pub(super) struct Leaving {
     pub(super) title: String,
     pub(super) lead: String,
     pub(super) go_on: String,
+pub(super) struct DevMail {
+    pub(super) title: String,
+    pub(super) lead: String,
+    pub(super) empty: String,
+    pub(super) again: String,
+    pub(super) html: String,
+    pub(super) back: String,
 }
 
 #[derive(Deserialize)]
