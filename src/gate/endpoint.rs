@@ -37,6 +37,30 @@ pub enum Endpoint {
     RevokeOtherSessions,
     /// Says that we are here.
     Ok,
+    /// The page to which the link in a verification mail leads.
+    VerifyEmailPage,
+    /// Proves an address: form or JSON.
+    VerifyEmail,
+    /// Sends a verification mail: form or JSON.
+    SendVerificationEmail,
+    /// The page that asks for the address of whoever forgot the password.
+    ForgotPasswordPage,
+    /// Sends the link for a new password: form or JSON.
+    RequestPasswordReset,
+    /// The page to which that link leads.
+    ResetPasswordPage,
+    /// Sets the new password: form or JSON.
+    ResetPassword,
+    /// Changes the password of who is signed in: form or JSON.
+    ChangePassword,
+    /// The page to which the link to a new address leads.
+    ChangeEmailPage,
+    /// Asks for another address, and with the link's token confirms it: form or JSON.
+    ChangeEmail,
+    /// The page to which the link in a mail about deletion leads.
+    DeleteUserPage,
+    /// Deletes the account, by password or by the link's token: form or JSON.
+    DeleteUser,
 }
 
 use Endpoint as E;
@@ -62,6 +86,20 @@ const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::POST, "revoke-sessions", E::RevokeSessions),
     (Method::POST, "revoke-other-sessions", E::RevokeOtherSessions),
     (Method::GET, "ok", E::Ok),
+    (Method::GET, "verify-email", E::VerifyEmailPage),
+    (Method::POST, "verify-email", E::VerifyEmail),
+    (Method::POST, "send-verification-email", E::SendVerificationEmail),
+    (Method::GET, "forgot-password", E::ForgotPasswordPage),
+    (Method::POST, "forgot-password", E::RequestPasswordReset),
+    (Method::POST, "forget-password", E::RequestPasswordReset),
+    (Method::POST, "request-password-reset", E::RequestPasswordReset),
+    (Method::GET, "reset-password", E::ResetPasswordPage),
+    (Method::POST, "reset-password", E::ResetPassword),
+    (Method::POST, "change-password", E::ChangePassword),
+    (Method::GET, "change-email", E::ChangeEmailPage),
+    (Method::POST, "change-email", E::ChangeEmail),
+    (Method::GET, "delete-user", E::DeleteUserPage),
+    (Method::POST, "delete-user", E::DeleteUser),
 ];
 
 /// What a path below a mount prefix leads to.
@@ -118,6 +156,18 @@ impl Endpoint {
     pub fn needs_session(self) -> bool {
         match self {
             E::Me | E::ListSessions | E::RevokeSession | E::RevokeSessions | E::RevokeOtherSessions => true,
+            E::ChangePassword
+            | E::ChangeEmailPage
+            | E::ChangeEmail
+            | E::DeleteUserPage
+            | E::DeleteUser => true,
+            E::VerifyEmailPage
+            | E::VerifyEmail
+            | E::SendVerificationEmail
+            | E::ForgotPasswordPage
+            | E::RequestPasswordReset
+            | E::ResetPasswordPage
+            | E::ResetPassword => false,
             E::SignInPage
             | E::SignIn
             | E::SignInEmail
@@ -134,6 +184,16 @@ impl Endpoint {
 
     /// Whether the answer waits for the floor below which it would tell whether an account exists.
     pub fn hides_existence(self) -> bool {
-        matches!(self, E::SignIn | E::SignInEmail | E::Login | E::SignUp | E::SignUpEmail)
+        matches!(
+            self,
+            E::SignIn
+                | E::SignInEmail
+                | E::Login
+                | E::SignUp
+                | E::SignUpEmail
+                | E::SendVerificationEmail
+                | E::RequestPasswordReset
+                | E::ChangeEmail
+        )
     }
 }

@@ -16,6 +16,24 @@ pub enum Action {
     SignOut,
     /// Sessions were ended from elsewhere.
     Revoke,
+    /// A mail to prove an address was asked for.
+    VerifyRequest,
+    /// An address was proved.
+    Verify,
+    /// A link for a new password was asked for.
+    ResetRequest,
+    /// A new password was set by a link.
+    PasswordReset,
+    /// The password was changed.
+    PasswordChange,
+    /// Another address was asked for.
+    EmailRequest,
+    /// Another address counts.
+    EmailChange,
+    /// A link to delete the account was asked for.
+    DeleteRequest,
+    /// The account was deleted.
+    Delete,
 }
 
 impl Action {
@@ -26,6 +44,15 @@ impl Action {
             Self::SignIn => "login",
             Self::SignOut => "logout",
             Self::Revoke => "revoke",
+            Self::VerifyRequest => "verify-request",
+            Self::Verify => "verify",
+            Self::ResetRequest => "reset-request",
+            Self::PasswordReset => "password-reset",
+            Self::PasswordChange => "password-change",
+            Self::EmailRequest => "email-request",
+            Self::EmailChange => "email-change",
+            Self::DeleteRequest => "delete-request",
+            Self::Delete => "delete",
         }
     }
 }

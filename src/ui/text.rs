@@ -6,6 +6,8 @@ use serde::Deserialize;
 
 use crate::refusal::Refusal;
 
+pub(super) mod mailed;
+
 /// A language that the pages speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
@@ -82,6 +84,11 @@ pub(super) struct Texts {
     pub(super) sign_up: SignUp,
     pub(super) sign_out: SignOut,
     pub(super) signed_in: SignedIn,
+    pub(super) forgot_password: mailed::ForgotPassword,
+    pub(super) reset_password: mailed::ResetPassword,
+    pub(super) verify_email: mailed::VerifyEmail,
+    pub(super) change_email: mailed::Step,
+    pub(super) delete_account: mailed::Step,
     pub(super) notices: Notices,
     pub(super) problems: Problems,
     refusals: HashMap<String, RefusalText>,
@@ -116,6 +123,7 @@ pub(super) struct SignIn {
     pub(super) remember: String,
     pub(super) forgot: String,
     pub(super) submit: String,
+    pub(super) send_again: String,
     pub(super) sign_up_ask: String,
     pub(super) sign_up_link: String,
 }
@@ -161,6 +169,13 @@ pub(super) struct Notices {
     pub(super) method_unlinked: String,
     pub(super) session_ended: String,
     pub(super) sessions_ended: String,
+    pub(super) mail_sent: String,
+    pub(super) reset_sent: String,
+    pub(super) password_reset: String,
+    pub(super) email_verified: String,
+    pub(super) email_changed: String,
+    pub(super) deletion_sent: String,
+    pub(super) account_deleted: String,
 }
 
 #[derive(Deserialize)]
@@ -188,14 +203,14 @@ impl Texts {
     pub(super) fn load(language: Language) -> Self {
         let texts: Self = toml::from_str(language.source()).expect("the embedded texts are complete");
         for &refusal in Refusal::ALL {
-            assert!(texts.refusals.contains_key(refusal.code()), "no text for {}", refusal.code());
+            assert!(texts.refusals.contains_key(refusal.key()), "no text for {}", refusal.key());
         }
         texts
     }
 
     /// The text of one refusal.
     pub(super) fn refusal(&self, refusal: Refusal) -> &RefusalText {
-        &self.refusals[refusal.code()]
+        &self.refusals[refusal.key()]
     }
 
     /// A wait in words, rounded up: `45 seconds`, `2 minutes`.
