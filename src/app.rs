@@ -9,10 +9,12 @@ use crate::config::Config;
 use crate::error::Fault;
 use crate::gate::rules::Rules;
 use crate::limit::Limits;
-use crate::secret::{Key, Purpose};
+use crate::mail::Mailer;
+use crate::secret::{Key, Purpose, Seal};
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::time::Clock;
+use crate::ui::mails::Mails;
 use crate::ui::{Setup, Ui};
 
 /// The application: one per process, shared by both planes.
@@ -37,6 +39,14 @@ pub struct App {
     pub ticket_key: Key,
     /// The pages.
     pub ui: Ui,
+    /// The words of the mails.
+    pub mails: Mails,
+    /// What carries mails away; `None` if mail is not configured.
+    pub mailer: Option<Mailer>,
+    /// Names whom a mail goes to, where mails are counted.
+    pub recipient_key: Key,
+    /// Seals what the store keeps but may not show.
+    pub seal: Seal,
     /// The runtime for everything that may take its time: flows, hashes, queries.
     pub office: Handle,
 }
@@ -60,9 +70,13 @@ impl App {
                 mount: config.mount(),
                 min_length: config.password.min_length,
                 sign_up_open: config.sign_up.open,
-                mail: false,
+                mail: config.mail.is_some(),
                 providers: Vec::new(),
             }),
+            mails: Mails::new(&config.public.name, &config.public.origin),
+            mailer: config.mail.as_ref().map(Mailer::new).transpose()?,
+            recipient_key: config.secret.key(Purpose::Recipient),
+            seal: config.secret.seal(),
             office: Handle::current(),
             config: Arc::new(config),
             clock,

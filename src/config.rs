@@ -15,6 +15,7 @@ use ipnet::IpNet;
 mod check;
 mod file;
 mod layers;
+pub mod mail;
 pub mod problem;
 pub mod rule;
 mod secret;
@@ -58,6 +59,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// How log lines look.
     pub log: Log,
+    /// How mails are sent; `None` if none are.
+    pub mail: Option<mail::Mail>,
     /// What weakens the defaults, in words for the start-up report.
     pub dangers: Vec<String>,
 }
@@ -245,6 +248,8 @@ pub struct Log {
     pub filter: String,
     /// Whether every request is logged.
     pub access: bool,
+    /// How long the lines of the log of sign-ins (`sidegate_auth_log`) are kept.
+    pub keep_sign_ins: Duration,
 }
 
 /// What a configuration is read from. Flags win over the environment, the environment over the file.
@@ -288,6 +293,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
 
     let url = secret::given("store.url", raw.store.url.take(), raw.store.url_file.as_deref(), &mut problems);
     raw.store.url = url.map(|url| url.to_string());
+    secret::of_mail(&mut raw.mail.smtp, &mut problems);
     let key = if raw.secret_file.is_some() { "secret_file" } else { "secret" };
     let given = secret::given("secret", raw.secret.take(), raw.secret_file.as_deref(), &mut problems);
     let given = given.and_then(|text| secret::root(key, &text, &mut problems));

@@ -18,9 +18,11 @@ use crate::ui::pages::{Notice, Problem, SignedIn};
 mod change_email;
 mod confirm;
 mod delete_account;
+mod dev_mail;
 mod ending;
 mod entry;
 mod password;
+pub mod post;
 mod recover;
 mod sessions;
 mod sign_in;
@@ -79,6 +81,8 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::ChangeEmail => change_email::submit(app, visit).await,
         Endpoint::DeleteUserPage => delete_account::show(app, &visit).await,
         Endpoint::DeleteUser => delete_account::submit(app, visit).await,
+        Endpoint::DevMails => dev_mail::list(app, &visit),
+        Endpoint::DevMail => dev_mail::show(app, &visit),
     }
 }
 

@@ -7,6 +7,7 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+pub mod mails;
 pub mod pages;
 pub mod text;
 

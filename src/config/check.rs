@@ -5,6 +5,7 @@ use std::fmt::Display;
 use tracing_subscriber::EnvFilter;
 
 mod identity;
+mod mail;
 mod net;
 mod rules;
 
@@ -26,11 +27,12 @@ pub(super) fn check(
     let listen = net::listen(&raw.listen, cores, p);
     let public = net::public(&raw.public, &listen, p, &mut dangers);
     let paths = rules::paths(&raw.paths, p);
+    let mail = mail::mail(&raw.mail, (&listen, &public), p, &mut dangers);
     let config = Config {
         upstream: net::upstream(&raw.upstream, &listen, p),
         store: net::store(&raw.store, p),
         secret,
-        sign_up: sign_up(&raw.sign_up, false, p),
+        sign_up: sign_up(&raw.sign_up, mail.is_some(), p),
         accounts: Accounts { delete: raw.accounts.delete },
         password: password(&raw.password, cores, p),
         session: session(&raw.session, p),
@@ -42,6 +44,7 @@ pub(super) fn check(
         limits: limits(&raw.limits, p),
         trusted_proxies: net::trusted(&raw.proxies.trusted, p),
         log: log(&raw.log, p),
+        mail,
         listen,
         public,
         paths,
@@ -141,7 +144,13 @@ fn log(raw: &RawLog, p: &mut Problems) -> Log {
             "write off, error, warn, info, debug or trace, or a filter such as \"info,sidegate=debug\"",
         );
     }
-    Log { json: raw.format == LogFormat::Json, filter: raw.level.clone(), access: raw.access }
+    between(p, "log.keep_sign_ins", raw.keep_sign_ins, Span::days(1), Span::days(3650));
+    Log {
+        json: raw.format == LogFormat::Json,
+        filter: raw.level.clone(),
+        access: raw.access,
+        keep_sign_ins: raw.keep_sign_ins.0,
+    }
 }
 
 /// Notes a value outside of its bounds.

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::mail::Tls;
 use super::rule::Access;
 use super::units::{Names, Size, Span};
 
@@ -48,6 +49,7 @@ table! {
         proxies: RawProxies = RawProxies::default(),
         limits: RawLimits = RawLimits::default(),
         log: RawLog = RawLog::default(),
+        mail: RawMail = RawMail::default(),
     }
 }
 
@@ -203,6 +205,7 @@ table! {
         format: LogFormat = LogFormat::Text,
         level: String = "info".to_owned(),
         access: bool = true,
+        keep_sign_ins: Span = Span::days(400),
     }
 }
 
@@ -214,6 +217,46 @@ pub(super) enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+table! {
+    /// `[mail]`; without any key there is no mail.
+    RawMail {
+        transport: RawTransport = RawTransport::Smtp,
+        from: Option<String> = None,
+        reply_to: Option<String> = None,
+        per_recipient: u32 = 20,
+        in_all: u32 = 2000,
+        give_up_after: Span = Span::days(1),
+        keep_sent: Span = Span::days(1),
+        smtp: RawSmtp = RawSmtp::default(),
+    }
+}
+
+table! {
+    /// `[mail.smtp]`; the port follows from `tls`.
+    RawSmtp {
+        host: Option<String> = None,
+        port: Option<u16> = None,
+        tls: Tls = Tls::Implicit,
+        username: Option<String> = None,
+        password: Option<String> = None,
+        password_file: Option<String> = None,
+        ca: Option<String> = None,
+        ca_file: Option<String> = None,
+        timeout: Span = Span::seconds(60),
+        connections: usize = 2,
+    }
+}
+
+/// `mail.transport`
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawTransport {
+    /// The mail server of `[mail.smtp]`.
+    Smtp,
+    /// Memory.
+    Catcher,
 }
 
 /// The keys that a table knows; `""` is the top level. `None` for what is no table.
@@ -234,6 +277,8 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
         "proxies" => RawProxies::KEYS,
         "limits" => RawLimits::KEYS,
         "log" => RawLog::KEYS,
+        "mail" => RawMail::KEYS,
+        "mail.smtp" => RawSmtp::KEYS,
         _ => return None,
     })
 }

@@ -52,12 +52,12 @@ pub(super) async fn send(
     };
     let (token, row) = ticket::issue(&app.ticket_key, kind, user, new_email, visit.now);
     tx.ticket_insert(&row).await?;
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    query.append_pair("token", &token);
+    let mut target = format!("{page}?token={token}");
     if let Some(place) = callback_url.and_then(|url| url.strip_prefix(app.config.public.origin.as_str())) {
-        query.append_pair("callback_url", place);
+        target.push_str("&callback_url=");
+        target.extend(form_urlencoded::byte_serialize(place.as_bytes()));
     }
-    let link = post::link(app, &format!("{page}?{}", query.finish()));
+    let link = post::link(app, &target);
     let (link, lifetime) = (link.as_str(), ticket::lifetime(kind));
     let mail = match errand {
         Errand::VerifyEmail { .. } => Mail::VerifyEmail { link, lifetime },

@@ -61,6 +61,10 @@ pub enum Endpoint {
     DeleteUserPage,
     /// Deletes the account, by password or by the link's token: form or JSON.
     DeleteUser,
+    /// The mails that the catcher keeps.
+    DevMails,
+    /// One of them.
+    DevMail,
 }
 
 use Endpoint as E;
@@ -100,6 +104,8 @@ const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::POST, "change-email", E::ChangeEmail),
     (Method::GET, "delete-user", E::DeleteUserPage),
     (Method::POST, "delete-user", E::DeleteUser),
+    (Method::GET, "dev/mail", E::DevMails),
+    (Method::GET, "dev/mail/{id}", E::DevMail),
 ];
 
 /// What a path below a mount prefix leads to.
@@ -179,6 +185,7 @@ impl Endpoint {
             | E::SignOut
             | E::GetSession
             | E::Ok => false,
+            E::DevMails | E::DevMail => false,
         }
     }
 

@@ -80,7 +80,22 @@ const AUTH_LOG_INSERT: &str = r#"
         ("id", "userId", "action", "at", "success", "error", "address", "userAgent")
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"#;
 
+const AUTH_LOG_DELETE_OLD: &str = r#"
+    DELETE FROM "sidegate_auth_log" WHERE "id" IN (
+        SELECT "id" FROM "sidegate_auth_log" WHERE "at" <= $1 ORDER BY "at" LIMIT $2)"#;
+
 impl Tx {
+    /// Deletes up to `limit` lines written before this time, the oldest first, and returns how many.
+    pub async fn auth_log_delete_old(&mut self, before: Now, limit: u32) -> Result<u64, Fault> {
+        on!(&mut self.db, tx => sqlx::query(AUTH_LOG_DELETE_OLD)
+            .bind(before)
+            .bind(i64::from(limit))
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected()))
+        .map_err(fault("deleting old lines of the log of sign-ins"))
+    }
+
     /// Adds a line to the log.
     pub async fn auth_log_insert(&mut self, entry: &LogEntry) -> Result<(), Fault> {
         on!(&mut self.db, tx => sqlx::query(AUTH_LOG_INSERT)

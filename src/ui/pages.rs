@@ -3,6 +3,7 @@
 use askama::Template;
 
 pub mod mailed;
+pub mod dev_mail;
 
 use crate::id::RequestId;
 use crate::refusal::Refusal;

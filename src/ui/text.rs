@@ -89,6 +89,7 @@ pub(super) struct Texts {
     pub(super) verify_email: mailed::VerifyEmail,
     pub(super) change_email: mailed::Step,
     pub(super) delete_account: mailed::Step,
+    pub(super) dev_mail: DevMail,
     pub(super) notices: Notices,
     pub(super) problems: Problems,
     refusals: HashMap<String, RefusalText>,
@@ -154,6 +155,17 @@ pub(super) struct SignedIn {
     pub(super) title: String,
     pub(super) go_on: String,
     pub(super) other: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DevMail {
+    pub(super) title: String,
+    pub(super) lead: String,
+    pub(super) empty: String,
+    pub(super) again: String,
+    pub(super) html: String,
+    pub(super) back: String,
 }
 
 #[derive(Deserialize)]
