@@ -69,6 +69,7 @@ pub fn environment(
         ("SIDEGATE_PUBLIC__NAME", "Sidegate demo"),
         ("SIDEGATE_IDENTITY__EMAIL", USER_EMAIL),
         ("SIDEGATE_IDENTITY__NAME", USER_NAME),
+        ("SIDEGATE_MAIL__TRANSPORT", "catcher"),
         ("SIDEGATE_LIMITS__DRAIN", "2s"),
         ("SIDEGATE_LOG__LEVEL", "warn"),
     ];
@@ -90,7 +91,8 @@ Sidegate stands in front of a small tasks app. Open
 
     {origin}/
 
-and make an account, or paste these lines into another terminal.
+and make an account, or paste these lines into another terminal. No mail leaves this machine: what
+would be sent is shown at {origin}{mount}/dev/mail
 
 Make an account:
 

@@ -123,6 +123,14 @@ impl Store {
         Ok(applied)
     }
 
+    /// The names of the migrations that the tables lack. Changes nothing.
+    pub async fn missing(config: &config::Store) -> Result<Vec<&'static str>, Fault> {
+        let store = Self::connect(config).await?;
+        let missing = store.begin().await?.migrations_missing().await?;
+        store.close().await;
+        Ok(missing)
+    }
+
     async fn connect(config: &config::Store) -> Result<Self, Fault> {
         let (read, write) = match &config.database {
             Database::Sqlite(path) => {

@@ -33,7 +33,15 @@ async fn both_databases_get_the_same_tables_columns_and_indexes() {
     let tables = sqlite.tables().await;
     assert_eq!(
         tables,
-        ["account", "session", "sidegate_auth_log", "sidegate_migration", "user", "verification"]
+        [
+            "account",
+            "session",
+            "sidegate_auth_log",
+            "sidegate_migration",
+            "sidegate_outbox",
+            "user",
+            "verification"
+        ]
     );
     assert_eq!(postgres.tables().await, tables);
     for table in &tables {
