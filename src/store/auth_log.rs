@@ -27,6 +27,24 @@ pub enum Action {
     ProviderSignOut,
     /// A user's name or picture was changed.
     Update,
+    /// A mail to prove an address was asked for.
+    VerifyRequest,
+    /// An address was proved.
+    Verify,
+    /// A link for a new password was asked for.
+    ResetRequest,
+    /// A new password was set by a link.
+    PasswordReset,
+    /// The password was changed.
+    PasswordChange,
+    /// Another address was asked for.
+    EmailRequest,
+    /// Another address counts.
+    EmailChange,
+    /// A link to delete the account was asked for.
+    DeleteRequest,
+    /// The account was deleted.
+    Delete,
 }
 
 impl Action {
@@ -42,6 +60,15 @@ impl Action {
             Self::TakeOver => "takeover",
             Self::ProviderSignOut => "provider_logout",
             Self::Update => "update",
+            Self::VerifyRequest => "verify-request",
+            Self::Verify => "verify",
+            Self::ResetRequest => "reset-request",
+            Self::PasswordReset => "password-reset",
+            Self::PasswordChange => "password-change",
+            Self::EmailRequest => "email-request",
+            Self::EmailChange => "email-change",
+            Self::DeleteRequest => "delete-request",
+            Self::Delete => "delete",
         }
     }
 }
