@@ -16,6 +16,7 @@ mod authorities;
 mod check;
 mod file;
 mod layers;
+pub mod mail;
 pub mod problem;
 pub mod provider;
 pub mod rule;
@@ -43,8 +44,10 @@ pub struct Config {
     pub secret: RootSecret,
     /// Mount prefixes of our own endpoints, each starting with `/` and not ending with one.
     pub paths: Vec<String>,
-    /// Who may sign up and how passwords look.
+    /// Who may sign up, and what is asked of them.
     pub sign_up: SignUp,
+    /// What people may do with their own account.
+    pub accounts: Accounts,
     /// Password policy and hashing.
     pub password: Password,
     /// Lifetimes and caching of sessions.
@@ -61,6 +64,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// How log lines look.
     pub log: Log,
+    /// How mails are sent; `None` if none are.
+    pub mail: Option<mail::Mail>,
     /// What weakens the defaults, in words for the start-up report.
     pub dangers: Vec<String>,
 }
@@ -146,6 +151,16 @@ pub enum Database {
 pub struct SignUp {
     /// Whether strangers can make themselves an account.
     pub open: bool,
+    /// Whether nobody signs in by password before the address was proved.
+    pub require_verified_email: bool,
+}
+
+/// `[accounts]`
+pub struct Accounts {
+    /// Whether people can delete their own account.
+    pub delete: bool,
+    /// Whether a signed-in user may add an account at a provider that has another address.
+    pub link_different_emails: bool,
 }
 
 /// `[password]`
@@ -228,6 +243,8 @@ pub struct Limits {
     pub attempts_per_account: u32,
     /// Sign-ins and sign-ups in a second for the whole process.
     pub attempts_in_all: u32,
+    /// Mails in an hour that can be asked for in the name of one address.
+    pub mails_per_recipient: u32,
 }
 
 /// `[log]`
@@ -238,6 +255,8 @@ pub struct Log {
     pub filter: String,
     /// Whether every request is logged.
     pub access: bool,
+    /// How long the lines of the log of sign-ins (`sidegate_auth_log`) are kept.
+    pub keep_sign_ins: Duration,
 }
 
 /// What a configuration is read from. Flags win over the environment, the environment over the file.
@@ -281,6 +300,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
 
     let url = secret::given("store.url", raw.store.url.take(), raw.store.url_file.as_deref(), &mut problems);
     raw.store.url = url.map(|url| url.to_string());
+    secret::of_mail(&mut raw.mail.smtp, &mut problems);
     let key = if raw.secret_file.is_some() { "secret_file" } else { "secret" };
     let given = secret::given("secret", raw.secret.take(), raw.secret_file.as_deref(), &mut problems);
     let given = given.and_then(|text| secret::root(key, &text, &mut problems));

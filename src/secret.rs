@@ -116,6 +116,8 @@ pub enum Purpose {
     Code,
     /// What the store keeps but may not show: mails that wait, tokens of providers.
     Sealed,
+    /// Whom a mail went to, where mails to one address are counted.
+    Recipient,
 }
 
 impl Purpose {
@@ -129,6 +131,7 @@ impl Purpose {
             Self::Pending => b"sidegate/pending/v1",
             Self::Code => b"sidegate/code/v1",
             Self::Sealed => b"sidegate/sealed/v1",
+            Self::Recipient => b"sidegate/recipient/v1",
         }
     }
 }

@@ -33,7 +33,21 @@ async fn both_databases_get_the_same_tables_columns_and_indexes() {
     let tables = sqlite.tables().await;
     assert_eq!(
         tables,
-        ["account", "session", "sidegate_auth_log", "sidegate_migration", "user", "verification"]
+        [
+            "account",
+            "session",
+            "sidegate_auth_log",
+            "sidegate_device",
+            "sidegate_logout_token",
+            "sidegate_migration",
+            "sidegate_oauth_flow",
+            "sidegate_outbox",
+            "sidegate_pending_session",
+            "sidegate_session_provider",
+            "sidegate_ticket",
+            "user",
+            "verification"
+        ]
     );
     assert_eq!(postgres.tables().await, tables);
     for table in &tables {
@@ -58,7 +72,7 @@ async fn both_databases_get_the_same_tables_columns_and_indexes() {
         )
         .await;
     assert_eq!(named, named_too);
-    assert_eq!(named.len(), 6);
+    assert_eq!(named.len(), 11);
 }
 
 on_both_databases! {
