@@ -22,9 +22,9 @@ use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
-use super::address::Reach;
+use super::address;
 use super::failure::Outage;
-use crate::config::provider::{Provider as Configured, is_loopback};
+use crate::config::provider::{Provider as Configured, Reach, is_loopback};
 
 /// How long one request may take in all.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -79,21 +79,19 @@ impl Client {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Self {
-            tls: TlsConnector::from(Arc::new(config)),
-            reach: Reach { loopback: provider.loopback, private: provider.private_addresses },
-        }
+        Self { tls: TlsConnector::from(Arc::new(config)), reach: provider.reach }
     }
 
     /// Asks once. Redirects are not followed: where a provider is was configured.
     pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Answer, Outage> {
-        timeout(DEADLINE, self.unhurried(ask)).await.unwrap_or(Err(Outage::Timeout))
+        // Boxed, for every flow that might ask would hold the room for TLS and HTTP otherwise.
+        timeout(DEADLINE, Box::pin(self.unhurried(ask))).await.unwrap_or(Err(Outage::Timeout))
     }
 
     async fn unhurried(&self, ask: Ask<'_>) -> Result<Answer, Outage> {
         let plain = match ask.url.scheme() {
             "https" => false,
-            "http" if self.reach.loopback && is_loopback(ask.url) => true,
+            "http" if self.reach != Reach::Internet && is_loopback(ask.url) => true,
             _ => return Err(Outage::Scheme),
         };
         let request = request(ask)?;
@@ -122,7 +120,8 @@ impl Client {
         };
         let mut outage = if found.is_empty() { Outage::Resolve } else { Outage::PrivateAddress };
         let allowed = |address: &SocketAddr| {
-            self.reach.allows(address.ip()) && (!plain || address.ip().to_canonical().is_loopback())
+            address::allowed(self.reach, address.ip())
+                && (!plain || address.ip().to_canonical().is_loopback())
         };
         for address in found.into_iter().filter(allowed) {
             match timeout(CONNECT, TcpStream::connect(address)).await {

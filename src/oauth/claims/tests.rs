@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{
 use serde_json::json;
 
 use super::*;
-use crate::config::provider::{Claims, Tenant};
+use crate::config::provider::{Claims, Reach, Tenant};
 use crate::oauth::jws::{Unsigned, Unverified};
 use crate::oauth::keys::Keys;
 
@@ -113,8 +113,7 @@ fn provider(kind: Kind) -> Configured {
         },
         prompt: None,
         store_tokens: false,
-        private_addresses: false,
-        loopback: false,
+        reach: Reach::Internet,
         ca_file: None,
         authorities: Vec::new(),
     }
@@ -152,9 +151,9 @@ fn now() -> Now {
 }
 
 fn read(signer: &Signer, header: &Value, claims: &str) -> Result<Named, Failure> {
-    let signed = verified(&signer.sign(header, claims), &signer.keys())?;
+    let token = verified(&signer.sign(header, claims), &signer.keys())?;
     let expected = Expected { nonce: "n-1", access_token: "at-1", now: now() };
-    id_token(&signed, &provider(Kind::Oidc), &one(), &expected)
+    id_token(&token, &provider(Kind::Oidc), &one(), &expected)
 }
 
 fn with(mut claims: Value, change: &[(&str, Value)]) -> String {

@@ -6,7 +6,7 @@ use std::thread;
 
 use super::*;
 
-fn client(loopback: bool) -> Client {
+fn client(reach: Reach) -> Client {
     Client {
         tls: TlsConnector::from(Arc::new(
             ClientConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()))
@@ -15,7 +15,7 @@ fn client(loopback: bool) -> Client {
                 .with_root_certificates(RootCertStore::empty())
                 .with_no_client_auth(),
         )),
-        reach: Reach { loopback, private: false },
+        reach,
     }
 }
 
@@ -45,7 +45,7 @@ fn host(answer: impl Into<Vec<u8>>) -> (u16, thread::JoinHandle<String>) {
 
 fn answered(answer: &str) -> Result<Answer, Outage> {
     let (port, asked) = host(answer);
-    let answer = ask(&client(true), &format!("http://127.0.0.1:{port}/"), None);
+    let answer = ask(&client(Reach::Loopback), &format!("http://127.0.0.1:{port}/"), None);
     asked.join().expect("asked");
     answer
 }
@@ -53,7 +53,8 @@ fn answered(answer: &str) -> Result<Answer, Outage> {
 #[test]
 fn a_request_says_what_it_wants_and_closes() {
     let (port, asked) = host("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
-    let answer = ask(&client(true), &format!("http://localhost:{port}/a/b?c=d"), Some("e=f")).expect("answered");
+    let answer = ask(&client(Reach::Loopback), &format!("http://localhost:{port}/a/b?c=d"), Some("e=f"))
+        .expect("answered");
     assert_eq!((answer.status, answer.body.as_slice()), (StatusCode::OK, &b"{}"[..]));
     let asked = asked.join().expect("asked").to_ascii_lowercase();
     for line in [
@@ -72,7 +73,8 @@ fn a_request_says_what_it_wants_and_closes() {
 #[test]
 fn oidc_11_an_answer_leads_nowhere() {
     for status in ["301 x", "302 x", "303 x", "307 x", "308 x"] {
-        let answer = format!("HTTP/1.1 {status}\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n");
+        let answer =
+            format!("HTTP/1.1 {status}\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n");
         assert_eq!(answered(&answer).err(), Some(Outage::Redirect), "{status}");
     }
 }
@@ -86,7 +88,8 @@ fn oidc_5_an_answer_is_bounded_and_not_compressed() {
     let head = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(2 * HEAD));
     assert_eq!(answered(&head).err(), Some(Outage::Broken));
     for coding in ["gzip", "br", "identity, gzip"] {
-        let answer = format!("HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\ncontent-length: 2\r\n\r\n{{}}");
+        let answer =
+            format!("HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\ncontent-length: 2\r\n\r\n{{}}");
         assert_eq!(answered(&answer).err(), Some(Outage::Compressed), "{coding}");
     }
 }
@@ -105,7 +108,7 @@ fn an_outage_is_told_from_an_answer() {
     let answer = answered("HTTP/1.1 400 x\r\ncontent-length: 2\r\n\r\n{}").expect("an answer");
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
-    let refused = ask(&client(true), &format!("http://127.0.0.1:{port}/"), None).err();
+    let refused = ask(&client(Reach::Loopback), &format!("http://127.0.0.1:{port}/"), None).err();
     assert_eq!(refused, Some(Outage::Connect(std::io::ErrorKind::ConnectionRefused)));
 }
 
@@ -115,23 +118,27 @@ fn oa_9_only_what_was_allowed_is_connected_to() {
     listener.set_nonblocking(true).expect("set");
     let port = listener.local_addr().expect("an address").port();
     for url in ["https://127.0.0.1", "https://localhost", "https://[::ffff:127.0.0.1]", "https://[::1]"] {
-        let outage = ask(&client(false), &format!("{url}:{port}/"), None).err();
+        let outage = ask(&client(Reach::Internet), &format!("{url}:{port}/"), None).err();
         assert_eq!(outage, Some(Outage::PrivateAddress), "{url}");
     }
     for url in ["https://169.254.169.254/", "https://10.0.0.1/", "https://[fd00:ec2::254]/"] {
-        assert_eq!(ask(&client(true), url, None).err(), Some(Outage::PrivateAddress), "{url}");
+        assert_eq!(ask(&client(Reach::Loopback), url, None).err(), Some(Outage::PrivateAddress), "{url}");
     }
     for url in ["http://127.0.0.1", "ftp://127.0.0.1"] {
-        assert_eq!(ask(&client(false), &format!("{url}:{port}/"), None).err(), Some(Outage::Scheme), "{url}");
+        assert_eq!(
+            ask(&client(Reach::Internet), &format!("{url}:{port}/"), None).err(),
+            Some(Outage::Scheme),
+            "{url}"
+        );
     }
-    assert_eq!(ask(&client(true), "http://10.0.0.1/", None).err(), Some(Outage::Scheme));
+    assert_eq!(ask(&client(Reach::Loopback), "http://10.0.0.1/", None).err(), Some(Outage::Scheme));
     assert!(listener.accept().is_err(), "nobody came");
 }
 
 #[test]
 fn a_host_without_a_trusted_certificate_is_told_nothing() {
     let (port, asked) = host("");
-    let outage = ask(&client(true), &format!("https://localhost:{port}/"), None).err();
+    let outage = ask(&client(Reach::Loopback), &format!("https://localhost:{port}/"), None).err();
     assert_eq!(outage, Some(Outage::Tls));
     let _ = asked.join();
 }

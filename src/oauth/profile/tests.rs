@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::config::provider::Reach;
 
 const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 
@@ -183,8 +184,7 @@ fn configured(tenants: &[&str], domains: &[&str]) -> Configured {
         claims: names(),
         prompt: None,
         store_tokens: false,
-        private_addresses: false,
-        loopback: false,
+        reach: Reach::Internet,
         ca_file: None,
         authorities: Vec::new(),
     }

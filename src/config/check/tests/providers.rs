@@ -1,7 +1,7 @@
 //! Identity providers: what follows from few keys, and what is said of wrong ones.
 
 use super::{config, each_is_refused, problems};
-use crate::config::provider::{Kind, Provider, Tenant};
+use crate::config::provider::{Kind, Provider, Reach, Tenant};
 
 /// One provider with what every kind needs.
 fn one(kind: &str, rest: &str) -> String {
@@ -36,14 +36,14 @@ fn a_kind_and_a_registration_are_enough() {
     ] {
         let provider = read(kind, "");
         assert_eq!((provider.kind, provider.id.as_str(), provider.name.as_str()), (parsed, kind, name));
-        assert!(provider.trust_email && !provider.store_tokens && !provider.loopback, "{kind}");
+        assert!(provider.trust_email && !provider.store_tokens, "{kind}");
     }
     let provider = read("microsoft", "tenant = \"AAAAAAAA-2222-3333-4444-555555555555\"");
     assert_eq!(provider.tenant, Tenant::One("aaaaaaaa-2222-3333-4444-555555555555".to_owned()));
     let provider = read("oidc", "issuer = \"https://id.example/realms/x/\"");
     assert_eq!(provider.issuer.as_deref(), Some("https://id.example/realms/x/"));
     assert_eq!(provider.name, "id.example");
-    assert!(!provider.trust_email && !provider.loopback);
+    assert!(!provider.trust_email && provider.reach == Reach::Internet);
 }
 
 #[test]
@@ -60,8 +60,8 @@ fn who_can_be_run_by_anybody_is_not_trusted_with_addresses_unless_told() {
 fn plain_http_is_for_this_machine_and_opens_nothing_else() {
     for url in ["http://127.0.0.1:9000", "http://localhost:9000", "http://[::1]:9000"] {
         let provider = read("oidc", &format!("issuer = \"{url}\""));
-        assert!(provider.loopback && !provider.private_addresses, "{url}");
-        assert!(read("google", &format!("base_url = \"{url}\"")).loopback, "{url}");
+        assert_eq!(provider.reach, Reach::Loopback, "{url}");
+        assert_eq!(read("google", &format!("base_url = \"{url}\"")).reach, Reach::Loopback, "{url}");
     }
 }
 
@@ -83,11 +83,7 @@ fn wrong_providers_are_refused() {
         ("[[providers]]\nkind = \"myspace\"", "providers[0].kind", "does not fit"),
         ("[[providers]]\nkind = \"github\"\nclient_secret = \"x\"", "providers[0].client_id", "is not given"),
         ("[[providers]]\nkind = \"github\"\nclient_id = \"x\"", "providers[0].client_secret", "is not given"),
-        (
-            &format!("{}{}", one("github", ""), one("github", "")),
-            "providers[1].id",
-            "is there twice",
-        ),
+        (&format!("{}{}", one("github", ""), one("github", "")), "providers[1].id", "is there twice"),
     ]);
     each_provider_is_refused(&[
         ("github", "id = \"Git Hub\"", "id", "no short name"),
@@ -120,7 +116,7 @@ fn wrong_providers_are_refused() {
         ("oidc", &with("base_url = \"https://id.example\""), "base_url", "write `issuer`"),
         ("oidc", &with("claims.email = \"\""), "claims.email", "is empty"),
         ("oidc", &with("claims.emial = \"x\""), "claims.emial", "did you mean `providers[0].claims.email`?"),
-        ("oidc", &with("issuer_url = \"x\""), "issuer_url", "did you mean"),
+        ("oidc", &with("isuer = \"x\""), "isuer", "did you mean `providers[0].issuer`?"),
     ]);
 }
 
@@ -139,5 +135,6 @@ fn no_problem_shows_the_secret_of_a_client() {
 #[test]
 fn providers_on_private_networks_are_reported() {
     let config = config(&one("github", "danger_private_addresses = true"));
+    assert_eq!(config.providers[0].reach, Reach::Private);
     assert!(config.dangers.iter().any(|danger| danger.contains("danger_private_addresses")));
 }
