@@ -11,6 +11,7 @@ mod check;
 mod demo;
 mod explain;
 mod healthcheck;
+mod keys;
 mod migrate;
 mod serve;
 
@@ -42,6 +43,8 @@ enum Command {
     Healthcheck(Settings),
     /// Bring the tables of the database up to date.
     Migrate(Settings),
+    /// Show or replace the keys that sign tokens.
+    Keys(keys::Options),
 }
 
 /// Where the configuration comes from.
@@ -97,6 +100,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(settings) => serve::run(&settings),
         Command::Demo(options) => demo::run(&options),
         Command::Migrate(settings) => migrate::run(&settings),
+        Command::Keys(options) => keys::run(&options),
         Command::Check(settings) => check::run(&settings),
         Command::Explain(question) => explain::run(&question),
         Command::Healthcheck(settings) => healthcheck::run(&settings),

@@ -20,6 +20,7 @@ mod sessions;
 mod sign_in;
 mod sign_out;
 mod sign_up;
+mod token;
 mod whoami;
 
 /// Answers a request to one of our endpoints. Runs in the office.
@@ -59,6 +60,7 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::RevokeSessions => sessions::revoke_all(app, visit).await,
         Endpoint::RevokeOtherSessions => sessions::revoke_others(app, visit).await,
         Endpoint::Ok => Ok(whoami::ok(app)),
+        Endpoint::Jwks => Ok(token::jwks(app, &visit)),
     }
 }
 

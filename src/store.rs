@@ -44,6 +44,7 @@ pub mod accounts;
 pub mod auth_log;
 mod columns;
 pub mod ended;
+pub mod keys;
 mod migrations;
 mod row;
 pub mod sessions;

@@ -8,11 +8,12 @@ mod identity;
 mod net;
 mod rules;
 
-use super::file::{LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession};
+use super::file::{LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession, RawTokens, SignedWith};
 use super::problem::Problems;
 use super::units::{Size, Span};
-use super::{Access, Config, Limits, Log, Password, Session, SignUp};
+use super::{Access, Config, Limits, Log, Password, Session, SignUp, Tokens};
 use crate::secret::RootSecret;
+use crate::secret::pair::Algorithm;
 
 /// Gives `raw` its meaning; fails with all problems, those known before included.
 pub(super) fn check(
@@ -26,8 +27,9 @@ pub(super) fn check(
     let listen = net::listen(&raw.listen, cores, p);
     let public = net::public(&raw.public, &listen, p, &mut dangers);
     let paths = rules::paths(&raw.paths, p);
+    let upstream = net::upstream(&raw.upstream, &listen, p);
+    let identity = identity::identity(raw, &upstream.origin(), &public.origin, p);
     let config = Config {
-        upstream: net::upstream(&raw.upstream, &listen, p),
         store: net::store(&raw.store, p),
         secret,
         sign_up: SignUp { open: raw.sign_up.open },
@@ -37,12 +39,14 @@ pub(super) fn check(
             hide_existence: raw.access.hide_existence,
             rules: rules::rules(&raw.rules, &paths, p),
         },
-        identity: identity::identity(&raw.identity, p),
+        tokens: tokens(&raw.tokens, p),
         limits: limits(&raw.limits, p),
         trusted_proxies: net::trusted(&raw.proxies.trusted, p),
         log: log(&raw.log, p),
+        identity,
         listen,
         public,
+        upstream,
         paths,
         dangers,
     };
@@ -78,6 +82,19 @@ fn session(raw: &RawSession, p: &mut Problems) -> Session {
         short: raw.short.0,
         cache_entries: raw.cache_entries,
         cache_age: raw.cache_age.0,
+    }
+}
+
+fn tokens(raw: &RawTokens, p: &mut Problems) -> Tokens {
+    between(p, "tokens.access_lifetime", raw.access_lifetime, Span::minutes(1), Span::minutes(60));
+    between(p, "tokens.rotate_every", raw.rotate_every, Span::days(1), Span::days(400));
+    Tokens {
+        algorithm: match raw.algorithm {
+            SignedWith::EdDsa => Algorithm::EdDsa,
+            SignedWith::Es256 => Algorithm::Es256,
+        },
+        access_lifetime: raw.access_lifetime.0,
+        rotate_every: raw.rotate_every.0,
     }
 }
 

@@ -37,6 +37,8 @@ pub enum Endpoint {
     RevokeOtherSessions,
     /// Says that we are here.
     Ok,
+    /// The public keys for what we sign.
+    Jwks,
 }
 
 use Endpoint as E;
@@ -62,6 +64,8 @@ const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::POST, "revoke-sessions", E::RevokeSessions),
     (Method::POST, "revoke-other-sessions", E::RevokeOtherSessions),
     (Method::GET, "ok", E::Ok),
+    (Method::GET, "jwks", E::Jwks),
+    (Method::GET, ".well-known/jwks.json", E::Jwks),
 ];
 
 /// What a path below a mount prefix leads to.
@@ -128,7 +132,8 @@ impl Endpoint {
             | E::SignOutPage
             | E::SignOut
             | E::GetSession
-            | E::Ok => false,
+            | E::Ok
+            | E::Jwks => false,
         }
     }
 

@@ -24,8 +24,12 @@ macro_rules! migration {
     };
 }
 
-const ALL: [Migration; 3] =
-    [migration!("0001_better_auth"), migration!("0002_session_remember"), migration!("0003_sidegate")];
+const ALL: &[Migration] = &[
+    migration!("0001_better_auth"),
+    migration!("0002_session_remember"),
+    migration!("0003_sidegate"),
+    migration!("0008_keys"),
+];
 
 /// The columns that our queries name, looked for once in tables that were there before us.
 const NEEDED: [(&str, &[&str]); 4] = [

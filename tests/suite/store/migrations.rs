@@ -33,7 +33,15 @@ async fn both_databases_get_the_same_tables_columns_and_indexes() {
     let tables = sqlite.tables().await;
     assert_eq!(
         tables,
-        ["account", "session", "sidegate_auth_log", "sidegate_migration", "user", "verification"]
+        [
+            "account",
+            "session",
+            "sidegate_auth_log",
+            "sidegate_migration",
+            "sidegate_signing_key",
+            "user",
+            "verification"
+        ]
     );
     assert_eq!(postgres.tables().await, tables);
     for table in &tables {
@@ -58,7 +66,7 @@ async fn both_databases_get_the_same_tables_columns_and_indexes() {
         )
         .await;
     assert_eq!(named, named_too);
-    assert_eq!(named.len(), 6);
+    assert_eq!(named.len(), 7);
 }
 
 on_both_databases! {
