@@ -89,10 +89,10 @@ async fn cut_connections(app: Arc<App>) -> Result<(), Fault> {
 /// Makes a new signing key when it is time, and learns of those that other replicas made or took back.
 async fn tend_keys(app: Arc<App>) -> Result<(), Fault> {
     loop {
-        tokio::time::sleep(TEND_EVERY).await;
         if app.tokens.tend(app.clock.now()).await? == Change::Gone {
             app.sessions.forget_all();
         }
+        tokio::time::sleep(TEND_EVERY).await;
     }
 }
 

@@ -50,9 +50,9 @@ pub struct SigningKey {
 /// The header of what we sign (RFC 7515 §4.1).
 #[derive(Serialize)]
 struct Header<'a> {
-    typ: &'a str,
     alg: &'a str,
     kid: &'a str,
+    typ: &'a str,
 }
 
 /// What a sealed key is sealed for.
@@ -88,7 +88,7 @@ impl SigningKey {
         let algorithm = Algorithm::parse(&row.algorithm)?;
         let pair = Pair::from_bytes(algorithm, &seal.open(&purpose(&row.id, algorithm), &row.sealed)?)?;
         let header = |kind: Kind| {
-            let header = Header { typ: kind.typ(), alg: algorithm.name(), kid: row.id.as_str() };
+            let header = Header { alg: algorithm.name(), kid: row.id.as_str(), typ: kind.typ() };
             URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header).unwrap_or_default())
         };
         Some(Self {
