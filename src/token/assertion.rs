@@ -10,7 +10,7 @@ use crate::token::Tokens;
 use crate::token::keys::Kind;
 use crate::visitor::Session;
 
-/// What the app is told (RFC 7519 §4.1, OpenID Connect Core §5.1).
+/// What the app is told (RFC 7519 §4.1, OIDC Core §5.1).
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,

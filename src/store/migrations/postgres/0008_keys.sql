@@ -1,7 +1,7 @@
 -- Keys that sign tokens. The private half is sealed and the public one follows from it; the generation is
 -- unique, so that of several replicas that want a new key one makes it.
 
-CREATE TABLE "sidegate_signing_key" (
+CREATE TABLE IF NOT EXISTS "sidegate_signing_key" (
     "id" text NOT NULL PRIMARY KEY,
     "generation" int8 NOT NULL,
     "algorithm" text NOT NULL,
@@ -10,4 +10,4 @@ CREATE TABLE "sidegate_signing_key" (
     "activeFrom" timestamptz NOT NULL,
     "retiresAt" timestamptz
 );
-CREATE UNIQUE INDEX "sidegate_signing_key_generation_idx" ON "sidegate_signing_key" ("generation");
+CREATE UNIQUE INDEX IF NOT EXISTS "sidegate_signing_key_generation_idx" ON "sidegate_signing_key" ("generation");
