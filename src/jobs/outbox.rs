@@ -26,7 +26,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_mins(15);
 /// What a claim lasts beyond the time that sending may take.
-const SPARE: Duration = Duration::from_secs(30);
+const SPARE: Duration = Duration::from_secs(5);
 
 /// Sends as many mails at a time as there are connections to the server.
 pub(super) async fn send_mails(app: Arc<App>) -> Result<(), Fault> {
@@ -78,7 +78,8 @@ async fn deliver(app: &App, mailer: &Mailer, claimed: &Claimed) -> Result<(), Fa
     } else {
         match opened(app, claimed) {
             Some(message) => mailer.send(&message).await,
-            None => Err(Failure::Permanent("it cannot be opened: was the root secret changed?".to_owned())),
+            // A replica with the right secret may come.
+            None => Err(Failure::Transient("it cannot be opened: was the root secret changed?".to_owned())),
         }
     };
     let now = app.clock.now();

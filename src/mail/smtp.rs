@@ -11,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::address::{Address, Envelope};
 use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart};
+use lettre::message::{Mailbox, MultiPart, MultiPartKind, SinglePart};
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
@@ -159,11 +159,17 @@ impl Smtp {
         if let Some(reply_to) = &self.reply_to {
             builder = builder.reply_to(mailbox(reply_to)?);
         }
+        // Every attempt sends the same bytes.
+        let parts = MultiPart::builder()
+            .kind(MultiPartKind::Alternative)
+            .boundary(&message.id)
+            .singlepart(SinglePart::plain(message.text.clone()))
+            .singlepart(SinglePart::html(message.html.clone()));
         // No machine is to answer (RFC 3834 §5).
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
         let mail = builder
             .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()))
-            .multipart(MultiPart::alternative_plain_html(message.text.clone(), message.html.clone()))
+            .multipart(parts)
             .map_err(|error| format!("no mail: {error}"))?;
         Ok((mail.envelope().clone(), mail.formatted()))
     }
