@@ -7,13 +7,17 @@ use tracing_subscriber::EnvFilter;
 mod identity;
 mod mail;
 mod net;
+mod providers;
 mod rules;
 
-use super::file::{LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession};
+use super::file::{
+    LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession, RawSignUp, RawTokens, SignedWith,
+};
 use super::problem::Problems;
 use super::units::{Size, Span};
-use super::{Access, Config, Limits, Log, Password, Session, SignUp};
+use super::{Access, Accounts, Config, Limits, Log, Password, Session, SignUp, Tokens};
 use crate::secret::RootSecret;
+use crate::secret::pair::Algorithm;
 
 /// Gives `raw` its meaning; fails with all problems, those known before included.
 pub(super) fn check(
@@ -27,28 +31,48 @@ pub(super) fn check(
     let listen = net::listen(&raw.listen, cores, p);
     let public = net::public(&raw.public, &listen, p, &mut dangers);
     let paths = rules::paths(&raw.paths, p);
+    let mail = mail::mail(&raw.mail, (&listen, &public), p, &mut dangers);
+    let upstream = net::upstream(&raw.upstream, &listen, p);
+    let identity = identity::identity(raw, &upstream.origin(), &public.origin, p);
     let config = Config {
-        upstream: net::upstream(&raw.upstream, &listen, p),
         store: net::store(&raw.store, p),
         secret,
-        sign_up: SignUp { open: raw.sign_up.open },
+        accounts: Accounts {
+            delete: raw.accounts.delete,
+            link_different_emails: raw.accounts.link_different_emails,
+        },
+        sign_up: sign_up(&raw.sign_up, mail.is_some(), p),
         password: password(&raw.password, cores, p),
         session: session(&raw.session, p),
         access: Access {
             hide_existence: raw.access.hide_existence,
             rules: rules::rules(&raw.rules, &paths, p),
         },
-        identity: identity::identity(&raw.identity, p),
+        providers: providers::providers(&raw.providers, p, &mut dangers),
+        mail,
+        tokens: tokens(&raw.tokens, p),
         limits: limits(&raw.limits, p),
         trusted_proxies: net::trusted(&raw.proxies.trusted, p),
         log: log(&raw.log, p),
-        mail: mail::mail(&raw.mail, (&listen, &public), p, &mut dangers),
+        identity,
         listen,
         public,
+        upstream,
         paths,
         dangers,
     };
     problems.none_or(config)
+}
+
+fn sign_up(raw: &RawSignUp, mail: bool, p: &mut Problems) -> SignUp {
+    if raw.require_verified_email == Some(true) && !mail {
+        p.add(
+            "sign_up.require_verified_email",
+            "is true, but there is no mail by which an address could be proved",
+            "give [mail], or leave it out",
+        );
+    }
+    SignUp { open: raw.open, require_verified_email: raw.require_verified_email.unwrap_or(mail) }
 }
 
 fn password(raw: &RawPassword, cores: usize, p: &mut Problems) -> Password {
@@ -83,6 +107,19 @@ fn session(raw: &RawSession, p: &mut Problems) -> Session {
     }
 }
 
+fn tokens(raw: &RawTokens, p: &mut Problems) -> Tokens {
+    between(p, "tokens.access_lifetime", raw.access_lifetime, Span::minutes(1), Span::minutes(60));
+    between(p, "tokens.rotate_every", raw.rotate_every, Span::days(1), Span::days(400));
+    Tokens {
+        algorithm: match raw.algorithm {
+            SignedWith::EdDsa => Algorithm::EdDsa,
+            SignedWith::Es256 => Algorithm::Es256,
+        },
+        access_lifetime: raw.access_lifetime.0,
+        rotate_every: raw.rotate_every.0,
+    }
+}
+
 fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
     let (moment, hour) = (Span::millis(100), Span::minutes(60));
     // hyper accepts no read buffer below 8 KiB.
@@ -98,6 +135,7 @@ fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
     between(p, "limits.attempts_per_address", raw.attempts_per_address, 1, 1_000_000);
     between(p, "limits.attempts_per_account", raw.attempts_per_account, 1, 1_000_000);
     between(p, "limits.attempts_in_all", raw.attempts_in_all, 1, 1_000_000);
+    between(p, "limits.mails_per_recipient", raw.mails_per_recipient, 1, 1_000_000);
     Limits {
         head,
         target,
@@ -111,6 +149,7 @@ fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
         attempts_per_address: raw.attempts_per_address,
         attempts_per_account: raw.attempts_per_account,
         attempts_in_all: raw.attempts_in_all,
+        mails_per_recipient: raw.mails_per_recipient,
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::mail::Tls;
+use super::provider::{ClientAuth, Kind};
 use super::rule::Access;
 use super::units::{Names, Size, Span};
 
@@ -40,11 +41,14 @@ table! {
         upstream: RawUpstream = RawUpstream::default(),
         store: RawStore = RawStore::default(),
         sign_up: RawSignUp = RawSignUp::default(),
+        accounts: RawAccounts = RawAccounts::default(),
         password: RawPassword = RawPassword::default(),
         session: RawSession = RawSession::default(),
         access: RawAccess = RawAccess::default(),
         rules: Vec<RawRule> = Vec::new(),
+        providers: Vec<RawProvider> = Vec::new(),
         identity: RawIdentity = RawIdentity::default(),
+        tokens: RawTokens = RawTokens::default(),
         proxies: RawProxies = RawProxies::default(),
         limits: RawLimits = RawLimits::default(),
         log: RawLog = RawLog::default(),
@@ -95,9 +99,18 @@ table! {
 }
 
 table! {
-    /// `[sign_up]`
+    /// `[sign_up]`; without `require_verified_email` it is so if there is mail.
     RawSignUp {
         open: bool = true,
+        require_verified_email: Option<bool> = None,
+    }
+}
+
+table! {
+    /// `[accounts]`
+    RawAccounts {
+        delete: bool = true,
+        link_different_emails: bool = false,
     }
 }
 
@@ -139,6 +152,42 @@ table! {
 }
 
 table! {
+    /// One of `[[providers]]`; what a key means without a value depends on the kind.
+    RawProvider {
+        kind: Option<Kind> = None,
+        id: Option<String> = None,
+        name: Option<String> = None,
+        client_id: Option<String> = None,
+        client_secret: Option<String> = None,
+        client_secret_file: Option<String> = None,
+        client_auth: Option<ClientAuth> = None,
+        scopes: Vec<String> = Vec::new(),
+        base_url: Option<String> = None,
+        issuer: Option<String> = None,
+        tenant: Option<String> = None,
+        allowed_tenants: Vec<String> = Vec::new(),
+        trust_email: Option<bool> = None,
+        allowed_domains: Vec<String> = Vec::new(),
+        hosted_domain: Option<String> = None,
+        claims: RawClaims = RawClaims::default(),
+        prompt: Option<String> = None,
+        store_tokens: bool = false,
+        danger_private_addresses: bool = false,
+        ca_file: Option<String> = None,
+    }
+}
+
+table! {
+    /// `providers.claims`
+    RawClaims {
+        email: Option<String> = None,
+        email_verified: Option<String> = None,
+        name: Option<String> = None,
+        image: Option<String> = None,
+    }
+}
+
+table! {
     /// `[identity]`
     RawIdentity {
         preset: Preset = Preset::None,
@@ -146,7 +195,30 @@ table! {
         email: Names = Names(Vec::new()),
         name: Names = Names(Vec::new()),
         groups: Names = Names(Vec::new()),
+        assertion_header: Option<String> = None,
+        assertion_lifetime: Span = Span::minutes(5),
+        assertion_audience: Option<String> = None,
     }
+}
+
+table! {
+    /// `[tokens]`
+    RawTokens {
+        algorithm: SignedWith = SignedWith::EdDsa,
+        access_lifetime: Span = Span::minutes(15),
+        rotate_every: Span = Span::days(30),
+    }
+}
+
+/// `tokens.algorithm`
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+pub(super) enum SignedWith {
+    /// Ed25519.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    /// ECDSA on P-256.
+    #[serde(rename = "ES256")]
+    Es256,
 }
 
 /// `identity.preset`: header names that apps for another product read.
@@ -186,6 +258,7 @@ table! {
         attempts_per_address: u32 = 20,
         attempts_per_account: u32 = 10,
         attempts_in_all: u32 = 50,
+        mails_per_recipient: u32 = 5,
     }
 }
 
@@ -258,11 +331,15 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
         "upstream" => RawUpstream::KEYS,
         "store" => RawStore::KEYS,
         "sign_up" => RawSignUp::KEYS,
+        "accounts" => RawAccounts::KEYS,
         "password" => RawPassword::KEYS,
         "session" => RawSession::KEYS,
         "access" => RawAccess::KEYS,
         "rules" => RawRule::KEYS,
+        "providers" => RawProvider::KEYS,
+        "providers.claims" => RawClaims::KEYS,
         "identity" => RawIdentity::KEYS,
+        "tokens" => RawTokens::KEYS,
         "proxies" => RawProxies::KEYS,
         "limits" => RawLimits::KEYS,
         "log" => RawLog::KEYS,

@@ -71,6 +71,9 @@ fn session_of(row: &Row) -> Result<SessionRow, Fault> {
 
 const SESSION_BY_HASH: &str = concat!("SELECT ", session_columns!(), r#"WHERE "session"."token" = $1"#);
 
+const SESSION_TOKEN_BY_ID: &str =
+    r#"SELECT "token" AS "session.token" FROM "session" WHERE "id" = $1 AND length("token") = 43"#;
+
 /// Rows that better-auth wrote hold a token in clear (32 characters) and open nothing here, so they
 /// are not listed; a hash has 43.
 const SESSIONS_OF_USER: &str = concat!(
@@ -90,6 +93,17 @@ impl Store {
             .map(|row| row.map(Row::from)))
         .map_err(fault("reading a session"))?;
         row.as_ref().map(session_of).transpose()
+    }
+
+    /// The hash of the token of the session with this public handle.
+    pub async fn session_token_by_id(&self, id: &SessionId) -> Result<Option<TokenHash>, Fault> {
+        let row = on!(&self.read, pool => sqlx::query(SESSION_TOKEN_BY_ID)
+            .bind(id)
+            .fetch_optional(pool)
+            .await
+            .map(|row| row.map(Row::from)))
+        .map_err(fault("reading a session"))?;
+        row.map(|row| row.get("session.token", id.as_str())).transpose()
     }
 
     /// A user's sessions that have not expired at `now`, newest first.
@@ -113,6 +127,8 @@ const SESSION_INSERT: &str = r#"
 const SESSION_RENEW: &str = r#"
     UPDATE "session" SET "updatedAt" = $3, "expiresAt" = $4
     WHERE "id" = $1 AND "updatedAt" = $2 AND "expiresAt" > $3"#;
+
+const SESSION_SET_TOKEN: &str = r#"UPDATE "session" SET "token" = $2 WHERE "token" = $1"#;
 
 const SESSION_DELETE: &str = r#"DELETE FROM "session" WHERE "token" = $1"#;
 
@@ -165,6 +181,22 @@ impl Tx {
             .await
             .map(|done| done.rows_affected() == 1))
         .map_err(fault("renewing a session"))
+    }
+
+    /// Gives a session another token, so that the earlier one opens nothing; false if there is no such
+    /// session.
+    pub async fn session_set_token(&mut self, earlier: TokenHash, token: TokenHash) -> Result<bool, Fault> {
+        let changed = on!(&mut self.db, tx => sqlx::query(SESSION_SET_TOKEN)
+            .bind(earlier)
+            .bind(token)
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected() == 1))
+        .map_err(fault("changing the token of a session"))?;
+        if changed {
+            self.tell_ended(&[earlier]).await?;
+        }
+        Ok(changed)
     }
 
     /// Ends the session with this token; false if there is none.
@@ -234,7 +266,7 @@ impl Tx {
     }
 
     /// Tells the other replicas, when this transaction commits. SQLite has none.
-    async fn tell_ended(&mut self, tokens: &[TokenHash]) -> Result<(), Fault> {
+    pub(super) async fn tell_ended(&mut self, tokens: &[TokenHash]) -> Result<(), Fault> {
         let Db::Postgres(tx) = &mut self.db else { return Ok(()) };
         for tokens in tokens.chunks(ENDED_AT_ONCE) {
             let payload: Vec<_> = tokens.iter().map(|token| token.to_column()).collect();

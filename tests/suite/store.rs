@@ -20,6 +20,7 @@ mod outage;
 mod outbox;
 mod sessions;
 mod takeover;
+mod tickets;
 mod users;
 mod writing;
 
