@@ -336,7 +336,14 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
 
     let url = secret::given("store.url", raw.store.url.take(), raw.store.url_file.as_deref(), &mut problems);
     raw.store.url = url.map(|url| url.to_string());
-    secret::of_mail(&mut raw.mail.smtp, &mut problems);
+    let smtp = &mut raw.mail.smtp;
+    let password = secret::given(
+        "mail.smtp.password",
+        smtp.password.take(),
+        smtp.password_file.as_deref(),
+        &mut problems,
+    );
+    smtp.password = password.map(|text| text.to_string());
     let key = if raw.secret_file.is_some() { "secret_file" } else { "secret" };
     let given = secret::given("secret", raw.secret.take(), raw.secret_file.as_deref(), &mut problems);
     let given = given.and_then(|text| secret::root(key, &text, &mut problems));

@@ -45,10 +45,9 @@ impl Smtp {
     /// Connects nowhere yet.
     pub(super) fn new(mail: &config::Mail, server: &config::Smtp) -> Result<Self, Fault> {
         let tls = match server.tls {
-            Tls::Implicit | Tls::StartTls => Some(tls(server).map_err(|error| {
-                let ca = server.ca.as_ref().map(|ca| format!(" (with {})", ca.path.display()));
-                Fault::new("preparing TLS to the mail server", format!("{error}{}", ca.unwrap_or_default()))
-            })?),
+            Tls::Implicit | Tls::StartTls => {
+                Some(tls(server).map_err(|error| Fault::new("preparing TLS to the mail server", error))?)
+            }
             Tls::None => None,
         };
         let credentials = |Login { username, password }: &Login| {
@@ -189,12 +188,14 @@ impl fmt::Display for Smtp {
 
 fn tls(server: &config::Smtp) -> Result<TlsParameters, lettre::transport::smtp::Error> {
     let mut builder = TlsParameters::builder(server.host.clone());
-    builder = match &server.ca {
-        Some(ca) => builder
-            .certificate_store(CertificateStore::None)
-            .add_root_certificate(Certificate::from_pem(ca.pem.as_bytes())?),
-        None => builder.certificate_store(CertificateStore::WebpkiRoots),
-    };
+    if server.authorities.is_empty() {
+        builder = builder.certificate_store(CertificateStore::WebpkiRoots);
+    } else {
+        builder = builder.certificate_store(CertificateStore::None);
+        for authority in &server.authorities {
+            builder = builder.add_root_certificate(Certificate::from_der(authority.to_vec())?);
+        }
+    }
     builder.build_rustls()
 }
 

@@ -324,7 +324,6 @@ fn mail_that_would_be_misread_overheard_or_never_sent_is_refused() {
         ("mail.smtp.username = \"a\"", "mail.smtp.password", "beside"),
         ("mail.smtp.password = \"hush\"", "mail.smtp.username", "beside"),
         ("mail.smtp.username = \"a\"\nmail.smtp.password = \"hush\\u0007\"", "mail.smtp.password", "control"),
-        ("mail.smtp.ca = \"hush\"", "mail.smtp.ca_file", "no certificates"),
         ("mail.smtp.connections = 0", "mail.smtp.connections", "too little"),
         ("mail.smtp.hots = \"x\"", "mail.smtp.hots", "`mail.smtp.host`?"),
     ] {

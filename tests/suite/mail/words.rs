@@ -108,11 +108,8 @@ fn em_11_words_of_others_are_neither_markup_nor_links_nor_fields_nor_long() {
             for Letter { subject, text, html } in written("Harbour Notes", hostile, language) {
                 assert!(!subject.contains(['\r', '\n', '<']), "{subject:?}");
                 for body in [&text, &html] {
-                    assert!(
-                        !body.contains("evil.test") && !body.contains("Bcc:") || !hostile.contains("Bcc"),
-                        "{body}"
-                    );
                     assert!(!body.contains("evil.test"), "{body}");
+                    assert!(!body.lines().any(|line| line.starts_with("Bcc:")), "{body}");
                     assert!(!body.contains(&"x".repeat(61)), "{body}");
                     assert!(!body.contains('\r'), "{body:?}");
                 }

@@ -15,7 +15,8 @@ use mail::Mail;
 pub(crate) mod mail;
 
 /// The authority behind the certificate of [`Mailbox::with_tls`].
-pub(crate) const CA: &str = include_str!("mailbox/tls/ca.pem");
+pub(crate) const CA_FILE: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/support/mailbox/tls/ca.pem");
 const CERTIFICATE: &str = include_str!("mailbox/tls/localhost.pem");
 const KEY: &str = include_str!("mailbox/tls/localhost.key");
 
