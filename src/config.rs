@@ -27,7 +27,7 @@ pub(crate) mod units;
 use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
 use layers::Layers;
-use problem::{Place, Problems};
+use problem::Problems;
 use provider::Provider;
 use rule::Rule;
 
@@ -331,7 +331,7 @@ pub enum NewSecret {
 /// is written unless all is well.
 pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let mut problems = Problems::default();
-    let mut layers = read_layers(sources, &mut problems);
+    let mut layers = Layers::read(sources, &mut problems);
     let mut raw = shape::shape(&mut layers, &mut problems);
 
     let url = secret::given("store.url", raw.store.url.take(), raw.store.url_file.as_deref(), &mut problems);
@@ -363,33 +363,6 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
             problems.locate(|key| layers.place(key));
             problems
         })
-}
-
-/// File, environment and flags laid over each other.
-fn read_layers(sources: &Sources, problems: &mut Problems) -> Layers {
-    let mut layers = Layers::default();
-    if let Some(file) = &sources.file {
-        let name = file.display().to_string();
-        match std::fs::read_to_string(file) {
-            Ok(text) => layers = Layers::file(&name, &text, problems),
-            Err(error) => {
-                problems.add("", format!("{name} cannot be read: {error}"), "name the file with --config");
-            }
-        }
-    }
-    layers.expand(&sources.env, problems);
-    layers.environment(&sources.env, problems);
-    let Flags { upstream, listen, store } = &sources.flags;
-    for (flag, path, value) in [
-        ("--upstream", ["upstream", "url"], upstream),
-        ("--listen", ["listen", "address"], listen),
-        ("--store", ["store", "url"], store),
-    ] {
-        if let Some(value) = value {
-            layers.set(&path, value, Place::Flag(flag), problems);
-        }
-    }
-    layers
 }
 
 /// With the root secret that was kept earlier, or a new one.
