@@ -28,8 +28,8 @@ const ALL: &[Migration] = &[
     migration!("0001_better_auth"),
     migration!("0002_session_remember"),
     migration!("0003_sidegate"),
-    migration!("0006_tickets"),
     migration!("0005_outbox"),
+    migration!("0006_tickets"),
 ];
 
 /// The columns that our queries name, looked for once in tables that were there before us.

@@ -39,6 +39,7 @@ async fn both_databases_get_the_same_tables_columns_and_indexes() {
             "sidegate_auth_log",
             "sidegate_migration",
             "sidegate_outbox",
+            "sidegate_ticket",
             "user",
             "verification"
         ]
