@@ -5,17 +5,19 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use crate::account::password::Passwords;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::error::Fault;
 use crate::gate::rules::Rules;
 use crate::limit::Limits;
 use crate::mail::Mailer;
+use crate::oauth::Providers;
 use crate::secret::{Key, Purpose, Seal};
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::time::Clock;
+use crate::token::Tokens;
 use crate::ui::mails::Mails;
-use crate::ui::{Setup, Ui};
+use crate::ui::{self, Setup, Ui};
 
 /// The application: one per process, shared by both planes.
 pub struct App {
@@ -27,14 +29,20 @@ pub struct App {
     pub store: Store,
     /// Who is asking.
     pub sessions: Sessions,
+    /// What we sign.
+    pub tokens: Tokens,
     /// What a path needs.
     pub rules: Rules,
     /// Password policy and hashing.
     pub passwords: Passwords,
     /// How often something may be tried.
     pub limits: Limits,
+    /// Where people can sign in besides here.
+    pub providers: Providers,
     /// Proves that a browser signed an account in before.
     pub device_key: Key,
+    /// Makes the state of flows at providers, and what ties them to a browser.
+    pub flow_key: Key,
     /// Tags the one-time secrets that travel by mail.
     pub ticket_key: Key,
     /// The pages.
@@ -58,12 +66,17 @@ impl App {
     /// A [`Fault`] if the store cannot be opened.
     pub async fn start(config: Config, clock: Clock) -> Result<Arc<Self>, Fault> {
         let store = Store::open(&config.store, &clock).await?;
+        let tokens = Tokens::new(store.clone(), &config);
+        tokens.start(clock.now()).await?;
         Ok(Arc::new(Self {
             sessions: Sessions::new(store.clone(), config.session, &config.secret, config.public.https),
+            tokens,
             rules: rules(&config),
             passwords: Passwords::new(&config.password),
             limits: Limits::new(&config.limits, &config.secret),
+            providers: Providers::new(&config.providers),
             device_key: config.secret.key(Purpose::Device),
+            flow_key: config.secret.key(Purpose::Flow),
             ticket_key: config.secret.key(Purpose::Ticket),
             ui: Ui::new(Setup {
                 name: &config.public.name,
@@ -71,7 +84,7 @@ impl App {
                 min_length: config.password.min_length,
                 sign_up_open: config.sign_up.open,
                 mail: config.mail.is_some(),
-                providers: Vec::new(),
+                providers: buttons(&config),
             }),
             mails: Mails::new(&config.public.name, &config.public.origin),
             mailer: config.mail.as_ref().map(Mailer::new).transpose()?,
@@ -83,6 +96,16 @@ impl App {
             store,
         }))
     }
+}
+
+/// The providers as the pages show them.
+fn buttons(config: &Config) -> Vec<ui::Provider> {
+    let button = |of: &config::provider::Provider| ui::Provider {
+        id: of.id.clone(),
+        name: of.name.clone(),
+        kind: of.kind,
+    };
+    config.providers.iter().map(button).collect()
 }
 
 /// The rules of a configuration, as the gate reads them.

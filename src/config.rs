@@ -12,19 +12,23 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+mod authorities;
 mod check;
 mod file;
 mod layers;
 pub mod mail;
 pub mod problem;
+pub mod provider;
 pub mod rule;
 mod secret;
 mod shape;
 pub(crate) mod units;
 
 use crate::secret::RootSecret;
+use crate::secret::pair::Algorithm;
 use layers::Layers;
 use problem::{Place, Problems};
+use provider::Provider;
 use rule::Rule;
 
 /// Everything that can be configured.
@@ -51,8 +55,12 @@ pub struct Config {
     pub session: Session,
     /// What a request needs before it is forwarded.
     pub access: Access,
+    /// Where people can sign in besides here.
+    pub providers: Vec<Provider>,
     /// Under which names the app is told who is asking.
     pub identity: Identity,
+    /// What we sign, and for how long it is good.
+    pub tokens: Tokens,
     /// Sizes, deadlines and rates.
     pub limits: Limits,
     /// Peers whose `X-Forwarded-*` is believed.
@@ -123,6 +131,15 @@ pub struct Upstream {
     pub max_idle: usize,
 }
 
+impl Upstream {
+    /// Scheme, host and port of the app, as an origin is written.
+    pub fn origin(&self) -> String {
+        let Self { host, port, .. } = self;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        if *port == 80 { format!("http://{host}") } else { format!("http://{host}:{port}") }
+    }
+}
+
 /// `[store]`
 pub struct Store {
     /// Which database, and where.
@@ -154,6 +171,8 @@ pub struct SignUp {
 pub struct Accounts {
     /// Whether people can delete their own account.
     pub delete: bool,
+    /// Whether a signed-in user may add an account at a provider that has another address.
+    pub link_different_emails: bool,
 }
 
 /// `[password]`
@@ -207,6 +226,30 @@ pub struct Identity {
     pub name: Vec<String>,
     /// Carries groups; nothing fills it yet, but a client must not.
     pub groups: Vec<String>,
+    /// Says all that in a signed token.
+    pub assertion: Option<Assertion>,
+}
+
+/// `identity.assertion_…`: the identity once more, signed, for an app that can be reached past us.
+#[derive(Clone)]
+pub struct Assertion {
+    /// The header that carries it.
+    pub header: String,
+    /// For how long one is good.
+    pub lifetime: Duration,
+    /// Whom it is for.
+    pub audience: String,
+}
+
+/// `[tokens]`
+#[derive(Clone)]
+pub struct Tokens {
+    /// How new keys sign.
+    pub algorithm: Algorithm,
+    /// For how long an access token is good.
+    pub access_lifetime: Duration,
+    /// How long one key signs.
+    pub rotate_every: Duration,
 }
 
 /// `[limits]`
@@ -299,8 +342,15 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let given = given.and_then(|text| secret::root(key, &text, &mut problems));
     let make_one = given.is_none() && !problems.about("secret") && !problems.about("secret_file");
 
+    for (i, provider) in raw.providers.iter_mut().enumerate() {
+        let key = format!("providers[{i}].client_secret");
+        let (value, file) = (provider.client_secret.take(), provider.client_secret_file.as_deref());
+        provider.client_secret = secret::given(&key, value, file, &mut problems).map(|text| text.to_string());
+    }
+
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     check::check(&raw, given.unwrap_or_else(secret::stand_in), cores, problems)
+        .and_then(authorities::read)
         .and_then(|config| if make_one { with_own_secret(config, sources) } else { Ok(config) })
         .map_err(|mut problems| {
             problems.locate(|key| layers.place(key));

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::answer::{self, Answer, Desk};
 use crate::app::App;
 use crate::error::Error;
-use crate::gate::endpoint::Endpoint;
+use crate::gate::endpoint::{self, Endpoint};
 use crate::http::visit::{Visit, is_json};
 use crate::id::UserId;
 use crate::refusal::Refusal;
@@ -15,20 +15,27 @@ use crate::store::auth_log::{Action, LogEntry};
 use crate::ui::View;
 use crate::ui::pages::{Notice, Problem, SignedIn};
 
+mod account;
+mod accounts;
+mod callback;
 mod change_email;
 mod confirm;
 mod delete_account;
 mod dev_mail;
 mod ending;
 mod entry;
+mod logout_token;
 mod password;
 pub mod post;
+mod provider;
 mod recover;
 mod sessions;
 mod sign_in;
 mod sign_out;
 mod sign_up;
+mod start;
 mod ticket;
+mod token;
 mod verify_email;
 mod whoami;
 
@@ -69,6 +76,22 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::RevokeSessions => sessions::revoke_all(app, visit).await,
         Endpoint::RevokeOtherSessions => sessions::revoke_others(app, visit).await,
         Endpoint::Ok => Ok(whoami::ok(app)),
+        Endpoint::StartAtProvider => start::show(app, visit).await,
+        Endpoint::SignInSocial => start::social(app, visit).await,
+        Endpoint::OauthUrl => start::url(app, visit).await,
+        Endpoint::Callback => callback::show(app, visit).await,
+        Endpoint::CallbackForm => callback::form(app, &visit),
+        Endpoint::SignInWithCode if endpoint::parameter(visit.path.raw()) == "credential" => {
+            sign_in::login(app, visit).await
+        }
+        Endpoint::SignInWithCode => callback::code(app, visit).await,
+        Endpoint::LinkSocial => start::link(app, visit).await,
+        Endpoint::ListAccounts => accounts::list(app, visit).await,
+        Endpoint::UnlinkAccount => accounts::unlink(app, visit).await,
+        Endpoint::Providers => Ok(start::list(app)),
+        Endpoint::BackChannelLogout => logout_token::submit(app, visit).await,
+        Endpoint::AccountPage => account::show(app, &visit).await,
+        Endpoint::UpdateUser => account::update_user(app, visit).await,
         Endpoint::VerifyEmailPage => verify_email::show(app, &visit).await,
         Endpoint::VerifyEmail => verify_email::submit(app, visit).await,
         Endpoint::SendVerificationEmail => verify_email::send(app, visit).await,
@@ -83,6 +106,7 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::DeleteUser => delete_account::submit(app, visit).await,
         Endpoint::DevMails => dev_mail::list(app, &visit),
         Endpoint::DevMail => dev_mail::show(app, &visit),
+        Endpoint::Jwks => Ok(token::jwks(app, &visit)),
     }
 }
 
@@ -174,6 +198,7 @@ fn log_entry(visit: &Visit, action: Action, user: Option<&UserId>, error: Option
         error,
         address: Some(visit.client.to_string()),
         agent: visit.agent().map(str::to_owned),
+        detail: None,
     }
 }
 

@@ -86,11 +86,14 @@ fn agreed(rules: &Rules, visit: &Visit) -> Option<Ruling> {
 }
 
 fn ours(rules: &Rules, visit: &Visit, endpoint: Endpoint) -> Verdict {
-    if !visit.method.is_safe() && !visit.same_origin(&rules.origin) {
+    let foreign = !visit.method.is_safe() && !visit.same_origin(&rules.origin);
+    if foreign && !endpoint.takes_foreign_posts() {
         return Verdict::Refuse(Refusal::CrossOrigin);
     }
     match visit.visitor {
-        Visitor::Unsure if endpoint != Endpoint::Ok => Verdict::Refuse(Refusal::StoreUnavailable),
+        Visitor::Unsure if !matches!(endpoint, Endpoint::Ok | Endpoint::Jwks) => {
+            Verdict::Refuse(Refusal::StoreUnavailable)
+        }
         Visitor::Stranger if endpoint.needs_session() => Verdict::Refuse(unauthorized(visit)),
         Visitor::Stranger | Visitor::Known(_) | Visitor::Unsure => Verdict::Ours(endpoint),
     }

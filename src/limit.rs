@@ -91,6 +91,12 @@ impl Limits {
         self.in_all(now, from)
     }
 
+    /// Spends one step of a way through a provider, before anything is looked up.
+    pub fn provider(&self, now: Now, from: IpAddr) -> Result<(), Refusal> {
+        self.by_address(now, from)?;
+        self.in_all(now, from)
+    }
+
     /// Spends one mail that somebody at `from` has sent to `to`, before it is looked up whether anything is
     /// sent at all.
     pub fn mail(&self, now: Now, from: IpAddr, to: &Email) -> Result<(), Refusal> {

@@ -19,6 +19,8 @@ pub enum Refusal {
     Misdirected,
     /// The message framing could be read in two ways (RFC 9112 §6).
     BadFraming,
+    /// More than one `Authorization` (RFC 6750 §3.1).
+    RepeatedAuthorization,
     /// A body or form that does not parse.
     BadBody,
     /// The target is longer than the limit (RFC 9110 §15.5.15).
@@ -63,6 +65,8 @@ pub enum Refusal {
     SignUpDisabled,
     /// The sign-in was too long ago for this.
     SessionNotFresh,
+    /// The address is changed elsewhere.
+    EmailNotHere,
     /// The password is right, but nobody has proved the address yet.
     EmailNotVerified,
     /// The link from a mail is used, replaced, void or too old.
@@ -95,6 +99,42 @@ pub enum Refusal {
     UpstreamTimeout,
     /// A fault of ours; the log knows.
     Internal,
+    /// There is no provider of this name.
+    ProviderNotFound,
+    /// ID tokens that a front end got by itself are not taken.
+    IdTokenNotSupported,
+    /// The way through a provider took too long, or was never begun.
+    StateNotFound,
+    /// The way through a provider was begun in another browser, or at another provider.
+    StateMismatch,
+    /// The way through a provider was gone already.
+    StateUsed,
+    /// The person said no at the provider.
+    ProviderDenied,
+    /// The provider does not answer.
+    ProviderUnavailable,
+    /// The provider does not take the code that it gave.
+    ProviderRejected,
+    /// The provider said something that cannot be believed.
+    ProviderInvalid,
+    /// Another provider answered than was asked (RFC 9207 §2.4).
+    IssuerMismatch,
+    /// The account at the provider may not sign in here.
+    ProviderAccountNotAllowed,
+    /// The address has an account that this provider does not open.
+    AccountNotLinked,
+    /// The provider gave no address.
+    EmailNotFound,
+    /// Sign-up is closed here, through providers too.
+    ProviderSignUpDisabled,
+    /// The account at the provider belongs to somebody already.
+    LinkedElsewhere,
+    /// The account at the provider has another address.
+    DifferentEmail,
+    /// Without this account its owner could not sign in any more.
+    LastAccount,
+    /// The caller has no such account.
+    AccountNotFound,
 }
 
 impl Refusal {
@@ -105,6 +145,7 @@ impl Refusal {
         Self::BadHost,
         Self::Misdirected,
         Self::BadFraming,
+        Self::RepeatedAuthorization,
         Self::BadBody,
         Self::TargetTooLong,
         Self::HeadTooLarge,
@@ -127,6 +168,7 @@ impl Refusal {
         Self::InvalidCallbackUrl,
         Self::SignUpDisabled,
         Self::SessionNotFresh,
+        Self::EmailNotHere,
         Self::EmailNotVerified,
         Self::InvalidTicket,
         Self::InvalidPassword,
@@ -143,6 +185,24 @@ impl Refusal {
         Self::UpstreamInvalid,
         Self::UpstreamTimeout,
         Self::Internal,
+        Self::ProviderNotFound,
+        Self::IdTokenNotSupported,
+        Self::StateNotFound,
+        Self::StateMismatch,
+        Self::StateUsed,
+        Self::ProviderDenied,
+        Self::ProviderUnavailable,
+        Self::ProviderRejected,
+        Self::ProviderInvalid,
+        Self::IssuerMismatch,
+        Self::ProviderAccountNotAllowed,
+        Self::AccountNotLinked,
+        Self::EmailNotFound,
+        Self::ProviderSignUpDisabled,
+        Self::LinkedElsewhere,
+        Self::DifferentEmail,
+        Self::LastAccount,
+        Self::AccountNotFound,
     ];
 
     /// The status that goes with it.
@@ -152,12 +212,23 @@ impl Refusal {
             | Self::AmbiguousPath
             | Self::BadHost
             | Self::BadFraming
+            | Self::RepeatedAuthorization
             | Self::BadBody
             | Self::InvalidEmail
             | Self::PasswordTooShort
             | Self::PasswordTooLong
             | Self::PasswordTooCommon
             | Self::SignUpDisabled
+            | Self::Validation
+            | Self::StateNotFound
+            | Self::StateMismatch
+            | Self::StateUsed
+            | Self::ProviderRejected
+            | Self::IssuerMismatch
+            | Self::EmailNotFound
+            | Self::LastAccount
+            | Self::AccountNotFound
+            | Self::EmailNotHere
             | Self::InvalidTicket
             | Self::InvalidPassword
             | Self::NoPassword
@@ -165,15 +236,19 @@ impl Refusal {
             | Self::EmailAlreadyVerified
             | Self::ResetDisabled
             | Self::VerificationDisabled
-            | Self::ChangeEmailDisabled
-            | Self::Validation => StatusCode::BAD_REQUEST,
+            | Self::ChangeEmailDisabled => StatusCode::BAD_REQUEST,
             Self::SignInRequired | Self::InvalidToken | Self::InvalidCredentials => StatusCode::UNAUTHORIZED,
             Self::Forbidden
             | Self::CrossOrigin
             | Self::InvalidCallbackUrl
             | Self::SessionNotFresh
+            | Self::ProviderDenied
+            | Self::ProviderAccountNotAllowed
+            | Self::AccountNotLinked
+            | Self::ProviderSignUpDisabled
+            | Self::DifferentEmail
             | Self::EmailNotVerified => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::ProviderNotFound | Self::IdTokenNotSupported => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -184,9 +259,13 @@ impl Refusal {
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::UpstreamUnreachable | Self::UpstreamInvalid => StatusCode::BAD_GATEWAY,
+            Self::UpstreamUnreachable
+            | Self::UpstreamInvalid
+            | Self::ProviderUnavailable
+            | Self::ProviderInvalid => StatusCode::BAD_GATEWAY,
             Self::Overloaded | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::LinkedElsewhere => StatusCode::CONFLICT,
         }
     }
 
@@ -198,6 +277,7 @@ impl Refusal {
             Self::BadHost => "BAD_HOST",
             Self::Misdirected => "MISDIRECTED_REQUEST",
             Self::BadFraming => "BAD_FRAMING",
+            Self::RepeatedAuthorization => "INVALID_REQUEST",
             Self::BadBody => "BAD_REQUEST",
             Self::TargetTooLong => "TARGET_TOO_LONG",
             Self::HeadTooLarge => "HEAD_TOO_LARGE",
@@ -220,6 +300,7 @@ impl Refusal {
             Self::InvalidCallbackUrl => "INVALID_CALLBACK_URL",
             Self::SignUpDisabled => "EMAIL_PASSWORD_SIGN_UP_DISABLED",
             Self::SessionNotFresh => "SESSION_NOT_FRESH",
+            Self::EmailNotHere => "EMAIL_CAN_NOT_BE_UPDATED",
             Self::EmailNotVerified => "EMAIL_NOT_VERIFIED",
             Self::InvalidTicket => "INVALID_TOKEN",
             Self::InvalidPassword => "INVALID_PASSWORD",
@@ -236,7 +317,30 @@ impl Refusal {
             Self::UpstreamInvalid => "UPSTREAM_INVALID",
             Self::UpstreamTimeout => "UPSTREAM_TIMEOUT",
             Self::Internal => "INTERNAL_SERVER_ERROR",
+            Self::ProviderNotFound => "PROVIDER_NOT_FOUND",
+            Self::IdTokenNotSupported => "ID_TOKEN_NOT_SUPPORTED",
+            Self::StateNotFound => "STATE_NOT_FOUND",
+            Self::StateMismatch => "STATE_MISMATCH",
+            Self::StateUsed => "STATE_ALREADY_USED",
+            Self::ProviderDenied => "ACCESS_DENIED",
+            Self::ProviderUnavailable => "PROVIDER_UNAVAILABLE",
+            Self::ProviderRejected => "INVALID_CODE",
+            Self::ProviderInvalid => "UNABLE_TO_GET_USER_INFO",
+            Self::IssuerMismatch => "ISSUER_MISMATCH",
+            Self::ProviderAccountNotAllowed => "ACCOUNT_NOT_ALLOWED",
+            Self::AccountNotLinked => "ACCOUNT_NOT_LINKED",
+            Self::EmailNotFound => "EMAIL_NOT_FOUND",
+            Self::ProviderSignUpDisabled => "SIGNUP_DISABLED",
+            Self::LinkedElsewhere => "SOCIAL_ACCOUNT_ALREADY_LINKED",
+            Self::DifferentEmail => "LINKING_DIFFERENT_EMAILS_NOT_ALLOWED",
+            Self::LastAccount => "FAILED_TO_UNLINK_LAST_ACCOUNT",
+            Self::AccountNotFound => "ACCOUNT_NOT_FOUND",
         }
+    }
+
+    /// From the stable code; [`Self::TooManyRequests`] comes with some wait.
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|refusal| refusal.code() == code)
     }
 
     /// The key of its text. Programs hear one code for tokens of both kinds, people two things.

@@ -45,10 +45,16 @@ macro_rules! on {
 pub mod accounts;
 pub mod auth_log;
 mod columns;
+pub mod devices;
 pub mod ended;
+pub mod identities;
+pub mod keys;
 mod migrations;
+pub mod oauth_flows;
 pub mod outbox;
+pub mod pending;
 mod row;
+pub mod session_providers;
 pub mod sessions;
 pub mod tickets;
 pub mod users;

@@ -22,7 +22,13 @@ pub const fn lifetime(kind: TicketKind) -> Duration {
 
 /// A new ticket for `user` as it is now: the text for the link, and the row. `key` is that of
 /// `Purpose::Ticket`.
-pub fn issue(key: &Key, kind: TicketKind, user: &User, new_email: Option<&str>, now: Now) -> (String, TicketRow) {
+pub fn issue(
+    key: &Key,
+    kind: TicketKind,
+    user: &User,
+    new_email: Option<&str>,
+    now: Now,
+) -> (String, TicketRow) {
     let token = key.issue();
     let row = TicketRow {
         token: token.hash(),

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::mail::Tls;
+use super::provider::{ClientAuth, Kind};
 use super::rule::Access;
 use super::units::{Names, Size, Span};
 
@@ -45,7 +46,9 @@ table! {
         session: RawSession = RawSession::default(),
         access: RawAccess = RawAccess::default(),
         rules: Vec<RawRule> = Vec::new(),
+        providers: Vec<RawProvider> = Vec::new(),
         identity: RawIdentity = RawIdentity::default(),
+        tokens: RawTokens = RawTokens::default(),
         proxies: RawProxies = RawProxies::default(),
         limits: RawLimits = RawLimits::default(),
         log: RawLog = RawLog::default(),
@@ -107,6 +110,7 @@ table! {
     /// `[accounts]`
     RawAccounts {
         delete: bool = true,
+        link_different_emails: bool = false,
     }
 }
 
@@ -148,6 +152,42 @@ table! {
 }
 
 table! {
+    /// One of `[[providers]]`; what a key means without a value depends on the kind.
+    RawProvider {
+        kind: Option<Kind> = None,
+        id: Option<String> = None,
+        name: Option<String> = None,
+        client_id: Option<String> = None,
+        client_secret: Option<String> = None,
+        client_secret_file: Option<String> = None,
+        client_auth: Option<ClientAuth> = None,
+        scopes: Vec<String> = Vec::new(),
+        base_url: Option<String> = None,
+        issuer: Option<String> = None,
+        tenant: Option<String> = None,
+        allowed_tenants: Vec<String> = Vec::new(),
+        trust_email: Option<bool> = None,
+        allowed_domains: Vec<String> = Vec::new(),
+        hosted_domain: Option<String> = None,
+        claims: RawClaims = RawClaims::default(),
+        prompt: Option<String> = None,
+        store_tokens: bool = false,
+        danger_private_addresses: bool = false,
+        ca_file: Option<String> = None,
+    }
+}
+
+table! {
+    /// `providers.claims`
+    RawClaims {
+        email: Option<String> = None,
+        email_verified: Option<String> = None,
+        name: Option<String> = None,
+        image: Option<String> = None,
+    }
+}
+
+table! {
     /// `[identity]`
     RawIdentity {
         preset: Preset = Preset::None,
@@ -155,7 +195,30 @@ table! {
         email: Names = Names(Vec::new()),
         name: Names = Names(Vec::new()),
         groups: Names = Names(Vec::new()),
+        assertion_header: Option<String> = None,
+        assertion_lifetime: Span = Span::minutes(5),
+        assertion_audience: Option<String> = None,
     }
+}
+
+table! {
+    /// `[tokens]`
+    RawTokens {
+        algorithm: SignedWith = SignedWith::EdDsa,
+        access_lifetime: Span = Span::minutes(15),
+        rotate_every: Span = Span::days(30),
+    }
+}
+
+/// `tokens.algorithm`
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+pub(super) enum SignedWith {
+    /// Ed25519.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    /// ECDSA on P-256.
+    #[serde(rename = "ES256")]
+    Es256,
 }
 
 /// `identity.preset`: header names that apps for another product read.
@@ -273,7 +336,10 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
         "session" => RawSession::KEYS,
         "access" => RawAccess::KEYS,
         "rules" => RawRule::KEYS,
+        "providers" => RawProvider::KEYS,
+        "providers.claims" => RawClaims::KEYS,
         "identity" => RawIdentity::KEYS,
+        "tokens" => RawTokens::KEYS,
         "proxies" => RawProxies::KEYS,
         "limits" => RawLimits::KEYS,
         "log" => RawLog::KEYS,

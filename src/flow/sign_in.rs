@@ -20,6 +20,7 @@ use crate::http::cookie::{self, Found};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::refusal::Refusal;
+use crate::secret::Token;
 use crate::store::auth_log::Action;
 use crate::time::Now;
 use crate::ui::pages::{self, Notice, Problem};
@@ -47,9 +48,15 @@ pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
         remember: true,
         callback_url: callback_url.as_deref(),
         problems: &[],
-        notice: query.find("notice").and_then(Notice::parse),
+        notice: query.find("notice").and_then(Notice::parse).or_else(|| signed_out_there(app, &query)),
     };
     Ok(answer::page(desk(app), StatusCode::OK, view, html.render()))
+}
+
+/// What is said to who comes back from signing out at a provider: the `state` is one that we gave.
+fn signed_out_there(app: &App, query: &Form) -> Option<Notice> {
+    let state = Token::parse(query.find("state")?.as_bytes())?;
+    app.flow_key.issued(&state).then_some(Notice::SignedOut)
 }
 
 /// The form: on to where the visitor wanted to go, or the page again.
@@ -186,7 +193,8 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
     let (user, hash) = match found {
         Some((user, Some(hash))) if verdict.matches => (user, hash),
         found => {
-            let (user, error) = (found.as_ref().map(|(user, _)| &user.id), Refusal::InvalidCredentials.code());
+            let (user, error) =
+                (found.as_ref().map(|(user, _)| &user.id), Refusal::InvalidCredentials.code());
             let entry = log_entry(visit, Action::SignIn, user, Some(error));
             let mut tx = app.store.begin().await?;
             tx.auth_log_insert(&entry).await?;
@@ -213,7 +221,7 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
     if !holds {
         return Ok(Err(Refusal::InvalidCredentials));
     }
-    Ok(Ok(entry::enter(app, visit, tx, &user, given.remember).await?))
+    Ok(Ok(entry::enter(app, visit, tx, &user, given.remember, None).await?))
 }
 
 /// Who has this address, and whether this is the password: one hash is computed whatever is found.

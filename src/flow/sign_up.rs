@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::account::email::Email;
+use crate::account::profile::{LONGEST_NAME, is_name, is_picture};
 use crate::answer::shapes::UserShape;
 use crate::answer::{self, Answer};
 use crate::app::App;
@@ -22,9 +23,6 @@ use crate::store::auth_log::Action;
 use crate::ui::mails::Mail;
 use crate::ui::pages::{self, Notice, Problem};
 use crate::visitor::User;
-
-/// Longest display name, in characters.
-const LONGEST_NAME: usize = 128;
 
 /// What the visitor sends.
 struct Wish {
@@ -133,11 +131,6 @@ pub(super) async fn email(app: &App, visit: Visit) -> Result<Answer, Error> {
     Ok(answer::json(desk(app), StatusCode::OK, &EmailShape { token: None, user: (&user).into() }))
 }
 
-/// Whether this can be the address of a picture.
-fn is_picture(image: &str) -> bool {
-    image.starts_with("https://") && image.len() <= 2048 && image.bytes().all(|b| b.is_ascii_graphic())
-}
-
 /// Makes the account if the address is free. Everything that can be said of the wish is said before the store
 /// is asked; after that the answer, and the work, are the same in both cases.
 async fn attempt(
@@ -149,8 +142,7 @@ async fn attempt(
     if !app.config.sign_up.open {
         return Ok(Err(Refusal::SignUpDisabled));
     }
-    // A line of text: PostgreSQL takes no NUL, and mails and logs no line ends.
-    if wish.name.chars().count() > LONGEST_NAME || wish.name.chars().any(char::is_control) {
+    if !is_name(&wish.name) {
         return Ok(Err(Refusal::Validation));
     }
     let email = match Email::parse(&wish.email) {

@@ -30,6 +30,11 @@ const ALL: &[Migration] = &[
     migration!("0003_sidegate"),
     migration!("0005_outbox"),
     migration!("0006_tickets"),
+    migration!("0004_providers"),
+    migration!("0005_outbox"),
+    migration!("0007_pending"),
+    migration!("0006_tickets"),
+    migration!("0008_keys"),
 ];
 
 /// The columns that our queries name, looked for once in tables that were there before us.

@@ -2,12 +2,15 @@
 
 use askama::Template;
 
-pub mod mailed;
+pub mod account;
+
+use crate::config::provider::Kind;
 pub mod dev_mail;
+pub mod mailed;
 
 use crate::id::RequestId;
 use crate::refusal::Refusal;
-use crate::ui::{Icon, Provider, STYLE, View};
+use crate::ui::{Provider, STYLE, View};
 
 /// The sign-in form.
 #[derive(Template)]
@@ -65,6 +68,18 @@ pub struct SignedIn<'a> {
     pub who: &'a str,
     /// Where to go on to; checked by the caller to be ours.
     pub callback_url: Option<&'a str>,
+}
+
+/// Leads on to a provider, to sign out there too.
+#[derive(Template)]
+#[template(path = "leaving.html", config = "src/ui/askama.toml")]
+pub struct Leaving<'a> {
+    /// Language and brand.
+    pub view: View<'a>,
+    /// The provider's name.
+    pub provider: &'a str,
+    /// Where it signs people out.
+    pub to: &'a str,
 }
 
 /// The page for every refusal.
@@ -162,7 +177,7 @@ macro_rules! rendered {
     )* };
 }
 
-rendered!(SignIn SignUp SignOut SignedIn Refused);
+rendered!(SignIn SignUp SignOut SignedIn Leaving Refused);
 
 impl SignIn<'_> {
     /// Whether the address has to be proved first: the page offers to send the mail again.
@@ -281,9 +296,21 @@ impl Remedy {
             | Refusal::InvalidToken
             | Refusal::InvalidCredentials
             | Refusal::SignUpDisabled
+            | Refusal::SessionNotFresh
+            | Refusal::StateNotFound
+            | Refusal::StateMismatch
+            | Refusal::StateUsed
+            | Refusal::ProviderDenied
+            | Refusal::ProviderUnavailable
+            | Refusal::ProviderRejected
+            | Refusal::ProviderInvalid
+            | Refusal::IssuerMismatch
+            | Refusal::ProviderAccountNotAllowed
+            | Refusal::AccountNotLinked
+            | Refusal::EmailNotFound
+            | Refusal::ProviderSignUpDisabled
             | Refusal::InvalidTicket
-            | Refusal::EmailNotVerified
-            | Refusal::SessionNotFresh => Self::SignIn,
+            | Refusal::EmailNotVerified => Self::SignIn,
             Refusal::TooManyRequests(_)
             | Refusal::Overloaded
             | Refusal::StoreUnavailable
@@ -296,6 +323,7 @@ impl Remedy {
             | Refusal::BadHost
             | Refusal::Misdirected
             | Refusal::BadFraming
+            | Refusal::RepeatedAuthorization
             | Refusal::BadBody
             | Refusal::TargetTooLong
             | Refusal::HeadTooLarge
@@ -312,14 +340,21 @@ impl Remedy {
             | Refusal::PasswordTooLong
             | Refusal::PasswordTooCommon
             | Refusal::Validation
+            | Refusal::InvalidCallbackUrl
+            | Refusal::ProviderNotFound
+            | Refusal::IdTokenNotSupported
+            | Refusal::LinkedElsewhere
+            | Refusal::DifferentEmail
+            | Refusal::LastAccount
+            | Refusal::AccountNotFound
+            | Refusal::EmailNotHere
             | Refusal::InvalidPassword
             | Refusal::NoPassword
             | Refusal::EmailMismatch
             | Refusal::EmailAlreadyVerified
             | Refusal::ResetDisabled
             | Refusal::VerificationDisabled
-            | Refusal::ChangeEmailDisabled
-            | Refusal::InvalidCallbackUrl => Self::Home,
+            | Refusal::ChangeEmailDisabled => Self::Home,
         }
     }
 }
@@ -359,6 +394,11 @@ impl<'a> View<'a> {
     fn onward(callback_url: Option<&'a str>) -> &'a str {
         let http = |to: &&str| ["/", "https://", "http://"].iter().any(|start| to.starts_with(start));
         callback_url.filter(http).unwrap_or("/")
+    }
+
+    /// A text about a provider.
+    fn with_name(self, text: &str, name: &str) -> String {
+        text.replace("{name}", name)
     }
 
     fn headline(self, refusal: Refusal) -> &'a str {

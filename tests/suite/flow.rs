@@ -6,6 +6,7 @@ use crate::support::raw::Response;
 use crate::support::site::{PASSWORD, Plan, Site};
 use crate::support::visitor::Visitor;
 
+mod account;
 mod callback;
 mod change_email;
 mod change_password;
