@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::mailed::{logged, mailing, provider_only, proved, refused, reset, reset_token, sign_in};
+use super::mailed::{logged, mailing, proved, provider_only, refused, reset, reset_token, sign_in};
 use super::{opens, roomy, token as cookie};
 use crate::support::database::on_both_databases;
 use crate::support::mailbox::Mailbox;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::mailed::{lenient, link, logged, mailing, provider_only, proved, refused, sign_in, token_of};
+use super::mailed::{lenient, link, logged, mailing, proved, provider_only, refused, sign_in, token_of};
 use super::{opens, roomy, rows, token as cookie};
 use crate::support::database::on_both_databases;
 use crate::support::mailbox::Mailbox;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::mailed::{
-    link, logged, mailing, provider_only, proved, refused, reset, reset_token, sign_in, token, token_of,
+    link, logged, mailing, proved, provider_only, refused, reset, reset_token, sign_in, token, token_of,
 };
 use super::{opens, rows, token as cookie};
 use crate::support::database::on_both_databases;

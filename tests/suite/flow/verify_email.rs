@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::mailed::{
-    lenient, link, logged, mailing, provider_only, proved, refused, reset, reset_token, sign_in, token, token_of,
+    lenient, link, logged, mailing, proved, provider_only, refused, reset, reset_token, sign_in, token,
+    token_of,
 };
 use super::{opens, roomy, rows, token as cookie};
 use crate::support::database::on_both_databases;
@@ -13,8 +14,10 @@ use crate::support::site::{PASSWORD, Site};
 const ADA: &str = "ada@example.com";
 
 fn verified(site: &Site, email: &str) -> bool {
-    let sql = format!(r#"SELECT "id" FROM "user" WHERE "email" = '{email}' AND "emailVerified" <> {}"#,
-        if site.database.file().is_some() { "0" } else { "false" });
+    let sql = format!(
+        r#"SELECT "id" FROM "user" WHERE "email" = '{email}' AND "emailVerified" <> {}"#,
+        if site.database.file().is_some() { "0" } else { "false" }
+    );
     !site.block_on(site.database.texts(&sql)).is_empty()
 }
 
