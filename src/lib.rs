@@ -26,7 +26,7 @@
 //! | judge | [`gate`] | words, saying no, `http::path`, `http::visit`, the rules in `config` |
 //! | rules | [`session`] | words, saying no, tools, `store`, `http::cookie` |
 //! | | [`token`] | words, saying no, tools, `store` |
-//! | | [`account`] | words, saying no, tools |
+//! | | [`account`] | words, saying no, tools, `store::tickets` |
 //! | | [`limit`] | words, saying no, tools, `account::email`, `account::device` |
 //! | carry | [`proxy`] | words, saying no, tools, `http`, [`gate::Pass`], [`session::live`] |
 //! | say | [`answer`] | words, saying no, tools, `http`, `ui` |
@@ -51,6 +51,11 @@
 //!   in memory only after the store ended it. Every copy carries flags that void it; see [`session::cache`].
 //! * **Errors deny.** When the store does not answer, the visitor is [`visitor::Visitor::Unsure`]: 503, never
 //!   "signed out", never "let through".
+//! * **A link in a mail is good once.** It is a [`store::tickets`] row under the hash of its token, bound to
+//!   user, purpose and exact address, and spent by one conditional `DELETE` of a `POST` ([`account::ticket`]).
+//! * **The mailbox alone makes no password good.** Whoever signed up first may not own the address (the classic
+//!   pre-hijack). A verification counts with the account's own password or in its own session; without either,
+//!   the owner of the mailbox sets a new password, and what was there before the first proof goes.
 //! * **The identity is written last**, after everything that came from the client, whose own spellings of
 //!   those names were left out ([`proxy::reserved`]).
 //! * **What a client is told is a closed list** ([`refusal::Refusal`]); what we know besides stays in a

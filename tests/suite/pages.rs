@@ -18,6 +18,7 @@ use sidegate::refusal::Refusal;
 use sidegate::secret::TokenHash;
 use sidegate::time::Now;
 use sidegate::ui::pages::account::{Access, Account, Link, Open};
+use sidegate::ui::pages::mailed::{Confirm, ForgotPassword, ResetPassword, Step, VerifyEmail};
 use sidegate::ui::pages::{Notice, Problem, Refused, SignIn, SignOut, SignUp, SignedIn};
 use sidegate::ui::{Provider, Setup, Ui, View};
 use sidegate::visitor::{Session, User};
@@ -90,6 +91,7 @@ fn every_page(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
         ("signed-in".to_owned(), SignedIn { view, who: name, callback_url }.render()),
     ];
     pages.extend(account_pages(view, input));
+    pages.extend(mailed_pages(view, input));
     for &refusal in Refusal::ALL {
         let page = Refused { view, refusal, request_id: RequestId::next(), callback_url }.render();
         pages.push((format!("refused-{}", refusal.code().to_lowercase()), page));
@@ -156,6 +158,33 @@ fn account_pages(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
         ("account-bare".to_owned(), page(Some(&bare), true, Some(Notice::NameSaved), None)),
         ("account-old".to_owned(), page(None, true, None, Some(Refusal::SessionNotFresh))),
         ("account-wrong".to_owned(), page(Some(&bare), false, None, Some(Refusal::PasswordTooShort))),
+    ]
+}
+
+/// The pages behind links in mails: what a link carries comes from whoever made it.
+fn mailed_pages(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
+    let Input { name: token, email, callback_url } = input;
+    let wrong = [Problem::Refused(Refusal::InvalidPassword)];
+    let unproved = [Problem::Refused(Refusal::EmailNotVerified)];
+    let forgot =
+        |email, problems: &[Problem]| ForgotPassword { view, email, callback_url, problems }.render();
+    let reset = |problems: &[Problem]| ResetPassword { view, email, token, callback_url, problems }.render();
+    let verify = |password, problems: &[Problem]| {
+        VerifyEmail { view, email, token, callback_url, password, problems }.render()
+    };
+    let confirm = |step| Confirm { view, step, token }.render();
+    let sign_in = SignIn { view, email, remember: true, callback_url, problems: &unproved, notice: None };
+    vec![
+        ("sign-in-unproved".to_owned(), sign_in.render()),
+        ("forgot-password".to_owned(), forgot("", &[])),
+        ("forgot-password-wrong".to_owned(), forgot(email, &[Problem::Refused(Refusal::InvalidEmail)])),
+        ("reset-password".to_owned(), reset(&[])),
+        ("reset-password-wrong".to_owned(), reset(&[Problem::Refused(Refusal::PasswordTooCommon)])),
+        ("verify-email".to_owned(), verify(true, &[])),
+        ("verify-email-wrong".to_owned(), verify(true, &wrong)),
+        ("verify-email-own".to_owned(), verify(false, &[])),
+        ("change-email".to_owned(), confirm(Step::ChangeEmail(email))),
+        ("delete-user".to_owned(), confirm(Step::DeleteAccount(email))),
     ]
 }
 
