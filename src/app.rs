@@ -17,7 +17,6 @@ use crate::store::Store;
 use crate::time::Clock;
 use crate::ui::mails::Mails;
 use crate::ui::{self, Setup, Ui};
-use crate::ui::{Setup, Ui};
 
 /// The application: one per process, shared by both planes.
 pub struct App {
@@ -80,7 +79,6 @@ impl App {
                 sign_up_open: config.sign_up.open,
                 mail: config.mail.is_some(),
                 providers: buttons(&config),
-                providers: Vec::new(),
             }),
             mails: Mails::new(&config.public.name, &config.public.origin),
             mailer: config.mail.as_ref().map(Mailer::new).transpose()?,

@@ -224,7 +224,7 @@ impl Refusal {
             | Self::EmailNotFound
             | Self::LastAccount
             | Self::AccountNotFound
-            | Self::EmailNotHere => StatusCode::BAD_REQUEST,
+            | Self::EmailNotHere
             | Self::InvalidTicket
             | Self::InvalidPassword
             | Self::NoPassword
@@ -232,8 +232,7 @@ impl Refusal {
             | Self::EmailAlreadyVerified
             | Self::ResetDisabled
             | Self::VerificationDisabled
-            | Self::ChangeEmailDisabled
-            | Self::Validation => StatusCode::BAD_REQUEST,
+            | Self::ChangeEmailDisabled => StatusCode::BAD_REQUEST,
             Self::SignInRequired | Self::InvalidToken | Self::InvalidCredentials => StatusCode::UNAUTHORIZED,
             Self::Forbidden
             | Self::CrossOrigin
@@ -243,10 +242,9 @@ impl Refusal {
             | Self::ProviderAccountNotAllowed
             | Self::AccountNotLinked
             | Self::ProviderSignUpDisabled
-            | Self::DifferentEmail => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::ProviderNotFound | Self::IdTokenNotSupported => StatusCode::NOT_FOUND,
+            | Self::DifferentEmail
             | Self::EmailNotVerified => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::ProviderNotFound | Self::IdTokenNotSupported => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -338,6 +336,8 @@ impl Refusal {
     /// From the stable code; [`Self::TooManyRequests`] comes with some wait.
     pub fn parse(code: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|refusal| refusal.code() == code)
+    }
+
     /// The key of its text. Programs hear one code for tokens of both kinds, people two things.
     pub const fn key(self) -> &'static str {
         match self {

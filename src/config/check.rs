@@ -33,13 +33,11 @@ pub(super) fn check(
         upstream: net::upstream(&raw.upstream, &listen, p),
         store: net::store(&raw.store, p),
         secret,
-        sign_up: sign_up(&raw.sign_up, false, p),
         accounts: Accounts {
             delete: raw.accounts.delete,
             link_different_emails: raw.accounts.link_different_emails,
         },
         sign_up: sign_up(&raw.sign_up, mail.is_some(), p),
-        accounts: Accounts { delete: raw.accounts.delete },
         password: password(&raw.password, cores, p),
         session: session(&raw.session, p),
         access: Access {

@@ -8,9 +8,7 @@ use crate::answer::shapes::UserShape;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{
-    confirm, desk, ending, log_entry, post, read_json, set_cookie, ticket, to_account,
-};
+use crate::flow::{confirm, desk, ending, log_entry, post, read_json, set_cookie, ticket, to_account};
 use crate::http::form::Form;
 use crate::http::visit::{Credential, Visit, is_form};
 use crate::refusal::Refusal;
@@ -92,10 +90,11 @@ async fn attempt(
         return Ok(Err(refusal));
     }
     let action = Action::PasswordChange;
-    let (user, known) = match confirm::password(app, visit, action, &user.id, &change.current_password).await? {
-        Ok(confirmed) => confirmed,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
+    let (user, known) =
+        match confirm::password(app, visit, action, &user.id, &change.current_password).await? {
+            Ok(confirmed) => confirmed,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
     let hash = app.passwords.hash(&change.new_password).await?;
     let mut tx = app.store.begin().await?;
     if !tx.account_replace_password(&user.id, &known, &hash, visit.now).await? {

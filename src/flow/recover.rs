@@ -173,11 +173,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
 }
 
 /// Spends the link. The inner error goes back to the page of this user.
-async fn attempt(
-    app: &App,
-    visit: &Visit,
-    renewal: &Renewal,
-) -> Result<Result<(), (User, Refusal)>, Error> {
+async fn attempt(app: &App, visit: &Visit, renewal: &Renewal) -> Result<Result<(), (User, Refusal)>, Error> {
     let kind = TicketKind::ResetPassword;
     let (hash, Ticket { user, .. }) = ticket::look(app, visit, kind, &renewal.token).await?;
     let context = [user.email.as_str(), user.name.as_str(), app.config.public.name.as_str()];

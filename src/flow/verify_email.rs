@@ -150,7 +150,7 @@ async fn attempt(
         tx.commit().await?;
         Vec::new()
     } else {
-        entry::enter(app, visit, tx, &user, true).await?.cookies
+        entry::enter(app, visit, tx, &user, true, None).await?.cookies
     };
     app.sessions.user_changed(&user.id, visit.now).await;
     Ok(Ok((user, cookies)))

@@ -214,12 +214,9 @@ impl Endpoint {
             | E::LinkSocial
             | E::ListAccounts
             | E::UnlinkAccount => true,
-            E::Me | E::ListSessions | E::RevokeSession | E::RevokeSessions | E::RevokeOtherSessions => true,
-            E::ChangePassword
-            | E::ChangeEmailPage
-            | E::ChangeEmail
-            | E::DeleteUserPage
-            | E::DeleteUser => true,
+            E::ChangePassword | E::ChangeEmailPage | E::ChangeEmail | E::DeleteUserPage | E::DeleteUser => {
+                true
+            }
             E::VerifyEmailPage
             | E::VerifyEmail
             | E::SendVerificationEmail
@@ -246,7 +243,6 @@ impl Endpoint {
             | E::SignInWithCode
             | E::Providers
             | E::BackChannelLogout => false,
-            | E::Ok => false,
             E::DevMails | E::DevMail => false,
         }
     }
@@ -259,7 +255,6 @@ impl Endpoint {
 
     /// Whether the answer waits for the floor below which it would tell whether an account exists.
     pub fn hides_existence(self) -> bool {
-        matches!(self, E::SignIn | E::SignInEmail | E::Login | E::SignUp | E::SignUpEmail | E::SignInWithCode)
         matches!(
             self,
             E::SignIn
@@ -270,6 +265,7 @@ impl Endpoint {
                 | E::SendVerificationEmail
                 | E::RequestPasswordReset
                 | E::ChangeEmail
+                | E::SignInWithCode
         )
     }
 }

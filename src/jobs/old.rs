@@ -20,6 +20,10 @@ const KEEP_FAILED_MAILS: Duration = Duration::from_hours(30 * 24);
 enum Old {
     /// Sessions that have expired.
     Sessions,
+    /// Ways through a provider that were not gone to their end.
+    Flows,
+    /// Logout tokens that have expired, so that nobody can send them again.
+    LogoutTokens,
     /// Links that have expired.
     Tickets,
     /// Lines of mails that were sent or given up.
@@ -29,12 +33,15 @@ enum Old {
 }
 
 impl Old {
-    const ALL: [Self; 4] = [Self::Sessions, Self::Tickets, Self::Mails, Self::SignIns];
+    const ALL: [Self; 6] =
+        [Self::Sessions, Self::Flows, Self::LogoutTokens, Self::Tickets, Self::Mails, Self::SignIns];
 
     /// Names it in the log, and for the lock that keeps other replicas from the same work.
     const fn name(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",
+            Self::Flows => "flows at providers",
+            Self::LogoutTokens => "logout tokens",
             Self::Tickets => "links",
             Self::Mails => "mails",
             Self::SignIns => "lines of the log of sign-ins",
@@ -45,6 +52,8 @@ impl Old {
     async fn delete(self, app: &App, tx: &mut Tx, now: Now) -> Result<u64, Fault> {
         match self {
             Self::Sessions => tx.sessions_delete_expired(now, AT_ONCE).await,
+            Self::Flows => tx.oauth_flows_delete_expired(now, AT_ONCE).await,
+            Self::LogoutTokens => tx.logout_tokens_delete_expired(now, AT_ONCE).await,
             Self::Tickets => tx.tickets_delete_expired(now, AT_ONCE).await,
             Self::Mails => {
                 let keep = app.config.mail.as_ref().map_or(KEEP_FAILED_MAILS, |mail| mail.keep_sent);

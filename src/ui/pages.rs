@@ -5,8 +5,8 @@ use askama::Template;
 pub mod account;
 
 use crate::config::provider::Kind;
-pub mod mailed;
 pub mod dev_mail;
+pub mod mailed;
 
 use crate::id::RequestId;
 use crate::refusal::Refusal;
@@ -308,10 +308,9 @@ impl Remedy {
             | Refusal::ProviderAccountNotAllowed
             | Refusal::AccountNotLinked
             | Refusal::EmailNotFound
-            | Refusal::ProviderSignUpDisabled => Self::SignIn,
+            | Refusal::ProviderSignUpDisabled
             | Refusal::InvalidTicket
-            | Refusal::EmailNotVerified
-            | Refusal::SessionNotFresh => Self::SignIn,
+            | Refusal::EmailNotVerified => Self::SignIn,
             Refusal::TooManyRequests(_)
             | Refusal::Overloaded
             | Refusal::StoreUnavailable
@@ -347,15 +346,14 @@ impl Remedy {
             | Refusal::DifferentEmail
             | Refusal::LastAccount
             | Refusal::AccountNotFound
-            | Refusal::EmailNotHere => Self::Home,
+            | Refusal::EmailNotHere
             | Refusal::InvalidPassword
             | Refusal::NoPassword
             | Refusal::EmailMismatch
             | Refusal::EmailAlreadyVerified
             | Refusal::ResetDisabled
             | Refusal::VerificationDisabled
-            | Refusal::ChangeEmailDisabled
-            | Refusal::InvalidCallbackUrl => Self::Home,
+            | Refusal::ChangeEmailDisabled => Self::Home,
         }
     }
 }

@@ -169,6 +169,10 @@ pub(super) struct Leaving {
     pub(super) title: String,
     pub(super) lead: String,
     pub(super) go_on: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct DevMail {
     pub(super) title: String,
     pub(super) lead: String,
