@@ -1,6 +1,8 @@
 //! The way back from a provider: the flow is recalled and used up, the provider is asked who it is, and that
 //! person is signed in or the account there is linked.
 
+use std::sync::atomic::Ordering;
+
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use url::{Url, form_urlencoded};
@@ -357,6 +359,8 @@ async fn link(
     let entry = log_entry(visit, Action::Link, Some(user), refusal.map(Refusal::code));
     tx.auth_log_insert(&entry).await?;
     app.sessions.commit_ended(tx, &ended).await?;
+    // The address may be proved now: the next request reads what is in the store.
+    session.stale.store(true, Ordering::Release);
     refusal.map_or(Ok(End::Linked), |refusal| Err(refusal.into()))
 }
 

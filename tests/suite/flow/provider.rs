@@ -64,7 +64,7 @@ pub(crate) fn flow_cookies(visitor: &Visitor) -> Vec<String> {
 /// What the log says of this action: the codes of failures, and nothing for a success.
 pub(crate) fn logged(site: &Site, action: &str) -> Vec<String> {
     site.block_on(site.database.texts(&format!(
-        r#"SELECT COALESCE("error", '') FROM "sidegate_auth_log" WHERE "action" = '{action}' ORDER BY "at", "error""#
+        r#"SELECT COALESCE("error", '') FROM "sidegate_auth_log" WHERE "action" = '{action}' ORDER BY "at", 1"#
     )))
 }
 
@@ -132,7 +132,7 @@ on_both_databases! {
 
     fn the_cookie_of_a_flow_is_out_of_reach_for_scripts_and_lives_as_long_as_the_flow(database) {
         let provider = Provider::start();
-        let site = site(database, &provider);
+        let site = with(database, &provider, "[[rules]]\npath = \"/app\"\naccess = \"public\"\n");
         let mut browser = site.stranger();
         let away = browser.navigate("/auth/sign-in/corp");
         let name = flow_cookies(&browser).pop().expect("a cookie");

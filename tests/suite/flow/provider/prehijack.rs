@@ -87,7 +87,7 @@ on_both_databases! {
                 tx.commit().await.expect("commits");
             });
         }
-        let tickets = || site.block_on(site.database.texts(r#"SELECT "kind" FROM "sidegate_ticket""#)).len();
+        let tickets = || site.block_on(site.database.texts(r#"SELECT "purpose" FROM "sidegate_ticket""#)).len();
         assert_eq!(tickets(), 2);
         signed_in(&site, &provider, Persona::ada());
         assert_eq!(tickets(), 0);
