@@ -39,6 +39,18 @@ on_both_databases! {
         }
     }
 
+    async fn an_identity_is_held_by_its_own_user_only(database) {
+        let store = database.open().await;
+        let ada = stored_user(&store, "ada@example.com").await;
+        let bob = stored_user(&store, "bob@example.com").await;
+        assert!(added(&store, &identity(&ada.id, "corp", "1", &NOTHING)).await);
+        let mut tx = store.begin().await.expect("begins");
+        assert!(tx.identity_hold("corp", "1", &ada.id).await.expect("answers"));
+        for (provider, subject, user) in [("corp", "1", &bob.id), ("corp", "2", &ada.id), ("other", "1", &ada.id)] {
+            assert!(!tx.identity_hold(provider, subject, user).await.expect("answers"));
+        }
+    }
+
     async fn an_account_whose_user_is_gone_is_told_from_one_that_never_was(database) {
         // Only a program that does not check foreign keys can leave one behind.
         let store = database.open().await;
