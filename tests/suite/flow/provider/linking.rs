@@ -254,7 +254,7 @@ on_both_databases! {
         verified(&site, "ada@example.com");
         let page = browser.arrive(&free);
         assert_eq!(page.status, 403);
-        assert!(page.text().contains("already an account"), "{}", page.text());
+        assert!(page.text().contains("already has an account"), "{}", page.text());
         let known = site.stranger().navigate("/auth/sign-in/corp?login_hint=ada@example.com");
         let unknown = site.stranger().navigate("/auth/sign-in/corp?login_hint=eve@example.com");
         assert_eq!((known.status, unknown.status), (303, 303));
