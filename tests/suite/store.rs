@@ -20,6 +20,7 @@ mod migrations;
 mod oauth_flows;
 mod outage;
 mod session_providers;
+mod outbox;
 mod sessions;
 mod takeover;
 mod tickets;
