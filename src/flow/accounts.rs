@@ -94,6 +94,9 @@ pub(super) async fn unlink(app: &App, visit: Visit) -> Result<Answer, Error> {
     let mut tx = app.store.begin().await?;
     // Two at a time could each leave the other one's account.
     tx.user_touch(user, visit.now).await?;
+    if !tx.session_lives(user, &session.id, visit.now).await? {
+        return Err(Refusal::SignInRequired.into());
+    }
     let accounts = tx.accounts_of_user(user).await?;
     let account = accounts.iter().find(|account| body.names(account)).ok_or(Refusal::AccountNotFound)?;
     let others = accounts.iter().filter(|other| other.id != account.id);

@@ -18,6 +18,7 @@ mod links;
 mod mailed;
 mod pages;
 mod recover;
+pub(crate) mod provider;
 mod sessions;
 mod verify_email;
 
