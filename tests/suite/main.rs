@@ -11,6 +11,7 @@ mod flow;
 mod gate;
 mod hostile;
 mod jobs;
+mod oauth;
 mod pages;
 mod provider;
 mod proxy;
