@@ -6,4 +6,5 @@ pub mod code;
 pub mod device;
 pub mod email;
 pub mod password;
+pub mod profile;
 pub mod ticket;

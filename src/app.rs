@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use crate::account::password::Passwords;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::error::Fault;
 use crate::gate::rules::Rules;
 use crate::limit::Limits;
@@ -16,7 +16,7 @@ use crate::session::Sessions;
 use crate::store::Store;
 use crate::time::Clock;
 use crate::ui::mails::Mails;
-use crate::ui::{Setup, Ui};
+use crate::ui::{self, Setup, Ui};
 
 /// The application: one per process, shared by both planes.
 pub struct App {
@@ -78,7 +78,7 @@ impl App {
                 min_length: config.password.min_length,
                 sign_up_open: config.sign_up.open,
                 mail: config.mail.is_some(),
-                providers: Vec::new(),
+                providers: buttons(&config),
             }),
             mails: Mails::new(&config.public.name, &config.public.origin),
             mailer: config.mail.as_ref().map(Mailer::new).transpose()?,
@@ -90,6 +90,16 @@ impl App {
             store,
         }))
     }
+}
+
+/// The providers as the pages show them.
+fn buttons(config: &Config) -> Vec<ui::Provider> {
+    let button = |of: &config::provider::Provider| ui::Provider {
+        id: of.id.clone(),
+        name: of.name.clone(),
+        kind: of.kind,
+    };
+    config.providers.iter().map(button).collect()
 }
 
 /// The rules of a configuration, as the gate reads them.

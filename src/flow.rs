@@ -15,6 +15,7 @@ use crate::store::auth_log::{Action, LogEntry};
 use crate::ui::View;
 use crate::ui::pages::{Notice, Problem, SignedIn};
 
+mod account;
 mod accounts;
 mod callback;
 mod entry;
@@ -79,6 +80,8 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::UnlinkAccount => accounts::unlink(app, visit).await,
         Endpoint::Providers => Ok(start::list(app)),
         Endpoint::BackChannelLogout => logout_token::submit(app, visit).await,
+        Endpoint::AccountPage => account::show(app, &visit).await,
+        Endpoint::UpdateUser => account::update_user(app, visit).await,
     }
 }
 
@@ -135,11 +138,6 @@ fn form_again(app: &App, view: View<'_>, problems: &[Problem], html: String) -> 
         answer.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
     }
     answer
-}
-
-/// Whether this can be the address of a picture.
-fn is_picture(image: &str) -> bool {
-    image.starts_with("https://") && image.len() <= 2048 && image.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// What follows a form of the account page: that page, with what came of it.

@@ -63,6 +63,8 @@ pub enum Refusal {
     SignUpDisabled,
     /// The sign-in was too long ago for this.
     SessionNotFresh,
+    /// The address is changed elsewhere.
+    EmailNotHere,
     /// Too many tries; try again after this many seconds.
     TooManyRequests(u32),
     /// Too much work at this moment.
@@ -145,6 +147,7 @@ impl Refusal {
         Self::InvalidCallbackUrl,
         Self::SignUpDisabled,
         Self::SessionNotFresh,
+        Self::EmailNotHere,
         Self::TooManyRequests(1),
         Self::Overloaded,
         Self::StoreUnavailable,
@@ -193,7 +196,8 @@ impl Refusal {
             | Self::IssuerMismatch
             | Self::EmailNotFound
             | Self::LastAccount
-            | Self::AccountNotFound => StatusCode::BAD_REQUEST,
+            | Self::AccountNotFound
+            | Self::EmailNotHere => StatusCode::BAD_REQUEST,
             Self::SignInRequired | Self::InvalidToken | Self::InvalidCredentials => StatusCode::UNAUTHORIZED,
             Self::Forbidden
             | Self::CrossOrigin
@@ -255,6 +259,7 @@ impl Refusal {
             Self::InvalidCallbackUrl => "INVALID_CALLBACK_URL",
             Self::SignUpDisabled => "EMAIL_PASSWORD_SIGN_UP_DISABLED",
             Self::SessionNotFresh => "SESSION_NOT_FRESH",
+            Self::EmailNotHere => "EMAIL_CAN_NOT_BE_UPDATED",
             Self::TooManyRequests(_) => "TOO_MANY_REQUESTS",
             Self::Overloaded => "OVERLOADED",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
@@ -281,6 +286,11 @@ impl Refusal {
             Self::LastAccount => "FAILED_TO_UNLINK_LAST_ACCOUNT",
             Self::AccountNotFound => "ACCOUNT_NOT_FOUND",
         }
+    }
+
+    /// From the stable code; [`Self::TooManyRequests`] comes with some wait.
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|refusal| refusal.code() == code)
     }
 
     /// How long to wait before it is worth trying again, as `Retry-After` says it.

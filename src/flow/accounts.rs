@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
+use crate::flow::provider::{self, Change};
 use crate::flow::{desk, log_entry, read_json};
 use crate::http::visit::Visit;
 use crate::refusal::Refusal;
@@ -100,6 +101,9 @@ pub(super) async fn unlink(app: &App, visit: Visit) -> Result<Answer, Error> {
         Some(Refusal::LastAccount)
     } else {
         tx.account_delete(user, &account.id).await?;
+        let name =
+            app.providers.find(&account.provider).map_or(&*account.provider, |provider| provider.name());
+        provider::tell(app, &visit, &mut tx, &session.user, (name, Change::Unlinked)).await?;
         None
     };
     let entry = log_entry(&visit, Action::Unlink, Some(user), error.map(Refusal::code));

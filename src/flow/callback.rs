@@ -11,6 +11,7 @@ use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::{Error, Fault};
 use crate::flow::entry::{self, SignedIn};
+use crate::flow::provider::Change;
 use crate::flow::{
     callback_if_ours, callback_or_home, desk, log_entry, provider, read_json, set_cookie, with_cookies,
 };
@@ -299,6 +300,9 @@ async fn sign_in(
         for &action in actions {
             tx.auth_log_insert(&log_entry(visit, action, Some(&user.id), None)).await?;
         }
+        if actions.contains(&Action::Link) {
+            provider::tell(app, visit, &mut tx, &user, (provider.name(), Change::Linked)).await?;
+        }
         let by = provider_session(app, provider, identity);
         let entered = entry::enter(app, visit, tx, &user, flow.remember, Some(&by)).await;
         // Whatever became of the commit, as with every session that is ended.
@@ -342,7 +346,12 @@ async fn link(
     let mut tx = app.store.begin().await?;
     let asker = join::Asker { user: &row.user, session: &row.id };
     let (refusal, ended) = match join::linked(app, &mut tx, provider, identity, &asker, visit.now).await? {
-        Ok(ended) => (None, ended),
+        Ok(Some(ended)) => {
+            provider::tell(app, visit, &mut tx, &row.user, (provider.name(), Change::Linked)).await?;
+            (None, ended)
+        }
+        // It was linked before.
+        Ok(None) => return Ok(End::Linked),
         Err(refusal) => (Some(refusal), Vec::new()),
     };
     let entry = log_entry(visit, Action::Link, Some(user), refusal.map(Refusal::code));

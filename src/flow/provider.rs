@@ -1,16 +1,22 @@
 //! What the flows through a provider share: which provider, what a failure there means to the visitor, and for
 //! what values are sealed.
 
+use crate::account::agent;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::desk;
+use crate::flow::post::{self, To};
 use crate::gate::endpoint;
 use crate::http::visit::{ReplyTo, Visit};
 use crate::oauth::failure::Failure;
 use crate::oauth::provider::Provider;
 use crate::refusal::Refusal;
 use crate::secret::TokenHash;
+use crate::store::Tx;
+use crate::ui::mails::{Mail, Occasion};
+use crate::ui::text::Language;
+use crate::visitor::User;
 
 /// The provider that is configured under this id.
 pub(super) fn named<'a>(app: &'a App, id: &str) -> Result<&'a Provider, Refusal> {
@@ -43,6 +49,31 @@ pub(super) fn refusal(provider: &Provider, visit: &Visit, failure: &Failure) -> 
 pub(super) fn stopped(app: &App, visit: &Visit, error: Error, target: Option<&str>) -> Answer {
     let reply_to = ReplyTo { return_to: target.map(str::to_owned), ..visit.reply_to() };
     answer::refuse(desk(app), &reply_to, error)
+}
+
+/// What became of a way to sign in.
+#[derive(Clone, Copy)]
+pub(super) enum Change {
+    Linked,
+    Unlinked,
+}
+
+/// Mails `user` that a way to sign in was added or taken away; `method` is its name.
+pub(super) async fn tell(
+    app: &App,
+    visit: &Visit,
+    tx: &mut Tx,
+    user: &User,
+    (method, change): (&str, Change),
+) -> Result<(), Error> {
+    let (link, device) = (post::link(app, "account"), agent::family(visit.agent(), None));
+    let occasion = Occasion { at: visit.now, device: &device, place: None };
+    let mail = match change {
+        Change::Linked => Mail::MethodLinked { occasion, method, link: &link },
+        Change::Unlinked => Mail::MethodUnlinked { occasion, method, link: &link },
+    };
+    let to = To { address: &user.email, language: Language::preferred(visit.language()) };
+    post::post(app, tx, to, &mail, visit.now).await
 }
 
 /// For what the PKCE verifier of a flow is sealed.

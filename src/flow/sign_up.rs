@@ -6,13 +6,12 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::account::email::Email;
+use crate::account::profile::{LONGEST_NAME, is_name, is_picture};
 use crate::answer::shapes::UserShape;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{
-    callback, callback_if_ours, desk, form_again, is_picture, log_entry, read_json, signed_in_already,
-};
+use crate::flow::{callback, callback_if_ours, desk, form_again, log_entry, read_json, signed_in_already};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::id::UserId;
@@ -20,9 +19,6 @@ use crate::refusal::Refusal;
 use crate::store::auth_log::Action;
 use crate::ui::pages::{self, Notice, Problem};
 use crate::visitor::User;
-
-/// Longest display name, in characters.
-const LONGEST_NAME: usize = 128;
 
 /// What the visitor sends.
 struct Wish {
@@ -139,8 +135,7 @@ async fn attempt(app: &App, visit: &Visit, wish: &Wish) -> Result<Result<User, R
     if !app.config.sign_up.open {
         return Ok(Err(Refusal::SignUpDisabled));
     }
-    // A line of text: PostgreSQL takes no NUL, and mails and logs no line ends.
-    if wish.name.chars().count() > LONGEST_NAME || wish.name.chars().any(char::is_control) {
+    if !is_name(&wish.name) {
         return Ok(Err(Refusal::Validation));
     }
     let email = match Email::parse(&wish.email) {

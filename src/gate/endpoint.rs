@@ -37,6 +37,10 @@ pub enum Endpoint {
     RevokeOtherSessions,
     /// Says that we are here.
     Ok,
+    /// The page of the caller's account.
+    AccountPage,
+    /// Changes the caller's name or picture: form or JSON.
+    UpdateUser,
     /// Sends a person to a provider.
     StartAtProvider,
     /// better-auth's way to a provider: the URL as JSON.
@@ -84,6 +88,8 @@ const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::POST, "revoke-sessions", E::RevokeSessions),
     (Method::POST, "revoke-other-sessions", E::RevokeOtherSessions),
     (Method::GET, "ok", E::Ok),
+    (Method::GET, "account", E::AccountPage),
+    (Method::POST, "update-user", E::UpdateUser),
     (Method::GET, "sign-in/{provider}", E::StartAtProvider),
     (Method::POST, "sign-in/social", E::SignInSocial),
     (Method::GET, "get-oauth-url/{provider}", E::OauthUrl),
@@ -153,6 +159,9 @@ impl Endpoint {
     /// Whether a stranger is answered with 401.
     pub fn needs_session(self) -> bool {
         match self {
+            E::UpdateUser => true,
+            // Strangers are led to the sign-in page.
+            E::AccountPage => false,
             E::Me
             | E::ListSessions
             | E::RevokeSession

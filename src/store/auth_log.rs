@@ -25,6 +25,8 @@ pub enum Action {
     TakeOver,
     /// A provider ended the sessions that came from it.
     ProviderSignOut,
+    /// A user's name or picture was changed.
+    Update,
 }
 
 impl Action {
@@ -39,6 +41,7 @@ impl Action {
             Self::Unlink => "unlink",
             Self::TakeOver => "takeover",
             Self::ProviderSignOut => "provider_logout",
+            Self::Update => "update",
         }
     }
 }

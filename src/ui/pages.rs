@@ -2,9 +2,12 @@
 
 use askama::Template;
 
+pub mod account;
+
+use crate::config::provider::Kind;
 use crate::id::RequestId;
 use crate::refusal::Refusal;
-use crate::ui::{Icon, Provider, STYLE, View};
+use crate::ui::{Provider, STYLE, View};
 
 /// The sign-in form.
 #[derive(Template)]
@@ -62,6 +65,18 @@ pub struct SignedIn<'a> {
     pub who: &'a str,
     /// Where to go on to; checked by the caller to be ours.
     pub callback_url: Option<&'a str>,
+}
+
+/// Leads on to a provider, to sign out there too.
+#[derive(Template)]
+#[template(path = "leaving.html", config = "src/ui/askama.toml")]
+pub struct Leaving<'a> {
+    /// Language and brand.
+    pub view: View<'a>,
+    /// The provider's name.
+    pub provider: &'a str,
+    /// Where it signs people out.
+    pub to: &'a str,
 }
 
 /// The page for every refusal.
@@ -145,7 +160,7 @@ macro_rules! rendered {
     )* };
 }
 
-rendered!(SignIn SignUp SignOut SignedIn Refused);
+rendered!(SignIn SignUp SignOut SignedIn Leaving Refused);
 
 fn html(page: &impl Template) -> String {
     page.render().expect("writing to a string does not fail")
@@ -286,7 +301,8 @@ impl Remedy {
             | Refusal::LinkedElsewhere
             | Refusal::DifferentEmail
             | Refusal::LastAccount
-            | Refusal::AccountNotFound => Self::Home,
+            | Refusal::AccountNotFound
+            | Refusal::EmailNotHere => Self::Home,
         }
     }
 }
@@ -326,6 +342,11 @@ impl<'a> View<'a> {
     fn onward(callback_url: Option<&'a str>) -> &'a str {
         let http = |to: &&str| ["/", "https://", "http://"].iter().any(|start| to.starts_with(start));
         callback_url.filter(http).unwrap_or("/")
+    }
+
+    /// A text about a provider.
+    fn with_name(self, text: &str, name: &str) -> String {
+        text.replace("{name}", name)
     }
 
     fn headline(self, refusal: Refusal) -> &'a str {

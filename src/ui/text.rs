@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+mod account;
+
 use crate::refusal::Refusal;
 
 /// A language that the pages speak.
@@ -82,6 +84,9 @@ pub(super) struct Texts {
     pub(super) sign_up: SignUp,
     pub(super) sign_out: SignOut,
     pub(super) signed_in: SignedIn,
+    pub(super) leaving: Leaving,
+    pub(super) account: account::Account,
+    pub(super) leave: account::Leave,
     pub(super) notices: Notices,
     pub(super) problems: Problems,
     refusals: HashMap<String, RefusalText>,
@@ -101,6 +106,7 @@ pub(super) struct Common {
     pub(super) error: String,
     pub(super) request_id: String,
     pub(super) continue_with: String,
+    pub(super) continue_with_one: String,
     pub(super) or: String,
     one_second: String,
     seconds: String,
@@ -146,6 +152,14 @@ pub(super) struct SignedIn {
     pub(super) title: String,
     pub(super) go_on: String,
     pub(super) other: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Leaving {
+    pub(super) title: String,
+    pub(super) lead: String,
+    pub(super) go_on: String,
 }
 
 #[derive(Deserialize)]

@@ -6,9 +6,9 @@
 //! owner of the mailbox) loses it, with everything that opened it, to whom a provider proves to be the owner.
 
 use crate::account::email::Email;
+use crate::account::profile::is_picture;
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::is_picture;
 use crate::id::{SessionId, UserId};
 use crate::oauth::Identity;
 use crate::oauth::provider::Provider;
@@ -153,7 +153,8 @@ async fn new(
     })
 }
 
-/// Adds an identity to the ways in which the asker signs in, and returns the sessions that this ended.
+/// Adds an identity to the ways in which the asker signs in, and returns the sessions that this ended; `None`
+/// if it was added before.
 pub(super) async fn linked(
     app: &App,
     tx: &mut Tx,
@@ -161,10 +162,10 @@ pub(super) async fn linked(
     identity: &Identity,
     asker: &Asker<'_>,
     now: Now,
-) -> Result<Result<Vec<TokenHash>, Refusal>, Error> {
+) -> Result<Result<Option<Vec<TokenHash>>, Refusal>, Error> {
     let user = asker.user;
     match tx.identity_user(provider.id(), &identity.subject).await? {
-        Some(Some(owner)) if owner.id == user.id => return Ok(Ok(Vec::new())),
+        Some(Some(owner)) if owner.id == user.id => return Ok(Ok(None)),
         Some(_) => return Ok(Err(Refusal::LinkedElsewhere)),
         None => {}
     }
@@ -177,10 +178,12 @@ pub(super) async fn linked(
         return Ok(Err(Refusal::LinkedElsewhere));
     }
     // Whoever else is signed in may be the one who made the account under an address that is not theirs.
-    if proves(identity, user) && tx.user_prove_email(&user.id, &user.email, now).await? {
-        return Ok(Ok(tx.sessions_delete_of_user(&user.id, Some(asker.session)).await?));
-    }
-    Ok(Ok(Vec::new()))
+    let first = proves(identity, user) && tx.user_prove_email(&user.id, &user.email, now).await?;
+    let ended = match first {
+        true => tx.sessions_delete_of_user(&user.id, Some(asker.session)).await?,
+        false => Vec::new(),
+    };
+    Ok(Ok(Some(ended)))
 }
 
 /// Whether an identity proves for the first time that a user has the mailbox.

@@ -1,5 +1,6 @@
 //! The table `user`.
 
+use sidegate::id::UserId;
 use sidegate::refusal::Refusal;
 use tokio::task::JoinSet;
 
@@ -71,6 +72,28 @@ on_both_databases! {
         assert!(fault.to_string().contains(r#"user.id of row "not an id""#), "{fault}");
         assert_eq!(fault.refusal(), Refusal::Internal);
         assert!(user_by_email(&store, &sane.email).await.expect("reads").is_some());
+    }
+
+    async fn a_name_and_a_picture_are_changed_for_that_user_alone(database) {
+        let store = database.open().await;
+        let ada = stored_user(&store, "ada@example.com").await;
+        let bob = stored_user(&store, "bob@example.com").await;
+        let later = START.plus(minutes(5));
+        let mut tx = store.begin().await.expect("begins");
+        assert!(tx.user_set_name(&ada.id, "Ada", later).await.expect("changes"));
+        assert!(tx.user_set_image(&ada.id, Some("https://example.com/a"), later).await.expect("changes"));
+        assert!(!tx.user_set_name(&UserId::random(), "Eve", later).await.expect("answers"));
+        assert!(!tx.user_set_image(&UserId::random(), None, later).await.expect("answers"));
+        tx.commit().await.expect("commits");
+        let read = user_by_email(&store, "ada@example.com").await.expect("reads").expect("is there");
+        assert_eq!((&*read.name, read.image.as_deref()), ("Ada", Some("https://example.com/a")));
+        assert!(read.updated == later && read.created == ada.created);
+        assert!(user_by_email(&store, "bob@example.com").await.expect("reads") == Some(bob));
+        let mut tx = store.begin().await.expect("begins");
+        assert!(tx.user_set_image(&ada.id, None, later).await.expect("changes"));
+        tx.commit().await.expect("commits");
+        let read = user_by_email(&store, "ada@example.com").await.expect("reads").expect("is there");
+        assert_eq!(read.image, None);
     }
 }
 
