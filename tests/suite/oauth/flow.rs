@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use url::Url;
 
-use super::{Stand, known_to_app, signed_in};
+use super::{Stand, known_to_app, plan, signed_in};
 use crate::support::database::on_both_databases;
 use crate::support::provider::{Endpoint, Kind, Provider};
 use crate::support::visitor::Visitor;
@@ -118,7 +118,7 @@ on_both_databases! {
         // Without `iss`, so that nothing but our own state can tell.
         let (honest, evil) = (Provider::playing(Kind::GitLab), Provider::playing(Kind::GitLab));
         let text = format!("{}{}", honest.toml("honest", ""), evil.toml("evil", ""));
-        let site = super::plan(database).toml(&text).start();
+        let site = plan(database).toml(&text).start();
         let mut visitor = site.stranger();
         let callback = honest.authorize(&visitor.sent_to("honest", ""));
         let crossed = callback.replace("/callback/honest", "/callback/evil");
