@@ -12,6 +12,7 @@ mod gate;
 mod hostile;
 mod jobs;
 mod oauth;
+mod mail;
 mod pages;
 mod provider;
 mod proxy;
