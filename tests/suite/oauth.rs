@@ -95,9 +95,8 @@ impl Stand {
 
     /// How many users, accounts and sessions there are.
     pub(crate) fn rows(&self) -> [usize; 3] {
-        ["user", "account", "session"].map(|table| {
-            self.texts(&format!(r#"SELECT "id" FROM "{table}""#)).len()
-        })
+        ["user", "account", "session"]
+            .map(|table| self.texts(&format!(r#"SELECT "id" FROM "{table}""#)).len())
     }
 
     /// The first column of what a query finds.

@@ -21,7 +21,7 @@ on_both_databases! {
         for name in ["state", "code", "iss"] {
             stand.provider.repents();
             stand.provider.lies(Lie::CallbackAlso(name, "another".to_owned()));
-            stand.refuses(400, "VALIDATION_ERROR", name);
+            stand.refuses(400, "BAD_REQUEST", name);
         }
         stand.provider.repents();
         stand.enters();

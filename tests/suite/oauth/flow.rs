@@ -24,7 +24,10 @@ fn flows(visitor: &Visitor) -> usize {
 
 fn parameter(url: &str, name: &str) -> String {
     let url = Url::parse(url).expect("a URL");
-    url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
+    url.query_pairs()
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
 }
 
 on_both_databases! {

@@ -228,6 +228,8 @@ on_both_databases! {
 
     fn a_token_of_another_type_is_refused(database) {
         let stand = Stand::new(database);
+        stand.provider.lies(Lie::NoHeader("typ"));
+        stand.enters();
         let types = ["at+jwt", "application/at+jwt", "logout+jwt", "dpop+jwt"];
         let mut lies: Vec<Lie> = types.iter().map(|typ| Lie::Header("typ", json!(typ))).collect();
         lies.push(Lie::Claim("events", json!({ "http://schemas.openid.net/event/backchannel-logout": {} })));

@@ -22,7 +22,9 @@ fn two_people(stand: &Stand, subject: &str, verified: bool, image: Option<&str>)
     assert_ne!(other, id);
 
     // Everything about her changed except who she is.
-    stand.provider.is_visited_by(Persona::new(&Persona::ada().subject, "countess@example.net").called("Ada King"));
+    stand
+        .provider
+        .is_visited_by(Persona::new(&Persona::ada().subject, "countess@example.net").called("Ada King"));
     let again = known_to_app(stand, &mut stand.enters());
     assert_eq!(again, id, "OA-16: the key is the provider and the subject");
     let emails = stand.texts(r#"SELECT "email" FROM "user" ORDER BY "email""#);

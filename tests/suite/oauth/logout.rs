@@ -206,4 +206,29 @@ on_both_databases! {
         stand.site.pass(Duration::from_secs(30));
         taken(&tells(&stand, &token));
     }
+
+    fn lo_1_and_lo_2_signing_out_here_leads_to_the_provider_and_back(database) {
+        let stand = Stand::new(database);
+        let mut ada = stand.enters();
+        let token = stand.provider.last(Endpoint::Token);
+        assert!(token.parameters.contains_key("code"));
+        let page = ada.submit("/auth/sign-out", &[]);
+        assert!(!is_in(&mut ada), "LO-1: here first");
+        let to = page.header("refresh").and_then(|value| value.strip_prefix("0; url=")).expect("a way on");
+        let back = stand.provider.authorize(to);
+        let asked = stand.provider.last(Endpoint::EndSession).parameters;
+        assert_eq!(asked["id_token_hint"].split('.').count(), 3);
+        assert_eq!(asked["client_id"], CLIENT);
+        assert!(asked["state"].len() >= 22);
+        assert_eq!(asked["post_logout_redirect_uri"], format!("{}/auth/sign-in", stand.site.origin));
+        assert_eq!(ada.arrive(&back).status, 200, "{back}");
+        assert_eq!(stand.provider.complaints(), [""; 0]);
+    }
+
+    fn lo_6_providers_without_a_place_to_sign_out_are_not_asked(database) {
+        let stand = Stand::of(database, crate::support::provider::Kind::GitLab, "");
+        let mut ada = stand.enters();
+        assert_eq!(ada.submit("/auth/sign-out", &[]).status, 303);
+        assert!(!is_in(&mut ada));
+    }
 }
