@@ -122,8 +122,7 @@ pub(crate) fn signed_in(visitor: &Visitor) -> bool {
     visitor.cookies.contains_key("sidegate")
 }
 
-/// Ada with this address proved by a password sign-up is not what these tests are about: an account that is
-/// there already, with a verified address.
+/// Makes an account with a password, whose address is verified.
 pub(crate) fn verified_account(stand: &Stand, email: &str) {
     stand.site.sign_up(email);
     let sql = match stand.site.database {
@@ -144,9 +143,4 @@ pub(crate) fn known_to_app(stand: &Stand, visitor: &mut Visitor) -> String {
 /// Somebody else than Ada.
 pub(crate) fn grace() -> Persona {
     Persona::new("248289761002", "grace@example.com").called("Grace Hopper")
-}
-
-/// The value `null`, where JSON has one.
-pub(crate) fn null() -> serde_json::Value {
-    json!(null)
 }

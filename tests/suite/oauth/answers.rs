@@ -4,7 +4,7 @@ use std::thread;
 
 use serde_json::json;
 
-use super::{Stand, grace, null, verified_account};
+use super::{Stand, grace, verified_account};
 use crate::support::database::{Database, on_both_databases};
 use crate::support::provider::{Answer, Endpoint, Kind, Lie, Persona, Provider};
 use crate::support::raw::PATIENCE;
@@ -115,7 +115,7 @@ on_both_databases! {
             Lie::Token("token_type", json!(["Bearer"])),
             Lie::NoToken("token_type"),
             Lie::NoToken("access_token"),
-            Lie::Token("access_token", null()),
+            Lie::Token("access_token", json!(null)),
             Lie::Token("access_token", json!("x\r\nX-Evil: 1")),
         ], INVALID.0, INVALID.1);
         stand.provider.lies(Lie::Token("token_type", json!("bEARER")));
@@ -124,8 +124,7 @@ on_both_databases! {
 
     fn oa_8_and_oidc_11_no_redirect_is_followed_wherever_it_leads(database) {
         let internal = Upstream::hello();
-        let shared = database;
-        let stand = Stand::new(shared);
+        let stand = Stand::new(database);
         for endpoint in [Endpoint::Token, Endpoint::Keys] {
             for status in [301, 302, 303, 307, 308] {
                 let to = format!("http://{}/secret", internal.address);
@@ -175,7 +174,7 @@ on_both_databases! {
             json!(format!("{issuer}/")),
             json!(issuer.replace("127.0.0.1", "localhost")),
             json!([issuer]),
-            null(),
+            json!(null),
         ] {
             stand.site.pass(std::time::Duration::from_hours(2));
             stand.provider.repents();
@@ -262,7 +261,7 @@ on_both_databases! {
     fn only_true_makes_an_address_verified(database) {
         let stand = Stand::new(database);
         verified_account(&stand, "ada@example.com");
-        for said in [json!(false), json!("false"), json!(1), json!("yes"), json!("TRUE"), json!([true]), null()] {
+        for said in [json!(false), json!("false"), json!(1), json!("yes"), json!("TRUE"), json!([true]), json!(null)] {
             stand.provider.repents();
             stand.provider.lies(Lie::Claim("email_verified", said.clone()));
             stand.refuses(403, "ACCOUNT_NOT_LINKED", &said.to_string());
