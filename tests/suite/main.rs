@@ -20,3 +20,4 @@ mod serve;
 mod session;
 mod store;
 mod support;
+mod token;
