@@ -38,6 +38,8 @@ pub struct App {
     pub providers: Providers,
     /// Proves that a browser signed an account in before.
     pub device_key: Key,
+    /// Makes the state of flows at providers, and what ties them to a browser.
+    pub flow_key: Key,
     /// Tags the one-time secrets that travel by mail.
     pub ticket_key: Key,
     /// The pages.
@@ -68,6 +70,7 @@ impl App {
             limits: Limits::new(&config.limits, &config.secret),
             providers: Providers::new(&config.providers),
             device_key: config.secret.key(Purpose::Device),
+            flow_key: config.secret.key(Purpose::Flow),
             ticket_key: config.secret.key(Purpose::Ticket),
             ui: Ui::new(Setup {
                 name: &config.public.name,

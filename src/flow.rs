@@ -1,27 +1,32 @@
 //! What a person or program does under our mount prefixes: one file each, and the one match that leads there.
 
-use http::header::{RETRY_AFTER, SET_COOKIE};
+use http::header::{REFRESH, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 
 use crate::answer::{self, Answer, Desk};
 use crate::app::App;
 use crate::error::Error;
-use crate::gate::endpoint::Endpoint;
+use crate::gate::endpoint::{self, Endpoint};
 use crate::http::visit::{Visit, is_json};
 use crate::id::UserId;
 use crate::refusal::Refusal;
 use crate::store::auth_log::{Action, LogEntry};
 use crate::ui::View;
-use crate::ui::pages::{Notice, Problem, SignedIn};
+use crate::ui::pages::{Departure, Leaving, Notice, Problem, SignedIn};
 
 mod account;
+mod accounts;
+mod callback;
 mod entry;
+mod logout_token;
 mod post;
+mod provider;
 mod sessions;
 mod sign_in;
 mod sign_out;
 mod sign_up;
+mod start;
 mod whoami;
 
 /// Answers a request to one of our endpoints. Runs in the office.
@@ -63,17 +68,20 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::Ok => Ok(whoami::ok(app)),
         Endpoint::AccountPage => account::show(app, &visit).await,
         Endpoint::UpdateUser => account::update_user(app, visit).await,
-        Endpoint::StartAtProvider
-        | Endpoint::SignInSocial
-        | Endpoint::OauthUrl
-        | Endpoint::Callback
-        | Endpoint::CallbackForm
-        | Endpoint::SignInWithCode
-        | Endpoint::LinkSocial
-        | Endpoint::ListAccounts
-        | Endpoint::UnlinkAccount
-        | Endpoint::Providers
-        | Endpoint::BackChannelLogout => Err(Refusal::NotFound.into()),
+        Endpoint::StartAtProvider => start::show(app, visit).await,
+        Endpoint::SignInSocial => start::social(app, visit).await,
+        Endpoint::OauthUrl => start::url(app, visit).await,
+        Endpoint::Callback => callback::show(app, visit).await,
+        Endpoint::CallbackForm => callback::form(app, &visit),
+        Endpoint::SignInWithCode if endpoint::parameter(visit.path.raw()) == "credential" => {
+            sign_in::login(app, visit).await
+        }
+        Endpoint::SignInWithCode => callback::code(app, visit).await,
+        Endpoint::LinkSocial => start::link(app, visit).await,
+        Endpoint::ListAccounts => accounts::list(app, visit).await,
+        Endpoint::UnlinkAccount => accounts::unlink(app, visit).await,
+        Endpoint::Providers => Ok(start::list(app)),
+        Endpoint::BackChannelLogout => logout_token::submit(app, visit).await,
     }
 }
 
@@ -144,6 +152,18 @@ fn to_account(app: &App, outcome: Result<Notice, Refusal>) -> Result<Answer, Err
     };
     let to = format!("{}{}/account?{key}={value}", app.config.public.origin, app.config.mount());
     Ok(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to))
+}
+
+/// A page that leads on to a provider by itself: the policy of our pages lets no form end on another site,
+/// however many redirects lead there.
+fn leave(app: &App, visit: &Visit, (provider, why): (&str, Departure), to: &str) -> Answer {
+    let view = app.ui.view(visit.language());
+    let html = Leaving { view, provider, to, why }.render();
+    let mut answer = answer::page(desk(app), StatusCode::OK, view, html);
+    if let Ok(refresh) = HeaderValue::from_str(&format!("0; url={to}")) {
+        answer.headers_mut().insert(REFRESH, refresh);
+    }
+    answer
 }
 
 /// The line of the log for what this visit did, or for what it tried if `error` stood in the way.

@@ -109,6 +109,7 @@ table! {
     /// `[accounts]`
     RawAccounts {
         delete: bool = true,
+        link_different_emails: bool = false,
     }
 }
 

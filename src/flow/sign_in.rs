@@ -20,6 +20,7 @@ use crate::http::cookie::{self, Found};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::refusal::Refusal;
+use crate::secret::Token;
 use crate::store::auth_log::Action;
 use crate::time::Now;
 use crate::ui::pages::{self, Notice, Problem};
@@ -32,24 +33,31 @@ struct Credentials {
     remember: bool,
 }
 
-/// The page. Who is signed in already is told so.
+/// The page. Who is signed in already is told so, unless it is to be proved `again`.
 pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
     let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
     let callback_url = query.find("callback_url");
-    if let Some(answer) = signed_in_already(app, visit, callback_url) {
+    let again = query.find("again").is_some();
+    if !again && let Some(answer) = signed_in_already(app, visit, callback_url) {
         return Ok(answer);
     }
     let view = app.ui.view(visit.language());
     let callback_url = callback_if_ours(app, callback_url);
     let html = pages::SignIn {
         view,
-        email: "",
+        email: visit.visitor.session().map_or("", |session| &session.user.email),
         remember: true,
         callback_url: callback_url.as_deref(),
         problems: &[],
-        notice: query.find("notice").and_then(Notice::parse),
+        notice: query.find("notice").and_then(Notice::parse).or_else(|| signed_out_there(app, &query)),
     };
     Ok(answer::page(desk(app), StatusCode::OK, view, html.render()))
+}
+
+/// What is said to who comes back from signing out at a provider: the `state` is one that we gave.
+fn signed_out_there(app: &App, query: &Form) -> Option<Notice> {
+    let state = Token::parse(query.find("state")?.as_bytes())?;
+    app.flow_key.issued(&state).then_some(Notice::SignedOut)
 }
 
 /// The form: on to where the visitor wanted to go, or the page again.
@@ -207,7 +215,7 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
     if !holds {
         return Ok(Err(Refusal::InvalidCredentials));
     }
-    Ok(Ok(entry::enter(app, visit, tx, &user, given.remember).await?))
+    Ok(Ok(entry::enter(app, visit, tx, &user, given.remember, None).await?))
 }
 
 /// Who has this address, and whether this is the password: one hash is computed whatever is found.

@@ -19,6 +19,14 @@ pub enum Action {
     Revoke,
     /// A user's name or picture was changed.
     Update,
+    /// A provider became one more way to sign in.
+    Link,
+    /// A way to sign in was removed.
+    Unlink,
+    /// The owner of a mailbox got the account that somebody had made under its address.
+    TakeOver,
+    /// A provider ended the sessions that came from it.
+    ProviderSignOut,
 }
 
 impl Action {
@@ -30,6 +38,10 @@ impl Action {
             Self::SignOut => "logout",
             Self::Revoke => "revoke",
             Self::Update => "update",
+            Self::Link => "link",
+            Self::Unlink => "unlink",
+            Self::TakeOver => "takeover",
+            Self::ProviderSignOut => "provider_logout",
         }
     }
 }

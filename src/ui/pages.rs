@@ -67,6 +67,29 @@ pub struct SignedIn<'a> {
     pub callback_url: Option<&'a str>,
 }
 
+/// Leads on to a provider.
+#[derive(Template)]
+#[template(path = "leaving.html", config = "src/ui/askama.toml")]
+pub struct Leaving<'a> {
+    /// Language and brand.
+    pub view: View<'a>,
+    /// The provider's name.
+    pub provider: &'a str,
+    /// Where it is waiting.
+    pub to: &'a str,
+    /// What for.
+    pub why: Departure,
+}
+
+/// Why somebody goes to a provider from a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// To sign out there too.
+    SignOut,
+    /// To add it to the ways to sign in.
+    Link,
+}
+
 /// The page for every refusal.
 #[derive(Template)]
 #[template(path = "refused.html", config = "src/ui/askama.toml")]
@@ -133,6 +156,7 @@ enum Field {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Remedy {
     SignIn,
+    SignInAgain,
     Retry,
     Home,
 }
@@ -148,7 +172,7 @@ macro_rules! rendered {
     )* };
 }
 
-rendered!(SignIn SignUp SignOut SignedIn Refused);
+rendered!(SignIn SignUp SignOut SignedIn Leaving Refused);
 
 fn html(page: &impl Template) -> String {
     page.render().expect("writing to a string does not fail")
@@ -242,7 +266,19 @@ impl Remedy {
             | Refusal::InvalidToken
             | Refusal::InvalidCredentials
             | Refusal::SignUpDisabled
-            | Refusal::SessionNotFresh => Self::SignIn,
+            | Refusal::StateNotFound
+            | Refusal::StateMismatch
+            | Refusal::StateUsed
+            | Refusal::ProviderDenied
+            | Refusal::ProviderUnavailable
+            | Refusal::ProviderRejected
+            | Refusal::ProviderInvalid
+            | Refusal::IssuerMismatch
+            | Refusal::ProviderAccountNotAllowed
+            | Refusal::AccountNotLinked
+            | Refusal::EmailNotFound
+            | Refusal::ProviderSignUpDisabled => Self::SignIn,
+            Refusal::SessionNotFresh => Self::SignInAgain,
             Refusal::TooManyRequests(_)
             | Refusal::Overloaded
             | Refusal::StoreUnavailable
@@ -272,7 +308,13 @@ impl Remedy {
             | Refusal::PasswordTooCommon
             | Refusal::Validation
             | Refusal::EmailNotHere
-            | Refusal::InvalidCallbackUrl => Self::Home,
+            | Refusal::InvalidCallbackUrl
+            | Refusal::ProviderNotFound
+            | Refusal::IdTokenNotSupported
+            | Refusal::LinkedElsewhere
+            | Refusal::DifferentEmail
+            | Refusal::LastAccount
+            | Refusal::AccountNotFound => Self::Home,
         }
     }
 }
@@ -305,13 +347,24 @@ impl<'a> View<'a> {
     }
 
     fn continue_with(self, provider: &Provider) -> String {
-        self.texts.common.continue_with.replace("{name}", &provider.name)
+        self.with_name(&self.texts.common.continue_with, &provider.name)
+    }
+
+    /// The sign-in page for who is signed in and has to prove it once more.
+    fn again(self, callback_url: Option<&str>) -> String {
+        let link = self.link("sign-in", callback_url);
+        format!("{link}{}again=1", if callback_url.is_some() { '&' } else { '?' })
     }
 
     /// `callback_url` as a link; the start page in place of none and of what a browser might run.
     fn onward(callback_url: Option<&'a str>) -> &'a str {
         let http = |to: &&str| ["/", "https://", "http://"].iter().any(|start| to.starts_with(start));
         callback_url.filter(http).unwrap_or("/")
+    }
+
+    /// A text about a provider.
+    fn with_name(self, text: &str, name: &str) -> String {
+        text.replace("{name}", name)
     }
 
     fn headline(self, refusal: Refusal) -> &'a str {

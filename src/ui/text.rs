@@ -85,7 +85,7 @@ pub(super) struct Texts {
     pub(super) sign_out: SignOut,
     pub(super) signed_in: SignedIn,
     pub(super) account: account::Account,
-    pub(super) leave: account::Leave,
+    pub(super) leaving: Leaving,
     pub(super) notices: Notices,
     pub(super) problems: Problems,
     refusals: HashMap<String, RefusalText>,
@@ -151,6 +151,17 @@ pub(super) struct SignedIn {
     pub(super) title: String,
     pub(super) go_on: String,
     pub(super) other: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Leaving {
+    pub(super) title: String,
+    pub(super) lead: String,
+    pub(super) go_on: String,
+    pub(super) link_title: String,
+    pub(super) link_lead: String,
+    pub(super) stay: String,
 }
 
 #[derive(Deserialize)]

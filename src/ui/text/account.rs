@@ -47,15 +47,6 @@ pub(in crate::ui) struct Account {
     days: String,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::ui) struct Leave {
-    pub(in crate::ui) title: String,
-    pub(in crate::ui) lead: String,
-    pub(in crate::ui) go_on: String,
-    pub(in crate::ui) stay: String,
-}
-
 impl Account {
     /// A time that lies so many seconds back, in words.
     pub(in crate::ui) fn ago(&self, seconds: u64) -> String {
