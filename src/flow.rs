@@ -18,15 +18,24 @@ use crate::ui::pages::{Departure, Leaving, Notice, Problem, SignedIn};
 mod account;
 mod accounts;
 mod callback;
+mod change_email;
+mod confirm;
+mod delete_account;
+mod dev_mail;
+mod ending;
 mod entry;
 mod logout_token;
-mod post;
+mod password;
+pub mod post;
 mod provider;
+mod recover;
 mod sessions;
 mod sign_in;
 mod sign_out;
 mod sign_up;
 mod start;
+mod ticket;
+mod verify_email;
 mod whoami;
 
 /// Answers a request to one of our endpoints. Runs in the office.
@@ -66,8 +75,6 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::RevokeSessions => sessions::revoke_all(app, visit).await,
         Endpoint::RevokeOtherSessions => sessions::revoke_others(app, visit).await,
         Endpoint::Ok => Ok(whoami::ok(app)),
-        Endpoint::AccountPage => account::show(app, &visit).await,
-        Endpoint::UpdateUser => account::update_user(app, visit).await,
         Endpoint::StartAtProvider => start::show(app, visit).await,
         Endpoint::SignInSocial => start::social(app, visit).await,
         Endpoint::OauthUrl => start::url(app, visit).await,
@@ -82,6 +89,22 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::UnlinkAccount => accounts::unlink(app, visit).await,
         Endpoint::Providers => Ok(start::list(app)),
         Endpoint::BackChannelLogout => logout_token::submit(app, visit).await,
+        Endpoint::AccountPage => account::show(app, &visit).await,
+        Endpoint::UpdateUser => account::update_user(app, visit).await,
+        Endpoint::VerifyEmailPage => verify_email::show(app, &visit).await,
+        Endpoint::VerifyEmail => verify_email::submit(app, visit).await,
+        Endpoint::SendVerificationEmail => verify_email::send(app, visit).await,
+        Endpoint::ForgotPasswordPage => recover::show_request(app, &visit),
+        Endpoint::RequestPasswordReset => recover::request(app, visit).await,
+        Endpoint::ResetPasswordPage => recover::show(app, &visit).await,
+        Endpoint::ResetPassword => recover::submit(app, visit).await,
+        Endpoint::ChangePassword => password::change(app, visit).await,
+        Endpoint::ChangeEmailPage => change_email::show(app, &visit).await,
+        Endpoint::ChangeEmail => change_email::submit(app, visit).await,
+        Endpoint::DeleteUserPage => delete_account::show(app, &visit).await,
+        Endpoint::DeleteUser => delete_account::submit(app, visit).await,
+        Endpoint::DevMails => dev_mail::list(app, &visit),
+        Endpoint::DevMail => dev_mail::show(app, &visit),
     }
 }
 
@@ -113,6 +136,15 @@ fn callback_if_ours(app: &App, target: Option<&str>) -> Option<String> {
 /// Like [`callback_if_ours`], with the start page in place of nothing.
 fn callback_or_home(app: &App, target: Option<&str>) -> String {
     callback_if_ours(app, target).unwrap_or_else(|| format!("{}/", app.config.public.origin))
+}
+
+/// The sign-in page, with what happened before.
+fn to_sign_in(app: &App, callback_url: Option<&str>, notice: Notice) -> Answer {
+    let mut url = answer::sign_in_url(desk(app), callback_url);
+    url.push(if url.contains('?') { '&' } else { '?' });
+    url.push_str("notice=");
+    url.push_str(notice.key());
+    answer::redirect(desk(app), StatusCode::SEE_OTHER, &url)
 }
 
 /// What sign-in and sign-up show in place of their form to who is signed in already.

@@ -1,5 +1,5 @@
 //! What goes on without anybody asking: hearing of sessions that other replicas ended, cutting connections
-//! whose session is over, deleting what has expired.
+//! whose session is over, deleting what is old, sending mails.
 //!
 //! A job that fails or panics is logged and started again after a pause; it never takes the process with it.
 
@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use tokio::task::{JoinHandle, JoinSet};
 
+mod old;
+mod outbox;
+
 use crate::app::App;
 use crate::error::Fault;
 
@@ -15,10 +18,6 @@ use crate::error::Fault;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often open connections are held against the store.
 const CUT_EVERY: Duration = Duration::from_secs(15);
-/// How often expired rows are deleted.
-const DELETE_EVERY: Duration = Duration::from_mins(10);
-/// Rows deleted in one transaction, so that no other waits long for its turn.
-const AT_ONCE: u32 = 500;
 
 /// The jobs that run; they end when this is dropped.
 pub struct Jobs(Vec<JoinHandle<()>>);
@@ -29,8 +28,8 @@ impl Jobs {
         Self(vec![
             kept_running(app, "hearing of ended sessions", hear_of_ended),
             kept_running(app, "cutting connections of ended sessions", cut_connections),
-            kept_running(app, "deleting expired sessions", delete_expired),
-            kept_running(app, "deleting flows that are too old", delete_old_flows),
+            kept_running(app, "deleting what is old", old::delete),
+            kept_running(app, "sending mails", outbox::send_mails),
         ])
     }
 }
@@ -80,35 +79,5 @@ async fn cut_connections(app: Arc<App>) -> Result<(), Fault> {
     loop {
         tokio::time::sleep(CUT_EVERY).await;
         app.sessions.cut_ended(app.clock.now()).await?;
-    }
-}
-
-async fn delete_expired(app: Arc<App>) -> Result<(), Fault> {
-    loop {
-        loop {
-            let mut tx = app.store.begin().await?;
-            let deleted = tx.sessions_delete_expired(app.clock.now(), AT_ONCE).await?;
-            tx.commit().await?;
-            if deleted < u64::from(AT_ONCE) {
-                break;
-            }
-        }
-        tokio::time::sleep(DELETE_EVERY).await;
-    }
-}
-
-/// Flows at providers, and logout tokens that cannot be used again anyway.
-async fn delete_old_flows(app: Arc<App>) -> Result<(), Fault> {
-    loop {
-        loop {
-            let mut tx = app.store.begin().await?;
-            let flows = tx.oauth_flows_delete_expired(app.clock.now(), AT_ONCE).await?;
-            let tokens = tx.logout_tokens_delete_expired(app.clock.now(), AT_ONCE).await?;
-            tx.commit().await?;
-            if flows.max(tokens) < u64::from(AT_ONCE) {
-                break;
-            }
-        }
-        tokio::time::sleep(DELETE_EVERY).await;
     }
 }

@@ -28,15 +28,16 @@ pub(super) fn check(
     let listen = net::listen(&raw.listen, cores, p);
     let public = net::public(&raw.public, &listen, p, &mut dangers);
     let paths = rules::paths(&raw.paths, p);
+    let mail = mail::mail(&raw.mail, (&listen, &public), p, &mut dangers);
     let config = Config {
         upstream: net::upstream(&raw.upstream, &listen, p),
         store: net::store(&raw.store, p),
         secret,
-        sign_up: sign_up(&raw.sign_up, false, p),
         accounts: Accounts {
             delete: raw.accounts.delete,
             link_different_emails: raw.accounts.link_different_emails,
         },
+        sign_up: sign_up(&raw.sign_up, mail.is_some(), p),
         password: password(&raw.password, cores, p),
         session: session(&raw.session, p),
         access: Access {
@@ -48,7 +49,7 @@ pub(super) fn check(
         limits: limits(&raw.limits, p),
         trusted_proxies: net::trusted(&raw.proxies.trusted, p),
         log: log(&raw.log, p),
-        mail: mail::mail(&raw.mail, (&listen, &public), p, &mut dangers),
+        mail,
         listen,
         public,
         paths,

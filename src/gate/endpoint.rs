@@ -63,6 +63,34 @@ pub enum Endpoint {
     Providers,
     /// Where a provider tells that a session of its own ended (OpenID Connect Back-Channel Logout 1.0).
     BackChannelLogout,
+    /// The page to which the link in a verification mail leads.
+    VerifyEmailPage,
+    /// Proves an address: form or JSON.
+    VerifyEmail,
+    /// Sends a verification mail: form or JSON.
+    SendVerificationEmail,
+    /// The page that asks for the address of whoever forgot the password.
+    ForgotPasswordPage,
+    /// Sends the link for a new password: form or JSON.
+    RequestPasswordReset,
+    /// The page to which that link leads.
+    ResetPasswordPage,
+    /// Sets the new password: form or JSON.
+    ResetPassword,
+    /// Changes the password of who is signed in: form or JSON.
+    ChangePassword,
+    /// The page to which the link to a new address leads.
+    ChangeEmailPage,
+    /// Asks for another address, and with the link's token confirms it: form or JSON.
+    ChangeEmail,
+    /// The page to which the link in a mail about deletion leads.
+    DeleteUserPage,
+    /// Deletes the account, by password or by the link's token: form or JSON.
+    DeleteUser,
+    /// The mails that the catcher keeps.
+    DevMails,
+    /// One of them.
+    DevMail,
 }
 
 use Endpoint as E;
@@ -101,6 +129,22 @@ const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::POST, "unlink-account", E::UnlinkAccount),
     (Method::GET, "providers", E::Providers),
     (Method::POST, "back-channel-logout/{provider}", E::BackChannelLogout),
+    (Method::GET, "verify-email", E::VerifyEmailPage),
+    (Method::POST, "verify-email", E::VerifyEmail),
+    (Method::POST, "send-verification-email", E::SendVerificationEmail),
+    (Method::GET, "forgot-password", E::ForgotPasswordPage),
+    (Method::POST, "forgot-password", E::RequestPasswordReset),
+    (Method::POST, "forget-password", E::RequestPasswordReset),
+    (Method::POST, "request-password-reset", E::RequestPasswordReset),
+    (Method::GET, "reset-password", E::ResetPasswordPage),
+    (Method::POST, "reset-password", E::ResetPassword),
+    (Method::POST, "change-password", E::ChangePassword),
+    (Method::GET, "change-email", E::ChangeEmailPage),
+    (Method::POST, "change-email", E::ChangeEmail),
+    (Method::GET, "delete-user", E::DeleteUserPage),
+    (Method::POST, "delete-user", E::DeleteUser),
+    (Method::GET, "dev/mail", E::DevMails),
+    (Method::GET, "dev/mail/{id}", E::DevMail),
 ];
 
 /// What a path below a mount prefix leads to.
@@ -170,6 +214,16 @@ impl Endpoint {
             | E::LinkSocial
             | E::ListAccounts
             | E::UnlinkAccount => true,
+            E::ChangePassword | E::ChangeEmailPage | E::ChangeEmail | E::DeleteUserPage | E::DeleteUser => {
+                true
+            }
+            E::VerifyEmailPage
+            | E::VerifyEmail
+            | E::SendVerificationEmail
+            | E::ForgotPasswordPage
+            | E::RequestPasswordReset
+            | E::ResetPasswordPage
+            | E::ResetPassword => false,
             E::SignInPage
             | E::SignIn
             | E::SignInEmail
@@ -189,6 +243,7 @@ impl Endpoint {
             | E::SignInWithCode
             | E::Providers
             | E::BackChannelLogout => false,
+            E::DevMails | E::DevMail => false,
         }
     }
 
@@ -200,6 +255,17 @@ impl Endpoint {
 
     /// Whether the answer waits for the floor below which it would tell whether an account exists.
     pub fn hides_existence(self) -> bool {
-        matches!(self, E::SignIn | E::SignInEmail | E::Login | E::SignUp | E::SignUpEmail | E::SignInWithCode)
+        matches!(
+            self,
+            E::SignIn
+                | E::SignInEmail
+                | E::Login
+                | E::SignUp
+                | E::SignUpEmail
+                | E::SendVerificationEmail
+                | E::RequestPasswordReset
+                | E::ChangeEmail
+                | E::SignInWithCode
+        )
     }
 }

@@ -5,6 +5,9 @@ use askama::Template;
 pub mod account;
 
 use crate::config::provider::Kind;
+pub mod dev_mail;
+pub mod mailed;
+
 use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::ui::{Provider, STYLE, View};
@@ -142,6 +145,20 @@ pub enum Notice {
     SessionEnded,
     /// All other sessions were ended.
     SessionsEnded,
+    /// The visitor signed up where addresses are proved; worded like [`Self::SignedUp`].
+    MailSent,
+    /// A new password was asked for; worded so that it does not tell whether there is an account.
+    ResetSent,
+    /// A new password was set by a link.
+    PasswordReset,
+    /// The address was proved.
+    EmailVerified,
+    /// Another address counts.
+    EmailChanged,
+    /// A mail asks whether the account is really to go.
+    DeletionSent,
+    /// The account is gone.
+    AccountDeleted,
 }
 
 /// A field of a form.
@@ -174,6 +191,13 @@ macro_rules! rendered {
 
 rendered!(SignIn SignUp SignOut SignedIn Leaving Refused);
 
+impl SignIn<'_> {
+    /// Whether the address has to be proved first: the page offers to send the mail again.
+    fn unverified(&self) -> bool {
+        self.problems.contains(&Problem::Refused(Refusal::EmailNotVerified))
+    }
+}
+
 fn html(page: &impl Template) -> String {
     page.render().expect("writing to a string does not fail")
 }
@@ -191,6 +215,13 @@ impl Notice {
         Self::MethodUnlinked,
         Self::SessionEnded,
         Self::SessionsEnded,
+        Self::MailSent,
+        Self::ResetSent,
+        Self::PasswordReset,
+        Self::EmailVerified,
+        Self::EmailChanged,
+        Self::DeletionSent,
+        Self::AccountDeleted,
     ];
 
     /// The word for the query (`?notice=signed-out`).
@@ -206,6 +237,13 @@ impl Notice {
             Self::MethodUnlinked => "method-unlinked",
             Self::SessionEnded => "session-ended",
             Self::SessionsEnded => "sessions-ended",
+            Self::MailSent => "mail-sent",
+            Self::ResetSent => "reset-sent",
+            Self::PasswordReset => "password-reset",
+            Self::EmailVerified => "email-verified",
+            Self::EmailChanged => "email-changed",
+            Self::DeletionSent => "deletion-sent",
+            Self::AccountDeleted => "account-deleted",
         }
     }
 
@@ -239,7 +277,11 @@ impl Problem {
             Self::EmailMissing | Self::Refused(Refusal::InvalidEmail) => Some(Field::Email),
             Self::PasswordMissing
             | Self::Refused(
-                Refusal::PasswordTooShort | Refusal::PasswordTooLong | Refusal::PasswordTooCommon,
+                Refusal::PasswordTooShort
+                | Refusal::PasswordTooLong
+                | Refusal::PasswordTooCommon
+                | Refusal::InvalidPassword
+                | Refusal::NoPassword,
             ) => Some(Field::Password),
             Self::Refused(_) => None,
         }
@@ -277,7 +319,9 @@ impl Remedy {
             | Refusal::ProviderAccountNotAllowed
             | Refusal::AccountNotLinked
             | Refusal::EmailNotFound
-            | Refusal::ProviderSignUpDisabled => Self::SignIn,
+            | Refusal::ProviderSignUpDisabled
+            | Refusal::InvalidTicket
+            | Refusal::EmailNotVerified => Self::SignIn,
             Refusal::SessionNotFresh => Self::SignInAgain,
             Refusal::TooManyRequests(_)
             | Refusal::Overloaded
@@ -307,14 +351,21 @@ impl Remedy {
             | Refusal::PasswordTooLong
             | Refusal::PasswordTooCommon
             | Refusal::Validation
-            | Refusal::EmailNotHere
             | Refusal::InvalidCallbackUrl
             | Refusal::ProviderNotFound
             | Refusal::IdTokenNotSupported
             | Refusal::LinkedElsewhere
             | Refusal::DifferentEmail
             | Refusal::LastAccount
-            | Refusal::AccountNotFound => Self::Home,
+            | Refusal::AccountNotFound
+            | Refusal::EmailNotHere
+            | Refusal::InvalidPassword
+            | Refusal::NoPassword
+            | Refusal::EmailMismatch
+            | Refusal::EmailAlreadyVerified
+            | Refusal::ResetDisabled
+            | Refusal::VerificationDisabled
+            | Refusal::ChangeEmailDisabled => Self::Home,
         }
     }
 }
@@ -397,6 +448,13 @@ impl<'a> View<'a> {
             Notice::MethodUnlinked => &texts.method_unlinked,
             Notice::SessionEnded => &texts.session_ended,
             Notice::SessionsEnded => &texts.sessions_ended,
+            Notice::MailSent => &texts.mail_sent,
+            Notice::ResetSent => &texts.reset_sent,
+            Notice::PasswordReset => &texts.password_reset,
+            Notice::EmailVerified => &texts.email_verified,
+            Notice::EmailChanged => &texts.email_changed,
+            Notice::DeletionSent => &texts.deletion_sent,
+            Notice::AccountDeleted => &texts.account_deleted,
         }
     }
 

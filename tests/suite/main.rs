@@ -11,6 +11,7 @@ mod flow;
 mod gate;
 mod hostile;
 mod jobs;
+mod mail;
 mod pages;
 mod provider;
 mod proxy;

@@ -38,8 +38,13 @@ async fn both_databases_get_the_same_tables_columns_and_indexes() {
             "session",
             "sidegate_auth_log",
             "sidegate_device",
+            "sidegate_logout_token",
             "sidegate_migration",
+            "sidegate_oauth_flow",
+            "sidegate_outbox",
             "sidegate_pending_session",
+            "sidegate_session_provider",
+            "sidegate_ticket",
             "user",
             "verification"
         ]

@@ -8,6 +8,33 @@ use super::{minutes, stored_user, user, user_by_email};
 use crate::support::database::{START, on_both_databases};
 
 on_both_databases! {
+    async fn an_address_is_proved_once_and_only_while_it_is_the_users(database) {
+        let store = database.open().await;
+        let ada = stored_user(&store, "ada@example.com").await;
+        let mut tx = store.begin().await.expect("begins");
+        assert!(!tx.user_prove_email(&ada.id, "other@example.com", START).await.expect("answers"));
+        assert!(tx.user_prove_email(&ada.id, "ada@example.com", START.plus(minutes(1))).await.expect("answers"));
+        assert!(!tx.user_prove_email(&ada.id, "ada@example.com", START).await.expect("answers"));
+        let proved = tx.user_by_id(&ada.id).await.expect("reads").expect("is there");
+        assert!(proved.email_verified && proved.updated == START.plus(minutes(1)));
+        tx.commit().await.expect("commits");
+    }
+
+    async fn an_address_changes_only_from_what_it_was_to_what_is_free(database) {
+        let store = database.open().await;
+        let ada = stored_user(&store, "ada@example.com").await;
+        stored_user(&store, "bob@example.com").await;
+        let mut tx = store.begin().await.expect("begins");
+        for (old, new) in [("ada@example.com", "bob@example.com"), ("eve@example.com", "new@example.com")] {
+            assert!(!tx.user_set_email(&ada.id, old, new, START).await.expect("answers"), "{old} {new}");
+        }
+        assert!(tx.user_set_email(&ada.id, "ada@example.com", "new@example.com", START).await.expect("answers"));
+        let changed = tx.user_by_email("new@example.com").await.expect("reads").expect("is there");
+        assert!(changed.id == ada.id && changed.email_verified);
+        assert!(tx.user_by_email("ada@example.com").await.expect("reads").is_none());
+        tx.commit().await.expect("commits");
+    }
+
     async fn a_user_is_read_back_as_it_was_written(database) {
         let store = database.open().await;
         let mut ada = user("ada@example.com");
