@@ -15,6 +15,7 @@ use crate::secret::{Key, Purpose, Seal};
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::time::Clock;
+use crate::token::Tokens;
 use crate::ui::mails::Mails;
 use crate::ui::{self, Setup, Ui};
 
@@ -28,6 +29,8 @@ pub struct App {
     pub store: Store,
     /// Who is asking.
     pub sessions: Sessions,
+    /// What we sign.
+    pub tokens: Tokens,
     /// What a path needs.
     pub rules: Rules,
     /// Password policy and hashing.
@@ -63,8 +66,11 @@ impl App {
     /// A [`Fault`] if the store cannot be opened.
     pub async fn start(config: Config, clock: Clock) -> Result<Arc<Self>, Fault> {
         let store = Store::open(&config.store, &clock).await?;
+        let tokens = Tokens::new(store.clone(), &config);
+        tokens.start(clock.now()).await?;
         Ok(Arc::new(Self {
             sessions: Sessions::new(store.clone(), config.session, &config.secret, config.public.https),
+            tokens,
             rules: rules(&config),
             passwords: Passwords::new(&config.password),
             limits: Limits::new(&config.limits, &config.secret),

@@ -12,6 +12,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod healthcheck;
+mod keys;
 mod migrate;
 mod serve;
 
@@ -45,6 +46,8 @@ enum Command {
     Healthcheck(Settings),
     /// Bring the tables of the database up to date.
     Migrate(Settings),
+    /// Show or replace the keys that sign tokens.
+    Keys(keys::Options),
 }
 
 /// Where the configuration comes from.
@@ -100,6 +103,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(settings) => serve::run(&settings),
         Command::Demo(options) => demo::run(&options),
         Command::Migrate(settings) => migrate::run(&settings),
+        Command::Keys(options) => keys::run(&options),
         Command::Check(settings) => check::run(&settings),
         Command::Doctor(settings) => doctor::run(&settings),
         Command::Explain(question) => explain::run(&question),

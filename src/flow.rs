@@ -35,6 +35,7 @@ mod sign_out;
 mod sign_up;
 mod start;
 mod ticket;
+mod token;
 mod verify_email;
 mod whoami;
 
@@ -105,6 +106,7 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::DeleteUser => delete_account::submit(app, visit).await,
         Endpoint::DevMails => dev_mail::list(app, &visit),
         Endpoint::DevMail => dev_mail::show(app, &visit),
+        Endpoint::Jwks => Ok(token::jwks(app, &visit)),
     }
 }
 

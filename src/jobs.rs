@@ -1,5 +1,6 @@
 //! What goes on without anybody asking: hearing of sessions that other replicas ended, cutting connections
 //! whose session is over, deleting what is old, sending mails.
+//! whose session is over, deleting what has expired, new keys to sign with.
 //!
 //! A job that fails or panics is logged and started again after a pause; it never takes the process with it.
 
@@ -13,11 +14,18 @@ mod outbox;
 
 use crate::app::App;
 use crate::error::Fault;
+use crate::token::Change;
 
 /// The pause after a job has failed.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often open connections are held against the store.
 const CUT_EVERY: Duration = Duration::from_secs(15);
+/// How often expired rows are deleted.
+const DELETE_EVERY: Duration = Duration::from_mins(10);
+/// How often signing keys are read again, and looked after.
+const TEND_EVERY: Duration = Duration::from_mins(1);
+/// Rows deleted in one transaction, so that no other waits long for its turn.
+const AT_ONCE: u32 = 500;
 
 /// The jobs that run; they end when this is dropped.
 pub struct Jobs(Vec<JoinHandle<()>>);
@@ -30,6 +38,8 @@ impl Jobs {
             kept_running(app, "cutting connections of ended sessions", cut_connections),
             kept_running(app, "deleting what is old", old::delete),
             kept_running(app, "sending mails", outbox::send_mails),
+            kept_running(app, "deleting expired sessions", delete_expired),
+            kept_running(app, "tending the signing keys", tend_keys),
         ])
     }
 }
@@ -79,5 +89,29 @@ async fn cut_connections(app: Arc<App>) -> Result<(), Fault> {
     loop {
         tokio::time::sleep(CUT_EVERY).await;
         app.sessions.cut_ended(app.clock.now()).await?;
+    }
+}
+
+/// Makes a new signing key when it is time, and learns of those that other replicas made or took back.
+async fn tend_keys(app: Arc<App>) -> Result<(), Fault> {
+    loop {
+        if app.tokens.tend(app.clock.now()).await? == Change::Gone {
+            app.sessions.forget_all();
+        }
+        tokio::time::sleep(TEND_EVERY).await;
+    }
+}
+
+async fn delete_expired(app: Arc<App>) -> Result<(), Fault> {
+    loop {
+        loop {
+            let mut tx = app.store.begin().await?;
+            let deleted = tx.sessions_delete_expired(app.clock.now(), AT_ONCE).await?;
+            tx.commit().await?;
+            if deleted < u64::from(AT_ONCE) {
+                break;
+            }
+        }
+        tokio::time::sleep(DELETE_EVERY).await;
     }
 }

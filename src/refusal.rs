@@ -19,6 +19,8 @@ pub enum Refusal {
     Misdirected,
     /// The message framing could be read in two ways (RFC 9112 §6).
     BadFraming,
+    /// More than one `Authorization` (RFC 6750 §3.1).
+    RepeatedAuthorization,
     /// A body or form that does not parse.
     BadBody,
     /// The target is longer than the limit (RFC 9110 §15.5.15).
@@ -143,6 +145,7 @@ impl Refusal {
         Self::BadHost,
         Self::Misdirected,
         Self::BadFraming,
+        Self::RepeatedAuthorization,
         Self::BadBody,
         Self::TargetTooLong,
         Self::HeadTooLarge,
@@ -209,6 +212,7 @@ impl Refusal {
             | Self::AmbiguousPath
             | Self::BadHost
             | Self::BadFraming
+            | Self::RepeatedAuthorization
             | Self::BadBody
             | Self::InvalidEmail
             | Self::PasswordTooShort
@@ -273,6 +277,7 @@ impl Refusal {
             Self::BadHost => "BAD_HOST",
             Self::Misdirected => "MISDIRECTED_REQUEST",
             Self::BadFraming => "BAD_FRAMING",
+            Self::RepeatedAuthorization => "INVALID_REQUEST",
             Self::BadBody => "BAD_REQUEST",
             Self::TargetTooLong => "TARGET_TOO_LONG",
             Self::HeadTooLarge => "HEAD_TOO_LARGE",

@@ -48,6 +48,7 @@ mod columns;
 pub mod devices;
 pub mod ended;
 pub mod identities;
+pub mod keys;
 mod migrations;
 pub mod oauth_flows;
 pub mod outbox;

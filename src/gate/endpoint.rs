@@ -91,6 +91,8 @@ pub enum Endpoint {
     DevMails,
     /// One of them.
     DevMail,
+    /// The public keys for what we sign.
+    Jwks,
 }
 
 use Endpoint as E;
@@ -145,6 +147,8 @@ const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::POST, "delete-user", E::DeleteUser),
     (Method::GET, "dev/mail", E::DevMails),
     (Method::GET, "dev/mail/{id}", E::DevMail),
+    (Method::GET, "jwks", E::Jwks),
+    (Method::GET, ".well-known/jwks.json", E::Jwks),
 ];
 
 /// What a path below a mount prefix leads to.
@@ -244,6 +248,7 @@ impl Endpoint {
             | E::Providers
             | E::BackChannelLogout => false,
             E::DevMails | E::DevMail => false,
+            E::Jwks => false,
         }
     }
 

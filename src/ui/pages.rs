@@ -335,6 +335,7 @@ impl Remedy {
             | Refusal::BadHost
             | Refusal::Misdirected
             | Refusal::BadFraming
+            | Refusal::RepeatedAuthorization
             | Refusal::BadBody
             | Refusal::TargetTooLong
             | Refusal::HeadTooLarge

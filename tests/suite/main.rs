@@ -19,3 +19,4 @@ mod serve;
 mod session;
 mod store;
 mod support;
+mod token;
