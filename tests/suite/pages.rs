@@ -28,7 +28,15 @@ const LANGUAGES: [&str; 2] = ["en", "de"];
 
 /// The least there is to set up.
 fn plain<'a>(name: &'a str, mount: &'a str) -> Setup<'a> {
-    Setup { name, mount, min_length: 8, sign_up_open: true, mail: false, providers: Vec::new() }
+    Setup {
+        name,
+        mount,
+        min_length: 8,
+        sign_up_open: true,
+        mail: false,
+        deletion: true,
+        providers: Vec::new(),
+    }
 }
 
 /// Every kind of provider.

@@ -41,6 +41,7 @@ pub(in crate::ui) struct Account {
     pub(in crate::ui) delete_ask: String,
     pub(in crate::ui) delete_lead: String,
     pub(in crate::ui) delete_submit: String,
+    pub(in crate::ui) delete_by_mail: String,
     now: String,
     minutes: String,
     hours: String,
