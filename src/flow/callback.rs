@@ -15,7 +15,8 @@ use crate::error::{Error, Fault};
 use crate::flow::entry::{self, SignedIn};
 use crate::flow::provider::Change;
 use crate::flow::{
-    callback_if_ours, callback_or_home, desk, log_entry, provider, read_json, set_cookie, with_cookies,
+    callback_if_ours, callback_or_home, desk, log_entry, provider, read_json, set_cookie, to_account,
+    with_cookies,
 };
 use crate::http::cookie::{self, Found};
 use crate::http::form::Form;
@@ -80,6 +81,7 @@ pub(super) async fn show(app: &App, visit: Visit) -> Result<Answer, Error> {
     let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
     let place = |of: fn(&OauthFlow) -> &Option<String>| flow.as_ref().and_then(|flow| of(flow).as_deref());
     let target = place(|flow| &flow.callback_url);
+    let linking = flow.as_ref().is_some_and(|flow| matches!(flow.aim, Aim::Link { .. }));
     let mut answer = match end {
         Ok(End::Entered(signed_in, new)) => {
             let welcome = place(|flow| &flow.new_user_callback_url).filter(|_| new);
@@ -93,6 +95,8 @@ pub(super) async fn show(app: &App, visit: Visit) -> Result<Answer, Error> {
             (Error::Refused(refusal), Some(to)) => {
                 answer::redirect(desk(app), StatusCode::SEE_OTHER, &with_error(&to, *refusal))
             }
+            // Who asked for it is signed in, and hears of it where it was asked for.
+            (Error::Refused(refusal), None) if linking => to_account(app, Err(*refusal))?,
             _ => provider::stopped(app, &visit, error, target),
         },
     };
