@@ -22,6 +22,7 @@ pub mod provider;
 pub mod rule;
 mod secret;
 mod shape;
+pub mod unusual;
 pub(crate) mod units;
 
 use crate::secret::RootSecret;
@@ -64,6 +65,10 @@ pub struct Config {
     pub log: Log,
     /// How mails are sent; `None` if none are.
     pub mail: Option<mail::Mail>,
+    /// What follows an unusual sign-in.
+    pub unusual: unusual::Unusual,
+    /// Where addresses are.
+    pub geo: unusual::Geo,
     /// What weakens the defaults, in words for the start-up report.
     pub dangers: Vec<String>,
 }

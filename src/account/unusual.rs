@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::account::place::{Fix, Place};
-use crate::config::Mode;
+use crate::config::unusual::Mode;
 use crate::time::Now;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -95,8 +95,10 @@ pub enum Rule {
     NewCountry,
     /// R6: many wrong guesses came before.
     AfterGuesses,
-    /// R7: nobody signed in for long, or the password or address was just changed from elsewhere.
+    /// R7: nobody signed in for long.
     Dormant,
+    /// R7: the password or the address was just changed from elsewhere.
+    AfterChange,
     /// R8: nobody travels so fast.
     Journey,
     /// R9: a provider has judged it.
@@ -126,7 +128,9 @@ pub struct Judgement {
 impl Judgement {
     /// The rules as they are logged: `R4 R6`.
     pub fn names(&self) -> String {
-        self.rules.iter().map(|rule| rule.name()).collect::<Vec<_>>().join(" ")
+        let mut names: Vec<&str> = self.rules.iter().map(|rule| rule.name()).collect();
+        names.dedup();
+        names.join(" ")
     }
 }
 
@@ -141,7 +145,7 @@ impl Rule {
             Self::NewBrowser => "R4",
             Self::NewCountry => "R5",
             Self::AfterGuesses => "R6",
-            Self::Dormant => "R7",
+            Self::Dormant | Self::AfterChange => "R7",
             Self::Journey => "R8",
             Self::Provider => "R9",
         }
@@ -153,11 +157,14 @@ impl Rule {
             (_, Mode::Off)
             | (Self::FirstSignIn | Self::StrongProof | Self::KnownBrowser | Self::Provider, _)
             | (Self::KnownNetwork | Self::NewCountry, Mode::Notify) => Outcome::Trust,
-            (Self::NewBrowser | Self::AfterGuesses | Self::Dormant | Self::Journey, Mode::Notify)
+            (
+                Self::NewBrowser | Self::AfterGuesses | Self::Dormant | Self::AfterChange | Self::Journey,
+                Mode::Notify,
+            )
             | (Self::KnownNetwork | Self::NewCountry | Self::Journey, Mode::Balanced) => Outcome::Notice,
             // No mode does less than a milder one.
-            (Self::AfterGuesses | Self::Dormant, Mode::Balanced) if known => Outcome::Notice,
-            (Self::NewBrowser | Self::AfterGuesses | Self::Dormant, Mode::Balanced)
+            (Self::AfterGuesses | Self::Dormant | Self::AfterChange, Mode::Balanced) if known => Outcome::Notice,
+            (Self::NewBrowser | Self::AfterGuesses | Self::Dormant | Self::AfterChange, Mode::Balanced)
             | (_, Mode::Strict) => Outcome::Challenge,
         }
     }
@@ -202,8 +209,11 @@ fn fired(signs: &Signs) -> Vec<Rule> {
     if signs.guesses >= GUESSES {
         rules.push(Rule::AfterGuesses);
     }
-    if signs.changed_elsewhere || signs.last.is_some_and(|last| now.since(last) > DORMANT) {
+    if signs.last.is_some_and(|last| now.since(last) > DORMANT) {
         rules.push(Rule::Dormant);
+    }
+    if signs.changed_elsewhere {
+        rules.push(Rule::AfterChange);
     }
     if impossible_journey(signs) {
         rules.push(Rule::Journey);

@@ -9,6 +9,7 @@ mod mail;
 mod net;
 mod providers;
 mod rules;
+mod unusual;
 
 use super::file::{LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession};
 use super::problem::Problems;
@@ -28,6 +29,7 @@ pub(super) fn check(
     let listen = net::listen(&raw.listen, cores, p);
     let public = net::public(&raw.public, &listen, p, &mut dangers);
     let paths = rules::paths(&raw.paths, p);
+    let mail = mail::mail(&raw.mail, (&listen, &public), p, &mut dangers);
     let config = Config {
         upstream: net::upstream(&raw.upstream, &listen, p),
         store: net::store(&raw.store, p),
@@ -44,7 +46,9 @@ pub(super) fn check(
         limits: limits(&raw.limits, p),
         trusted_proxies: net::trusted(&raw.proxies.trusted, p),
         log: log(&raw.log, p),
-        mail: mail::mail(&raw.mail, (&listen, &public), p, &mut dangers),
+        unusual: unusual::unusual(&raw.unusual, mail.is_some(), p),
+        geo: unusual::geo(&raw.geo),
+        mail,
         listen,
         public,
         paths,

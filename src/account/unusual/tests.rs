@@ -105,6 +105,8 @@ fn guesses_and_changes_from_elsewhere_and_a_long_silence_make_it_suspicious() {
     check("changed, cookies cleared", &changed, "R3 R7", [Trust, Notice, Challenge, Challenge]);
     let dormant = Signs { last: Some(ago(DAY * 181)), ..new_browser() };
     check("dormant", &dormant, "R4 R7", [Trust, Notice, Challenge, Challenge]);
+    let both = Signs { changed_elsewhere: true, ..dormant };
+    check("dormant and changed", &both, "R4 R7", [Trust, Notice, Challenge, Challenge]);
     check("not dormant", &Signs { last: Some(ago(DAY * 180)), ..usual() }, "R2", [Trust; 4]);
 }
 
@@ -162,6 +164,7 @@ fn no_mode_does_less_than_a_milder_one() {
         Rule::NewCountry,
         Rule::AfterGuesses,
         Rule::Dormant,
+        Rule::AfterChange,
         Rule::Journey,
         Rule::Provider,
     ] {
