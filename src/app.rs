@@ -5,23 +5,19 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use crate::account::password::Passwords;
+use crate::account::place::Geo;
 use crate::config::Config;
 use crate::error::Fault;
 use crate::gate::rules::Rules;
 use crate::limit::Limits;
-use crate::oauth::Providers;
-use crate::secret::{Key, Purpose};
-use crate::session::Sessions;
-use crate::store::Store;
-use crate::time::Clock;
-use crate::ui::{Setup, Ui};
 use crate::mail::Mailer;
+use crate::oauth::Providers;
 use crate::secret::{Key, Purpose, Seal};
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::time::Clock;
-use crate::ui::Ui;
 use crate::ui::mails::Mails;
+use crate::ui::{Setup, Ui};
 
 /// The application: one per process, shared by both planes.
 pub struct App {
@@ -41,8 +37,16 @@ pub struct App {
     pub limits: Limits,
     /// Where people can sign in besides here.
     pub providers: Providers,
+    /// Tags the tokens of sign-ins that wait for their code.
+    pub pending_key: Key,
+    /// Hashes the codes of those sign-ins.
+    pub code_key: Key,
+    /// Where addresses are.
+    pub geo: Geo,
     /// Proves that a browser signed an account in before.
     pub device_key: Key,
+    /// Tags the one-time secrets that travel by mail.
+    pub ticket_key: Key,
     /// The pages.
     pub ui: Ui,
     /// The words of the mails.
@@ -70,16 +74,19 @@ impl App {
             passwords: Passwords::new(&config.password),
             limits: Limits::new(&config.limits, &config.secret),
             providers: Providers::new(&config.providers),
+            pending_key: config.secret.key(Purpose::Pending),
+            code_key: config.secret.key(Purpose::Code),
+            geo: Geo::open(&config.geo)?,
             device_key: config.secret.key(Purpose::Device),
+            ticket_key: config.secret.key(Purpose::Ticket),
             ui: Ui::new(Setup {
                 name: &config.public.name,
                 mount: config.mount(),
                 min_length: config.password.min_length,
                 sign_up_open: config.sign_up.open,
-                mail: false,
+                mail: config.mail.is_some(),
                 providers: Vec::new(),
             }),
-            ui: Ui::new(&config.public.name, config.mount(), config.password.min_length, config.sign_up.open),
             mails: Mails::new(&config.public.name, &config.public.origin),
             mailer: config.mail.as_ref().map(Mailer::new).transpose()?,
             recipient_key: config.secret.key(Purpose::Recipient),

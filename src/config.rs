@@ -45,8 +45,10 @@ pub struct Config {
     pub secret: RootSecret,
     /// Mount prefixes of our own endpoints, each starting with `/` and not ending with one.
     pub paths: Vec<String>,
-    /// Who may sign up and how passwords look.
+    /// Who may sign up, and what is asked of them.
     pub sign_up: SignUp,
+    /// What people may do with their own account.
+    pub accounts: Accounts,
     /// Password policy and hashing.
     pub password: Password,
     /// Lifetimes and caching of sessions.
@@ -154,6 +156,14 @@ pub enum Database {
 pub struct SignUp {
     /// Whether strangers can make themselves an account.
     pub open: bool,
+    /// Whether nobody signs in by password before the address was proved.
+    pub require_verified_email: bool,
+}
+
+/// `[accounts]`
+pub struct Accounts {
+    /// Whether people can delete their own account.
+    pub delete: bool,
 }
 
 /// `[password]`
@@ -236,6 +246,8 @@ pub struct Limits {
     pub attempts_per_account: u32,
     /// Sign-ins and sign-ups in a second for the whole process.
     pub attempts_in_all: u32,
+    /// Mails in an hour that can be asked for in the name of one address.
+    pub mails_per_recipient: u32,
 }
 
 /// `[log]`

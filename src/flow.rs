@@ -60,6 +60,17 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::RevokeSessions => sessions::revoke_all(app, visit).await,
         Endpoint::RevokeOtherSessions => sessions::revoke_others(app, visit).await,
         Endpoint::Ok => Ok(whoami::ok(app)),
+        Endpoint::StartAtProvider
+        | Endpoint::SignInSocial
+        | Endpoint::OauthUrl
+        | Endpoint::Callback
+        | Endpoint::CallbackForm
+        | Endpoint::SignInWithCode
+        | Endpoint::LinkSocial
+        | Endpoint::ListAccounts
+        | Endpoint::UnlinkAccount
+        | Endpoint::Providers
+        | Endpoint::BackChannelLogout => Err(Refusal::NotFound.into()),
     }
 }
 
@@ -106,9 +117,11 @@ fn signed_in_already(app: &App, visit: &Visit, callback_url: Option<&str>) -> Op
 fn form_again(app: &App, view: View<'_>, problems: &[Problem], html: String) -> Answer {
     let retry = problems.iter().find_map(|problem| match problem {
         Problem::Refused(refusal) => refusal.retry_after().map(|wait| (refusal.status(), wait)),
-        Problem::NameMissing | Problem::NameTooLong | Problem::EmailMissing | Problem::PasswordMissing => {
-            None
-        }
+        Problem::NameMissing
+        | Problem::NameTooLong
+        | Problem::EmailMissing
+        | Problem::PasswordMissing
+        | Problem::CodeMissing => None,
     });
     let status = retry.map_or(StatusCode::UNPROCESSABLE_ENTITY, |(status, _)| status);
     let mut answer = answer::page(desk(app), status, view, html);

@@ -77,6 +77,18 @@ pub enum Refusal {
     UpstreamTimeout,
     /// A fault of ours; the log knows.
     Internal,
+    /// The sign-in was unusual, and its code is still owed.
+    CodeRequired,
+    /// Not the code that was sent.
+    CodeWrong,
+    /// The code was sent too long ago.
+    CodeExpired,
+    /// The code was guessed at too often.
+    CodeSpent,
+    /// The sign-in that waited for its code is over.
+    SignInEnded,
+    /// The sign-in was unusual, and there is no mailbox that could be asked.
+    SignInUnusual,
 }
 
 impl Refusal {
@@ -116,6 +128,12 @@ impl Refusal {
         Self::UpstreamInvalid,
         Self::UpstreamTimeout,
         Self::Internal,
+        Self::CodeRequired,
+        Self::CodeWrong,
+        Self::CodeExpired,
+        Self::CodeSpent,
+        Self::SignInEnded,
+        Self::SignInUnusual,
     ];
 
     /// The status that goes with it.
@@ -150,6 +168,9 @@ impl Refusal {
             Self::UpstreamUnreachable | Self::UpstreamInvalid => StatusCode::BAD_GATEWAY,
             Self::Overloaded | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::CodeRequired | Self::SignInEnded => StatusCode::UNAUTHORIZED,
+            Self::CodeWrong | Self::CodeExpired => StatusCode::BAD_REQUEST,
+            Self::CodeSpent | Self::SignInUnusual => StatusCode::FORBIDDEN,
         }
     }
 
@@ -190,6 +211,12 @@ impl Refusal {
             Self::UpstreamInvalid => "UPSTREAM_INVALID",
             Self::UpstreamTimeout => "UPSTREAM_TIMEOUT",
             Self::Internal => "INTERNAL_SERVER_ERROR",
+            Self::CodeRequired => "NEEDS_SIGN_IN_VERIFICATION",
+            Self::CodeWrong => "INVALID_CODE",
+            Self::CodeExpired => "CODE_EXPIRED",
+            Self::CodeSpent => "TOO_MANY_ATTEMPTS",
+            Self::SignInEnded => "SIGN_IN_VERIFICATION_ENDED",
+            Self::SignInUnusual => "UNUSUAL_SIGN_IN",
         }
     }
 

@@ -55,6 +55,7 @@ pub mod pending;
 mod row;
 pub mod session_providers;
 pub mod sessions;
+pub mod tickets;
 pub mod users;
 
 /// How long a caller waits for a connection, and SQLite for another process's lock, before the

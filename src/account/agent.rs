@@ -63,17 +63,41 @@ mod tests {
     fn browsers_and_systems_are_told_apart_and_versions_are_not() {
         let chrome = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
         for (agent, platform, expected) in [
-            ("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", None, "Firefox on Linux"),
-            ("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0", None, "Firefox on Linux"),
+            (
+                "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+                None,
+                "Firefox on Linux",
+            ),
+            (
+                "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
+                None,
+                "Firefox on Linux",
+            ),
             (chrome, None, "Chrome on Windows"),
             (chrome, Some("\"Linux\""), "Chrome on Linux"),
             (chrome, Some("\"Plan 9\""), "Chrome on Windows"),
             (&format!("{chrome} Edg/140.0.0.0"), Some("\"Windows\""), "Edge on Windows"),
             (&format!("{chrome} OPR/120"), None, "Opera on Windows"),
-            ("Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 Chrome/140.0.0.0 Mobile Safari/537.36", None, "Chrome on Android"),
-            ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Mobile/15E148 Safari/604.1", None, "Safari on iOS"),
-            ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Version/18.0 Safari/605.1.15", None, "Safari on macOS"),
-            ("Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 Chrome/140.0.0.0 Safari/537.36", Some("\"Chrome OS\""), "Chrome on ChromeOS"),
+            (
+                "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 Chrome/140.0.0.0 Mobile Safari/537.36",
+                None,
+                "Chrome on Android",
+            ),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Mobile/15E148 Safari/604.1",
+                None,
+                "Safari on iOS",
+            ),
+            (
+                "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Version/18.0 Safari/605.1.15",
+                None,
+                "Safari on macOS",
+            ),
+            (
+                "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 Chrome/140.0.0.0 Safari/537.36",
+                Some("\"Chrome OS\""),
+                "Chrome on ChromeOS",
+            ),
             ("curl/8.5.0", None, "a program"),
             ("<script>alert(1)</script>", None, "a program"),
         ] {

@@ -69,7 +69,9 @@ mod tests {
 
     #[test]
     fn a_code_is_eight_digits_however_they_are_grouped() {
-        for typed in ["12345678", "1234 5678", " 1234-5678 ", "12 34 56 78", "1234\u{a0}5678", "1234\u{2013}5678"] {
+        for typed in
+            ["12345678", "1234 5678", " 1234-5678 ", "12 34 56 78", "1234\u{a0}5678", "1234\u{2013}5678"]
+        {
             assert_eq!(Code::parse(typed).expect(typed).grouped().as_str(), "1234 5678", "{typed:?}");
         }
         for bad in ["", "1234567", "123456789", "1234567a", "\u{661}2345678", "12345678;", "1234.5678"] {
@@ -89,7 +91,8 @@ mod tests {
     #[test]
     fn pen_6_a_code_is_right_for_one_pending_sign_in_and_one_secret_only() {
         let key = |byte| RootSecret::new(vec![byte; 32]).expect("long enough").key(Purpose::Code);
-        let (code, other) = (Code(Zeroizing::new("12345678".into())), Code(Zeroizing::new("12345679".into())));
+        let (code, other) =
+            (Code(Zeroizing::new("12345678".into())), Code(Zeroizing::new("12345679".into())));
         let (a, b) = (PendingId::random(), PendingId::random());
         let stored = code.hash(&key(1), &a);
         assert!(code.is_right(&key(1), &a, &stored) && !stored.contains("1234"));

@@ -48,7 +48,8 @@ impl<'c> Shown<'c> {
     pub fn next(&self, key: &Key, secret: &Token, account: Option<&Email>) -> String {
         let mut value = secret.reveal();
         let new = account.map(|account| issue(key, account));
-        let kept = self.proofs.iter().filter(|proof| account.is_none_or(|of| verify(key, proof, of).is_none()));
+        let kept =
+            self.proofs.iter().filter(|proof| account.is_none_or(|of| verify(key, proof, of).is_none()));
         for proof in new.as_deref().into_iter().chain(kept.copied()).take(PROOFS) {
             value.push('.');
             value.push_str(proof);
@@ -156,10 +157,19 @@ mod tests {
         for person in &people {
             value = Shown::read(value.as_bytes()).next(&key, &key.issue(), Some(person));
         }
-        let known = |value: &str| people.iter().map(|of| Shown::read(value.as_bytes()).proof(&key, of).is_some()).collect::<Vec<_>>();
+        let known = |value: &str| {
+            people
+                .iter()
+                .map(|of| Shown::read(value.as_bytes()).proof(&key, of).is_some())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(known(&value), [false, true, true, true, true]);
         let again = Shown::read(value.as_bytes()).next(&key, &key.issue(), Some(&people[1]));
-        assert_eq!(known(&again), [false, true, true, true, true], "a proof takes the place of the earlier one");
+        assert_eq!(
+            known(&again),
+            [false, true, true, true, true],
+            "a proof takes the place of the earlier one"
+        );
         assert_eq!(again.len(), value.len());
         let (old, new) = (Shown::read(value.as_bytes()), Shown::read(again.as_bytes()));
         assert!(old.secret.expect("a secret").hash() != new.secret.expect("a secret").hash());

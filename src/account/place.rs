@@ -142,10 +142,7 @@ pub fn network(address: IpAddr) -> String {
 
 fn found<'d, T: Default + Deserialize<'d>>(reader: Option<&'d Reader<Vec<u8>>>, address: IpAddr) -> T {
     // A record of another shape is no record.
-    reader
-        .and_then(|reader| reader.lookup(address).ok()?.decode().ok())
-        .flatten()
-        .unwrap_or_default()
+    reader.and_then(|reader| reader.lookup(address).ok()?.decode().ok()).flatten().unwrap_or_default()
 }
 
 fn database(file: &Path) -> Result<Reader<Vec<u8>>, Fault> {

@@ -11,10 +11,10 @@ mod providers;
 mod rules;
 mod unusual;
 
-use super::file::{LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession};
+use super::file::{LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession, RawSignUp};
 use super::problem::Problems;
 use super::units::{Size, Span};
-use super::{Access, Config, Limits, Log, Password, Session, SignUp};
+use super::{Access, Accounts, Config, Limits, Log, Password, Session, SignUp};
 use crate::secret::RootSecret;
 
 /// Gives `raw` its meaning; fails with all problems, those known before included.
@@ -34,7 +34,8 @@ pub(super) fn check(
         upstream: net::upstream(&raw.upstream, &listen, p),
         store: net::store(&raw.store, p),
         secret,
-        sign_up: SignUp { open: raw.sign_up.open },
+        sign_up: sign_up(&raw.sign_up, false, p),
+        accounts: Accounts { delete: raw.accounts.delete },
         password: password(&raw.password, cores, p),
         session: session(&raw.session, p),
         access: Access {
@@ -55,6 +56,17 @@ pub(super) fn check(
         dangers,
     };
     problems.none_or(config)
+}
+
+fn sign_up(raw: &RawSignUp, mail: bool, p: &mut Problems) -> SignUp {
+    if raw.require_verified_email == Some(true) && !mail {
+        p.add(
+            "sign_up.require_verified_email",
+            "is true, but there is no mail by which an address could be proved",
+            "give [mail], or leave it out",
+        );
+    }
+    SignUp { open: raw.open, require_verified_email: raw.require_verified_email.unwrap_or(mail) }
 }
 
 fn password(raw: &RawPassword, cores: usize, p: &mut Problems) -> Password {
@@ -104,6 +116,7 @@ fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
     between(p, "limits.attempts_per_address", raw.attempts_per_address, 1, 1_000_000);
     between(p, "limits.attempts_per_account", raw.attempts_per_account, 1, 1_000_000);
     between(p, "limits.attempts_in_all", raw.attempts_in_all, 1, 1_000_000);
+    between(p, "limits.mails_per_recipient", raw.mails_per_recipient, 1, 1_000_000);
     Limits {
         head,
         target,
@@ -117,6 +130,7 @@ fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
         attempts_per_address: raw.attempts_per_address,
         attempts_per_account: raw.attempts_per_account,
         attempts_in_all: raw.attempts_in_all,
+        mails_per_recipient: raw.mails_per_recipient,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::provider::{ClientAuth, Kind};
 use super::mail::Tls;
+use super::provider::{ClientAuth, Kind};
 use super::rule::Access;
 use super::unusual::{Mode, Unverified, Way};
 use super::units::{Names, Size, Span};
@@ -42,6 +42,7 @@ table! {
         upstream: RawUpstream = RawUpstream::default(),
         store: RawStore = RawStore::default(),
         sign_up: RawSignUp = RawSignUp::default(),
+        accounts: RawAccounts = RawAccounts::default(),
         password: RawPassword = RawPassword::default(),
         session: RawSession = RawSession::default(),
         access: RawAccess = RawAccess::default(),
@@ -100,9 +101,17 @@ table! {
 }
 
 table! {
-    /// `[sign_up]`
+    /// `[sign_up]`; without `require_verified_email` it is so if there is mail.
     RawSignUp {
         open: bool = true,
+        require_verified_email: Option<bool> = None,
+    }
+}
+
+table! {
+    /// `[accounts]`
+    RawAccounts {
+        delete: bool = true,
     }
 }
 
@@ -227,6 +236,7 @@ table! {
         attempts_per_address: u32 = 20,
         attempts_per_account: u32 = 10,
         attempts_in_all: u32 = 50,
+        mails_per_recipient: u32 = 5,
     }
 }
 
@@ -317,6 +327,7 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
         "upstream" => RawUpstream::KEYS,
         "store" => RawStore::KEYS,
         "sign_up" => RawSignUp::KEYS,
+        "accounts" => RawAccounts::KEYS,
         "password" => RawPassword::KEYS,
         "session" => RawSession::KEYS,
         "access" => RawAccess::KEYS,

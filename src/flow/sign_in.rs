@@ -183,10 +183,11 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
             return Err(error);
         }
     };
-    let user = match found {
-        Some(user) if verdict.matches => user,
+    let (user, hash) = match found {
+        Some((user, Some(hash))) if verdict.matches => (user, hash),
         found => {
-            let (user, error) = (found.as_ref().map(|user| &user.id), Refusal::InvalidCredentials.code());
+            let (user, error) =
+                (found.as_ref().map(|(user, _)| &user.id), Refusal::InvalidCredentials.code());
             let entry = log_entry(visit, Action::SignIn, user, Some(error));
             let mut tx = app.store.begin().await?;
             tx.auth_log_insert(&entry).await?;
@@ -198,18 +199,27 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
     // A better hash can wait for the next sign-in.
     let rehashed = if verdict.rehash { app.passwords.hash(&given.password).await.ok() } else { None };
     let mut tx = app.store.begin().await?;
-    if let Some(hash) = rehashed {
-        tx.account_set_password(&user.id, &hash, visit.now).await?;
+    // The password may have been replaced, and all sessions ended, while it was compared.
+    let holds = match rehashed {
+        Some(better) => tx.account_replace_password(&user.id, &hash, &better, visit.now).await?,
+        None => tx.account_hold_password(&user.id, &hash).await?,
+    };
+    if !holds {
+        return Ok(Err(Refusal::InvalidCredentials));
     }
     Ok(Ok(entry::enter(app, visit, tx, &user, given.remember).await?))
 }
 
 /// Who has this address, and whether this is the password: one hash is computed whatever is found.
-async fn judge(app: &App, email: &Email, password: &str) -> Result<(Option<User>, Verdict), Error> {
+async fn judge(
+    app: &App,
+    email: &Email,
+    password: &str,
+) -> Result<(Option<(User, Option<String>)>, Verdict), Error> {
     let found = app.store.credential_by_email(email.as_str()).await?;
     let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
     let verdict = app.passwords.verify(password, stored).await?;
-    Ok((found.map(|(user, _)| user), verdict))
+    Ok((found, verdict))
 }
 
 fn known_device(app: &App, visit: &Visit, email: &Email) -> Option<Device> {

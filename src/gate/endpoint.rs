@@ -59,6 +59,18 @@ pub enum Endpoint {
     Providers,
     /// Where a provider tells that a session of its own ended (OpenID Connect Back-Channel Logout 1.0).
     BackChannelLogout,
+    /// The page that takes the code of an unusual sign-in.
+    VerifySignInPage,
+    /// Takes the code: form or JSON.
+    VerifySignIn,
+    /// Sends another code.
+    ResendCode,
+    /// Gives the sign-in up.
+    CancelSignIn,
+    /// The page for whom a sign-in was not.
+    NotMePage,
+    /// Ends everything that was signed in, and the password.
+    NotMe,
 }
 
 use Endpoint as E;
@@ -95,6 +107,12 @@ const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::POST, "unlink-account", E::UnlinkAccount),
     (Method::GET, "providers", E::Providers),
     (Method::POST, "back-channel-logout/{provider}", E::BackChannelLogout),
+    (Method::GET, "verify-signin", E::VerifySignInPage),
+    (Method::POST, "verify-signin", E::VerifySignIn),
+    (Method::POST, "verify-signin/resend", E::ResendCode),
+    (Method::POST, "verify-signin/cancel", E::CancelSignIn),
+    (Method::GET, "not-me", E::NotMePage),
+    (Method::POST, "not-me", E::NotMe),
 ];
 
 /// What a path below a mount prefix leads to.
@@ -179,7 +197,13 @@ impl Endpoint {
             | E::CallbackForm
             | E::SignInWithCode
             | E::Providers
-            | E::BackChannelLogout => false,
+            | E::BackChannelLogout
+            | E::VerifySignInPage
+            | E::VerifySignIn
+            | E::ResendCode
+            | E::CancelSignIn
+            | E::NotMePage
+            | E::NotMe => false,
         }
     }
 
@@ -191,9 +215,6 @@ impl Endpoint {
 
     /// Whether the answer waits for the floor below which it would tell whether an account exists.
     pub fn hides_existence(self) -> bool {
-        matches!(
-            self,
-            E::SignIn | E::SignInEmail | E::Login | E::SignUp | E::SignUpEmail | E::SignInWithCode
-        )
+        matches!(self, E::SignIn | E::SignInEmail | E::Login | E::SignUp | E::SignUpEmail | E::SignInWithCode)
     }
 }

@@ -36,8 +36,22 @@ pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) {
         Found::Nothing => (without_cookie, ours),
     };
     visit.credential = credential;
-    let Some(token) = token else { return };
-    let recognised = app.sessions.recognise(&mut worker.near.borrow_mut(), &token, visit.now);
+    if let Some(token) = token {
+        by_session(worker, visit, &token).await;
+    }
+    // Only who has no session can be on the way to one; what is open to everybody does not wait for the store.
+    if let Visitor::Stranger = visit.visitor
+        && let Some(hash) = pending_token(app, &visit.headers)
+        && !gate::open_to_all(&app.rules, visit)
+    {
+        visit.visitor = Box::pin(ask_for_pending(app, visit, hash)).await;
+    }
+}
+
+/// Whose session a token opens.
+async fn by_session(worker: &Worker, visit: &mut Visit, token: &Token) {
+    let app = &worker.app;
+    let recognised = app.sessions.recognise(&mut worker.near.borrow_mut(), token, visit.now);
     visit.visitor = match recognised {
         Recognised::Known(session) => Visitor::Known(session),
         Recognised::Nobody => Visitor::Stranger,
@@ -59,6 +73,24 @@ async fn ask_store(app: &Arc<App>, visit: &Visit, token: TokenHash) -> Visitor {
         Ok(Ok(None)) => Visitor::Stranger,
         Ok(Err(fault)) => unsure(visit, &fault),
         Err(panic) => unsure(visit, &Fault::new("recognising a session", panic)),
+    }
+}
+
+/// The token of a sign-in that waits for its code, if it is one that we made.
+fn pending_token(app: &App, headers: &HeaderMap) -> Option<TokenHash> {
+    let Found::One(value) = cookie::find(headers, app.sessions.cookies.pending) else { return None };
+    let token = Token::parse(value)?;
+    app.pending_key.issued(&token).then(|| token.hash())
+}
+
+/// Whether a sign-in still waits for its code, asked by the office.
+async fn ask_for_pending(app: &Arc<App>, visit: &Visit, token: TokenHash) -> Visitor {
+    let (office, now) = (Arc::clone(app), visit.now);
+    match app.office.spawn(async move { office.store.pending_by_hash(token, now).await }).await {
+        Ok(Ok(Some(id))) => Visitor::Pending(id),
+        Ok(Ok(None)) => Visitor::Stranger,
+        Ok(Err(fault)) => unsure(visit, &fault),
+        Err(panic) => unsure(visit, &Fault::new("recognising a pending sign-in", panic)),
     }
 }
 

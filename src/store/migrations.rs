@@ -31,6 +31,7 @@ const ALL: &[Migration] = &[
     migration!("0004_providers"),
     migration!("0005_outbox"),
     migration!("0007_pending"),
+    migration!("0006_tickets"),
 ];
 
 /// The columns that our queries name, looked for once in tables that were there before us.

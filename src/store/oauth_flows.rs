@@ -81,9 +81,7 @@ fn flow_of(row: &Row) -> Result<OauthFlow, Fault> {
     let purpose: String = row.get("flow.purpose", &id)?;
     let aim = match &*purpose {
         "sign-in" => Aim::SignIn,
-        "link" => {
-            Aim::Link { user: row.get("flow.userId", &id)?, session: row.get("flow.sessionId", &id)? }
-        }
+        "link" => Aim::Link { user: row.get("flow.userId", &id)?, session: row.get("flow.sessionId", &id)? },
         _ => return Err(Fault::new("reading a row", format!("flow.purpose of row {id:?} is {purpose:?}"))),
     };
     Ok(OauthFlow {

@@ -36,28 +36,26 @@ const USER_INSERT: &str = r#"
     VALUES ($1, $2, $3, $4, $5, $6, $7)
     ON CONFLICT ("email") DO NOTHING"#;
 
-const USER_BY_EMAIL: &str = concat!("SELECT ", user_columns!(), r#" FROM "user" WHERE "user"."email" = $1"#);
-
 const USER_TOUCH: &str = r#"UPDATE "user" SET "updatedAt" = $2 WHERE "id" = $1"#;
-
-const USER_SET_VERIFIED: &str = r#"
-    UPDATE "user" SET "emailVerified" = $2, "updatedAt" = $3 WHERE "id" = $1 AND "email" = $4"#;
 
 const USER_SET_PROFILE: &str =
     r#"UPDATE "user" SET "name" = $2, "image" = $3, "updatedAt" = $4 WHERE "id" = $1"#;
 
-impl Tx {
-    /// The user with this address (in its canonical form), for the transaction that decides by it.
-    pub async fn user_by_email(&mut self, email: &str) -> Result<Option<User>, Fault> {
-        let row = on!(&mut self.db, tx => sqlx::query(USER_BY_EMAIL)
-            .bind(email)
-            .fetch_optional(&mut **tx)
-            .await
-            .map(|row| row.map(Row::from)))
-        .map_err(fault("reading a user"))?;
-        row.as_ref().map(user_of).transpose()
-    }
+const USER_BY_ID: &str = concat!("SELECT ", user_columns!(), r#" FROM "user" WHERE "user"."id" = $1"#);
 
+const USER_BY_EMAIL: &str = concat!("SELECT ", user_columns!(), r#" FROM "user" WHERE "user"."email" = $1"#);
+
+const USER_PROVE_EMAIL: &str = r#"
+    UPDATE "user" SET "emailVerified" = $3, "updatedAt" = $4
+    WHERE "id" = $1 AND "email" = $2 AND "emailVerified" <> $3"#;
+
+const USER_SET_EMAIL: &str = r#"
+    UPDATE "user" SET "email" = $3, "emailVerified" = $4, "updatedAt" = $5
+    WHERE "id" = $1 AND "email" = $2 AND NOT EXISTS (SELECT 1 FROM "user" AS "other" WHERE "other"."email" = $3)"#;
+
+const USER_DELETE: &str = r#"DELETE FROM "user" WHERE "id" = $1"#;
+
+impl Tx {
     /// Notes that something of a user changes; false if there is none. Until this transaction ends, no other
     /// one gets past this point for the same user.
     pub async fn user_touch(&mut self, user: &UserId, now: Now) -> Result<bool, Fault> {
@@ -68,19 +66,6 @@ impl Tx {
             .await
             .map(|done| done.rows_affected() == 1))
         .map_err(fault("changing a user"))
-    }
-
-    /// Notes that a user proved to have the mailbox of this address; false if it is not the user's any more.
-    pub async fn user_set_verified(&mut self, user: &UserId, email: &str, now: Now) -> Result<bool, Fault> {
-        on!(&mut self.db, tx => sqlx::query(USER_SET_VERIFIED)
-            .bind(user)
-            .bind(true)
-            .bind(now)
-            .bind(email)
-            .execute(&mut **tx)
-            .await
-            .map(|done| done.rows_affected() == 1))
-        .map_err(fault("verifying an address"))
     }
 
     /// Replaces a user's name and picture; false if there is no such user.
@@ -116,5 +101,70 @@ impl Tx {
             .await
             .map(|done| done.rows_affected() == 1))
         .map_err(fault("adding a user"))
+    }
+    /// The user with this id, as this transaction sees it.
+    pub async fn user_by_id(&mut self, id: &UserId) -> Result<Option<User>, Fault> {
+        let row = on!(&mut self.db, tx => sqlx::query(USER_BY_ID)
+            .bind(id)
+            .fetch_optional(&mut **tx)
+            .await
+            .map(|row| row.map(Row::from)))
+        .map_err(fault("reading a user"))?;
+        row.as_ref().map(user_of).transpose()
+    }
+
+    /// The user with this address (in its canonical form), as this transaction sees it.
+    pub async fn user_by_email(&mut self, email: &str) -> Result<Option<User>, Fault> {
+        let row = on!(&mut self.db, tx => sqlx::query(USER_BY_EMAIL)
+            .bind(email)
+            .fetch_optional(&mut **tx)
+            .await
+            .map(|row| row.map(Row::from)))
+        .map_err(fault("reading a user"))?;
+        row.as_ref().map(user_of).transpose()
+    }
+
+    /// Notes that the mailbox of a user was proved; false if it was before, or the user has another address.
+    pub async fn user_prove_email(&mut self, id: &UserId, email: &str, now: Now) -> Result<bool, Fault> {
+        on!(&mut self.db, tx => sqlx::query(USER_PROVE_EMAIL)
+            .bind(id)
+            .bind(email)
+            .bind(true)
+            .bind(now)
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected() == 1))
+        .map_err(fault("noting that an address was proved"))
+    }
+
+    /// Gives a user whose address is `old` another one, whose mailbox was proved; false if it is taken, or the
+    /// user's is another by now.
+    pub async fn user_set_email(
+        &mut self,
+        id: &UserId,
+        old: &str,
+        new: &str,
+        now: Now,
+    ) -> Result<bool, Fault> {
+        on!(&mut self.db, tx => sqlx::query(USER_SET_EMAIL)
+            .bind(id)
+            .bind(old)
+            .bind(new)
+            .bind(true)
+            .bind(now)
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected() == 1))
+        .map_err(fault("changing an address"))
+    }
+
+    /// Deletes a user with everything that belongs to it; false if there is none. The log stays.
+    pub async fn user_delete(&mut self, id: &UserId) -> Result<bool, Fault> {
+        on!(&mut self.db, tx => sqlx::query(USER_DELETE)
+            .bind(id)
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected() == 1))
+        .map_err(fault("deleting a user"))
     }
 }

@@ -64,7 +64,8 @@ fn the_browser_decides_first() {
     check("new", &new_browser(), "R4", [Trust, Notice, Challenge, Challenge]);
     let cleared = Signs { known: None, ..usual() };
     check("cookies cleared at home", &cleared, "R3", [Trust, Trust, Notice, Challenge]);
-    let other_agent = Signs { here: Sighting { agent: "Chrome on Linux".into(), ..home(NOW) }, ..new_browser() };
+    let other_agent =
+        Signs { here: Sighting { agent: "Chrome on Linux".into(), ..home(NOW) }, ..new_browser() };
     check("another browser at home", &other_agent, "R4", [Trust, Notice, Challenge, Challenge]);
     let moved = Signs { here: Sighting { place: elsewhere(NOW).place, ..home(NOW) }, ..new_browser() };
     check("the same browser elsewhere", &moved, "R4", [Trust, Notice, Challenge, Challenge]);
