@@ -16,11 +16,13 @@ use crate::ui::View;
 use crate::ui::pages::{Notice, Problem, SignedIn};
 
 mod entry;
+mod not_me;
 mod post;
 mod sessions;
 mod sign_in;
 mod sign_out;
 mod sign_up;
+mod verify_signin;
 mod whoami;
 
 /// Answers a request to one of our endpoints. Runs in the office.
@@ -60,6 +62,12 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::RevokeSessions => sessions::revoke_all(app, visit).await,
         Endpoint::RevokeOtherSessions => sessions::revoke_others(app, visit).await,
         Endpoint::Ok => Ok(whoami::ok(app)),
+        Endpoint::VerifySignInPage => verify_signin::show(app, &visit),
+        Endpoint::VerifySignIn => verify_signin::submit(app, visit).await,
+        Endpoint::ResendCode => verify_signin::resend(app, visit).await,
+        Endpoint::CancelSignIn => verify_signin::cancel(app, visit).await,
+        Endpoint::NotMePage => not_me::show(app, &visit).await,
+        Endpoint::NotMe => not_me::submit(app, visit).await,
         Endpoint::StartAtProvider
         | Endpoint::SignInSocial
         | Endpoint::OauthUrl
@@ -104,8 +112,11 @@ fn callback_or_home(app: &App, target: Option<&str>) -> String {
     callback_if_ours(app, target).unwrap_or_else(|| format!("{}/", app.config.public.origin))
 }
 
-/// What sign-in and sign-up show in place of their form to who is signed in already.
+/// What sign-in and sign-up show in place of their form to who is signed in already, or about to be.
 fn signed_in_already(app: &App, visit: &Visit, callback_url: Option<&str>) -> Option<Answer> {
+    if visit.visitor.pending().is_some() {
+        return Some(answer::ask_for_code(desk(app), &visit.reply_to()));
+    }
     let session = visit.visitor.session()?;
     let view = app.ui.view(visit.language());
     let go_on = callback_or_home(app, callback_url);

@@ -3,7 +3,6 @@
 //!
 //! Each rule that fires asks for something, and the most that is asked for is done.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::account::place::{Fix, Place};
@@ -128,13 +127,31 @@ pub struct Judgement {
 impl Judgement {
     /// The rules as they are logged: `R4 R6`.
     pub fn names(&self) -> String {
-        let mut names: Vec<&str> = self.rules.iter().map(|rule| rule.name()).collect();
-        names.dedup();
-        names.join(" ")
+        self.rules.iter().map(|rule| rule.name()).collect::<Vec<_>>().join(" ")
     }
 }
 
 impl Rule {
+    /// Every rule.
+    pub const ALL: [Self; 11] = [
+        Self::FirstSignIn,
+        Self::StrongProof,
+        Self::KnownBrowser,
+        Self::KnownNetwork,
+        Self::NewBrowser,
+        Self::NewCountry,
+        Self::AfterGuesses,
+        Self::Dormant,
+        Self::AfterChange,
+        Self::Journey,
+        Self::Provider,
+    ];
+
+    /// From its name in the log; `None` for any other text.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.name() == name)
+    }
+
     /// The stable name in the log.
     pub const fn name(self) -> &'static str {
         match self {
@@ -145,7 +162,8 @@ impl Rule {
             Self::NewBrowser => "R4",
             Self::NewCountry => "R5",
             Self::AfterGuesses => "R6",
-            Self::Dormant | Self::AfterChange => "R7",
+            Self::Dormant => "R7",
+            Self::AfterChange => "R7-change",
             Self::Journey => "R8",
             Self::Provider => "R9",
         }
@@ -167,12 +185,6 @@ impl Rule {
             (Self::NewBrowser | Self::AfterGuesses | Self::Dormant | Self::AfterChange, Mode::Balanced)
             | (_, Mode::Strict) => Outcome::Challenge,
         }
-    }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

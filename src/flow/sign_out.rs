@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{callback_if_ours, desk, log_entry, set_cookie};
+use crate::flow::{callback_if_ours, desk, entry, log_entry, set_cookie};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::store::auth_log::Action;
@@ -46,6 +46,12 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         }
         app.sessions.commit_ended(tx, &[session.token]).await?;
     }
+    let pending = visit.visitor.pending();
+    if let Some(pending) = pending {
+        let mut tx = app.store.begin().await?;
+        tx.pending_delete(pending).await?;
+        tx.commit().await?;
+    }
     let mut answer = if form {
         let to = callback_if_ours(app, target.as_deref()).unwrap_or_else(|| {
             format!("{}?notice={}", answer::sign_in_url(desk(app), None), Notice::SignedOut.key())
@@ -55,5 +61,8 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         answer::json(desk(app), StatusCode::OK, &Success { success: true })
     };
     set_cookie(answer.headers_mut(), app.sessions.forget_cookie());
+    if pending.is_some() {
+        set_cookie(answer.headers_mut(), entry::forget_pending(app));
+    }
     Ok(answer)
 }
