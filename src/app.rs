@@ -45,6 +45,8 @@ pub struct App {
     pub geo: Geo,
     /// Proves that a browser signed an account in before.
     pub device_key: Key,
+    /// Makes the state of flows at providers, and what ties them to a browser.
+    pub flow_key: Key,
     /// Tags the one-time secrets that travel by mail.
     pub ticket_key: Key,
     /// The pages.
@@ -78,6 +80,7 @@ impl App {
             code_key: config.secret.key(Purpose::Code),
             geo: Geo::open(&config.geo)?,
             device_key: config.secret.key(Purpose::Device),
+            flow_key: config.secret.key(Purpose::Flow),
             ticket_key: config.secret.key(Purpose::Ticket),
             ui: Ui::new(Setup {
                 name: &config.public.name,

@@ -164,6 +164,8 @@ pub struct SignUp {
 pub struct Accounts {
     /// Whether people can delete their own account.
     pub delete: bool,
+    /// Whether a signed-in user may add an account at a provider that has another address.
+    pub link_different_emails: bool,
 }
 
 /// `[password]`

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::answer::{self, Answer, Desk};
 use crate::app::App;
 use crate::error::Error;
-use crate::gate::endpoint::Endpoint;
+use crate::gate::endpoint::{self, Endpoint};
 use crate::http::visit::{Visit, is_json};
 use crate::id::UserId;
 use crate::refusal::Refusal;
@@ -15,14 +15,19 @@ use crate::store::auth_log::{Action, LogEntry};
 use crate::ui::View;
 use crate::ui::pages::{Notice, Problem, SignedIn};
 
+mod accounts;
+mod callback;
 mod entry;
 mod not_me;
+mod logout_token;
 mod post;
+mod provider;
 mod sessions;
 mod sign_in;
 mod sign_out;
 mod sign_up;
 mod verify_signin;
+mod start;
 mod whoami;
 
 /// Answers a request to one of our endpoints. Runs in the office.
@@ -79,6 +84,20 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         | Endpoint::UnlinkAccount
         | Endpoint::Providers
         | Endpoint::BackChannelLogout => Err(Refusal::NotFound.into()),
+        Endpoint::StartAtProvider => start::show(app, visit).await,
+        Endpoint::SignInSocial => start::social(app, visit).await,
+        Endpoint::OauthUrl => start::url(app, visit).await,
+        Endpoint::Callback => callback::show(app, visit).await,
+        Endpoint::CallbackForm => callback::form(app, &visit),
+        Endpoint::SignInWithCode if endpoint::parameter(visit.path.raw()) == "credential" => {
+            sign_in::login(app, visit).await
+        }
+        Endpoint::SignInWithCode => callback::code(app, visit).await,
+        Endpoint::LinkSocial => start::link(app, visit).await,
+        Endpoint::ListAccounts => accounts::list(app, visit).await,
+        Endpoint::UnlinkAccount => accounts::unlink(app, visit).await,
+        Endpoint::Providers => Ok(start::list(app)),
+        Endpoint::BackChannelLogout => logout_token::submit(app, visit).await,
     }
 }
 
@@ -140,6 +159,11 @@ fn form_again(app: &App, view: View<'_>, problems: &[Problem], html: String) -> 
         answer.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
     }
     answer
+}
+
+/// Whether this can be the address of a picture.
+fn is_picture(image: &str) -> bool {
+    image.starts_with("https://") && image.len() <= 2048 && image.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// What follows a form of the account page: that page, with what came of it.

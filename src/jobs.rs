@@ -30,6 +30,7 @@ impl Jobs {
             kept_running(app, "hearing of ended sessions", hear_of_ended),
             kept_running(app, "cutting connections of ended sessions", cut_connections),
             kept_running(app, "deleting expired sessions", delete_expired),
+            kept_running(app, "deleting flows that are too old", delete_old_flows),
         ])
     }
 }
@@ -89,6 +90,22 @@ async fn delete_expired(app: Arc<App>) -> Result<(), Fault> {
             let deleted = tx.sessions_delete_expired(app.clock.now(), AT_ONCE).await?;
             tx.commit().await?;
             if deleted < u64::from(AT_ONCE) {
+                break;
+            }
+        }
+        tokio::time::sleep(DELETE_EVERY).await;
+    }
+}
+
+/// Flows at providers, and logout tokens that cannot be used again anyway.
+async fn delete_old_flows(app: Arc<App>) -> Result<(), Fault> {
+    loop {
+        loop {
+            let mut tx = app.store.begin().await?;
+            let flows = tx.oauth_flows_delete_expired(app.clock.now(), AT_ONCE).await?;
+            let tokens = tx.logout_tokens_delete_expired(app.clock.now(), AT_ONCE).await?;
+            tx.commit().await?;
+            if flows.max(tokens) < u64::from(AT_ONCE) {
                 break;
             }
         }

@@ -4,7 +4,18 @@
 //! [`Provider::identify`], which answers with an [`Identity`] or a [`failure::Failure`]. Whatever differs between
 //! providers is data in `kinds`; what is believed of their answers is decided in `id_token` and `profile`.
 
+mod address;
+mod cached;
+mod claims;
+mod exchange;
 pub mod failure;
+mod http;
+mod jws;
+mod keys;
+mod kinds;
+mod metadata;
+mod object;
+mod profile;
 pub mod provider;
 
 use zeroize::Zeroizing;

@@ -89,6 +89,42 @@ pub enum Refusal {
     SignInEnded,
     /// The sign-in was unusual, and there is no mailbox that could be asked.
     SignInUnusual,
+    /// There is no provider of this name.
+    ProviderNotFound,
+    /// ID tokens that a front end got by itself are not taken.
+    IdTokenNotSupported,
+    /// The way through a provider took too long, or was never begun.
+    StateNotFound,
+    /// The way through a provider was begun in another browser, or at another provider.
+    StateMismatch,
+    /// The way through a provider was gone already.
+    StateUsed,
+    /// The person said no at the provider.
+    ProviderDenied,
+    /// The provider does not answer.
+    ProviderUnavailable,
+    /// The provider does not take the code that it gave.
+    ProviderRejected,
+    /// The provider said something that cannot be believed.
+    ProviderInvalid,
+    /// Another provider answered than was asked (RFC 9207 §2.4).
+    IssuerMismatch,
+    /// The account at the provider may not sign in here.
+    ProviderAccountNotAllowed,
+    /// The address has an account that this provider does not open.
+    AccountNotLinked,
+    /// The provider gave no address.
+    EmailNotFound,
+    /// Sign-up is closed here, through providers too.
+    ProviderSignUpDisabled,
+    /// The account at the provider belongs to somebody already.
+    LinkedElsewhere,
+    /// The account at the provider has another address.
+    DifferentEmail,
+    /// Without this account its owner could not sign in any more.
+    LastAccount,
+    /// The caller has no such account.
+    AccountNotFound,
 }
 
 impl Refusal {
@@ -134,6 +170,24 @@ impl Refusal {
         Self::CodeSpent,
         Self::SignInEnded,
         Self::SignInUnusual,
+        Self::ProviderNotFound,
+        Self::IdTokenNotSupported,
+        Self::StateNotFound,
+        Self::StateMismatch,
+        Self::StateUsed,
+        Self::ProviderDenied,
+        Self::ProviderUnavailable,
+        Self::ProviderRejected,
+        Self::ProviderInvalid,
+        Self::IssuerMismatch,
+        Self::ProviderAccountNotAllowed,
+        Self::AccountNotLinked,
+        Self::EmailNotFound,
+        Self::ProviderSignUpDisabled,
+        Self::LinkedElsewhere,
+        Self::DifferentEmail,
+        Self::LastAccount,
+        Self::AccountNotFound,
     ];
 
     /// The status that goes with it.
@@ -149,12 +203,26 @@ impl Refusal {
             | Self::PasswordTooLong
             | Self::PasswordTooCommon
             | Self::SignUpDisabled
-            | Self::Validation => StatusCode::BAD_REQUEST,
+            | Self::Validation
+            | Self::StateNotFound
+            | Self::StateMismatch
+            | Self::StateUsed
+            | Self::ProviderRejected
+            | Self::IssuerMismatch
+            | Self::EmailNotFound
+            | Self::LastAccount
+            | Self::AccountNotFound => StatusCode::BAD_REQUEST,
             Self::SignInRequired | Self::InvalidToken | Self::InvalidCredentials => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::CrossOrigin | Self::InvalidCallbackUrl | Self::SessionNotFresh => {
-                StatusCode::FORBIDDEN
-            }
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Forbidden
+            | Self::CrossOrigin
+            | Self::InvalidCallbackUrl
+            | Self::SessionNotFresh
+            | Self::ProviderDenied
+            | Self::ProviderAccountNotAllowed
+            | Self::AccountNotLinked
+            | Self::ProviderSignUpDisabled
+            | Self::DifferentEmail => StatusCode::FORBIDDEN,
+            Self::NotFound | Self::ProviderNotFound | Self::IdTokenNotSupported => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -165,12 +233,16 @@ impl Refusal {
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::UpstreamUnreachable | Self::UpstreamInvalid => StatusCode::BAD_GATEWAY,
+            Self::UpstreamUnreachable
+            | Self::UpstreamInvalid
+            | Self::ProviderUnavailable
+            | Self::ProviderInvalid => StatusCode::BAD_GATEWAY,
             Self::Overloaded | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::CodeRequired | Self::SignInEnded => StatusCode::UNAUTHORIZED,
             Self::CodeWrong | Self::CodeExpired => StatusCode::BAD_REQUEST,
             Self::CodeSpent | Self::SignInUnusual => StatusCode::FORBIDDEN,
+            Self::LinkedElsewhere => StatusCode::CONFLICT,
         }
     }
 
@@ -217,6 +289,24 @@ impl Refusal {
             Self::CodeSpent => "TOO_MANY_ATTEMPTS",
             Self::SignInEnded => "SIGN_IN_VERIFICATION_ENDED",
             Self::SignInUnusual => "UNUSUAL_SIGN_IN",
+            Self::ProviderNotFound => "PROVIDER_NOT_FOUND",
+            Self::IdTokenNotSupported => "ID_TOKEN_NOT_SUPPORTED",
+            Self::StateNotFound => "STATE_NOT_FOUND",
+            Self::StateMismatch => "STATE_MISMATCH",
+            Self::StateUsed => "STATE_ALREADY_USED",
+            Self::ProviderDenied => "ACCESS_DENIED",
+            Self::ProviderUnavailable => "PROVIDER_UNAVAILABLE",
+            Self::ProviderRejected => "INVALID_CODE",
+            Self::ProviderInvalid => "UNABLE_TO_GET_USER_INFO",
+            Self::IssuerMismatch => "ISSUER_MISMATCH",
+            Self::ProviderAccountNotAllowed => "ACCOUNT_NOT_ALLOWED",
+            Self::AccountNotLinked => "ACCOUNT_NOT_LINKED",
+            Self::EmailNotFound => "EMAIL_NOT_FOUND",
+            Self::ProviderSignUpDisabled => "SIGNUP_DISABLED",
+            Self::LinkedElsewhere => "SOCIAL_ACCOUNT_ALREADY_LINKED",
+            Self::DifferentEmail => "LINKING_DIFFERENT_EMAILS_NOT_ALLOWED",
+            Self::LastAccount => "FAILED_TO_UNLINK_LAST_ACCOUNT",
+            Self::AccountNotFound => "ACCOUNT_NOT_FOUND",
         }
     }
 

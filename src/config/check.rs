@@ -35,7 +35,10 @@ pub(super) fn check(
         store: net::store(&raw.store, p),
         secret,
         sign_up: sign_up(&raw.sign_up, false, p),
-        accounts: Accounts { delete: raw.accounts.delete },
+        accounts: Accounts {
+            delete: raw.accounts.delete,
+            link_different_emails: raw.accounts.link_different_emails,
+        },
         password: password(&raw.password, cores, p),
         session: session(&raw.session, p),
         access: Access {

@@ -112,6 +112,7 @@ table! {
     /// `[accounts]`
     RawAccounts {
         delete: bool = true,
+        link_different_emails: bool = false,
     }
 }
 

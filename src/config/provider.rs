@@ -146,3 +146,12 @@ pub fn is_loopback(url: &Url) -> bool {
         None => false,
     }
 }
+
+/// Whether this is the text of a UUID, as Microsoft names tenants.
+pub fn is_tenant_id(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(i, b)| match i {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => b.is_ascii_hexdigit(),
+        })
+}

@@ -20,6 +20,7 @@ use crate::http::cookie::{self, Found};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::refusal::Refusal;
+use crate::secret::Token;
 use crate::store::auth_log::Action;
 use crate::time::Now;
 use crate::ui::pages::{self, Notice, Problem};
@@ -49,9 +50,15 @@ pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
         remember: true,
         callback_url: callback_url.as_deref(),
         problems: &[],
-        notice: query.find("notice").and_then(Notice::parse),
+        notice: query.find("notice").and_then(Notice::parse).or_else(|| signed_out_there(app, &query)),
     };
     Ok(answer::page(desk(app), StatusCode::OK, view, html.render()))
+}
+
+/// What is said to who comes back from signing out at a provider: the `state` is one that we gave.
+fn signed_out_there(app: &App, query: &Form) -> Option<Notice> {
+    let state = Token::parse(query.find("state")?.as_bytes())?;
+    app.flow_key.issued(&state).then_some(Notice::SignedOut)
 }
 
 /// The form: on to where the visitor wanted to go, or the page again.

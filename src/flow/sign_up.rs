@@ -10,7 +10,9 @@ use crate::answer::shapes::UserShape;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{callback, callback_if_ours, desk, form_again, log_entry, read_json, signed_in_already};
+use crate::flow::{
+    callback, callback_if_ours, desk, form_again, is_picture, log_entry, read_json, signed_in_already,
+};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::id::UserId;
@@ -129,11 +131,6 @@ pub(super) async fn email(app: &App, visit: Visit) -> Result<Answer, Error> {
     let wish = Wish { name: name.trim().to_owned(), email, password, image };
     let user = attempt(app, &visit, &wish).await??;
     Ok(answer::json(desk(app), StatusCode::OK, &EmailShape { token: None, user: (&user).into() }))
-}
-
-/// Whether this can be the address of a picture.
-fn is_picture(image: &str) -> bool {
-    image.starts_with("https://") && image.len() <= 2048 && image.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// Makes the account if the address is free. Everything that can be said of the wish is said before the store

@@ -44,6 +44,8 @@ pub enum Step {
 pub enum Outage {
     /// It failed a moment ago and is not asked again yet.
     BackOff,
+    /// The provider says so itself.
+    SaysSo,
     /// The name of the host is not known.
     Resolve,
     /// All addresses of the host lie where we may not connect to.
@@ -122,6 +124,7 @@ impl fmt::Display for Outage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::BackOff => "failed a moment ago and is not asked again yet",
+            Self::SaysSo => "the provider says that it cannot answer",
             Self::Resolve => "the host is not known",
             Self::PrivateAddress => {
                 "the host is on a private network (`danger_private_addresses` would allow it)"

@@ -17,6 +17,14 @@ pub enum Action {
     SignOut,
     /// Sessions were ended from elsewhere.
     Revoke,
+    /// A provider became one more way to sign in.
+    Link,
+    /// A way to sign in was removed.
+    Unlink,
+    /// The owner of a mailbox got the account that somebody had made under its address.
+    TakeOver,
+    /// A provider ended the sessions that came from it.
+    ProviderSignOut,
 }
 
 impl Action {
@@ -27,6 +35,10 @@ impl Action {
             Self::SignIn => "login",
             Self::SignOut => "logout",
             Self::Revoke => "revoke",
+            Self::Link => "link",
+            Self::Unlink => "unlink",
+            Self::TakeOver => "takeover",
+            Self::ProviderSignOut => "provider_logout",
         }
     }
 }

@@ -102,6 +102,7 @@ impl Tx {
             .map(|done| done.rows_affected() == 1))
         .map_err(fault("adding a user"))
     }
+
     /// The user with this id, as this transaction sees it.
     pub async fn user_by_id(&mut self, id: &UserId) -> Result<Option<User>, Fault> {
         let row = on!(&mut self.db, tx => sqlx::query(USER_BY_ID)

@@ -66,6 +66,18 @@ pub struct SignedIn<'a> {
     pub callback_url: Option<&'a str>,
 }
 
+/// Leads on to a provider, to sign out there too.
+#[derive(Template)]
+#[template(path = "leaving.html", config = "src/ui/askama.toml")]
+pub struct Leaving<'a> {
+    /// Language and brand.
+    pub view: View<'a>,
+    /// The provider's name.
+    pub provider: &'a str,
+    /// Where it signs people out.
+    pub to: &'a str,
+}
+
 /// The page for every refusal.
 #[derive(Template)]
 #[template(path = "refused.html", config = "src/ui/askama.toml")]
@@ -150,7 +162,7 @@ macro_rules! rendered {
     )* };
 }
 
-rendered!(SignIn SignUp SignOut SignedIn Refused);
+rendered!(SignIn SignUp SignOut SignedIn Leaving Refused);
 
 fn html(page: &impl Template) -> String {
     page.render().expect("writing to a string does not fail")
@@ -252,6 +264,18 @@ impl Remedy {
             | Refusal::SessionNotFresh
             | Refusal::CodeRequired
             | Refusal::SignInEnded => Self::SignIn,
+            | Refusal::StateNotFound
+            | Refusal::StateMismatch
+            | Refusal::StateUsed
+            | Refusal::ProviderDenied
+            | Refusal::ProviderUnavailable
+            | Refusal::ProviderRejected
+            | Refusal::ProviderInvalid
+            | Refusal::IssuerMismatch
+            | Refusal::ProviderAccountNotAllowed
+            | Refusal::AccountNotLinked
+            | Refusal::EmailNotFound
+            | Refusal::ProviderSignUpDisabled => Self::SignIn,
             Refusal::TooManyRequests(_)
             | Refusal::Overloaded
             | Refusal::StoreUnavailable
@@ -285,6 +309,13 @@ impl Remedy {
             | Refusal::CodeSpent
             | Refusal::SignInUnusual
             | Refusal::InvalidCallbackUrl => Self::Home,
+            | Refusal::InvalidCallbackUrl
+            | Refusal::ProviderNotFound
+            | Refusal::IdTokenNotSupported
+            | Refusal::LinkedElsewhere
+            | Refusal::DifferentEmail
+            | Refusal::LastAccount
+            | Refusal::AccountNotFound => Self::Home,
         }
     }
 }
@@ -324,6 +355,11 @@ impl<'a> View<'a> {
     fn onward(callback_url: Option<&'a str>) -> &'a str {
         let http = |to: &&str| ["/", "https://", "http://"].iter().any(|start| to.starts_with(start));
         callback_url.filter(http).unwrap_or("/")
+    }
+
+    /// A text about a provider.
+    fn with_name(self, text: &str, name: &str) -> String {
+        text.replace("{name}", name)
     }
 
     fn headline(self, refusal: Refusal) -> &'a str {

@@ -82,6 +82,7 @@ pub(super) struct Texts {
     pub(super) sign_up: SignUp,
     pub(super) sign_out: SignOut,
     pub(super) signed_in: SignedIn,
+    pub(super) leaving: Leaving,
     pub(super) notices: Notices,
     pub(super) verify_signin: VerifySignIn,
     pub(super) not_me: NotMe,
@@ -148,6 +149,14 @@ pub(super) struct SignedIn {
     pub(super) title: String,
     pub(super) go_on: String,
     pub(super) other: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Leaving {
+    pub(super) title: String,
+    pub(super) lead: String,
+    pub(super) go_on: String,
 }
 
 #[derive(Deserialize)]

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::config::file::{RawClaims, RawProvider};
 use crate::config::problem::Problems;
-use crate::config::provider::{Claims, Kind, Provider, Tenant, is_loopback};
+use crate::config::provider::{Claims, Kind, Provider, Tenant, is_loopback, is_tenant_id};
 
 /// Names that stand for something else where a provider's id stands: in `/auth/sign-in/{id}`, in
 /// `/auth/signin/{id}` and in `account.providerId`.
@@ -271,15 +271,6 @@ fn tenants(at: &At, raw: &RawProvider, p: &mut Problems) -> Vec<String> {
         p.add(key, what, "write the directory (tenant) ID");
     }
     raw.allowed_tenants.iter().map(|id| id.to_ascii_lowercase()).collect()
-}
-
-/// Whether this is the text of a UUID.
-fn is_tenant_id(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(i, b)| match i {
-            8 | 13 | 18 | 23 => b == b'-',
-            _ => b.is_ascii_hexdigit(),
-        })
 }
 
 fn domains(at: &At, raw: &RawProvider, p: &mut Problems) -> Vec<String> {
