@@ -18,7 +18,6 @@ use crate::ui::pages::{Notice, Problem, SignedIn};
 mod accounts;
 mod callback;
 mod entry;
-mod not_me;
 mod logout_token;
 mod post;
 mod provider;
@@ -71,19 +70,7 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::VerifySignIn => verify_signin::submit(app, visit).await,
         Endpoint::ResendCode => verify_signin::resend(app, visit).await,
         Endpoint::CancelSignIn => verify_signin::cancel(app, visit).await,
-        Endpoint::NotMePage => not_me::show(app, &visit).await,
-        Endpoint::NotMe => not_me::submit(app, visit).await,
-        Endpoint::StartAtProvider
-        | Endpoint::SignInSocial
-        | Endpoint::OauthUrl
-        | Endpoint::Callback
-        | Endpoint::CallbackForm
-        | Endpoint::SignInWithCode
-        | Endpoint::LinkSocial
-        | Endpoint::ListAccounts
-        | Endpoint::UnlinkAccount
-        | Endpoint::Providers
-        | Endpoint::BackChannelLogout => Err(Refusal::NotFound.into()),
+        Endpoint::NotMePage | Endpoint::NotMe => Err(Refusal::NotFound.into()),
         Endpoint::StartAtProvider => start::show(app, visit).await,
         Endpoint::SignInSocial => start::social(app, visit).await,
         Endpoint::OauthUrl => start::url(app, visit).await,

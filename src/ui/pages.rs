@@ -308,7 +308,6 @@ impl Remedy {
             | Refusal::CodeExpired
             | Refusal::CodeSpent
             | Refusal::SignInUnusual
-            | Refusal::InvalidCallbackUrl => Self::Home,
             | Refusal::InvalidCallbackUrl
             | Refusal::ProviderNotFound
             | Refusal::IdTokenNotSupported

@@ -11,6 +11,7 @@ mod cross_site;
 mod existence;
 mod json;
 mod pages;
+pub(crate) mod pending;
 mod sessions;
 
 /// A site whose budgets no test exhausts unawares.
