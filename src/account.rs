@@ -7,5 +7,6 @@ pub mod device;
 pub mod email;
 pub mod password;
 pub mod place;
+pub mod profile;
 pub mod ticket;
 pub mod unusual;

@@ -1,5 +1,7 @@
 //! Builds our own answers: page, JSON, redirect, refusal. The one place where errors become responses.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
@@ -174,6 +176,13 @@ pub fn told(desk: Desk<'_>, reply_to: &ReplyTo, refusal: Refusal) -> Answer {
     answer
 }
 
+/// Lets anyone keep the answer for this long.
+pub fn keep_for(headers: &mut HeaderMap, time: Duration) {
+    if let Ok(value) = HeaderValue::from_str(&format!("public, max-age={}", time.as_secs())) {
+        headers.insert(CACHE_CONTROL, value);
+    }
+}
+
 /// Names the methods that a path takes (RFC 9110 §10.2.1).
 pub fn allow(headers: &mut HeaderMap, methods: &str) {
     if let Ok(methods) = HeaderValue::from_str(methods) {
@@ -185,6 +194,7 @@ pub fn allow(headers: &mut HeaderMap, methods: &str) {
 fn challenge(refusal: Refusal) -> Option<HeaderValue> {
     match refusal {
         Refusal::InvalidToken => Some(HeaderValue::from_static("Bearer error=\"invalid_token\"")),
+        Refusal::RepeatedAuthorization => Some(HeaderValue::from_static("Bearer error=\"invalid_request\"")),
         _ if refusal.status() == StatusCode::UNAUTHORIZED => Some(HeaderValue::from_static("Bearer")),
         _ => None,
     }

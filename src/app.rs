@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use crate::account::password::Passwords;
 use crate::account::place::Geo;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::error::Fault;
 use crate::gate::rules::Rules;
 use crate::limit::Limits;
@@ -16,8 +16,9 @@ use crate::secret::{Key, Purpose, Seal};
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::time::Clock;
+use crate::token::Tokens;
 use crate::ui::mails::Mails;
-use crate::ui::{Setup, Ui};
+use crate::ui::{self, Setup, Ui};
 
 /// The application: one per process, shared by both planes.
 pub struct App {
@@ -29,6 +30,8 @@ pub struct App {
     pub store: Store,
     /// Who is asking.
     pub sessions: Sessions,
+    /// What we sign.
+    pub tokens: Tokens,
     /// What a path needs.
     pub rules: Rules,
     /// Password policy and hashing.
@@ -70,8 +73,11 @@ impl App {
     /// A [`Fault`] if the store cannot be opened.
     pub async fn start(config: Config, clock: Clock) -> Result<Arc<Self>, Fault> {
         let store = Store::open(&config.store, &clock).await?;
+        let tokens = Tokens::new(store.clone(), &config);
+        tokens.start(clock.now()).await?;
         Ok(Arc::new(Self {
             sessions: Sessions::new(store.clone(), config.session, &config.secret, config.public.https),
+            tokens,
             rules: rules(&config),
             passwords: Passwords::new(&config.password),
             limits: Limits::new(&config.limits, &config.secret),
@@ -88,7 +94,7 @@ impl App {
                 min_length: config.password.min_length,
                 sign_up_open: config.sign_up.open,
                 mail: config.mail.is_some(),
-                providers: Vec::new(),
+                providers: buttons(&config),
             }),
             mails: Mails::new(&config.public.name, &config.public.origin),
             mailer: config.mail.as_ref().map(Mailer::new).transpose()?,
@@ -100,6 +106,16 @@ impl App {
             store,
         }))
     }
+}
+
+/// The providers as the pages show them.
+fn buttons(config: &Config) -> Vec<ui::Provider> {
+    let button = |of: &config::provider::Provider| ui::Provider {
+        id: of.id.clone(),
+        name: of.name.clone(),
+        kind: of.kind,
+    };
+    config.providers.iter().map(button).collect()
 }
 
 /// The rules of a configuration, as the gate reads them.

@@ -26,6 +26,7 @@ pub mod unusual;
 pub(crate) mod units;
 
 use crate::secret::RootSecret;
+use crate::secret::pair::Algorithm;
 use layers::Layers;
 use problem::{Place, Problems};
 use provider::Provider;
@@ -59,6 +60,8 @@ pub struct Config {
     pub providers: Vec<Provider>,
     /// Under which names the app is told who is asking.
     pub identity: Identity,
+    /// What we sign, and for how long it is good.
+    pub tokens: Tokens,
     /// Sizes, deadlines and rates.
     pub limits: Limits,
     /// Peers whose `X-Forwarded-*` is believed.
@@ -131,6 +134,15 @@ pub struct Upstream {
     pub keep_alive: Duration,
     /// Unused connections kept by each worker.
     pub max_idle: usize,
+}
+
+impl Upstream {
+    /// Scheme, host and port of the app, as an origin is written.
+    pub fn origin(&self) -> String {
+        let Self { host, port, .. } = self;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        if *port == 80 { format!("http://{host}") } else { format!("http://{host}:{port}") }
+    }
 }
 
 /// `[store]`
@@ -219,6 +231,30 @@ pub struct Identity {
     pub name: Vec<String>,
     /// Carries groups; nothing fills it yet, but a client must not.
     pub groups: Vec<String>,
+    /// Says all that in a signed token.
+    pub assertion: Option<Assertion>,
+}
+
+/// `identity.assertion_…`: the identity once more, signed, for an app that can be reached past us.
+#[derive(Clone)]
+pub struct Assertion {
+    /// The header that carries it.
+    pub header: String,
+    /// For how long one is good.
+    pub lifetime: Duration,
+    /// Whom it is for.
+    pub audience: String,
+}
+
+/// `[tokens]`
+#[derive(Clone)]
+pub struct Tokens {
+    /// How new keys sign.
+    pub algorithm: Algorithm,
+    /// For how long an access token is good.
+    pub access_lifetime: Duration,
+    /// How long one key signs.
+    pub rotate_every: Duration,
 }
 
 /// `[limits]`

@@ -92,6 +92,9 @@ name = \"Sidegate demo\"
 email = \"{USER_EMAIL}\"
 name = \"{USER_NAME}\"
 
+[mail]
+transport = \"catcher\"
+
 [limits]
 drain = \"2s\"
 
@@ -119,7 +122,8 @@ Sidegate stands in front of a small tasks app. Open
     {origin}/
 
 and make an account, or continue with the demo provider, an identity provider of three people without
-passwords. Or paste these lines into another terminal.
+passwords. Or paste these lines into another terminal. No mail leaves this machine: what would be sent is
+shown at {origin}{mount}/dev/mail
 
 Make an account:
 

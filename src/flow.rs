@@ -15,18 +15,30 @@ use crate::store::auth_log::{Action, LogEntry};
 use crate::ui::View;
 use crate::ui::pages::{Notice, Problem, SignedIn};
 
+mod account;
 mod accounts;
 mod callback;
+mod change_email;
+mod confirm;
+mod delete_account;
+mod dev_mail;
+mod ending;
 mod entry;
 mod logout_token;
-mod post;
+mod not_me;
+mod password;
+pub mod post;
 mod provider;
+mod recover;
 mod sessions;
 mod sign_in;
 mod sign_out;
 mod sign_up;
 mod verify_signin;
 mod start;
+mod ticket;
+mod token;
+mod verify_email;
 mod whoami;
 
 /// Answers a request to one of our endpoints. Runs in the office.
@@ -70,7 +82,8 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::VerifySignIn => verify_signin::submit(app, visit).await,
         Endpoint::ResendCode => verify_signin::resend(app, visit).await,
         Endpoint::CancelSignIn => verify_signin::cancel(app, visit).await,
-        Endpoint::NotMePage | Endpoint::NotMe => Err(Refusal::NotFound.into()),
+        Endpoint::NotMePage => not_me::show(app, &visit).await,
+        Endpoint::NotMe => not_me::submit(app, visit).await,
         Endpoint::StartAtProvider => start::show(app, visit).await,
         Endpoint::SignInSocial => start::social(app, visit).await,
         Endpoint::OauthUrl => start::url(app, visit).await,
@@ -85,6 +98,23 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::UnlinkAccount => accounts::unlink(app, visit).await,
         Endpoint::Providers => Ok(start::list(app)),
         Endpoint::BackChannelLogout => logout_token::submit(app, visit).await,
+        Endpoint::AccountPage => account::show(app, &visit).await,
+        Endpoint::UpdateUser => account::update_user(app, visit).await,
+        Endpoint::VerifyEmailPage => verify_email::show(app, &visit).await,
+        Endpoint::VerifyEmail => verify_email::submit(app, visit).await,
+        Endpoint::SendVerificationEmail => verify_email::send(app, visit).await,
+        Endpoint::ForgotPasswordPage => recover::show_request(app, &visit),
+        Endpoint::RequestPasswordReset => recover::request(app, visit).await,
+        Endpoint::ResetPasswordPage => recover::show(app, &visit).await,
+        Endpoint::ResetPassword => recover::submit(app, visit).await,
+        Endpoint::ChangePassword => password::change(app, visit).await,
+        Endpoint::ChangeEmailPage => change_email::show(app, &visit).await,
+        Endpoint::ChangeEmail => change_email::submit(app, visit).await,
+        Endpoint::DeleteUserPage => delete_account::show(app, &visit).await,
+        Endpoint::DeleteUser => delete_account::submit(app, visit).await,
+        Endpoint::DevMails => dev_mail::list(app, &visit),
+        Endpoint::DevMail => dev_mail::show(app, &visit),
+        Endpoint::Jwks => Ok(token::jwks(app, &visit)),
     }
 }
 
@@ -119,6 +149,16 @@ fn callback_or_home(app: &App, target: Option<&str>) -> String {
 }
 
 /// What sign-in and sign-up show in place of their form to who is signed in already, or about to be.
+/// The sign-in page, with what happened before.
+fn to_sign_in(app: &App, callback_url: Option<&str>, notice: Notice) -> Answer {
+    let mut url = answer::sign_in_url(desk(app), callback_url);
+    url.push(if url.contains('?') { '&' } else { '?' });
+    url.push_str("notice=");
+    url.push_str(notice.key());
+    answer::redirect(desk(app), StatusCode::SEE_OTHER, &url)
+}
+
+/// What sign-in and sign-up show in place of their form to who is signed in already.
 fn signed_in_already(app: &App, visit: &Visit, callback_url: Option<&str>) -> Option<Answer> {
     if visit.visitor.pending().is_some() {
         return Some(answer::ask_for_code(desk(app), &visit.reply_to()));
@@ -146,11 +186,6 @@ fn form_again(app: &App, view: View<'_>, problems: &[Problem], html: String) -> 
         answer.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
     }
     answer
-}
-
-/// Whether this can be the address of a picture.
-fn is_picture(image: &str) -> bool {
-    image.starts_with("https://") && image.len() <= 2048 && image.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// What follows a form of the account page: that page, with what came of it.

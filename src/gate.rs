@@ -93,7 +93,9 @@ fn ours(rules: &Rules, visit: &Visit, endpoint: Endpoint) -> Verdict {
         return Verdict::Refuse(Refusal::CrossOrigin);
     }
     match visit.visitor {
-        Visitor::Unsure if endpoint != Endpoint::Ok => Verdict::Refuse(Refusal::StoreUnavailable),
+        Visitor::Unsure if !matches!(endpoint, Endpoint::Ok | Endpoint::Jwks) => {
+            Verdict::Refuse(Refusal::StoreUnavailable)
+        }
         Visitor::Stranger if endpoint.needs_session() => Verdict::Refuse(unauthorized(visit)),
         Visitor::Pending(_) if endpoint.needs_session() => Verdict::AskForCode,
         Visitor::Stranger | Visitor::Pending(_) | Visitor::Known(_) | Visitor::Unsure => {

@@ -1,5 +1,6 @@
 //! What goes on without anybody asking: hearing of sessions that other replicas ended, cutting connections
-//! whose session is over, deleting what has expired.
+//! whose session is over, deleting what is old, sending mails.
+//! whose session is over, deleting what has expired, new keys to sign with.
 //!
 //! A job that fails or panics is logged and started again after a pause; it never takes the process with it.
 
@@ -8,8 +9,12 @@ use std::time::Duration;
 
 use tokio::task::{JoinHandle, JoinSet};
 
+mod old;
+mod outbox;
+
 use crate::app::App;
 use crate::error::Fault;
+use crate::token::Change;
 
 /// The pause after a job has failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -17,6 +22,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const CUT_EVERY: Duration = Duration::from_secs(15);
 /// How often expired rows are deleted.
 const DELETE_EVERY: Duration = Duration::from_mins(10);
+/// How often signing keys are read again, and looked after.
+const TEND_EVERY: Duration = Duration::from_mins(1);
 /// Rows deleted in one transaction, so that no other waits long for its turn.
 const AT_ONCE: u32 = 500;
 
@@ -29,8 +36,10 @@ impl Jobs {
         Self(vec![
             kept_running(app, "hearing of ended sessions", hear_of_ended),
             kept_running(app, "cutting connections of ended sessions", cut_connections),
+            kept_running(app, "deleting what is old", old::delete),
+            kept_running(app, "sending mails", outbox::send_mails),
             kept_running(app, "deleting expired sessions", delete_expired),
-            kept_running(app, "deleting flows that are too old", delete_old_flows),
+            kept_running(app, "tending the signing keys", tend_keys),
         ])
     }
 }
@@ -83,6 +92,16 @@ async fn cut_connections(app: Arc<App>) -> Result<(), Fault> {
     }
 }
 
+/// Makes a new signing key when it is time, and learns of those that other replicas made or took back.
+async fn tend_keys(app: Arc<App>) -> Result<(), Fault> {
+    loop {
+        if app.tokens.tend(app.clock.now()).await? == Change::Gone {
+            app.sessions.forget_all();
+        }
+        tokio::time::sleep(TEND_EVERY).await;
+    }
+}
+
 async fn delete_expired(app: Arc<App>) -> Result<(), Fault> {
     loop {
         loop {
@@ -90,22 +109,6 @@ async fn delete_expired(app: Arc<App>) -> Result<(), Fault> {
             let deleted = tx.sessions_delete_expired(app.clock.now(), AT_ONCE).await?;
             tx.commit().await?;
             if deleted < u64::from(AT_ONCE) {
-                break;
-            }
-        }
-        tokio::time::sleep(DELETE_EVERY).await;
-    }
-}
-
-/// Flows at providers, and logout tokens that cannot be used again anyway.
-async fn delete_old_flows(app: Arc<App>) -> Result<(), Fault> {
-    loop {
-        loop {
-            let mut tx = app.store.begin().await?;
-            let flows = tx.oauth_flows_delete_expired(app.clock.now(), AT_ONCE).await?;
-            let tokens = tx.logout_tokens_delete_expired(app.clock.now(), AT_ONCE).await?;
-            tx.commit().await?;
-            if flows.max(tokens) < u64::from(AT_ONCE) {
                 break;
             }
         }

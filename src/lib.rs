@@ -25,6 +25,7 @@
 //! | leaves | [`store`] [`mail`] [`oauth`] [`ui`] | words, saying no, tools; never each other, never `http` |
 //! | judge | [`gate`] | words, saying no, `http::path`, `http::visit`, the rules in `config` |
 //! | rules | [`session`] | words, saying no, tools, `store`, `http::cookie` |
+//! | | [`token`] | words, saying no, tools, `store` |
 //! | | [`account`] | words, saying no, tools |
 //! | | [`limit`] | words, saying no, tools, `account::email`, `account::device` |
 //! | carry | [`proxy`] | words, saying no, tools, `http`, [`gate::Pass`], [`session::live`] |
@@ -116,5 +117,6 @@ pub mod server;
 pub mod session;
 pub mod store;
 pub mod time;
+pub mod token;
 pub mod ui;
 pub mod visitor;

@@ -19,6 +19,8 @@ pub enum Refusal {
     Misdirected,
     /// The message framing could be read in two ways (RFC 9112 §6).
     BadFraming,
+    /// More than one `Authorization` (RFC 6750 §3.1).
+    RepeatedAuthorization,
     /// A body or form that does not parse.
     BadBody,
     /// The target is longer than the limit (RFC 9110 §15.5.15).
@@ -63,6 +65,26 @@ pub enum Refusal {
     SignUpDisabled,
     /// The sign-in was too long ago for this.
     SessionNotFresh,
+    /// The address is changed elsewhere.
+    EmailNotHere,
+    /// The password is right, but nobody has proved the address yet.
+    EmailNotVerified,
+    /// The link from a mail is used, replaced, void or too old.
+    InvalidTicket,
+    /// Not the password of the account, whose owner is known.
+    InvalidPassword,
+    /// The account, whose owner is known, has no password.
+    NoPassword,
+    /// The address is not that of the account that is signed in.
+    EmailMismatch,
+    /// The address was proved before.
+    EmailAlreadyVerified,
+    /// Without mail no password can be set anew.
+    ResetDisabled,
+    /// Without mail no address can be proved.
+    VerificationDisabled,
+    /// Without mail no address can be changed.
+    ChangeEmailDisabled,
     /// Too many tries; try again after this many seconds.
     TooManyRequests(u32),
     /// Too much work at this moment.
@@ -135,6 +157,7 @@ impl Refusal {
         Self::BadHost,
         Self::Misdirected,
         Self::BadFraming,
+        Self::RepeatedAuthorization,
         Self::BadBody,
         Self::TargetTooLong,
         Self::HeadTooLarge,
@@ -157,6 +180,16 @@ impl Refusal {
         Self::InvalidCallbackUrl,
         Self::SignUpDisabled,
         Self::SessionNotFresh,
+        Self::EmailNotHere,
+        Self::EmailNotVerified,
+        Self::InvalidTicket,
+        Self::InvalidPassword,
+        Self::NoPassword,
+        Self::EmailMismatch,
+        Self::EmailAlreadyVerified,
+        Self::ResetDisabled,
+        Self::VerificationDisabled,
+        Self::ChangeEmailDisabled,
         Self::TooManyRequests(1),
         Self::Overloaded,
         Self::StoreUnavailable,
@@ -197,6 +230,7 @@ impl Refusal {
             | Self::AmbiguousPath
             | Self::BadHost
             | Self::BadFraming
+            | Self::RepeatedAuthorization
             | Self::BadBody
             | Self::InvalidEmail
             | Self::PasswordTooShort
@@ -211,7 +245,16 @@ impl Refusal {
             | Self::IssuerMismatch
             | Self::EmailNotFound
             | Self::LastAccount
-            | Self::AccountNotFound => StatusCode::BAD_REQUEST,
+            | Self::AccountNotFound
+            | Self::EmailNotHere
+            | Self::InvalidTicket
+            | Self::InvalidPassword
+            | Self::NoPassword
+            | Self::EmailMismatch
+            | Self::EmailAlreadyVerified
+            | Self::ResetDisabled
+            | Self::VerificationDisabled
+            | Self::ChangeEmailDisabled => StatusCode::BAD_REQUEST,
             Self::SignInRequired | Self::InvalidToken | Self::InvalidCredentials => StatusCode::UNAUTHORIZED,
             Self::Forbidden
             | Self::CrossOrigin
@@ -221,7 +264,8 @@ impl Refusal {
             | Self::ProviderAccountNotAllowed
             | Self::AccountNotLinked
             | Self::ProviderSignUpDisabled
-            | Self::DifferentEmail => StatusCode::FORBIDDEN,
+            | Self::DifferentEmail
+            | Self::EmailNotVerified => StatusCode::FORBIDDEN,
             Self::NotFound | Self::ProviderNotFound | Self::IdTokenNotSupported => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -246,7 +290,7 @@ impl Refusal {
         }
     }
 
-    /// The stable code: what a program branches on, and the key of the page's text.
+    /// The stable code: what a program branches on.
     pub const fn code(self) -> &'static str {
         match self {
             Self::MalformedTarget => "MALFORMED_TARGET",
@@ -254,6 +298,7 @@ impl Refusal {
             Self::BadHost => "BAD_HOST",
             Self::Misdirected => "MISDIRECTED_REQUEST",
             Self::BadFraming => "BAD_FRAMING",
+            Self::RepeatedAuthorization => "INVALID_REQUEST",
             Self::BadBody => "BAD_REQUEST",
             Self::TargetTooLong => "TARGET_TOO_LONG",
             Self::HeadTooLarge => "HEAD_TOO_LARGE",
@@ -276,6 +321,16 @@ impl Refusal {
             Self::InvalidCallbackUrl => "INVALID_CALLBACK_URL",
             Self::SignUpDisabled => "EMAIL_PASSWORD_SIGN_UP_DISABLED",
             Self::SessionNotFresh => "SESSION_NOT_FRESH",
+            Self::EmailNotHere => "EMAIL_CAN_NOT_BE_UPDATED",
+            Self::EmailNotVerified => "EMAIL_NOT_VERIFIED",
+            Self::InvalidTicket => "INVALID_TOKEN",
+            Self::InvalidPassword => "INVALID_PASSWORD",
+            Self::NoPassword => "CREDENTIAL_ACCOUNT_NOT_FOUND",
+            Self::EmailMismatch => "EMAIL_MISMATCH",
+            Self::EmailAlreadyVerified => "EMAIL_ALREADY_VERIFIED",
+            Self::ResetDisabled => "RESET_PASSWORD_DISABLED",
+            Self::VerificationDisabled => "VERIFICATION_EMAIL_NOT_ENABLED",
+            Self::ChangeEmailDisabled => "CHANGE_EMAIL_DISABLED",
             Self::TooManyRequests(_) => "TOO_MANY_REQUESTS",
             Self::Overloaded => "OVERLOADED",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
@@ -307,6 +362,19 @@ impl Refusal {
             Self::DifferentEmail => "LINKING_DIFFERENT_EMAILS_NOT_ALLOWED",
             Self::LastAccount => "FAILED_TO_UNLINK_LAST_ACCOUNT",
             Self::AccountNotFound => "ACCOUNT_NOT_FOUND",
+        }
+    }
+
+    /// From the stable code; [`Self::TooManyRequests`] comes with some wait.
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|refusal| refusal.code() == code)
+    }
+
+    /// The key of its text. Programs hear one code for tokens of both kinds, people two things.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::InvalidTicket => "INVALID_TICKET",
+            _ => self.code(),
         }
     }
 

@@ -10,6 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
 
+pub mod pair;
+
 /// Random bytes in a token.
 const RANDOM: usize = 32;
 /// Bytes of the keyed tag behind them.

@@ -4,8 +4,8 @@
 //! to a reader (a new one is read at its first use, so that whatever ends it right after it was written is
 //! not overlooked), and is ended in memory only after the store has ended it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -20,10 +20,12 @@ use crate::store::{Store, Tx};
 use crate::time::Now;
 use crate::visitor::{Session, User};
 
+pub mod bearer;
 pub mod cache;
 pub mod live;
 pub mod rules;
 
+use bearer::{Bearer, Mark, Vouched};
 use cache::{Cache, Found, Near};
 use live::Live;
 
@@ -99,6 +101,55 @@ impl Sessions {
         Recognised::Ask(hash)
     }
 
+    /// Looks an access token up in memory, as [`Self::recognise`] does with a session's own. `None` if it has
+    /// to be verified. Never waits.
+    pub fn vouched(&self, near: &mut Near, text: &[u8], now: Now) -> Option<Vouched> {
+        let mark = Mark::of(text)?;
+        if let Some(session) = near.bearer(&mark, text, now, self.cache.endings()) {
+            return Some(Vouched::Opens(Arc::clone(session)));
+        }
+        let bearer = self.cache.bearers.get(&mark)?;
+        let vouched = match bearer.vouch(&mark, text, now)? {
+            // Another copy may have taken the place of the one that was kept.
+            Vouched::Verified(token, until) => match self.cache.get(&token, now) {
+                Some(session) => {
+                    let bearer = self.keep(mark, text, until, Some(Arc::clone(&session)));
+                    near.put_bearer(bearer);
+                    Vouched::Opens(session)
+                }
+                None => Vouched::Verified(token, until),
+            },
+            Vouched::Opens(session) => {
+                near.put_bearer(bearer);
+                Vouched::Opens(session)
+            }
+            Vouched::Over => Vouched::Over,
+        };
+        Some(vouched)
+    }
+
+    /// Remembers that an access token was verified and what it opens, as the store has just said.
+    pub fn vouch(&self, text: &[u8], until: Now, session: Option<Arc<Session>>) {
+        if let Some(mark) = Mark::of(text) {
+            self.keep(mark, text, until, session);
+        }
+    }
+
+    fn keep(&self, mark: Mark, text: &[u8], until: Now, session: Option<Arc<Session>>) -> Arc<Bearer> {
+        let bearer = Arc::new(Bearer::new(mark, text, until, session));
+        self.cache.bearers.put(Arc::clone(&bearer));
+        bearer
+    }
+
+    /// The session with this public handle, as [`Self::fetch`] finds it.
+    pub async fn fetch_by_id(&self, id: &SessionId, now: Now) -> Found {
+        match self.store.session_token_by_id(id).await {
+            Ok(Some(token)) => self.fetch(token, now).await,
+            Ok(None) => Ok(None),
+            Err(fault) => Err(Arc::new(fault)),
+        }
+    }
+
     /// Whether a token was issued here, whatever has become of its session.
     pub fn issued(&self, token: &Token) -> bool {
         self.key.issued(token)
@@ -130,6 +181,7 @@ impl Sessions {
             stale: AtomicBool::new(false),
             over: AtomicBool::new(false),
             renewing: AtomicBool::new(false),
+            assertion: OnceLock::new(),
         }
     }
 

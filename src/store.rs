@@ -48,6 +48,7 @@ mod columns;
 pub mod devices;
 pub mod ended;
 pub mod identities;
+pub mod keys;
 mod migrations;
 pub mod oauth_flows;
 pub mod outbox;
@@ -128,6 +129,14 @@ impl Store {
         Ok(applied)
     }
 
+    /// The names of the migrations that the tables lack. Changes nothing.
+    pub async fn missing(config: &config::Store) -> Result<Vec<&'static str>, Fault> {
+        let store = Self::connect(config).await?;
+        let missing = store.begin().await?.migrations_missing().await?;
+        store.close().await;
+        Ok(missing)
+    }
+
     async fn connect(config: &config::Store) -> Result<Self, Fault> {
         let (read, write) = match &config.database {
             Database::Sqlite(path) => {
@@ -173,6 +182,21 @@ impl Store {
 }
 
 impl Tx {
+    /// Whether no other replica does work of this name until this transaction ends.
+    pub async fn alone(&mut self, work: &str) -> Result<bool, Fault> {
+        match &mut self.db {
+            // One process writes, and this is its one writing transaction.
+            Db::Sqlite(_) => Ok(true),
+            Db::Postgres(tx) => {
+                sqlx::query_scalar("SELECT pg_try_advisory_xact_lock(hashtextextended('sidegate/' || $1, 0))")
+                    .bind(work)
+                    .fetch_one(&mut **tx)
+                    .await
+                    .map_err(fault("asking whether another replica does the same"))
+            }
+        }
+    }
+
     /// Makes it last.
     pub async fn commit(self) -> Result<(), Fault> {
         on!(self.db, tx => tx.commit().await).map_err(fault("committing a transaction"))?;

@@ -11,6 +11,7 @@ pub mod mails;
 pub mod pages;
 pub mod text;
 
+use crate::config::provider::Kind;
 use crate::refusal::Refusal;
 use text::{Language, Texts};
 
@@ -38,25 +39,8 @@ pub struct Provider {
     pub id: String,
     /// Its name on the button.
     pub name: String,
-    /// The glyph beside it.
-    pub icon: Icon,
-}
-
-/// A glyph for each kind of provider; a line drawing of ours, nobody's logo.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Icon {
-    /// A branch.
-    GitHub,
-    /// A lens.
-    Google,
-    /// A merge.
-    GitLab,
-    /// A speech bubble.
-    Discord,
-    /// A badge.
-    Microsoft,
-    /// A key.
-    OpenId,
+    /// What it is, which decides on the glyph beside the name.
+    pub kind: Kind,
 }
 
 /// What all pages share.

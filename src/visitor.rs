@@ -1,7 +1,7 @@
 //! Who is asking: plain data, and the questions that can be asked of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::id::{PendingId, SessionId, UserId};
 use crate::secret::TokenHash;
@@ -86,6 +86,8 @@ pub struct Session {
     pub over: AtomicBool,
     /// Set while one request renews the session, so that others do not.
     pub renewing: AtomicBool,
+    /// The identity in a signed token, made when it is first needed.
+    pub assertion: OnceLock<Box<str>>,
 }
 
 impl Session {

@@ -1,8 +1,8 @@
 //! What the benchmarks of single functions work on: a browser's request, a session, rules, a configuration.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -81,6 +81,7 @@ pub(crate) fn session(token: TokenHash) -> Arc<Session> {
         stale: AtomicBool::new(false),
         over: AtomicBool::new(false),
         renewing: AtomicBool::new(false),
+        assertion: OnceLock::new(),
     })
 }
 

@@ -39,15 +39,20 @@ const SYSTEMS: &[(&str, &str)] = &[
     ("Linux", "Linux"),
 ];
 
-/// Family and system of a browser, such as `Firefox on Linux`, from `User-Agent` and, where the browser sends
-/// it, `Sec-CH-UA-Platform` (User-Agent Client Hints). Holds nothing that the browser wrote.
-pub fn family(agent: Option<&str>, platform: Option<&str>) -> String {
+/// Family and system of a browser, each if it can be told, from the same two fields as [`family`].
+pub fn parts(agent: Option<&str>, platform: Option<&str>) -> (Option<&'static str>, Option<&'static str>) {
     let agent = agent.unwrap_or_default();
     let named = |text: &str, marks: &[(&str, &'static str)]| {
         marks.iter().find(|(mark, _)| text.contains(mark)).map(|(_, name)| *name)
     };
     let system = platform.and_then(|text| named(text, SYSTEMS)).or_else(|| named(agent, SYSTEMS));
-    match (named(agent, FAMILIES), system) {
+    (named(agent, FAMILIES), system)
+}
+
+/// Family and system of a browser, such as `Firefox on Linux`, from `User-Agent` and, where the browser sends
+/// it, `Sec-CH-UA-Platform` (User-Agent Client Hints). Holds nothing that the browser wrote.
+pub fn family(agent: Option<&str>, platform: Option<&str>) -> String {
+    match parts(agent, platform) {
         (Some(browser), Some(system)) => format!("{browser} on {system}"),
         (Some(browser), None) => browser.to_owned(),
         (None, Some(system)) => format!("a program on {system}"),

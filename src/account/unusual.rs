@@ -36,6 +36,8 @@ pub const CHANGES_WITHIN: Duration = DAY;
 pub enum Proof {
     /// By a password.
     Password,
+    /// By a password, in the browser in which the mailbox was proved just now.
+    Mailbox,
     /// At an identity provider.
     Provider,
     /// By a passkey, or by a second factor besides the first.
@@ -80,7 +82,7 @@ pub struct Signs {
 /// A rule that fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// R0: nobody ever signed in to this account, which is new.
+    /// R0: nobody ever signed in to this account, which is new; or its mailbox was just proved in this browser.
     FirstSignIn,
     /// R1: the proof was strong.
     StrongProof,
@@ -199,6 +201,9 @@ pub fn judge(mode: Mode, signs: &Signs) -> Judgement {
 fn fired(signs: &Signs) -> Vec<Rule> {
     if signs.proof == Proof::Strong {
         return vec![Rule::StrongProof];
+    }
+    if signs.proof == Proof::Mailbox {
+        return vec![Rule::FirstSignIn];
     }
     if !signs.applies {
         return vec![Rule::Provider];

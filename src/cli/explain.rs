@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use clap::Args;
@@ -188,6 +188,8 @@ fn without_origin(mut visit: Visit) -> Visit {
 
 /// A session as this user would have one.
 fn session(id: UserId, now: Now) -> Session {
+    // It cannot be made without the store.
+    let assertion = OnceLock::from(Box::from("(the identity, signed)"));
     Session {
         id: SessionId::random(),
         token: TokenHash([0; 32]),
@@ -210,5 +212,6 @@ fn session(id: UserId, now: Now) -> Session {
         stale: AtomicBool::new(false),
         over: AtomicBool::new(false),
         renewing: AtomicBool::new(false),
+        assertion,
     }
 }

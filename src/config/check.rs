@@ -11,11 +11,14 @@ mod providers;
 mod rules;
 mod unusual;
 
-use super::file::{LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession, RawSignUp};
+use super::file::{
+    LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession, RawSignUp, RawTokens, SignedWith,
+};
 use super::problem::Problems;
 use super::units::{Size, Span};
-use super::{Access, Accounts, Config, Limits, Log, Password, Session, SignUp};
+use super::{Access, Accounts, Config, Limits, Log, Password, Session, SignUp, Tokens};
 use crate::secret::RootSecret;
+use crate::secret::pair::Algorithm;
 
 /// Gives `raw` its meaning; fails with all problems, those known before included.
 pub(super) fn check(
@@ -30,15 +33,16 @@ pub(super) fn check(
     let public = net::public(&raw.public, &listen, p, &mut dangers);
     let paths = rules::paths(&raw.paths, p);
     let mail = mail::mail(&raw.mail, (&listen, &public), p, &mut dangers);
+    let upstream = net::upstream(&raw.upstream, &listen, p);
+    let identity = identity::identity(raw, &upstream.origin(), &public.origin, p);
     let config = Config {
-        upstream: net::upstream(&raw.upstream, &listen, p),
         store: net::store(&raw.store, p),
         secret,
-        sign_up: sign_up(&raw.sign_up, false, p),
         accounts: Accounts {
             delete: raw.accounts.delete,
             link_different_emails: raw.accounts.link_different_emails,
         },
+        sign_up: sign_up(&raw.sign_up, mail.is_some(), p),
         password: password(&raw.password, cores, p),
         session: session(&raw.session, p),
         access: Access {
@@ -46,15 +50,17 @@ pub(super) fn check(
             rules: rules::rules(&raw.rules, &paths, p),
         },
         providers: providers::providers(&raw.providers, p, &mut dangers),
-        identity: identity::identity(&raw.identity, p),
+        tokens: tokens(&raw.tokens, p),
         limits: limits(&raw.limits, p),
         trusted_proxies: net::trusted(&raw.proxies.trusted, p),
         log: log(&raw.log, p),
         unusual: unusual::unusual(&raw.unusual, mail.is_some(), p),
         geo: unusual::geo(&raw.geo),
         mail,
+        identity,
         listen,
         public,
+        upstream,
         paths,
         dangers,
     };
@@ -101,6 +107,19 @@ fn session(raw: &RawSession, p: &mut Problems) -> Session {
         short: raw.short.0,
         cache_entries: raw.cache_entries,
         cache_age: raw.cache_age.0,
+    }
+}
+
+fn tokens(raw: &RawTokens, p: &mut Problems) -> Tokens {
+    between(p, "tokens.access_lifetime", raw.access_lifetime, Span::minutes(1), Span::minutes(60));
+    between(p, "tokens.rotate_every", raw.rotate_every, Span::days(1), Span::days(400));
+    Tokens {
+        algorithm: match raw.algorithm {
+            SignedWith::EdDsa => Algorithm::EdDsa,
+            SignedWith::Es256 => Algorithm::Es256,
+        },
+        access_lifetime: raw.access_lifetime.0,
+        rotate_every: raw.rotate_every.0,
     }
 }
 

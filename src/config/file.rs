@@ -49,6 +49,7 @@ table! {
         rules: Vec<RawRule> = Vec::new(),
         providers: Vec<RawProvider> = Vec::new(),
         identity: RawIdentity = RawIdentity::default(),
+        tokens: RawTokens = RawTokens::default(),
         proxies: RawProxies = RawProxies::default(),
         limits: RawLimits = RawLimits::default(),
         log: RawLog = RawLog::default(),
@@ -197,7 +198,30 @@ table! {
         email: Names = Names(Vec::new()),
         name: Names = Names(Vec::new()),
         groups: Names = Names(Vec::new()),
+        assertion_header: Option<String> = None,
+        assertion_lifetime: Span = Span::minutes(5),
+        assertion_audience: Option<String> = None,
     }
+}
+
+table! {
+    /// `[tokens]`
+    RawTokens {
+        algorithm: SignedWith = SignedWith::EdDsa,
+        access_lifetime: Span = Span::minutes(15),
+        rotate_every: Span = Span::days(30),
+    }
+}
+
+/// `tokens.algorithm`
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+pub(super) enum SignedWith {
+    /// Ed25519.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    /// ECDSA on P-256.
+    #[serde(rename = "ES256")]
+    Es256,
 }
 
 /// `identity.preset`: header names that apps for another product read.
@@ -336,6 +360,7 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
         "providers" => RawProvider::KEYS,
         "providers.claims" => RawClaims::KEYS,
         "identity" => RawIdentity::KEYS,
+        "tokens" => RawTokens::KEYS,
         "proxies" => RawProxies::KEYS,
         "limits" => RawLimits::KEYS,
         "log" => RawLog::KEYS,

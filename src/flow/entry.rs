@@ -41,6 +41,8 @@ const DEVICES: u32 = 50;
 pub(super) enum By<'a> {
     /// By the password.
     Password,
+    /// By a link that came to the mailbox just now, and the password.
+    Mailbox,
     /// At this provider.
     Provider(&'a ProviderSession),
 }
@@ -171,7 +173,7 @@ async fn wait_for_code(
         rules: judged.names(),
         callback_url: proved.callback_url.map(str::to_owned),
         provider: match proved.by {
-            By::Password => None,
+            By::Password | By::Mailbox => None,
             By::Provider(by) => Some(by.clone()),
         },
         code: code.hash(&app.code_key, &id),

@@ -68,7 +68,7 @@ async fn secure(app: &App, visit: &Visit, token: &str) -> Result<(), Error> {
     // The password comes first: a sign-in that compared it has written its session before this returns, or
     // writes none.
     tx.account_clear_password(&user.id, visit.now).await?;
-    let ended = ending::end_all(&mut tx, &user.id, None).await?;
+    let ended = ending::end_all_and_distrust(&mut tx, &user.id, visit.now).await?;
     ticket::send(app, visit, &mut tx, &user, Errand::ResetPassword { callback_url: None }).await?;
     let entry = log_entry(visit, Action::Revoke, Some(&user.id), None);
     tx.auth_log_insert(&LogEntry { detail: Some(DETAIL.to_owned()), ..entry }).await?;

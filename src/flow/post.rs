@@ -24,17 +24,17 @@ const WINDOW: Duration = Duration::from_hours(1);
 
 /// Whom a mail goes to.
 #[derive(Clone, Copy)]
-pub(super) struct To<'a> {
+pub struct To<'a> {
     /// One address in its canonical form.
-    pub(super) address: &'a str,
+    pub address: &'a str,
     /// What its reader reads.
-    pub(super) language: Language,
+    pub language: Language,
 }
 
 /// Writes `mail` to somebody once `tx` is committed. Does nothing if mail is not configured, or if
 /// there were too many mails to that address or in all: those are left out and logged. Mails that anyone can
 /// ask for leave the second half of both caps to those whose cause is somebody who proved something.
-pub(super) async fn post(
+pub async fn post(
     app: &App,
     tx: &mut Tx,
     To { address, language }: To<'_>,
@@ -78,6 +78,6 @@ pub(super) async fn post(
 
 /// The absolute address of one of our pages, made of the public origin and of nothing that a request says:
 /// `link(app, "verify-email?token=…")`.
-pub(super) fn link(app: &App, page: &str) -> String {
+pub fn link(app: &App, page: &str) -> String {
     format!("{}{}/{page}", app.config.public.origin, app.config.mount())
 }

@@ -9,7 +9,7 @@ use crate::answer::shapes::SessionShape;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{desk, log_entry, read_json, to_account};
+use crate::flow::{desk, ending, log_entry, read_json, to_account};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::id::SessionId;
@@ -65,7 +65,7 @@ pub(super) async fn revoke_one(app: &App, visit: Visit) -> Result<Answer, Error>
 pub(super) async fn revoke_all(app: &App, visit: Visit) -> Result<Answer, Error> {
     let session = may_change(app, &visit)?;
     let mut tx = app.store.begin().await?;
-    let ended = tx.sessions_delete_of_user(&session.user.id, None).await?;
+    let ended = ending::end_all(&mut tx, &session.user.id, None).await?;
     finish(app, &visit, tx, &ended, None).await?;
     Ok(answer::json(desk(app), StatusCode::OK, &Status { status: true }))
 }
@@ -74,6 +74,8 @@ pub(super) async fn revoke_all(app: &App, visit: Visit) -> Result<Answer, Error>
 pub(super) async fn revoke_others(app: &App, visit: Visit) -> Result<Answer, Error> {
     let session = may_change(app, &visit)?;
     let mut tx = app.store.begin().await?;
+    // EM-8: an intruder may have asked for another address.
+    tx.tickets_delete_of_user(&session.user.id).await?;
     let ended = tx.sessions_delete_of_user(&session.user.id, Some(&session.id)).await?;
     finish(app, &visit, tx, &ended, None).await?;
     done(app, &visit, Notice::SessionsEnded)

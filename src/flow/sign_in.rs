@@ -217,6 +217,13 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
         }
     };
     app.limits.give_back(&email, known);
+    if app.config.sign_up.require_verified_email && !user.email_verified {
+        let error = Refusal::EmailNotVerified;
+        let mut tx = app.store.begin().await?;
+        tx.auth_log_insert(&log_entry(visit, Action::SignIn, Some(&user.id), Some(error.code()))).await?;
+        tx.commit().await?;
+        return Ok(Err(error));
+    }
     // A better hash can wait for the next sign-in.
     let rehashed = if verdict.rehash { app.passwords.hash(&given.password).await.ok() } else { None };
     let mut tx = app.store.begin().await?;

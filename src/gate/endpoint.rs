@@ -37,6 +37,10 @@ pub enum Endpoint {
     RevokeOtherSessions,
     /// Says that we are here.
     Ok,
+    /// The page of the caller's account.
+    AccountPage,
+    /// Changes the caller's name or picture: form or JSON.
+    UpdateUser,
     /// Sends a person to a provider.
     StartAtProvider,
     /// better-auth's way to a provider: the URL as JSON.
@@ -71,6 +75,36 @@ pub enum Endpoint {
     NotMePage,
     /// Ends everything that was signed in, and the password.
     NotMe,
+    /// The page to which the link in a verification mail leads.
+    VerifyEmailPage,
+    /// Proves an address: form or JSON.
+    VerifyEmail,
+    /// Sends a verification mail: form or JSON.
+    SendVerificationEmail,
+    /// The page that asks for the address of whoever forgot the password.
+    ForgotPasswordPage,
+    /// Sends the link for a new password: form or JSON.
+    RequestPasswordReset,
+    /// The page to which that link leads.
+    ResetPasswordPage,
+    /// Sets the new password: form or JSON.
+    ResetPassword,
+    /// Changes the password of who is signed in: form or JSON.
+    ChangePassword,
+    /// The page to which the link to a new address leads.
+    ChangeEmailPage,
+    /// Asks for another address, and with the link's token confirms it: form or JSON.
+    ChangeEmail,
+    /// The page to which the link in a mail about deletion leads.
+    DeleteUserPage,
+    /// Deletes the account, by password or by the link's token: form or JSON.
+    DeleteUser,
+    /// The mails that the catcher keeps.
+    DevMails,
+    /// One of them.
+    DevMail,
+    /// The public keys for what we sign.
+    Jwks,
 }
 
 use Endpoint as E;
@@ -96,6 +130,8 @@ const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::POST, "revoke-sessions", E::RevokeSessions),
     (Method::POST, "revoke-other-sessions", E::RevokeOtherSessions),
     (Method::GET, "ok", E::Ok),
+    (Method::GET, "account", E::AccountPage),
+    (Method::POST, "update-user", E::UpdateUser),
     (Method::GET, "sign-in/{provider}", E::StartAtProvider),
     (Method::POST, "sign-in/social", E::SignInSocial),
     (Method::GET, "get-oauth-url/{provider}", E::OauthUrl),
@@ -113,6 +149,24 @@ const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::POST, "verify-signin/cancel", E::CancelSignIn),
     (Method::GET, "not-me", E::NotMePage),
     (Method::POST, "not-me", E::NotMe),
+    (Method::GET, "verify-email", E::VerifyEmailPage),
+    (Method::POST, "verify-email", E::VerifyEmail),
+    (Method::POST, "send-verification-email", E::SendVerificationEmail),
+    (Method::GET, "forgot-password", E::ForgotPasswordPage),
+    (Method::POST, "forgot-password", E::RequestPasswordReset),
+    (Method::POST, "forget-password", E::RequestPasswordReset),
+    (Method::POST, "request-password-reset", E::RequestPasswordReset),
+    (Method::GET, "reset-password", E::ResetPasswordPage),
+    (Method::POST, "reset-password", E::ResetPassword),
+    (Method::POST, "change-password", E::ChangePassword),
+    (Method::GET, "change-email", E::ChangeEmailPage),
+    (Method::POST, "change-email", E::ChangeEmail),
+    (Method::GET, "delete-user", E::DeleteUserPage),
+    (Method::POST, "delete-user", E::DeleteUser),
+    (Method::GET, "dev/mail", E::DevMails),
+    (Method::GET, "dev/mail/{id}", E::DevMail),
+    (Method::GET, "jwks", E::Jwks),
+    (Method::GET, ".well-known/jwks.json", E::Jwks),
 ];
 
 /// What a path below a mount prefix leads to.
@@ -171,6 +225,9 @@ impl Endpoint {
     /// Whether a stranger is answered with 401.
     pub fn needs_session(self) -> bool {
         match self {
+            E::UpdateUser => true,
+            // Strangers are led to the sign-in page.
+            E::AccountPage => false,
             E::Me
             | E::ListSessions
             | E::RevokeSession
@@ -179,6 +236,16 @@ impl Endpoint {
             | E::LinkSocial
             | E::ListAccounts
             | E::UnlinkAccount => true,
+            E::ChangePassword | E::ChangeEmailPage | E::ChangeEmail | E::DeleteUserPage | E::DeleteUser => {
+                true
+            }
+            E::VerifyEmailPage
+            | E::VerifyEmail
+            | E::SendVerificationEmail
+            | E::ForgotPasswordPage
+            | E::RequestPasswordReset
+            | E::ResetPasswordPage
+            | E::ResetPassword => false,
             E::SignInPage
             | E::SignIn
             | E::SignInEmail
@@ -204,6 +271,8 @@ impl Endpoint {
             | E::CancelSignIn
             | E::NotMePage
             | E::NotMe => false,
+            E::DevMails | E::DevMail => false,
+            E::Jwks => false,
         }
     }
 
@@ -215,6 +284,17 @@ impl Endpoint {
 
     /// Whether the answer waits for the floor below which it would tell whether an account exists.
     pub fn hides_existence(self) -> bool {
-        matches!(self, E::SignIn | E::SignInEmail | E::Login | E::SignUp | E::SignUpEmail | E::SignInWithCode)
+        matches!(
+            self,
+            E::SignIn
+                | E::SignInEmail
+                | E::Login
+                | E::SignUp
+                | E::SignUpEmail
+                | E::SendVerificationEmail
+                | E::RequestPasswordReset
+                | E::ChangeEmail
+                | E::SignInWithCode
+        )
     }
 }

@@ -105,6 +105,9 @@ impl HeadWriter {
                 out.extend_from_slice(b"\r\n");
             }
         }
+        if let (Some(assertion), Some(token)) = (&self.identity.assertion, session.assertion.get()) {
+            line(out, assertion.header.as_bytes(), token.as_bytes());
+        }
     }
 
     /// The chain is continued for a trusted peer and begun anew for everybody else.

@@ -86,8 +86,8 @@ fn letter(byte: u8) -> u32 {
 impl Reserved {
     /// Our own names and those under which the identity is sent.
     pub fn new(identity: &Identity) -> Self {
-        let own =
-            identity.user_id.iter().chain(&identity.email).chain(&identity.name).chain(&identity.groups);
+        let own = [&identity.user_id, &identity.email, &identity.name, &identity.groups];
+        let own = own.into_iter().flatten().chain(identity.assertion.iter().map(|it| &it.header));
         let mut reserved = Self { names: Vec::new(), first_letters: [0; LONGEST] };
         for name in HOP_BY_HOP.iter().chain(OURS).copied().chain(own.map(String::as_str)) {
             let folded: Box<[u8]> = name.bytes().map(fold).collect();
@@ -117,7 +117,10 @@ fn starts_folded(name: &[u8], start: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::Assertion;
 
     fn reserved() -> Reserved {
         Reserved::new(&Identity {
@@ -125,6 +128,11 @@ mod tests {
             email: vec!["x-mail".into()],
             name: vec![],
             groups: vec![],
+            assertion: Some(Assertion {
+                header: "my-proof".into(),
+                lifetime: Duration::ZERO,
+                audience: String::new(),
+            }),
         })
     }
 
@@ -139,6 +147,7 @@ mod tests {
             "X_Forwarded-Email",
             "x_forwarded.proto",
             "x_mail",
+            "My_Proof",
             "remote_user",
             "http2_settings",
             "x-authentik-anything",

@@ -80,6 +80,11 @@ async fn forward(
     sending: Sending,
 ) -> Response<ReplyBody> {
     let app = &worker.app;
+    if let Some(session) = pass.session()
+        && let Err(fault) = app.tokens.assert(session, visit.now)
+    {
+        return close(own(client, answer::refuse(desk(app), &visit.reply_to(), fault.into())));
+    }
     let renewed = recognise::renew(app, visit).await;
     let mut response = match worker.proxy.forward(visit, pass, sending).await {
         Ok(response) => {

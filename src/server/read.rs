@@ -46,6 +46,7 @@ struct Fields<'h> {
     length: Option<&'h HeaderValue>,
     coding: Option<&'h HeaderValue>,
     protocol: Option<&'h HeaderValue>,
+    authorization: Option<&'h HeaderValue>,
     /// `Connection` names `upgrade`.
     asks_to_upgrade: bool,
     /// Commas in `Connection`.
@@ -67,6 +68,10 @@ impl<'h> Fields<'h> {
                 }
                 "expect" if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
                     return Err(Refusal::ExpectationFailed);
+                }
+                // Two readers could believe different ones.
+                "authorization" if fields.authorization.replace(value).is_some() => {
+                    return Err(Refusal::RepeatedAuthorization);
                 }
                 "upgrade" => fields.several_protocols = fields.protocol.replace(value).is_some(),
                 "connection" => {

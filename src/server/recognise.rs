@@ -3,18 +3,22 @@
 
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
+use http::header::AUTHORIZATION;
 
 use crate::app::App;
 use crate::error::Fault;
 use crate::gate;
 use crate::http::cookie::{self, Found};
 use crate::http::visit::{Credential, Visit};
-use crate::secret::{Token, TokenHash};
+use crate::secret::{TOKEN_TEXT, Token, TokenHash};
 use crate::server::worker::Worker;
 use crate::session::Recognised;
+use crate::session::bearer::Vouched;
+use crate::session::cache;
 use crate::time::Now;
+use crate::token::Change;
+use crate::token::access::Look;
 use crate::visitor::{Session, Visitor};
 
 /// Finds out who is asking: from memory without waiting, or from the store through the office.
@@ -23,21 +27,29 @@ use crate::visitor::{Session, Visitor};
 /// it.
 pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) {
     let app = &worker.app;
-    let shown = bearer(&visit.headers);
-    let ours = shown.and_then(Token::parse).filter(|token| app.sessions.issued(token));
-    let without_cookie = if shown.is_some() { Credential::UnknownBearer } else { Credential::None };
-    if ours.is_some() {
-        visit.headers.remove(AUTHORIZATION);
-    }
-    let (credential, token) = match cookie::find(&visit.headers, app.sessions.cookies.session) {
-        Found::One(value) => (Credential::Cookie, Token::parse(value)),
+    let shown = shown(worker, visit);
+    let (credential, question) = match cookie::find(&visit.headers, app.sessions.cookies.session) {
+        Found::One(value) => (Credential::Cookie, by_token(worker, Token::parse(value), visit.now)),
         // One of them was planted.
-        Found::Conflict => (Credential::Cookie, None),
-        Found::Nothing => (without_cookie, ours),
+        Found::Conflict => (Credential::Cookie, Question::Answered(Visitor::Stranger)),
+        Found::Nothing => match shown {
+            Shown::Nothing => (Credential::None, Question::Answered(Visitor::Stranger)),
+            Shown::Foreign => (Credential::UnknownBearer, Question::Answered(Visitor::Stranger)),
+            Shown::Session(token) => (Credential::UnknownBearer, by_token(worker, Some(token), visit.now)),
+            Shown::Access(question) => (Credential::UnknownBearer, question),
+        },
     };
     visit.credential = credential;
-    if let Some(token) = token {
-        by_session(worker, visit, &token).await;
+    visit.visitor = match question {
+        Question::Answered(visitor) => visitor,
+        // What is open to everybody does not wait for the store.
+        _ if gate::open_to_all(&app.rules, visit) => Visitor::Unsure,
+        // Boxed: what is rare need not be carried along by every request.
+        question => Box::pin(ask(app, visit, question)).await,
+    };
+    if visit.credential == Credential::UnknownBearer && visit.visitor.session().is_some() {
+        visit.credential = Credential::Bearer;
+        visit.headers.remove(AUTHORIZATION);
     }
     // Only who has no session can be on the way to one; what is open to everybody does not wait for the store.
     if let Visitor::Stranger = visit.visitor
@@ -48,32 +60,104 @@ pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) {
     }
 }
 
-/// Whose session a token opens.
-async fn by_session(worker: &Worker, visit: &mut Visit, token: &Token) {
+/// What stands in `Authorization: Bearer` (RFC 6750 §2.1).
+enum Shown {
+    /// Nothing.
+    Nothing,
+    /// Nothing of ours; perhaps the app knows it.
+    Foreign,
+    /// The token of a session.
+    Session(Token),
+    /// An access token.
+    Access(Question),
+}
+
+/// Who is asking, or what has to be found out first.
+enum Question {
+    /// Nothing.
+    Answered(Visitor),
+    /// What this token opens.
+    Session(TokenHash),
+    /// What this access token opens: it was verified, is good until then, and leads to that session.
+    Verified(HeaderValue, Now, TokenHash),
+    /// Whether this access token is good, and what it opens.
+    Access(HeaderValue),
+}
+
+/// Reads `Authorization` and takes it out of the request if it is ours.
+fn shown(worker: &Worker, visit: &mut Visit) -> Shown {
     let app = &worker.app;
-    let recognised = app.sessions.recognise(&mut worker.near.borrow_mut(), token, visit.now);
-    visit.visitor = match recognised {
-        Recognised::Known(session) => Visitor::Known(session),
-        Recognised::Nobody => Visitor::Stranger,
-        // What is open to everybody does not wait for the store.
-        Recognised::Ask(_) if gate::open_to_all(&app.rules, visit) => Visitor::Unsure,
-        // Boxed: what is rare need not be carried along by every request.
-        Recognised::Ask(hash) => Box::pin(ask_store(app, visit, hash)).await,
+    let Some(value) = visit.headers.get(AUTHORIZATION) else { return Shown::Nothing };
+    let Some(text) = bearer(value) else { return Shown::Nothing };
+    if text.len() == TOKEN_TEXT {
+        let Some(token) = Token::parse(text).filter(|token| app.sessions.issued(token)) else {
+            return Shown::Foreign;
+        };
+        visit.headers.remove(AUTHORIZATION);
+        return Shown::Session(token);
+    }
+    let question = match app.sessions.vouched(&mut worker.near.borrow_mut(), text, visit.now) {
+        Some(Vouched::Opens(session)) => Question::Answered(Visitor::Known(session)),
+        Some(Vouched::Over) => Question::Answered(Visitor::Stranger),
+        Some(Vouched::Verified(token, until)) => Question::Verified(value.clone(), until, token),
+        None => match app.tokens.look(text, visit.now) {
+            Look::Ours => Question::Access(value.clone()),
+            // It stays in the request until it is known to be ours.
+            Look::UnknownKey if app.tokens.may_look_again(visit.now) => {
+                return Shown::Access(Question::Access(value.clone()));
+            }
+            Look::UnknownKey | Look::Foreign => return Shown::Foreign,
+        },
     };
-    if visit.credential == Credential::UnknownBearer && visit.visitor.session().is_some() {
-        visit.credential = Credential::Bearer;
+    visit.headers.remove(AUTHORIZATION);
+    Shown::Access(question)
+}
+
+/// Who holds the token of a session, as far as memory knows.
+fn by_token(worker: &Worker, token: Option<Token>, now: Now) -> Question {
+    let Some(token) = token else { return Question::Answered(Visitor::Stranger) };
+    match worker.app.sessions.recognise(&mut worker.near.borrow_mut(), &token, now) {
+        Recognised::Known(session) => Question::Answered(Visitor::Known(session)),
+        Recognised::Nobody => Question::Answered(Visitor::Stranger),
+        Recognised::Ask(hash) => Question::Session(hash),
     }
 }
 
 /// One question to the store, asked by the office.
-async fn ask_store(app: &Arc<App>, visit: &Visit, token: TokenHash) -> Visitor {
+async fn ask(app: &Arc<App>, visit: &Visit, question: Question) -> Visitor {
     let (office, now) = (Arc::clone(app), visit.now);
-    match app.office.spawn(async move { office.sessions.fetch(token, now).await }).await {
-        Ok(Ok(Some(session))) => Visitor::Known(session),
-        Ok(Ok(None)) => Visitor::Stranger,
+    match app.office.spawn(async move { answered(&office, question, now).await }).await {
+        Ok(Ok(visitor)) => visitor,
         Ok(Err(fault)) => unsure(visit, &fault),
         Err(panic) => unsure(visit, &Fault::new("recognising a session", panic)),
     }
+}
+
+/// Runs in the office.
+async fn answered(app: &App, question: Question, now: Now) -> Result<Visitor, Arc<Fault>> {
+    let found = match question {
+        Question::Answered(visitor) => return Ok(visitor),
+        Question::Session(token) => app.sessions.fetch(token, now).await?,
+        Question::Verified(value, until, token) => {
+            let found = app.sessions.fetch(token, now).await?;
+            app.sessions.vouch(bearer(&value).unwrap_or_default(), until, found.clone());
+            found
+        }
+        Question::Access(value) => access(app, bearer(&value).unwrap_or_default(), now).await?,
+    };
+    Ok(found.map_or(Visitor::Stranger, Visitor::Known))
+}
+
+/// The session that an access token opens, if it is good.
+async fn access(app: &App, text: &[u8], now: Now) -> cache::Found {
+    if app.tokens.look(text, now) == Look::UnknownKey && app.tokens.look_again(now).await? == Change::Gone {
+        app.sessions.forget_all();
+    }
+    let Some(access) = app.tokens.verify(text, now) else { return Ok(None) };
+    let found = app.sessions.fetch_by_id(&access.session, now).await?;
+    let found = found.filter(|session| session.user.id == access.user);
+    app.sessions.vouch(text, access.expires, found.clone());
+    Ok(found)
 }
 
 /// The token of a sign-in that waits for its code, if it is one that we made.
@@ -99,10 +183,9 @@ fn unsure(visit: &Visit, fault: &Fault) -> Visitor {
     Visitor::Unsure
 }
 
-/// The token behind `Authorization: Bearer` (RFC 6750 §2.1).
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(AUTHORIZATION)?.as_bytes();
-    let (scheme, token) = value.split_at_checked(7)?;
+/// The token behind `Bearer`.
+fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, token) = value.as_bytes().split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 
 use crate::error::Fault;
 use crate::secret::TokenHash;
+use crate::session::bearer::{Bearer, Bearers, Mark};
 use crate::time::Now;
 use crate::visitor::Session;
 
@@ -64,6 +65,7 @@ enum Settled {
 pub struct Cache {
     sessions: ByToken<Arc<Session>>,
     gone: ByToken<()>,
+    pub(super) bearers: Bearers,
     /// Questions to the store that are under way, so that equal ones are asked once. The end of a session
     /// takes its question off this list, and an answer is kept only while its question is on it.
     lookups: Mutex<HashMap<TokenHash, Lookup>>,
@@ -82,7 +84,8 @@ impl Cache {
             .max_capacity(MOST_GONE)
             .time_to_live(GONE_FOR)
             .build_with_hasher(BuildHasherDefault::default());
-        Self { sessions, gone, lookups: Mutex::default(), endings: AtomicU64::new(0) }
+        let bearers = Bearers::new(entries);
+        Self { sessions, gone, bearers, lookups: Mutex::default(), endings: AtomicU64::new(0) }
     }
 
     /// The session of a token, if a usable copy is here.
@@ -161,6 +164,7 @@ impl Cache {
             session.stale.store(true, Ordering::Release);
         }
         self.sessions.invalidate_all();
+        self.bearers.clear();
         drop(lookups);
         self.endings.fetch_add(1, Ordering::AcqRel);
     }
@@ -175,34 +179,58 @@ impl Cache {
     }
 }
 
-/// A worker's own small table before the shared cache: one slot per token, the latest wins.
+/// A worker's own small tables before the shared ones: one slot per token, the latest wins.
 pub struct Near {
     slots: Vec<Option<Arc<Session>>>,
+    bearers: Vec<Option<Arc<Bearer>>>,
     /// What [`Cache::endings`] said when the table was last used; once it says more, all slots are void.
     endings: u64,
 }
 
 impl Default for Near {
     fn default() -> Self {
-        Self { slots: vec![None; NEAR_SLOTS], endings: 0 }
+        Self { slots: vec![None; NEAR_SLOTS], bearers: vec![None; NEAR_SLOTS], endings: 0 }
     }
 }
 
 impl Near {
     /// The session of a token, if a usable copy is here and no session has been ended since it came.
     pub fn get(&mut self, token: &TokenHash, now: Now, endings: u64) -> Option<&Arc<Session>> {
+        self.hear(endings);
+        let session = self.slots[Self::slot(token.slot())].as_ref()?;
+        (session.token == *token && session.usable(now)).then_some(session)
+    }
+
+    /// The session of an access token, on the same conditions.
+    pub(super) fn bearer(
+        &mut self,
+        mark: &Mark,
+        text: &[u8],
+        now: Now,
+        endings: u64,
+    ) -> Option<&Arc<Session>> {
+        self.hear(endings);
+        self.bearers[Self::slot(mark.slot())].as_ref()?.opens(mark, text, now)
+    }
+
+    fn hear(&mut self, endings: u64) {
         if self.endings != endings {
             self.endings = endings;
             self.slots.fill(None);
+            self.bearers.fill(None);
         }
-        let session = self.slots[Self::slot(token)].as_ref()?;
-        (session.token == *token && session.usable(now)).then_some(session)
     }
 
     /// Remembers a session that the shared cache gave after the latest [`Self::get`].
     pub fn put(&mut self, session: Arc<Session>) {
-        let slot = Self::slot(&session.token);
+        let slot = Self::slot(session.token.slot());
         self.slots[slot] = Some(session);
+    }
+
+    /// The same for an access token.
+    pub(super) fn put_bearer(&mut self, bearer: Arc<Bearer>) {
+        let slot = Self::slot(bearer.mark.slot());
+        self.bearers[slot] = Some(bearer);
     }
 
     /// Lets go of copies that can no longer be used; called at every tick.
@@ -212,9 +240,14 @@ impl Near {
                 *slot = None;
             }
         }
+        for slot in &mut self.bearers {
+            if slot.as_ref().is_some_and(|bearer| bearer.is_void(now)) {
+                *slot = None;
+            }
+        }
     }
 
-    fn slot(token: &TokenHash) -> usize {
-        usize::try_from(token.slot() % NEAR_SLOTS as u64).unwrap_or(0)
+    fn slot(number: u64) -> usize {
+        usize::try_from(number % NEAR_SLOTS as u64).unwrap_or(0)
     }
 }

@@ -25,6 +25,26 @@ pub enum Action {
     TakeOver,
     /// A provider ended the sessions that came from it.
     ProviderSignOut,
+    /// A user's name or picture was changed.
+    Update,
+    /// A mail to prove an address was asked for.
+    VerifyRequest,
+    /// An address was proved.
+    Verify,
+    /// A link for a new password was asked for.
+    ResetRequest,
+    /// A new password was set by a link.
+    PasswordReset,
+    /// The password was changed.
+    PasswordChange,
+    /// Another address was asked for.
+    EmailRequest,
+    /// Another address counts.
+    EmailChange,
+    /// A link to delete the account was asked for.
+    DeleteRequest,
+    /// The account was deleted.
+    Delete,
 }
 
 impl Action {
@@ -39,6 +59,16 @@ impl Action {
             Self::Unlink => "unlink",
             Self::TakeOver => "takeover",
             Self::ProviderSignOut => "provider_logout",
+            Self::Update => "update",
+            Self::VerifyRequest => "verify-request",
+            Self::Verify => "verify",
+            Self::ResetRequest => "reset-request",
+            Self::PasswordReset => "password-reset",
+            Self::PasswordChange => "password-change",
+            Self::EmailRequest => "email-request",
+            Self::EmailChange => "email-change",
+            Self::DeleteRequest => "delete-request",
+            Self::Delete => "delete",
         }
     }
 }
@@ -95,6 +125,10 @@ const AUTH_LOG_SINCE: &str = r#"
            "address" AS "sidegate_auth_log.address", "userAgent" AS "sidegate_auth_log.userAgent"
     FROM "sidegate_auth_log" WHERE "userId" = $1 AND "at" > $2 ORDER BY "at" DESC LIMIT $3"#;
 
+const AUTH_LOG_DELETE_OLD: &str = r#"
+    DELETE FROM "sidegate_auth_log" WHERE "id" IN (
+        SELECT "id" FROM "sidegate_auth_log" WHERE "at" <= $1 ORDER BY "at" LIMIT $2)"#;
+
 impl Tx {
     /// When the user last signed in, as far as the log goes back.
     pub async fn auth_log_last_sign_in(&mut self, user: &UserId) -> Result<Option<Now>, Fault> {
@@ -124,6 +158,17 @@ impl Tx {
             .map(|rows| rows.into_iter().map(Row::from).collect()))
         .map_err(fault("reading the log of sign-ins"))?;
         rows.iter().map(logged_of).collect()
+    }
+
+    /// Deletes up to `limit` lines written before this time, the oldest first, and returns how many.
+    pub async fn auth_log_delete_old(&mut self, before: Now, limit: u32) -> Result<u64, Fault> {
+        on!(&mut self.db, tx => sqlx::query(AUTH_LOG_DELETE_OLD)
+            .bind(before)
+            .bind(i64::from(limit))
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected()))
+        .map_err(fault("deleting old lines of the log of sign-ins"))
     }
 
     /// Adds a line to the log.

@@ -32,6 +32,7 @@ const ALL: &[Migration] = &[
     migration!("0005_outbox"),
     migration!("0007_pending"),
     migration!("0006_tickets"),
+    migration!("0008_keys"),
 ];
 
 /// The columns that our queries name, looked for once in tables that were there before us.

@@ -71,6 +71,9 @@ fn session_of(row: &Row) -> Result<SessionRow, Fault> {
 
 const SESSION_BY_HASH: &str = concat!("SELECT ", session_columns!(), r#"WHERE "session"."token" = $1"#);
 
+const SESSION_TOKEN_BY_ID: &str =
+    r#"SELECT "token" AS "session.token" FROM "session" WHERE "id" = $1 AND length("token") = 43"#;
+
 /// Rows that better-auth wrote hold a token in clear (32 characters) and open nothing here, so they
 /// are not listed; a hash has 43.
 const SESSIONS_OF_USER: &str = concat!(
@@ -90,6 +93,17 @@ impl Store {
             .map(|row| row.map(Row::from)))
         .map_err(fault("reading a session"))?;
         row.as_ref().map(session_of).transpose()
+    }
+
+    /// The hash of the token of the session with this public handle.
+    pub async fn session_token_by_id(&self, id: &SessionId) -> Result<Option<TokenHash>, Fault> {
+        let row = on!(&self.read, pool => sqlx::query(SESSION_TOKEN_BY_ID)
+            .bind(id)
+            .fetch_optional(pool)
+            .await
+            .map(|row| row.map(Row::from)))
+        .map_err(fault("reading a session"))?;
+        row.map(|row| row.get("session.token", id.as_str())).transpose()
     }
 
     /// A user's sessions that have not expired at `now`, newest first.

@@ -55,6 +55,10 @@ const USER_SET_EMAIL: &str = r#"
 
 const USER_DELETE: &str = r#"DELETE FROM "user" WHERE "id" = $1"#;
 
+const USER_SET_NAME: &str = r#"UPDATE "user" SET "name" = $2, "updatedAt" = $3 WHERE "id" = $1"#;
+
+const USER_SET_IMAGE: &str = r#"UPDATE "user" SET "image" = $2, "updatedAt" = $3 WHERE "id" = $1"#;
+
 impl Tx {
     /// Notes that something of a user changes; false if there is none. Until this transaction ends, no other
     /// one gets past this point for the same user.
@@ -167,5 +171,34 @@ impl Tx {
             .await
             .map(|done| done.rows_affected() == 1))
         .map_err(fault("deleting a user"))
+    }
+
+    /// Gives a user another name; false if there is no such user.
+    pub async fn user_set_name(&mut self, id: &UserId, name: &str, now: Now) -> Result<bool, Fault> {
+        on!(&mut self.db, tx => sqlx::query(USER_SET_NAME)
+            .bind(id)
+            .bind(name)
+            .bind(now)
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected() == 1))
+        .map_err(fault("changing a name"))
+    }
+
+    /// Gives a user another picture, or none; false if there is no such user.
+    pub async fn user_set_image(
+        &mut self,
+        id: &UserId,
+        image: Option<&str>,
+        now: Now,
+    ) -> Result<bool, Fault> {
+        on!(&mut self.db, tx => sqlx::query(USER_SET_IMAGE)
+            .bind(id)
+            .bind(image)
+            .bind(now)
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected() == 1))
+        .map_err(fault("changing a picture"))
     }
 }

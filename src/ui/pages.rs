@@ -2,9 +2,15 @@
 
 use askama::Template;
 
+pub mod account;
+
+use crate::config::provider::Kind;
+pub mod dev_mail;
+pub mod mailed;
+
 use crate::id::RequestId;
 use crate::refusal::Refusal;
-use crate::ui::{Icon, Provider, STYLE, View};
+use crate::ui::{Provider, STYLE, View};
 
 pub mod verify;
 
@@ -132,6 +138,20 @@ pub enum Notice {
     SessionEnded,
     /// All other sessions were ended.
     SessionsEnded,
+    /// The visitor signed up where addresses are proved; worded like [`Self::SignedUp`].
+    MailSent,
+    /// A new password was asked for; worded so that it does not tell whether there is an account.
+    ResetSent,
+    /// A new password was set by a link.
+    PasswordReset,
+    /// The address was proved.
+    EmailVerified,
+    /// Another address counts.
+    EmailChanged,
+    /// A mail asks whether the account is really to go.
+    DeletionSent,
+    /// The account is gone.
+    AccountDeleted,
 }
 
 /// A field of a form.
@@ -164,6 +184,13 @@ macro_rules! rendered {
 
 rendered!(SignIn SignUp SignOut SignedIn Leaving Refused);
 
+impl SignIn<'_> {
+    /// Whether the address has to be proved first: the page offers to send the mail again.
+    fn unverified(&self) -> bool {
+        self.problems.contains(&Problem::Refused(Refusal::EmailNotVerified))
+    }
+}
+
 fn html(page: &impl Template) -> String {
     page.render().expect("writing to a string does not fail")
 }
@@ -181,6 +208,13 @@ impl Notice {
         Self::MethodUnlinked,
         Self::SessionEnded,
         Self::SessionsEnded,
+        Self::MailSent,
+        Self::ResetSent,
+        Self::PasswordReset,
+        Self::EmailVerified,
+        Self::EmailChanged,
+        Self::DeletionSent,
+        Self::AccountDeleted,
     ];
 
     /// The word for the query (`?notice=signed-out`).
@@ -196,6 +230,13 @@ impl Notice {
             Self::MethodUnlinked => "method-unlinked",
             Self::SessionEnded => "session-ended",
             Self::SessionsEnded => "sessions-ended",
+            Self::MailSent => "mail-sent",
+            Self::ResetSent => "reset-sent",
+            Self::PasswordReset => "password-reset",
+            Self::EmailVerified => "email-verified",
+            Self::EmailChanged => "email-changed",
+            Self::DeletionSent => "deletion-sent",
+            Self::AccountDeleted => "account-deleted",
         }
     }
 
@@ -230,7 +271,11 @@ impl Problem {
             Self::EmailMissing | Self::Refused(Refusal::InvalidEmail) => Some(Field::Email),
             Self::PasswordMissing
             | Self::Refused(
-                Refusal::PasswordTooShort | Refusal::PasswordTooLong | Refusal::PasswordTooCommon,
+                Refusal::PasswordTooShort
+                | Refusal::PasswordTooLong
+                | Refusal::PasswordTooCommon
+                | Refusal::InvalidPassword
+                | Refusal::NoPassword,
             ) => Some(Field::Password),
             Self::CodeMissing
             | Self::Refused(Refusal::CodeWrong | Refusal::CodeExpired | Refusal::CodeSpent) => {
@@ -275,7 +320,9 @@ impl Remedy {
             | Refusal::ProviderAccountNotAllowed
             | Refusal::AccountNotLinked
             | Refusal::EmailNotFound
-            | Refusal::ProviderSignUpDisabled => Self::SignIn,
+            | Refusal::ProviderSignUpDisabled
+            | Refusal::InvalidTicket
+            | Refusal::EmailNotVerified => Self::SignIn,
             Refusal::TooManyRequests(_)
             | Refusal::Overloaded
             | Refusal::StoreUnavailable
@@ -288,6 +335,7 @@ impl Remedy {
             | Refusal::BadHost
             | Refusal::Misdirected
             | Refusal::BadFraming
+            | Refusal::RepeatedAuthorization
             | Refusal::BadBody
             | Refusal::TargetTooLong
             | Refusal::HeadTooLarge
@@ -314,7 +362,15 @@ impl Remedy {
             | Refusal::LinkedElsewhere
             | Refusal::DifferentEmail
             | Refusal::LastAccount
-            | Refusal::AccountNotFound => Self::Home,
+            | Refusal::AccountNotFound
+            | Refusal::EmailNotHere
+            | Refusal::InvalidPassword
+            | Refusal::NoPassword
+            | Refusal::EmailMismatch
+            | Refusal::EmailAlreadyVerified
+            | Refusal::ResetDisabled
+            | Refusal::VerificationDisabled
+            | Refusal::ChangeEmailDisabled => Self::Home,
         }
     }
 }
@@ -391,6 +447,13 @@ impl<'a> View<'a> {
             Notice::MethodUnlinked => &texts.method_unlinked,
             Notice::SessionEnded => &texts.session_ended,
             Notice::SessionsEnded => &texts.sessions_ended,
+            Notice::MailSent => &texts.mail_sent,
+            Notice::ResetSent => &texts.reset_sent,
+            Notice::PasswordReset => &texts.password_reset,
+            Notice::EmailVerified => &texts.email_verified,
+            Notice::EmailChanged => &texts.email_changed,
+            Notice::DeletionSent => &texts.deletion_sent,
+            Notice::AccountDeleted => &texts.account_deleted,
         }
     }
 

@@ -5,15 +5,22 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sidegate::id::RequestId;
+use serde_json::json;
+use sidegate::config::provider::Kind;
+use sidegate::id::{RequestId, SessionId, UserId};
 use sidegate::refusal::Refusal;
+use sidegate::secret::TokenHash;
+use sidegate::time::Now;
+use sidegate::ui::pages::account::{Access, Account, Link, Open};
 use sidegate::ui::pages::{Notice, Problem, Refused, SignIn, SignOut, SignUp, SignedIn};
-use sidegate::ui::{Icon, Provider, Setup, Ui, View};
+use sidegate::ui::{Provider, Setup, Ui, View};
+use sidegate::visitor::{Session, User};
 
 use crate::support::browser::{Browser, Scheme, a11y};
 
@@ -26,14 +33,14 @@ fn plain<'a>(name: &'a str, mount: &'a str) -> Setup<'a> {
 
 /// Every kind of provider.
 fn providers() -> Vec<Provider> {
-    let provider = |id: &str, name: &str, icon| Provider { id: id.to_owned(), name: name.to_owned(), icon };
+    let provider = |id: &str, name: &str, kind| Provider { id: id.to_owned(), name: name.to_owned(), kind };
     vec![
-        provider("github", "GitHub", Icon::GitHub),
-        provider("google", "Google", Icon::Google),
-        provider("gitlab", "GitLab", Icon::GitLab),
-        provider("discord", "Discord", Icon::Discord),
-        provider("microsoft", "Microsoft", Icon::Microsoft),
-        provider("corp", "The Harbour Company", Icon::OpenId),
+        provider("github", "GitHub", Kind::GitHub),
+        provider("google", "Google", Kind::Google),
+        provider("gitlab", "GitLab", Kind::GitLab),
+        provider("discord", "Discord", Kind::Discord),
+        provider("microsoft", "Microsoft", Kind::Microsoft),
+        provider("corp", "The Harbour Company", Kind::Oidc),
     ]
 }
 
@@ -82,11 +89,73 @@ fn every_page(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
         ("sign-out".to_owned(), SignOut { view, who: email, callback_url }.render()),
         ("signed-in".to_owned(), SignedIn { view, who: name, callback_url }.render()),
     ];
+    pages.extend(account_pages(view, input));
     for &refusal in Refusal::ALL {
         let page = Refused { view, refusal, request_id: RequestId::next(), callback_url }.render();
         pages.push((format!("refused-{}", refusal.code().to_lowercase()), page));
     }
     pages
+}
+
+/// The account page in its variants: a name and an address also come from providers and browsers.
+fn account_pages(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
+    let now = Now::from_millis(1_790_000_000_000);
+    let ago = |hours: u64| Now::from_millis(now.millis() - i64::try_from(hours).expect("few") * 3_600_000);
+    let user = User {
+        id: UserId::random(),
+        name: input.name.to_owned(),
+        email: input.email.to_owned(),
+        email_verified: false,
+        image: Some(input.email.to_owned()),
+        created: ago(9000),
+        updated: ago(9000),
+    };
+    let session = |opened, address: &str| Session {
+        id: SessionId::random(),
+        token: TokenHash([0; 32]),
+        user: user.clone(),
+        opened,
+        renewed: opened,
+        expires: now,
+        remember: true,
+        address: Some(address.to_owned()),
+        agent: Some(input.name.to_owned()),
+        fresh_until: now,
+        stale: AtomicBool::new(false),
+        over: AtomicBool::new(false),
+        renewing: AtomicBool::new(false),
+    };
+    let sessions = [
+        session(now, "192.0.2.7"),
+        session(ago(3), input.email),
+        session(ago(70), "2001:db8:1111:2222:3333:4444:5555:6666"),
+    ];
+    let open = |at: usize, browser, system| Open { session: &sessions[at], browser, system, own: at == 0 };
+    let link = |provider: &str, since| Link { id: "row".to_owned(), provider: provider.to_owned(), since };
+    let full = Access {
+        password: true,
+        links: vec![link("github", ago(1)), link("corp", ago(800)), link(input.name, now)],
+        sessions: vec![
+            open(0, Some("Firefox"), Some("Linux")),
+            open(1, Some("Samsung Internet"), Some("Android")),
+            open(2, None, None),
+        ],
+    };
+    let bare = Access {
+        password: false,
+        links: vec![link("google", now)],
+        sessions: vec![open(0, Some("Safari"), Some("iPhone"))],
+    };
+    let page = |access, verified, notice, problem| {
+        let user = &User { email_verified: verified, ..user.clone() };
+        Account { view, user, access, notice, problem, now }.render()
+    };
+    vec![
+        ("account".to_owned(), page(Some(&full), false, None, None)),
+        ("account-bare".to_owned(), page(Some(&bare), true, Some(Notice::NameSaved), None)),
+        ("account-old".to_owned(), page(None, true, None, Some(Refusal::SessionNotFresh))),
+        ("account-wrong".to_owned(), page(Some(&bare), false, None, Some(Refusal::PasswordTooShort))),
+    ]
 }
 
 /// Calls `check` with every page in every language.
@@ -153,11 +222,18 @@ fn every_page_in_every_language_is_complete_and_well_formed() {
         let ids: Vec<_> = tags.iter().filter_map(|tag| tag.get("id")).collect();
         let unique: HashSet<_> = ids.iter().collect();
         assert_eq!(unique.len(), ids.len(), "{page} uses an id twice");
-        for tag in tags.iter().filter(|tag| tag.name == "input" && tag.get("type") != Some("hidden")) {
+        for tag in tags.iter().filter(|tag| tag.name == "input") {
+            // A hidden name tells password managers whose password a form asks for.
+            if tag.get("type") == Some("hidden") || tag.get("hidden").is_some() {
+                continue;
+            }
             let id = tag.get("id").expect("every field has an id");
             assert!(tags.iter().any(|tag| tag.name == "label" && tag.get("for") == Some(id)), "{page}: {id}");
         }
-        for described in tags.iter().filter_map(|tag| tag.get("aria-describedby")) {
+        for described in ["aria-describedby", "aria-labelledby"]
+            .iter()
+            .flat_map(|attribute| tags.iter().filter_map(|tag| tag.get(attribute)))
+        {
             assert!(described.split(' ').all(|id| unique.contains(&id)), "{page} refers to {described}");
         }
     });
@@ -202,6 +278,7 @@ fn what_visitors_typed_never_becomes_markup() {
         let known = [
             &known[..],
             &["p", "span", "strong", "form", "input", "label", "div", "ul", "li", "a", "button", "code"],
+            &["section", "h2", "details", "summary", "time", "svg", "path", "circle"],
         ]
         .concat();
         for tag in tags(html) {
@@ -325,8 +402,10 @@ fn wrong_credentials_do_not_tell_which_field_was_wrong() {
 
 #[test]
 fn notices_come_back_from_their_word_in_the_query() {
-    for notice in [Notice::SignedOut, Notice::SignedUp] {
+    let mut keys = HashSet::new();
+    for &notice in Notice::ALL {
         assert_eq!(Notice::parse(notice.key()), Some(notice));
+        assert!(keys.insert(notice.key()));
     }
     assert_eq!(Notice::parse("<script>"), None);
 }
@@ -486,6 +565,11 @@ fn every_page_in_every_language(ui: &Ui, input: Input<'_>) -> Vec<(String, Strin
     LANGUAGES.into_iter().flat_map(in_language).collect()
 }
 
+/// Opens all that can be folded, and says how much that is.
+const UNFOLD: &str = "const folds = [...document.querySelectorAll('details')];
+    folds.forEach((fold) => { fold.open = true; });
+    return folds.length;";
+
 /// In `SIDEGATE_PAGES_DIR`, if set, all pages are left as HTML and PNG to be looked at.
 #[test]
 fn every_page_works_in_a_browser_on_phone_and_desktop_in_light_and_dark() {
@@ -524,11 +608,21 @@ fn every_page_works_in_a_browser_on_phone_and_desktop_in_light_and_dark() {
                 continue;
             }
             browser.go(&format!("{origin}/{name}"));
-            if let Some(directory) = &shots {
-                browser.screenshot(&directory.join(format!("{name}-{width}-{scheme:?}.png")));
-            }
-            for complaint in a11y(&browser) {
-                writeln!(complaints, "{name} {width} {scheme:?}: {complaint}").expect("a string grows");
+            for unfolded in [false, true] {
+                if unfolded && browser.eval(UNFOLD) == json!(0) {
+                    break;
+                }
+                if let Some(directory) = &shots {
+                    let fold = if unfolded { "-unfolded" } else { "" };
+                    let whole = browser.eval("return document.documentElement.scrollHeight").as_u64();
+                    let whole = whole.and_then(|whole| u32::try_from(whole).ok()).expect("a height");
+                    browser.window(width, whole.max(height));
+                    browser.screenshot(&directory.join(format!("{name}{fold}-{width}-{scheme:?}.png")));
+                    browser.window(width, height);
+                }
+                for complaint in a11y(&browser) {
+                    writeln!(complaints, "{name} {width} {scheme:?}: {complaint}").expect("a string grows");
+                }
             }
         }
     }

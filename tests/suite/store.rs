@@ -14,11 +14,14 @@ use crate::support::database::START;
 
 mod accounts;
 mod auth_log;
+mod devices;
 mod ended;
 mod migrations;
 mod outage;
+mod pending;
 mod sessions;
 mod takeover;
+mod tickets;
 mod users;
 mod writing;
 

@@ -87,6 +87,8 @@ fn the_first_sign_in_ever_is_trusted_while_the_account_is_new() {
 fn a_strong_proof_and_a_provider_that_is_believed_are_enough() {
     let strong = Signs { proof: Proof::Strong, guesses: 9, changed_elsewhere: true, ..new_browser() };
     check("strong", &strong, "R1", [Trust; 4]);
+    let mailbox = Signs { proof: Proof::Mailbox, guesses: 9, ..new_browser() };
+    check("mailbox", &mailbox, "R0", [Trust; 4]);
     let provider = Signs { proof: Proof::Provider, applies: false, guesses: 9, ..new_browser() };
     check("provider", &provider, "R9", [Trust; 4]);
     let judged = Signs { applies: true, ..provider };

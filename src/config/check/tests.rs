@@ -124,6 +124,9 @@ fn wrong_times_sizes_and_numbers_are_refused() {
         ("password.min_length = 7", "password.min_length", "8 or more"),
         ("password.min_length = 129", "password.min_length", "128 or less"),
         ("store.connections = 0", "store.connections", "too little"),
+        ("tokens.algorithm = \"HS256\"", "tokens.algorithm", "`ES256`"),
+        ("tokens.access_lifetime = \"2h\"", "tokens.access_lifetime", "too much"),
+        ("tokens.rotate_every = \"1h\"", "tokens.rotate_every", "too little"),
         ("sign_up.open = \"yes\"", "sign_up.open", "true or false"),
         ("log.format = \"xml\"", "log.format", "`json`"),
         ("log.level = \"inof\"", "log.level", "no log filter"),
@@ -147,6 +150,27 @@ fn wrong_identity_names_are_refused() {
             "the same to some apps",
         ),
         ("identity.preset = \"okta\"", "identity.preset", "`authentik`"),
+        ("identity.assertion_header = \"Authorization\"", "identity.assertion_header", "another meaning"),
+        (
+            "identity.email = \"x-who\"\nidentity.assertion_header = \"X_Who\"",
+            "identity.assertion_header",
+            "the same to some apps",
+        ),
+        (
+            "identity.assertion_header = \"x-proof\"\nidentity.assertion_lifetime = \"6m\"",
+            "identity.assertion_lifetime",
+            "5m or less",
+        ),
+        (
+            "identity.assertion_header = \"x-proof\"\nidentity.assertion_lifetime = \"59s\"",
+            "identity.assertion_lifetime",
+            "session.cache_age",
+        ),
+        (
+            "identity.assertion_header = \"x-proof\"\nidentity.assertion_audience = \"http://127.0.0.1:8080\"",
+            "identity.assertion_audience",
+            "access tokens",
+        ),
     ]);
 }
 
@@ -410,7 +434,18 @@ fn the_example_file_is_the_defaults_and_names_every_key() {
     for top in file::keys("").expect("the top level") {
         match file::keys(top) {
             Some(keys) => {
-                assert!(keys.iter().all(|key| named.contains(&(*top, *key))), "{top}: {keys:?} of {named:?}");
+                for key in keys {
+                    let table = format!("{top}.{key}");
+                    match file::keys(&table) {
+                        Some(keys) => {
+                            assert!(
+                                keys.iter().all(|key| named.contains(&(table.as_str(), *key))),
+                                "{table}"
+                            );
+                        }
+                        None => assert!(named.contains(&(*top, *key)), "{top}.{key}"),
+                    }
+                }
             }
             None => assert!(named.contains(&("", *top)), "{top}"),
         }

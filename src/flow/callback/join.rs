@@ -6,9 +6,9 @@
 //! owner of the mailbox) loses it, with everything that opened it, to whom a provider proves to be the owner.
 
 use crate::account::email::Email;
+use crate::account::profile::is_picture;
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::is_picture;
 use crate::id::{SessionId, UserId};
 use crate::oauth::Identity;
 use crate::oauth::provider::Provider;

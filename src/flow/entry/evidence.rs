@@ -52,9 +52,10 @@ pub(super) async fn judge(
     let guesses_since = visit.now.minus(GUESSES_WITHIN);
     let guess = |line: &&Logged| line.at > guesses_since && is_guess(line);
     let signs = Signs {
-        applies: matches!(by, By::Password) || config.providers,
+        applies: !matches!(by, By::Provider(_)) || config.providers,
         proof: match by {
             By::Password => Proof::Password,
+            By::Mailbox => Proof::Mailbox,
             By::Provider(_) => Proof::Provider,
         },
         known,

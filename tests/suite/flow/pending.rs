@@ -14,6 +14,7 @@ use crate::support::visitor::Visitor;
 mod code;
 mod life;
 mod modes;
+mod not_me;
 mod pages;
 
 /// Two browsers.

@@ -1,7 +1,7 @@
 //! The cache against the end of a session: once it is ended, nobody who asks from then on gets it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use sidegate::error::Fault;
@@ -43,6 +43,7 @@ fn session(token: TokenHash) -> Session {
         stale: AtomicBool::new(false),
         over: AtomicBool::new(false),
         renewing: AtomicBool::new(false),
+        assertion: OnceLock::new(),
     }
 }
 

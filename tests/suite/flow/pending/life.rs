@@ -3,7 +3,7 @@
 use serde_json::json;
 use sidegate::jobs::Jobs;
 
-use super::{ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_code, minutes, pending, verify, watchful};
+use super::{ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_code, minutes, pending, prove_mailboxes, verify, watchful};
 use crate::flow::{credentials, opens, rows, token};
 use crate::support::database::{Database, on_both_databases};
 use crate::support::raw::PATIENCE;
@@ -109,7 +109,7 @@ on_both_databases! {
         let site = watchful(database).start();
         let (mut ada, id) = ada_at_home(&site);
         site.sign_up("bob@example.com");
-        super::prove_mailboxes(&site);
+        prove_mailboxes(&site);
         let mut bob = browser(&site, SAFARI);
         assert_eq!(bob.post("/auth/sign-in/email", &credentials("bob@example.com")).json()["user"]["email"], "bob@example.com");
         bob.cookies.remove("sidegate");

@@ -1,6 +1,6 @@
 //! What follows in each mode, and for whom no code can be sent.
 
-use super::{ADA, FIREFOX, ada_at_home, browser, hours, last_letter, log, pending, watchful, with_password};
+use super::{ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_letter, log, pending, prove_mailboxes, watchful, with_password};
 use crate::flow::{credentials, roomy, rows};
 use crate::support::database::on_both_databases;
 use crate::support::letters::letters;
@@ -55,7 +55,7 @@ on_both_databases! {
         // R6: five wrong guesses from elsewhere, and even the known browser owes a code.
         let wrong = serde_json::json!({ "email": ADA, "password": "another phrase" });
         for _ in 0..5 {
-            browser(&site, super::SAFARI).post("/auth/sign-in/email", &wrong);
+            browser(&site, SAFARI).post("/auth/sign-in/email", &wrong);
         }
         ada.cookies.remove("sidegate");
         assert_eq!(ada.post("/auth/sign-in/email", &credentials(ADA)).json()["pending"], true);
@@ -84,7 +84,7 @@ on_both_databases! {
 
     fn strict_never_lets_in_whom_it_cannot_ask(database) {
         for unverified in ["", "\nunverified = \"allow\""] {
-            let database = crate::support::database::Database::sqlite();
+            let database = Database::sqlite();
             let site = watchful(database).set("unusual", &format!("mode = \"strict\"{unverified}")).start();
             ada_at_home(&site);
             site.block_on(site.database.execute(r#"UPDATE "user" SET "emailVerified" = FALSE"#));
@@ -104,7 +104,7 @@ on_both_databases! {
     fn an_unusual_sign_in_to_an_imported_account_without_history_is_asked_when_the_account_is_old(database) {
         let site = watchful(database).start();
         site.sign_up(ADA);
-        super::prove_mailboxes(&site);
+        prove_mailboxes(&site);
         site.pass(hours(24 * 181));
         let _waits = pending(&site);
     }

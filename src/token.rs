@@ -1,0 +1,159 @@
+//! What we sign: access tokens for programs, assertions for the app, and the keys for both, which all replicas
+//! share through the store.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::config::{self, Config};
+use crate::error::Fault;
+use crate::id::RowId;
+use crate::secret::Seal;
+use crate::secret::pair::Pair;
+use crate::store::Store;
+use crate::time::Now;
+
+pub mod access;
+pub mod assertion;
+pub mod keys;
+
+use keys::{Ring, SigningKey};
+
+/// How long others may use our public keys without asking again.
+pub const JWKS_AGE: Duration = Duration::from_mins(5);
+/// How long a key is published before it signs, so that whoever keeps keys has it by then.
+const LEAD: Duration = Duration::from_mins(10);
+/// How long what a key signed is believed after its successor began to sign: as long as any token lives and
+/// any replica may take to hear of it.
+const OVERLAP: Duration = Duration::from_hours(2);
+/// The shortest time between two looks for a key that we do not know, in milliseconds.
+const LOOK_AGAIN: i64 = 10_000;
+
+/// All that has to do with what we sign.
+pub struct Tokens {
+    store: Store,
+    seal: Seal,
+    settings: config::Tokens,
+    assertion: Option<config::Assertion>,
+    /// Who signs: the public origin. Access tokens are for the same.
+    issuer: String,
+    ring: RwLock<Arc<Ring>>,
+    /// When keys were last read, in milliseconds.
+    read: AtomicI64,
+}
+
+/// What has become of the keys since they were last read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// None is gone.
+    Nothing,
+    /// Some key is gone: what it signed must not be believed any more.
+    Gone,
+}
+
+impl Tokens {
+    /// Keys of `store` that the configuration's root secret opens; none yet.
+    pub fn new(store: Store, config: &Config) -> Self {
+        Self {
+            store,
+            seal: config.secret.seal(),
+            settings: config.tokens.clone(),
+            assertion: config.identity.assertion.clone(),
+            issuer: config.public.origin.clone(),
+            ring: RwLock::default(),
+            read: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// Reads the keys, and makes one if there is none that signs as configured. Several replicas that do this
+    /// at the same time agree on one.
+    pub async fn start(&self, now: Now) -> Result<(), Fault> {
+        self.reload(now).await?;
+        let algorithm = self.settings.algorithm;
+        let newest = self.ring().newest().map(|key| key.algorithm() == algorithm);
+        match newest {
+            Some(true) => {}
+            Some(false) => {
+                self.rotate(now, false).await?;
+            }
+            // Nothing that we signed is known to anyone: there is nobody to wait for.
+            None => {
+                self.add(now, now, None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the keys again.
+    pub async fn reload(&self, now: Now) -> Result<Change, Fault> {
+        self.read.store(now.millis(), Ordering::Release);
+        let ring = Ring::open(self.store.signing_keys().await?, &self.seal, now);
+        let mut held = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        let change = if held.keys().all(|key| ring.has(key.id())) { Change::Nothing } else { Change::Gone };
+        *held = Arc::new(ring);
+        Ok(change)
+    }
+
+    /// Reads the keys again because one is asked for that is not known, unless that was done a moment ago.
+    pub async fn look_again(&self, now: Now) -> Result<Change, Fault> {
+        if self.may_look_again(now) { self.reload(now).await } else { Ok(Change::Nothing) }
+    }
+
+    /// Whether [`Self::look_again`] would.
+    pub fn may_look_again(&self, now: Now) -> bool {
+        now.millis().saturating_sub(self.read.load(Ordering::Acquire)) >= LOOK_AGAIN
+    }
+
+    /// What has to be done now and then: reads the keys, makes a new one when the newest has signed for long
+    /// enough, and removes those that have retired.
+    pub async fn tend(&self, now: Now) -> Result<Change, Fault> {
+        let mut change = self.reload(now).await?;
+        let due =
+            self.ring().newest().is_none_or(|key| now.since(key.active_from()) >= self.settings.rotate_every);
+        if due {
+            self.rotate(now, false).await?;
+        }
+        if self.ring().any_retired() {
+            let mut tx = self.store.begin().await?;
+            tx.signing_keys_delete_retired(now).await?;
+            tx.commit().await?;
+            change = Change::Gone;
+        }
+        Ok(change)
+    }
+
+    /// Makes a new key. It signs after a while, when everyone has had time to learn of it, and the others
+    /// retire after it; or both `at_once`, which is for keys that became known to others: what they signed
+    /// is refused from the moment at which a replica hears of it.
+    ///
+    /// `None` if another replica was quicker.
+    pub async fn rotate(&self, now: Now, at_once: bool) -> Result<Option<RowId>, Fault> {
+        let alone = self.ring().newest().is_none();
+        let (active_from, retire) = match at_once {
+            true => (now, now),
+            false if alone => (now, now.plus(OVERLAP)),
+            false => (now.plus(LEAD), now.plus(LEAD + OVERLAP)),
+        };
+        self.add(now, active_from, Some(retire)).await
+    }
+
+    /// Adds a key after the newest that is stored, and has those before it retire at `retire`.
+    async fn add(&self, now: Now, active_from: Now, retire: Option<Now>) -> Result<Option<RowId>, Fault> {
+        let generation = self.ring().generation() + 1;
+        let pair = Pair::generate(self.settings.algorithm);
+        let row = SigningKey::row(&pair, generation, &self.seal, now, active_from)?;
+        let mut tx = self.store.begin().await?;
+        let added = tx.signing_key_insert(&row).await?;
+        if added && let Some(at) = retire {
+            tx.signing_keys_retire(generation, at).await?;
+        }
+        tx.commit().await?;
+        self.reload(now).await?;
+        Ok(added.then_some(row.id))
+    }
+
+    /// The keys as they are known now.
+    pub fn ring(&self) -> Arc<Ring> {
+        Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
