@@ -22,8 +22,8 @@ pub mod provider;
 pub mod rule;
 mod secret;
 mod shape;
-pub mod unusual;
 pub(crate) mod units;
+pub mod unusual;
 
 use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;

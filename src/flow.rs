@@ -34,11 +34,11 @@ mod sessions;
 mod sign_in;
 mod sign_out;
 mod sign_up;
-mod verify_signin;
 mod start;
 mod ticket;
 mod token;
 mod verify_email;
+mod verify_signin;
 mod whoami;
 
 /// Answers a request to one of our endpoints. Runs in the office.

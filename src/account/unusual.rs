@@ -183,7 +183,9 @@ impl Rule {
             )
             | (Self::KnownNetwork | Self::NewCountry | Self::Journey, Mode::Balanced) => Outcome::Notice,
             // No mode does less than a milder one.
-            (Self::AfterGuesses | Self::Dormant | Self::AfterChange, Mode::Balanced) if known => Outcome::Notice,
+            (Self::AfterGuesses | Self::Dormant | Self::AfterChange, Mode::Balanced) if known => {
+                Outcome::Notice
+            }
             (Self::NewBrowser | Self::AfterGuesses | Self::Dormant | Self::AfterChange, Mode::Balanced)
             | (_, Mode::Strict) => Outcome::Challenge,
         }

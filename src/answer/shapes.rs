@@ -24,7 +24,8 @@ pub struct RefusalShape<'a> {
 
 /// The body of a refusal.
 pub fn refusal<'a>(desk: Desk<'a>, reply_to: &ReplyTo, refusal: Refusal) -> RefusalShape<'a> {
-    let sign_in_helps = matches!(refusal, Refusal::SignInRequired | Refusal::InvalidToken | Refusal::SignInEnded);
+    let sign_in_helps =
+        matches!(refusal, Refusal::SignInRequired | Refusal::InvalidToken | Refusal::SignInEnded);
     RefusalShape {
         message: desk.ui.message(refusal),
         code: refusal.code(),

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use super::mail::Tls;
 use super::provider::{ClientAuth, Kind};
 use super::rule::Access;
-use super::unusual::{Mode, Unverified, Way};
 use super::units::{Names, Size, Span};
+use super::unusual::{Mode, Unverified, Way};
 
 /// A table of the file. The defaults stand beside the fields, and `KEYS` knows their names for
 /// "did you mean".

@@ -1,6 +1,7 @@
 //! `[unusual]` and `[geo]` as the rest of the house uses them: what follows an unusual sign-in, and the files
 //! that say where an address is.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -29,6 +30,18 @@ pub enum Mode {
     Balanced,
     /// A code by mail for all of it.
     Strict,
+}
+
+impl fmt::Display for Mode {
+    /// As it is written in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Notify => "notify",
+            Self::Balanced => "balanced",
+            Self::Strict => "strict",
+        })
+    }
 }
 
 /// `unusual.apply_to`: a way to sign in that is held against the rules.

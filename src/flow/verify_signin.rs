@@ -149,7 +149,9 @@ pub(super) async fn resend(app: &App, visit: Visit) -> Result<Answer, Error> {
         return if form { not_pending(app, &visit) } else { Err(Refusal::SignInEnded.into()) };
     };
     let mut tx = app.store.begin().await?;
-    let Some(pending) = tx.pending_by_id(id, visit.now).await? else { return Err(Refusal::SignInEnded.into()) };
+    let Some(pending) = tx.pending_by_id(id, visit.now).await? else {
+        return Err(Refusal::SignInEnded.into());
+    };
     app.limits.code(visit.now, &pending.user.id)?;
     if !entry::send_again(app, &visit, &mut tx, &pending).await? {
         return Err(Refusal::SignInEnded.into());

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue};
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 
 use crate::app::App;
 use crate::error::Fault;

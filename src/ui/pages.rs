@@ -309,7 +309,7 @@ impl Remedy {
             | Refusal::SessionNotFresh
             | Refusal::CodeRequired
             | Refusal::SignInEnded => Self::SignIn,
-            | Refusal::StateNotFound
+            Refusal::StateNotFound
             | Refusal::StateMismatch
             | Refusal::StateUsed
             | Refusal::ProviderDenied

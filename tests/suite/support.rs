@@ -3,9 +3,9 @@
 pub(crate) mod browser;
 pub(crate) mod database;
 pub(crate) mod journal;
+pub(crate) mod letters;
 pub(crate) mod mailbox;
 pub(crate) mod provider;
-pub(crate) mod letters;
 pub(crate) mod raw;
 pub(crate) mod site;
 pub(crate) mod stage;

@@ -67,9 +67,14 @@ pub(crate) fn pending(site: &Site) -> Visitor {
     other
 }
 
-/// The last mail.
+/// The mails about sign-ins.
+fn mails(site: &Site) -> Vec<Letter> {
+    letters(site).into_iter().filter(|letter| letter.text.contains("/auth/not-me?token=")).collect()
+}
+
+/// The last of them. Those of one moment have no order.
 fn last_letter(site: &Site) -> Letter {
-    letters(site).pop().expect("a mail")
+    mails(site).pop().expect("a mail")
 }
 
 /// The code of the last mail.
@@ -100,6 +105,10 @@ fn log(site: &Site) -> Vec<String> {
 
 fn minutes(minutes: u64) -> Duration {
     Duration::from_mins(minutes)
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
 }
 
 fn hours(hours: u64) -> Duration {

@@ -45,10 +45,11 @@ impl Letter {
 /// All mails, in the order in which they were decided on.
 pub(crate) fn letters(site: &Site) -> Vec<Letter> {
     // First those that wait: one that leaves in between is then found in the catcher.
-    let rows = site.block_on(site.database.texts(
-        r#"SELECT "id" || ' ' || "body" FROM "sidegate_outbox" WHERE "body" <> ''"#,
-    ));
-    let ids = site.block_on(site.database.texts(r#"SELECT "id" FROM "sidegate_outbox" ORDER BY "createdAt", "id""#));
+    let rows = site.block_on(
+        site.database.texts(r#"SELECT "id" || ' ' || "body" FROM "sidegate_outbox" WHERE "body" <> ''"#),
+    );
+    let ids = site
+        .block_on(site.database.texts(r#"SELECT "id" FROM "sidegate_outbox" ORDER BY "createdAt", "id""#));
     let mut found = BTreeMap::new();
     if let Some(Mailer::Catcher(catcher)) = &site.app.mailer {
         for caught in catcher.list() {
@@ -59,7 +60,8 @@ pub(crate) fn letters(site: &Site) -> Vec<Letter> {
     }
     for row in rows {
         let (id, body) = row.split_once(' ').expect("two columns");
-        let clear = site.app.seal.open(&sealed_for(&RowId::parse(id).expect("an id")), body).expect("it opens");
+        let clear =
+            site.app.seal.open(&sealed_for(&RowId::parse(id).expect("an id")), body).expect("it opens");
         let message: Message = serde_json::from_slice(&clear).expect("a message");
         let letter =
             Letter { to: message.to.clone(), subject: message.subject.clone(), text: message.text.clone() };

@@ -2,10 +2,12 @@
 
 use serde_json::json;
 
-use super::{ADA, SAFARI, ada_at_home, another, browser, last_code, last_letter, log, minutes, pending, verify, watchful};
+use super::{
+    ADA, SAFARI, ada_at_home, another, browser, last_code, last_letter, log, mails, minutes, pending,
+    prove_mailboxes, seconds, verify, watchful,
+};
 use crate::flow::{credentials, opens, rows, set_cookie, token};
 use crate::support::database::on_both_databases;
-use crate::support::letters::letters;
 
 on_both_databases! {
     fn ses_2_the_right_code_makes_the_sign_in_come_about_with_a_new_token_and_the_browser_known(database) {
@@ -27,7 +29,7 @@ on_both_databases! {
         other.cookies.remove("sidegate");
         let again = other.post("/auth/sign-in/email", &credentials(ADA));
         assert!(again.json()["pending"].is_null() && again.json()["user"]["id"] == *id, "{}", again.text());
-        assert_eq!(letters(&site).len(), 1, "and nothing is mailed");
+        assert_eq!(mails(&site).len(), 1, "and nothing is mailed");
     }
 
     fn pen_4_a_code_is_typed_in_groups_or_not_and_stands_in_no_table(database) {
@@ -62,6 +64,7 @@ on_both_databases! {
         assert_eq!(ada.get("/app").status, 200);
         ada.cookies.remove("sidegate");
         assert_eq!(ada.post("/auth/sign-in/email", &credentials(ADA)).json()["user"]["email"], ADA);
+        site.pass(seconds(1));
         assert_eq!(other.post("/auth/verify-signin/resend", &json!({})).status, 200);
         assert_eq!(verify(&mut other, &last_code(&site)).status, 200, "a new code has all its tries");
     }
@@ -71,11 +74,13 @@ on_both_databases! {
         ada_at_home(&site);
         let mut tries = 0;
         for _ in 0..8 {
+            site.pass(seconds(1));
             let mut other = pending(&site);
             let code = last_code(&site);
             tries += (0..5).filter(|_| verify(&mut other, &another(&code)).code() == "INVALID_CODE").count();
         }
         assert!(tries <= 25, "{tries}");
+        site.pass(seconds(1));
         let mut other = pending(&site);
         assert_eq!(verify(&mut other, &last_code(&site)).code(), "TOO_MANY_ATTEMPTS");
         site.pass(minutes(60));
@@ -86,14 +91,16 @@ on_both_databases! {
     fn pen_4_a_code_is_good_for_ten_minutes_and_the_sign_in_waits_on(database) {
         let site = watchful(database).start();
         ada_at_home(&site);
-        let (mut other, mut late) = (pending(&site), pending(&site));
+        let mut other = pending(&site);
+        site.pass(seconds(1));
+        let mut late = pending(&site);
         let late_code = last_code(&site);
         site.pass(minutes(10));
         let answer = verify(&mut late, &late_code);
         assert_eq!((answer.status, answer.code()), (400, "CODE_EXPIRED".to_owned()));
         assert_eq!(other.post("/auth/verify-signin/resend", &json!({})).status, 200);
         let code = last_code(&site);
-        site.pass(minutes(10) - std::time::Duration::from_secs(1));
+        site.pass(minutes(10) - seconds(1));
         assert_eq!(verify(&mut other, &code).status, 200);
     }
 
@@ -160,13 +167,16 @@ on_both_databases! {
         let second = last_code(&site);
         assert_ne!(first, second);
         assert_eq!(verify(&mut other, &first).code(), "INVALID_CODE");
-        let more = (0..20).map(|_| other.post("/auth/verify-signin/resend", &json!({}))).collect::<Vec<_>>();
+        let more = (0..20).map(|_| {
+            site.pass(seconds(1));
+            other.post("/auth/verify-signin/resend", &json!({}))
+        }).collect::<Vec<_>>();
         assert_eq!(more.iter().filter(|answer| answer.status == 200).count(), 8);
         let refused = more.last().expect("answers");
         assert_eq!(refused.status, 429);
         assert!(refused.header("retry-after").is_some(), "RL-6");
         assert_eq!(browser(&site, SAFARI).post("/auth/sign-in/email", &credentials(ADA)).status, 429);
-        assert_eq!(letters(&site).len(), 10);
+        assert_eq!(mails(&site).len(), 10);
         assert_eq!(verify(&mut other, &last_code(&site)).status, 200, "the last one still opens");
     }
 
@@ -196,13 +206,14 @@ on_both_databases! {
             assert_eq!((answer.status, answer.code()), (401, "INVALID_EMAIL_OR_PASSWORD".to_owned()));
             assert!(other.cookies.is_empty());
         }
-        assert_eq!((rows(&site, "sidegate_pending_session"), letters(&site).len()), (0, 0));
+        assert_eq!((rows(&site, "sidegate_pending_session"), mails(&site).len()), (0, 0));
     }
 
     fn a_session_that_was_in_the_browser_before_ends_with_the_first_factor(database) {
         let site = watchful(database).start();
         ada_at_home(&site);
         site.sign_up("eve@example.com");
+        prove_mailboxes(&site);
         let mut other = browser(&site, SAFARI);
         assert_eq!(other.post("/auth/sign-in/email", &credentials("eve@example.com")).status, 200);
         let of_eve = token(&other);

@@ -3,7 +3,10 @@
 use serde_json::json;
 use sidegate::jobs::Jobs;
 
-use super::{ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_code, minutes, pending, prove_mailboxes, verify, watchful};
+use super::{
+    ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_code, minutes, pending, prove_mailboxes, seconds,
+    verify, watchful,
+};
 use crate::flow::{credentials, opens, rows, token};
 use crate::support::database::{Database, on_both_databases};
 use crate::support::raw::PATIENCE;
@@ -50,6 +53,7 @@ on_both_databases! {
         let site = watchful(database).start();
         ada_at_home(&site);
         for (at, form) in [("verify-signin/cancel", false), ("verify-signin/cancel", true), ("sign-out", false), ("sign-out", true)] {
+            site.pass(seconds(1));
             let mut other = pending(&site);
             let cookie = other.cookies["sidegate-pending"].clone();
             let code = last_code(&site);
@@ -156,7 +160,9 @@ on_both_databases! {
 fn a_sign_in_that_one_replica_made_wait_is_finished_at_the_other() {
     let database = Database::postgres();
     let other = database.shared();
-    let start = |database| -> Site { watchful(database).secret("one secret for all replicas, 32 bytes or more").start() };
+    let start = |database| -> Site {
+        watchful(database).secret("one secret for all replicas, 32 bytes or more").start()
+    };
     let (one, two) = (start(database), start(other));
     ada_at_home(&one);
     let waiting = pending(&one);

@@ -1,9 +1,11 @@
 //! What follows in each mode, and for whom no code can be sent.
 
-use super::{ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_letter, log, pending, prove_mailboxes, watchful, with_password};
+use super::{
+    ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_letter, log, mails, pending, prove_mailboxes,
+    watchful, with_password,
+};
 use crate::flow::{credentials, roomy, rows};
 use crate::support::database::on_both_databases;
-use crate::support::letters::letters;
 
 on_both_databases! {
     fn without_mail_nothing_is_judged(database) {
@@ -19,7 +21,7 @@ on_both_databases! {
         ada_at_home(&site);
         let (_, answer) = with_password(&site);
         assert_eq!(answer.json()["user"]["email"], ADA);
-        assert_eq!((letters(&site).len(), rows(&site, "sidegate_device")), (0, 2));
+        assert_eq!((mails(&site).len(), rows(&site, "sidegate_device")), (0, 2));
     }
 
     fn notify_only_tells(database) {
@@ -29,7 +31,7 @@ on_both_databases! {
         assert_eq!(answer.json()["user"]["email"], ADA);
         let letter = last_letter(&site);
         assert!(letter.to == ADA && letter.text.contains("Safari on macOS") && letter.text.contains("/auth/not-me?token="), "{letter:?}");
-        assert_eq!(letters(&site).len(), 1);
+        assert_eq!(mails(&site).len(), 1);
         assert_eq!(log(&site), ["yes - R0", "yes - R4"]);
     }
 
@@ -38,7 +40,7 @@ on_both_databases! {
         ada_at_home(&site);
         let answer = browser(&site, FIREFOX).post("/auth/sign-in/email", &credentials(ADA));
         assert_eq!(answer.json()["user"]["email"], ADA, "{}", answer.text());
-        assert_eq!(letters(&site).len(), 1);
+        assert_eq!(mails(&site).len(), 1);
         assert_eq!(log(&site), ["yes - R0", "yes - R3"]);
         site.pass(hours(24 * 31));
         let answer = browser(&site, FIREFOX).post("/auth/sign-in/email", &credentials(ADA));
@@ -73,29 +75,32 @@ on_both_databases! {
     }
 
     fn whose_mailbox_is_not_proved_is_told_or_turned_away_but_sent_no_code(database) {
-        let site = watchful(database).start();
+        let site = watchful(database).set("sign_up", "require_verified_email = false").start();
         ada_at_home(&site);
         site.block_on(site.database.execute(r#"UPDATE "user" SET "emailVerified" = FALSE"#));
         let (_, answer) = with_password(&site);
         assert_eq!(answer.json()["user"]["email"], ADA);
-        assert_eq!(letters(&site).len(), 1);
+        assert_eq!(mails(&site).len(), 1);
         assert!(!last_letter(&site).text.lines().any(|line| line.trim().len() == 9 && line.trim().bytes().filter(u8::is_ascii_digit).count() == 8));
     }
 
     fn strict_never_lets_in_whom_it_cannot_ask(database) {
         for unverified in ["", "\nunverified = \"allow\""] {
             let database = Database::sqlite();
-            let site = watchful(database).set("unusual", &format!("mode = \"strict\"{unverified}")).start();
+            let site = watchful(database)
+                .set("sign_up", "require_verified_email = false")
+                .set("unusual", &format!("mode = \"strict\"{unverified}"))
+                .start();
             ada_at_home(&site);
             site.block_on(site.database.execute(r#"UPDATE "user" SET "emailVerified" = FALSE"#));
             let (other, answer) = with_password(&site);
             if unverified.is_empty() {
                 assert_eq!((answer.status, &*answer.code()), (403, "UNUSUAL_SIGN_IN"));
                 assert!(other.cookies.is_empty());
-                assert_eq!((rows(&site, "session"), letters(&site).len()), (1, 0));
+                assert_eq!((rows(&site, "session"), mails(&site).len()), (1, 0));
                 assert!(log(&site).contains(&"no UNUSUAL_SIGN_IN R4".to_owned()), "{:?}", log(&site));
             } else {
-                assert_eq!((answer.status, letters(&site).len()), (200, 1), "not without a word");
+                assert_eq!((answer.status, mails(&site).len()), (200, 1), "not without a word");
             }
         }
         drop(database);

@@ -11,7 +11,10 @@ fn sign_in(site: &Site) -> Visitor {
     let mut ada = browser(site, SAFARI);
     let fields = [("email", ADA), ("password", PASSWORD), ("callback_url", "/notes?tab=1")];
     let answer = ada.submit("/auth/sign-in", &fields);
-    assert_eq!((answer.status, answer.header("location")), (303, Some(&*format!("{}/auth/verify-signin", site.origin))));
+    assert_eq!(
+        (answer.status, answer.header("location")),
+        (303, Some(&*format!("{}/auth/verify-signin", site.origin)))
+    );
     let cookie = set_cookie(&answer, "sidegate-pending").expect("a cookie");
     for part in ["HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=43200"] {
         assert!(cookie.contains(part), "{cookie}");
