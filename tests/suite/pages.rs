@@ -132,6 +132,7 @@ fn account_pages(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
         stale: AtomicBool::new(false),
         over: AtomicBool::new(false),
         renewing: AtomicBool::new(false),
+        assertion: std::sync::OnceLock::new(),
     };
     let sessions = [
         session(now, "192.0.2.7"),
