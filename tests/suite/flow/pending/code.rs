@@ -51,13 +51,13 @@ on_both_databases! {
         let mut other = pending(&site);
         let code = last_code(&site);
         for slip in ["", "1", "12345678x", "123456789"] {
-            assert_eq!(verify(&mut other, slip).code(), "INVALID_CODE", "{slip:?} is no guess");
+            assert_eq!(verify(&mut other, slip).code(), "INVALID_OTP", "{slip:?} is no guess");
         }
         let codes: Vec<(u16, String)> = (0..7)
             .map(|_| verify(&mut other, &another(&code)))
             .map(|answer| (answer.status, answer.code()))
             .collect();
-        let (wrong, spent) = ((400, "INVALID_CODE".to_owned()), (403, "TOO_MANY_ATTEMPTS".to_owned()));
+        let (wrong, spent) = ((400, "INVALID_OTP".to_owned()), (403, "TOO_MANY_ATTEMPTS".to_owned()));
         assert_eq!(codes[..4], [wrong.clone(), wrong.clone(), wrong.clone(), wrong][..]);
         assert_eq!(codes[4..], [spent.clone(), spent.clone(), spent][..]);
         assert_eq!(verify(&mut other, &code).code(), "TOO_MANY_ATTEMPTS", "not even the right one");
@@ -77,7 +77,7 @@ on_both_databases! {
             site.pass(seconds(1));
             let mut other = pending(&site);
             let code = last_code(&site);
-            tries += (0..5).filter(|_| verify(&mut other, &another(&code)).code() == "INVALID_CODE").count();
+            tries += (0..5).filter(|_| verify(&mut other, &another(&code)).code() == "INVALID_OTP").count();
         }
         assert!(tries <= 25, "{tries}");
         site.pass(seconds(1));
@@ -97,7 +97,7 @@ on_both_databases! {
         let late_code = last_code(&site);
         site.pass(minutes(10));
         let answer = verify(&mut late, &late_code);
-        assert_eq!((answer.status, answer.code()), (400, "CODE_EXPIRED".to_owned()));
+        assert_eq!((answer.status, answer.code()), (400, "OTP_EXPIRED".to_owned()));
         assert_eq!(other.post("/auth/verify-signin/resend", &json!({})).status, 200);
         let code = last_code(&site);
         site.pass(minutes(10) - seconds(1));
@@ -113,8 +113,8 @@ on_both_databases! {
         let mut two = pending(&site);
         let second = last_code(&site);
         assert_ne!(first, second);
-        assert_eq!(verify(&mut two, &first).code(), "INVALID_CODE");
-        assert_eq!(verify(&mut one, &second).code(), "INVALID_CODE");
+        assert_eq!(verify(&mut two, &first).code(), "INVALID_OTP");
+        assert_eq!(verify(&mut one, &second).code(), "INVALID_OTP");
         assert_eq!(verify(&mut browser(&site, SAFARI), &second).code(), "SIGN_IN_VERIFICATION_ENDED");
         assert_eq!(verify(&mut one, &first).status, 200);
         assert_eq!(verify(&mut two, &second).status, 200);
@@ -166,7 +166,7 @@ on_both_databases! {
         assert_eq!(other.post("/auth/verify-signin/resend", &json!({})).status, 200);
         let second = last_code(&site);
         assert_ne!(first, second);
-        assert_eq!(verify(&mut other, &first).code(), "INVALID_CODE");
+        assert_eq!(verify(&mut other, &first).code(), "INVALID_OTP");
         let more = (0..20).map(|_| {
             site.pass(seconds(1));
             other.post("/auth/verify-signin/resend", &json!({}))
