@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+mod providers;
+
 use super::check;
 use crate::config::Config;
 use crate::config::file::{self, Raw};
