@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::account::agent;
 use crate::account::email::Email;
 use crate::answer::{self, Answer};
 use crate::app::App;
@@ -194,7 +195,8 @@ async fn attempt(app: &App, visit: &Visit, renewal: &Renewal) -> Result<Result<(
         Vec::new()
     };
     tx.auth_log_insert(&log_entry(visit, Action::PasswordReset, Some(&user.id), None)).await?;
-    let (occasion, account) = (ticket::occasion(visit), post::link(app, "account"));
+    let device = agent::family(visit.agent(), None);
+    let (occasion, account) = (ticket::occasion(visit, &device), post::link(app, "account"));
     let again = post::link(app, "forgot-password");
     let changed = Mail::PasswordChanged { occasion, link: &again };
     ticket::tell(app, visit, &mut tx, &user, &changed).await?;
