@@ -98,6 +98,22 @@
 //!    token, the log gets its line, an outdated password hash is replaced.
 //! 7. `303` to a checked place on this site, or the page again with `422`; no earlier than the floor, so that
 //!    the time does not tell whether the account exists.
+//!
+//! # A sign-in through a provider
+//!
+//! `GET /auth/sign-in/{provider}`, and back at `GET /auth/callback/{provider}`:
+//!
+//! 1. `flow/start.rs` keeps a flow (hash of the state, hash of a secret for this browser, sealed PKCE verifier,
+//!    nonce, where to go on to), gives the browser the secret in a cookie of that flow alone, and sends it away.
+//! 2. `flow/callback.rs` recalls the flow by its state. A flow that was begun in another browser or at another
+//!    provider signs nobody in; one statement uses it up, so that a second callback finds it used.
+//! 3. [`oauth::provider::Provider::identify`] exchanges the code and believes only what it can verify. No
+//!    transaction is open meanwhile.
+//! 4. `flow/callback/join.rs` decides whose account the identity opens: (provider, subject) first; by address
+//!    only if both sides proved it; an account that somebody made under an unproved address goes to who proves
+//!    it, rid of everything that opened it.
+//! 5. In the same transaction the session begins as after a password, with a note of the provider's own session,
+//!    by which signing out there (`flow/logout_token.rs`) ends it here, and the other way round.
 
 pub mod account;
 pub mod answer;
