@@ -113,15 +113,14 @@ async fn send(
 pub(super) async fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
     let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
     let (_, ticket) = ticket::look(app, visit, TicketKind::ResetPassword, query.get("token")).await?;
-    Ok(page(app, visit, &ticket.user, query.get("token"), query.find("callback_url"), &[]))
+    Ok(page(app, visit, &ticket.user, (query.get("token"), query.find("callback_url")), &[]))
 }
 
 fn page(
     app: &App,
     visit: &Visit,
     user: &User,
-    token: &str,
-    callback_url: Option<&str>,
+    (token, callback_url): (&str, Option<&str>),
     problems: &[Problem],
 ) -> Answer {
     let view = app.ui.view(visit.language());
@@ -161,7 +160,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
             Ok(()) => to_sign_in(app, target, Notice::PasswordReset),
             Err((user, refusal)) => {
                 let problems = [Problem::Refused(refusal)];
-                return Ok(page(app, &visit, &user, &renewal.token, target, &problems));
+                return Ok(page(app, &visit, &user, (&renewal.token, target), &problems));
             }
         }
     } else {
