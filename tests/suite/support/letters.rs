@@ -2,10 +2,12 @@
 //! from the catcher.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use sidegate::id::RowId;
 use sidegate::mail::{Mailer, Message, sealed_for};
 
+use crate::support::raw::PATIENCE;
 use crate::support::site::Site;
 
 /// The section with which mails are caught.
@@ -48,8 +50,6 @@ pub(crate) fn letters(site: &Site) -> Vec<Letter> {
     let rows = site.block_on(
         site.database.texts(r#"SELECT "id" || ' ' || "body" FROM "sidegate_outbox" WHERE "body" <> ''"#),
     );
-    let ids = site
-        .block_on(site.database.texts(r#"SELECT "id" FROM "sidegate_outbox" ORDER BY "createdAt", "id""#));
     let mut found = BTreeMap::new();
     if let Some(Mailer::Catcher(catcher)) = &site.app.mailer {
         for caught in catcher.list() {
@@ -67,8 +67,19 @@ pub(crate) fn letters(site: &Site) -> Vec<Letter> {
             Letter { to: message.to.clone(), subject: message.subject.clone(), text: message.text.clone() };
         found.insert(id.to_owned(), (message.at, letter));
     }
-    assert!(ids.iter().all(|id| found.contains_key(id)), "a mail is nowhere");
     let mut letters: Vec<(i64, Letter)> = found.into_values().collect();
     letters.sort_by_key(|(at, _)| *at);
     letters.into_iter().map(|(_, letter)| letter).collect()
+}
+
+/// Lets time pass once every mail has left: one whose time is over while it waits is given up.
+#[expect(clippy::disallowed_methods, reason = "mails leave by the machine's clock")]
+pub(crate) fn later(site: &Site, time: Duration) {
+    let started = Instant::now();
+    let waiting = r#"SELECT "id" FROM "sidegate_outbox" WHERE "body" <> ''"#;
+    while !site.block_on(site.database.texts(waiting)).is_empty() {
+        assert!(started.elapsed() < PATIENCE, "a mail does not leave");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    site.pass(time);
 }

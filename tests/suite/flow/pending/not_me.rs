@@ -3,11 +3,12 @@
 use serde_json::json;
 
 use super::{
-    ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_code, last_letter, minutes, pending, verify, watchful,
+    ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_code, last_letter, minutes, pending, verify,
+    watchful,
 };
 use crate::flow::{credentials, opens, rows, token};
 use crate::support::database::on_both_databases;
-use crate::support::letters::letters;
+use crate::support::letters::{later, letters};
 use crate::support::site::PASSWORD;
 
 on_both_databases! {
@@ -17,7 +18,7 @@ on_both_databases! {
         let mut thief = pending(&site);
         assert_eq!(verify(&mut thief, &last_code(&site)).status, 200, "whoever reads the mails too");
         let (of_ada, of_thief) = (token(&ada), token(&thief));
-        site.pass(minutes(1));
+        later(&site, minutes(1));
         let mut waiting = browser(&site, "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36");
         assert_eq!(waiting.post("/auth/sign-in/email", &credentials(ADA)).json()["pending"], true);
         let code = last_code(&site);
@@ -34,7 +35,7 @@ on_both_databases! {
         assert!(opens(&site, &of_ada) && opens(&site, &of_thief));
 
         let secret = link.split_once("token=").expect("a token").1;
-        site.pass(minutes(1));
+        later(&site, minutes(1));
         let mut owner = browser(&site, FIREFOX);
         let done = owner.submit("/auth/not-me", &[("token", secret)]);
         assert_eq!(done.status, 200);
@@ -57,7 +58,7 @@ on_both_databases! {
         assert_eq!(owner.post("/auth/reset-password", &body).status, 200);
         assert_ne!(PASSWORD, "another private phrase");
         let body = json!({ "email": ADA, "password": "another private phrase" });
-        site.pass(minutes(1));
+        later(&site, minutes(1));
         assert_eq!(ada.post("/auth/sign-in/email", &body).json()["pending"], true);
         assert_eq!(verify(&mut ada, &last_code(&site)).status, 200);
     }
@@ -81,7 +82,7 @@ on_both_databases! {
         assert_eq!(foreign.status, 403);
         assert!(opens(&site, &token(&ada)));
         assert_eq!(letters(&site).len(), before);
-        site.pass(hours(24 * 7));
+        later(&site, hours(24 * 7));
         assert_eq!(browser(&site, SAFARI).post("/auth/not-me", &json!({ "token": secret })).code(), "INVALID_TOKEN");
     }
 }
