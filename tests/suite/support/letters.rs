@@ -27,12 +27,7 @@ pub(crate) struct Letter {
 impl Letter {
     /// The code that it brings.
     pub(crate) fn code(&self) -> String {
-        let is_code = |line: &&str| {
-            let digits = line.chars().filter(char::is_ascii_digit).count();
-            digits == 8 && line.chars().all(|c| c.is_ascii_digit() || c == ' ')
-        };
-        let line = self.text.lines().map(str::trim).find(is_code);
-        line.unwrap_or_else(|| panic!("no code: {}", self.text)).to_owned()
+        code_in(&self.text)
     }
 
     /// The path and query of the first link to one of our pages below this path.
@@ -42,6 +37,16 @@ impl Letter {
         let link = self.text[at..].split_whitespace().next().unwrap_or_default();
         link.trim_start_matches(&site.origin).to_owned()
     }
+}
+
+/// The line that is a code.
+pub(crate) fn code_in(text: &str) -> String {
+    let is_code = |line: &&str| {
+        let digits = line.chars().filter(char::is_ascii_digit).count();
+        digits == 8 && line.chars().all(|c| c.is_ascii_digit() || c == ' ')
+    };
+    let line = text.lines().map(str::trim).find(is_code);
+    line.unwrap_or_else(|| panic!("no code: {text}")).to_owned()
 }
 
 /// All mails, in the order in which they were decided on.
