@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::account::agent;
 use crate::account::email::Email;
 use crate::answer::{self, Answer};
 use crate::app::App;
@@ -113,15 +114,14 @@ async fn send(
 pub(super) async fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
     let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
     let (_, ticket) = ticket::look(app, visit, TicketKind::ResetPassword, query.get("token")).await?;
-    Ok(page(app, visit, &ticket.user, query.get("token"), query.find("callback_url"), &[]))
+    Ok(page(app, visit, &ticket.user, (query.get("token"), query.find("callback_url")), &[]))
 }
 
 fn page(
     app: &App,
     visit: &Visit,
     user: &User,
-    token: &str,
-    callback_url: Option<&str>,
+    (token, callback_url): (&str, Option<&str>),
     problems: &[Problem],
 ) -> Answer {
     let view = app.ui.view(visit.language());
@@ -161,7 +161,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
             Ok(device) => with_cookies(to_sign_in(app, target, Notice::PasswordReset), vec![device]),
             Err((user, refusal)) => {
                 let problems = [Problem::Refused(refusal)];
-                return Ok(page(app, &visit, &user, &renewal.token, target, &problems));
+                return Ok(page(app, &visit, &user, (&renewal.token, target), &problems));
             }
         }
     } else {
@@ -199,7 +199,8 @@ async fn attempt(
         Vec::new()
     };
     tx.auth_log_insert(&log_entry(visit, Action::PasswordReset, Some(&user.id), None)).await?;
-    let (occasion, account) = (ticket::occasion(visit), post::link(app, "account"));
+    let device = agent::family(visit.agent(), None);
+    let (occasion, account) = (ticket::occasion(visit, &device), post::link(app, "account"));
     let again = post::link(app, "forgot-password");
     let changed = Mail::PasswordChanged { occasion, link: &again };
     ticket::tell(app, visit, &mut tx, &user, &changed).await?;
