@@ -4,7 +4,7 @@
 //! sessions end. If nobody had proved the mailbox until then, whoever made the account was perhaps not its
 //! owner, and every other way to sign in goes too.
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -15,7 +15,8 @@ use crate::app::App;
 use crate::error::Error;
 use crate::flow::ticket::{self, Link};
 use crate::flow::{
-    callback, callback_if_ours, desk, ending, form_again, log_entry, post, read_json, set_cookie, to_sign_in,
+    callback, callback_if_ours, desk, ending, entry, form_again, log_entry, post, read_json, set_cookie,
+    to_sign_in, with_cookies,
 };
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
@@ -157,7 +158,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         };
         let target = form.find("callback_url");
         match attempt(app, &visit, &renewal).await? {
-            Ok(()) => to_sign_in(app, target, Notice::PasswordReset),
+            Ok(device) => with_cookies(to_sign_in(app, target, Notice::PasswordReset), vec![device]),
             Err((user, refusal)) => {
                 let problems = [Problem::Refused(refusal)];
                 return Ok(page(app, &visit, &user, (&renewal.token, target), &problems));
@@ -165,15 +166,19 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         }
     } else {
         let renewal: Renewal = read_json(&visit)?;
-        attempt(app, &visit, &renewal).await?.map_err(|(_, refusal)| refusal)?;
-        answer::json(desk(app), StatusCode::OK, &Status { status: true })
+        let device = attempt(app, &visit, &renewal).await?.map_err(|(_, refusal)| refusal)?;
+        with_cookies(answer::json(desk(app), StatusCode::OK, &Status { status: true }), vec![device])
     };
     set_cookie(answer.headers_mut(), app.sessions.forget_cookie());
     Ok(answer)
 }
 
 /// Spends the link. The inner error goes back to the page of this user.
-async fn attempt(app: &App, visit: &Visit, renewal: &Renewal) -> Result<Result<(), (User, Refusal)>, Error> {
+async fn attempt(
+    app: &App,
+    visit: &Visit,
+    renewal: &Renewal,
+) -> Result<Result<HeaderValue, (User, Refusal)>, Error> {
     let kind = TicketKind::ResetPassword;
     let (hash, Ticket { user, .. }) = ticket::look(app, visit, kind, &renewal.token).await?;
     let context = [user.email.as_str(), user.name.as_str(), app.config.public.name.as_str()];
@@ -203,6 +208,8 @@ async fn attempt(app: &App, visit: &Visit, renewal: &Renewal) -> Result<Result<(
         let removed = Mail::MethodUnlinked { occasion, method, link: &account };
         ticket::tell(app, visit, &mut tx, &user, &removed).await?;
     }
+    // The link came to the mailbox as a code would have.
+    let device = entry::trust_here(app, visit, &mut tx, &user).await?;
     app.sessions.commit_ended(tx, &ended).await?;
-    Ok(Ok(()))
+    Ok(Ok(device))
 }
