@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -124,7 +124,7 @@ fn account_pages(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
         stale: AtomicBool::new(false),
         over: AtomicBool::new(false),
         renewing: AtomicBool::new(false),
-        assertion: OnceLock::new(),
+        assertion: std::sync::OnceLock::new(),
     };
     let sessions = [
         session(now, "192.0.2.7"),
