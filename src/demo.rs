@@ -95,6 +95,9 @@ name = \"{USER_NAME}\"
 [mail]
 transport = \"catcher\"
 
+[sign_up]
+require_verified_email = false
+
 [limits]
 drain = \"2s\"
 

@@ -12,7 +12,7 @@ use crate::account::email::Email;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::ticket::{self, Errand};
+use crate::flow::ticket::{self, Link};
 use crate::flow::{
     callback, callback_if_ours, desk, ending, form_again, log_entry, post, read_json, set_cookie, to_sign_in,
 };
@@ -99,7 +99,7 @@ async fn send(
     let mut tx = app.store.begin().await?;
     let user = tx.user_by_email(email.as_str()).await?;
     if let Some(user) = &user {
-        ticket::send(app, visit, &mut tx, user, Errand::ResetPassword { callback_url }).await?;
+        ticket::send(app, visit, &mut tx, user, Link::ResetPassword { callback_url }).await?;
     }
     let error = user.is_none().then_some("USER_NOT_FOUND");
     let whose = user.as_ref().map(|user| &user.id);
@@ -186,7 +186,7 @@ async fn attempt(app: &App, visit: &Visit, renewal: &Renewal) -> Result<Result<(
     // The password comes first: a sign-in that compared the earlier one has written its session before this
     // returns, or writes none.
     tx.account_set_password(&user.id, &password, visit.now).await?;
-    let ended = ending::end_all(&mut tx, &user.id, None).await?;
+    let ended = ending::end_all_and_distrust(&mut tx, &user.id, visit.now).await?;
     let gone = if tx.user_prove_email(&user.id, &user.email, visit.now).await? {
         // LK-2, LK-3: nobody had proved the mailbox, so whoever added these may have been somebody else.
         tx.accounts_delete_providers(&user.id).await?

@@ -130,11 +130,34 @@ fn wrong_times_sizes_and_numbers_are_refused() {
         ("tokens.algorithm = \"HS256\"", "tokens.algorithm", "`ES256`"),
         ("tokens.access_lifetime = \"2h\"", "tokens.access_lifetime", "too much"),
         ("tokens.rotate_every = \"1h\"", "tokens.rotate_every", "too little"),
+        ("sign_up.require_verified_email = true", "sign_up.require_verified_email", "[mail]"),
         ("sign_up.open = \"yes\"", "sign_up.open", "true or false"),
         ("log.format = \"xml\"", "log.format", "`json`"),
         ("log.level = \"inof\"", "log.level", "no log filter"),
         ("paths = \"/auth\"", "paths", "a list"),
         ("listen = 8080", "listen", "a section"),
+    ]);
+}
+
+#[test]
+fn an_unusual_sign_in_asks_for_mails_only_where_they_can_be_sent() {
+    use crate::config::unusual::Mode;
+    let mail = "mail.transport = \"catcher\"\nmail.from = \"a@example.org\"\n";
+    assert_eq!(config("").unusual.mode, Mode::Off);
+    let balanced = config(mail).unusual;
+    assert_eq!(
+        (balanced.mode, balanced.providers, balanced.block_unverified),
+        (Mode::Balanced, false, false)
+    );
+    let strict = config(&format!("{mail}unusual.mode = \"strict\"")).unusual;
+    assert_eq!((strict.mode, strict.providers, strict.block_unverified), (Mode::Strict, true, true));
+    let own = "unusual.mode = \"strict\"\nunusual.apply_to = [\"password\"]\nunusual.unverified = \"allow\"";
+    let own = config(&format!("{mail}{own}")).unusual;
+    assert!(!own.providers && !own.block_unverified);
+    each_is_refused(&[
+        ("unusual.mode = \"notify\"", "unusual.mode", "[mail]"),
+        ("unusual.mode = \"lax\"", "unusual.mode", "`balanced`"),
+        ("unusual.apply_to = [\"provider\"]", "unusual.apply_to", "[\"password\", \"provider\"]"),
     ]);
 }
 
