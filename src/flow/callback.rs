@@ -1,6 +1,8 @@
 //! The way back from a provider: the flow is recalled and used up, the provider is asked who it is, and that
 //! person is signed in or the account there is linked.
 
+use std::sync::atomic::Ordering;
+
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use url::{Url, form_urlencoded};
@@ -13,7 +15,8 @@ use crate::error::{Error, Fault};
 use crate::flow::entry::{self, SignedIn};
 use crate::flow::provider::Change;
 use crate::flow::{
-    callback_if_ours, callback_or_home, desk, log_entry, provider, read_json, set_cookie, with_cookies,
+    callback_if_ours, callback_or_home, desk, log_entry, provider, read_json, set_cookie, to_account,
+    with_cookies,
 };
 use crate::http::cookie::{self, Found};
 use crate::http::form::Form;
@@ -78,6 +81,7 @@ pub(super) async fn show(app: &App, visit: Visit) -> Result<Answer, Error> {
     let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
     let place = |of: fn(&OauthFlow) -> &Option<String>| flow.as_ref().and_then(|flow| of(flow).as_deref());
     let target = place(|flow| &flow.callback_url);
+    let linking = flow.as_ref().is_some_and(|flow| matches!(flow.aim, Aim::Link { .. }));
     let mut answer = match end {
         Ok(End::Entered(signed_in, new)) => {
             let welcome = place(|flow| &flow.new_user_callback_url).filter(|_| new);
@@ -91,6 +95,8 @@ pub(super) async fn show(app: &App, visit: Visit) -> Result<Answer, Error> {
             (Error::Refused(refusal), Some(to)) => {
                 answer::redirect(desk(app), StatusCode::SEE_OTHER, &with_error(&to, *refusal))
             }
+            // Who asked for it is signed in, and hears of it where it was asked for.
+            (Error::Refused(refusal), None) if linking => to_account(app, Err(*refusal))?,
             _ => provider::stopped(app, &visit, error, target),
         },
     };
@@ -339,24 +345,29 @@ async fn link(
     if !is_fresh(session, visit.now) {
         return note(app, visit, flow, Refusal::SessionNotFresh).await;
     }
-    let row = app.store.session_by_hash(session.token).await?;
-    let Some(row) = row.filter(|row| row.user.id == *user) else {
+    let mut tx = app.store.begin().await?;
+    // Whoever takes the account over at this moment is waited for, and then ended the session.
+    tx.user_touch(user, visit.now).await?;
+    let lives = tx.session_lives(user, asking, visit.now).await?;
+    let Some(user) = tx.user_by_id(user).await?.filter(|_| lives) else {
+        drop(tx);
         return note(app, visit, flow, Refusal::SignInRequired).await;
     };
-    let mut tx = app.store.begin().await?;
-    let asker = join::Asker { user: &row.user, session: &row.id };
-    let (refusal, ended) = match join::linked(app, &mut tx, provider, identity, &asker, visit.now).await? {
+    let asker = (&user, asking);
+    let (refusal, ended) = match join::linked(app, &mut tx, provider, identity, asker, visit.now).await? {
         Ok(Some(ended)) => {
-            provider::tell(app, visit, &mut tx, &row.user, (provider.name(), Change::Linked)).await?;
+            provider::tell(app, visit, &mut tx, &user, (provider.name(), Change::Linked)).await?;
             (None, ended)
         }
         // It was linked before.
         Ok(None) => return Ok(End::Linked),
         Err(refusal) => (Some(refusal), Vec::new()),
     };
-    let entry = log_entry(visit, Action::Link, Some(user), refusal.map(Refusal::code));
+    let entry = log_entry(visit, Action::Link, Some(&user.id), refusal.map(Refusal::code));
     tx.auth_log_insert(&entry).await?;
     app.sessions.commit_ended(tx, &ended).await?;
+    // The address may be proved now: the next request reads what is in the store.
+    session.stale.store(true, Ordering::Release);
     refusal.map_or(Ok(End::Linked), |refusal| Err(refusal.into()))
 }
 
