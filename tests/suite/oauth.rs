@@ -7,6 +7,7 @@ use crate::support::site::{Plan, Site};
 use crate::support::visitor::Visitor;
 
 mod answers;
+mod client;
 mod entra;
 mod flow;
 mod github;
