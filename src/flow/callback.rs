@@ -1,8 +1,6 @@
 //! The way back from a provider: the flow is recalled and used up, the provider is asked who it is, and that
 //! person is signed in or the account there is linked.
 
-use std::sync::atomic::Ordering;
-
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use url::{Url, form_urlencoded};
@@ -363,7 +361,7 @@ async fn link(
     tx.auth_log_insert(&entry).await?;
     app.sessions.commit_ended(tx, &ended).await?;
     // The address may be proved now: the next request reads what is in the store.
-    session.stale.store(true, Ordering::Release);
+    app.sessions.user_changed(&user.id, visit.now).await;
     refusal.map_or(Ok(End::Linked), |refusal| Err(refusal.into()))
 }
 

@@ -17,8 +17,8 @@ mod json;
 mod links;
 mod mailed;
 mod pages;
-mod recover;
 pub(crate) mod provider;
+mod recover;
 mod sessions;
 mod verify_email;
 
