@@ -12,6 +12,8 @@ use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::ui::{Provider, STYLE, View};
 
+pub mod verify;
+
 /// The sign-in form.
 #[derive(Template)]
 #[template(path = "sign_in.html", config = "src/ui/askama.toml")]
@@ -70,7 +72,7 @@ pub struct SignedIn<'a> {
     pub callback_url: Option<&'a str>,
 }
 
-/// Leads on to a provider, to sign out there too.
+/// Leads on to a provider.
 #[derive(Template)]
 #[template(path = "leaving.html", config = "src/ui/askama.toml")]
 pub struct Leaving<'a> {
@@ -78,8 +80,19 @@ pub struct Leaving<'a> {
     pub view: View<'a>,
     /// The provider's name.
     pub provider: &'a str,
-    /// Where it signs people out.
+    /// Where it is waiting.
     pub to: &'a str,
+    /// What for.
+    pub why: Departure,
+}
+
+/// Why somebody goes to a provider from a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// To sign out there too.
+    SignOut,
+    /// To add it to the ways to sign in.
+    Link,
 }
 
 /// The page for every refusal.
@@ -107,6 +120,8 @@ pub enum Problem {
     EmailMissing,
     /// No password.
     PasswordMissing,
+    /// No code.
+    CodeMissing,
     /// What the JSON answer would say too.
     Refused(Refusal),
 }
@@ -156,12 +171,14 @@ enum Field {
     Name,
     Email,
     Password,
+    Code,
 }
 
 /// What a refused visitor can do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Remedy {
     SignIn,
+    SignInAgain,
     Retry,
     Home,
 }
@@ -253,6 +270,7 @@ impl Field {
             Self::Name => "name",
             Self::Email => "email",
             Self::Password => "password",
+            Self::Code => "code",
         }
     }
 }
@@ -271,6 +289,10 @@ impl Problem {
                 | Refusal::InvalidPassword
                 | Refusal::NoPassword,
             ) => Some(Field::Password),
+            Self::CodeMissing
+            | Self::Refused(Refusal::CodeWrong | Refusal::CodeExpired | Refusal::CodeSpent) => {
+                Some(Field::Code)
+            }
             Self::Refused(_) => None,
         }
     }
@@ -278,14 +300,14 @@ impl Problem {
     /// Whether `field` has to change. Credentials are wrong together: which of them is not said.
     fn marks(self, field: Field) -> bool {
         match self {
-            Self::Refused(Refusal::InvalidCredentials) => field != Field::Name,
+            Self::Refused(Refusal::InvalidCredentials) => matches!(field, Field::Email | Field::Password),
             _ => self.field() == Some(field),
         }
     }
 
     /// Where the summary leads to.
     fn target(self) -> Option<Field> {
-        [Field::Name, Field::Email, Field::Password].into_iter().find(|field| self.marks(*field))
+        [Field::Name, Field::Email, Field::Password, Field::Code].into_iter().find(|field| self.marks(*field))
     }
 }
 
@@ -296,7 +318,8 @@ impl Remedy {
             | Refusal::InvalidToken
             | Refusal::InvalidCredentials
             | Refusal::SignUpDisabled
-            | Refusal::SessionNotFresh
+            | Refusal::CodeRequired
+            | Refusal::SignInEnded
             | Refusal::StateNotFound
             | Refusal::StateMismatch
             | Refusal::StateUsed
@@ -311,6 +334,7 @@ impl Remedy {
             | Refusal::ProviderSignUpDisabled
             | Refusal::InvalidTicket
             | Refusal::EmailNotVerified => Self::SignIn,
+            Refusal::SessionNotFresh => Self::SignInAgain,
             Refusal::TooManyRequests(_)
             | Refusal::Overloaded
             | Refusal::StoreUnavailable
@@ -340,6 +364,10 @@ impl Remedy {
             | Refusal::PasswordTooLong
             | Refusal::PasswordTooCommon
             | Refusal::Validation
+            | Refusal::CodeWrong
+            | Refusal::CodeExpired
+            | Refusal::CodeSpent
+            | Refusal::SignInUnusual
             | Refusal::InvalidCallbackUrl
             | Refusal::ProviderNotFound
             | Refusal::IdTokenNotSupported
@@ -387,7 +415,13 @@ impl<'a> View<'a> {
     }
 
     fn continue_with(self, provider: &Provider) -> String {
-        self.texts.common.continue_with.replace("{name}", &provider.name)
+        self.with_name(&self.texts.common.continue_with, &provider.name)
+    }
+
+    /// The sign-in page for who is signed in and has to prove it once more.
+    fn again(self, callback_url: Option<&str>) -> String {
+        let link = self.link("sign-in", callback_url);
+        format!("{link}{}again=1", if callback_url.is_some() { '&' } else { '?' })
     }
 
     /// `callback_url` as a link; the start page in place of none and of what a browser might run.
@@ -448,6 +482,7 @@ impl<'a> View<'a> {
             Problem::NameTooLong => texts.name_too_long.clone(),
             Problem::EmailMissing => texts.email_missing.clone(),
             Problem::PasswordMissing => texts.password_missing.clone(),
+            Problem::CodeMissing => texts.code_missing.clone(),
             Problem::Refused(refusal) => self.sentence(refusal),
         }
     }

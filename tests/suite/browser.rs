@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::support::browser::{Browser, a11y};
 use crate::support::database::on_both_databases;
+use crate::support::provider::{Persona, Provider};
 use crate::support::site::{PASSWORD, Site};
 use crate::support::upstream::Upstream;
 
@@ -159,5 +160,63 @@ on_both_databases! {
         browser.fill("#password", "quite another phrase");
         browser.click("form button");
         assert!(browser.url() == at("/") && has_session(&browser), "{}", browser.url());
+    }
+
+    fn a_person_looks_after_the_own_account(database) {
+        let provider = Provider::start();
+        provider.is_visited_by(Persona::new("ada-there", "ada@example.com"));
+        let site = Site::on(database).toml(&provider.toml("corp", "name = \"Example Corp\"")).start();
+        provider.follow(&site.clock);
+        provider.register(&[&format!("{}/auth/callback/corp", site.origin)]);
+        site.sign_up("ada@example.com");
+        let (phone, _) = site.signed_in("ada@example.com");
+        let browser = Browser::start();
+        let at = |path: &str| format!("{}{path}", site.origin);
+        let unfold = |n: u32| browser.eval(&format!("document.querySelectorAll('details')[{n}].open = true"));
+
+        browser.go(&at("/auth/account"));
+        assert_eq!(browser.url(), at("/auth/sign-in?callback_url=%2Fauth%2Faccount"));
+        assert!(browser.exists("a[href^='/auth/sign-in/corp?']"));
+        inspect(&browser, "sign-in-with-provider");
+        browser.fill("#email", "ada@example.com");
+        browser.fill("#password", PASSWORD);
+        browser.click("form button");
+        assert_eq!(browser.url(), at("/auth/account"));
+        inspect(&browser, "account");
+
+        browser.fill("#name", "Ada & <b>Lovelace</b>");
+        browser.click("form[action$='update-user'] button");
+        assert_eq!(browser.url(), at("/auth/account?notice=name-saved"));
+        assert_eq!(browser.eval("return document.querySelector('#name').value"), "Ada & <b>Lovelace</b>");
+        inspect(&browser, "account-saved");
+
+        // The form ends on another site, which the policy would forbid to a redirect.
+        browser.click("form[action$='link-social'] button");
+        browser.arrive_at(&at("/auth/account?notice=method-linked"));
+        assert!(browser.exists("[role=status]") && !browser.exists("form[action$='link-social']"));
+        inspect(&browser, "account-linked");
+        browser.click("form[action$='unlink-account'] button");
+        assert_eq!(browser.url(), at("/auth/account?notice=method-unlinked"));
+
+        unfold(0);
+        inspect(&browser, "account-unfolded");
+        browser.fill("#current-password", "not the right phrase");
+        browser.fill("#new-password", "another long and private phrase");
+        browser.click("form[action$='change-password'] button");
+        assert_eq!(browser.url(), at("/auth/account?problem=INVALID_PASSWORD"));
+        assert!(browser.exists("[role=alert]"));
+        unfold(0);
+        browser.fill("#current-password", PASSWORD);
+        browser.fill("#new-password", "another long and private phrase");
+        browser.click("form[action$='change-password'] button");
+        assert_eq!(browser.url(), at("/auth/account?notice=password-changed"));
+        assert!(!browser.exists("form[action$='revoke-session']"), "the phone is out");
+        drop(phone);
+
+        unfold(1);
+        browser.fill("#delete-password", "another long and private phrase");
+        browser.click("form[action$='delete-user'] button");
+        assert_eq!(browser.url(), at("/auth/sign-in?notice=account-deleted"));
+        assert!(!has_session(&browser));
     }
 }

@@ -19,7 +19,8 @@ use sidegate::secret::TokenHash;
 use sidegate::time::Now;
 use sidegate::ui::pages::account::{Access, Account, Link, Open};
 use sidegate::ui::pages::mailed::{Confirm, ForgotPassword, ResetPassword, Step, VerifyEmail};
-use sidegate::ui::pages::{Notice, Problem, Refused, SignIn, SignOut, SignUp, SignedIn};
+use sidegate::ui::pages::verify::{NotMe, VerifySignIn};
+use sidegate::ui::pages::{Departure, Leaving, Notice, Problem, Refused, SignIn, SignOut, SignUp, SignedIn};
 use sidegate::ui::{Provider, Setup, Ui, View};
 use sidegate::visitor::{Session, User};
 
@@ -29,7 +30,15 @@ const LANGUAGES: [&str; 2] = ["en", "de"];
 
 /// The least there is to set up.
 fn plain<'a>(name: &'a str, mount: &'a str) -> Setup<'a> {
-    Setup { name, mount, min_length: 8, sign_up_open: true, mail: false, providers: Vec::new() }
+    Setup {
+        name,
+        mount,
+        min_length: 8,
+        sign_up_open: true,
+        mail: false,
+        deletion: true,
+        providers: Vec::new(),
+    }
 }
 
 /// Every kind of provider.
@@ -61,6 +70,10 @@ struct Input<'a> {
 const USUAL: Input<'_> =
     Input { name: "Ada Lovelace", email: "ada@example.com", callback_url: Some("/notes?tab=1&x=ä") };
 
+fn leaving(view: View<'_>, provider: &str, why: Departure) -> String {
+    Leaving { view, provider, to: "/", why }.render()
+}
+
 /// Every page in its variants, by name.
 fn every_page(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
     let Input { name, email, callback_url } = input;
@@ -89,9 +102,18 @@ fn every_page(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
         ("sign-up-common".to_owned(), sign_up(&[Problem::Refused(Refusal::PasswordTooCommon)])),
         ("sign-out".to_owned(), SignOut { view, who: email, callback_url }.render()),
         ("signed-in".to_owned(), SignedIn { view, who: name, callback_url }.render()),
+        ("leaving".to_owned(), leaving(view, name, Departure::SignOut)),
+        ("leaving-link".to_owned(), leaving(view, name, Departure::Link)),
     ];
     pages.extend(account_pages(view, input));
     pages.extend(mailed_pages(view, input));
+    let verify = |problems: &[Problem], sent_again| VerifySignIn { view, problems, sent_again }.render();
+    pages.push(("verify-signin".to_owned(), verify(&[], false)));
+    pages.push(("verify-signin-wrong".to_owned(), verify(&[Problem::Refused(Refusal::CodeWrong)], false)));
+    pages.push(("verify-signin-missing".to_owned(), verify(&[Problem::CodeMissing], false)));
+    pages.push(("verify-signin-sent".to_owned(), verify(&[], true)));
+    pages.push(("not-me".to_owned(), NotMe { view, token: Some("a-token") }.render()));
+    pages.push(("not-me-done".to_owned(), NotMe { view, token: None }.render()));
     for &refusal in Refusal::ALL {
         let page = Refused { view, refusal, request_id: RequestId::next(), callback_url }.render();
         pages.push((format!("refused-{}", refusal.code().to_lowercase()), page));

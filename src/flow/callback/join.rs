@@ -6,7 +6,7 @@
 //! owner of the mailbox) loses it, with everything that opened it, to whom a provider proves to be the owner.
 
 use crate::account::email::Email;
-use crate::account::profile::is_picture;
+use crate::account::profile::{LONGEST_NAME, is_picture};
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::ending;
@@ -20,9 +20,6 @@ use crate::store::auth_log::Action;
 use crate::store::identities::{self, Kept};
 use crate::time::Now;
 use crate::visitor::User;
-
-/// Longest display name that is taken over, in characters.
-const LONGEST_NAME: usize = 128;
 
 /// What an identity leads to.
 pub(super) enum Joined {
