@@ -104,7 +104,7 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::ChangeEmail => change_email::submit(app, visit).await,
         Endpoint::DeleteUserPage => delete_account::show(app, &visit).await,
         Endpoint::DeleteUser => delete_account::submit(app, visit).await,
-        Endpoint::DevMails => dev_mail::list(app, &visit),
+        Endpoint::DevMails => dev_mail::list(app, visit).await,
         Endpoint::DevMail => dev_mail::show(app, &visit),
         Endpoint::Jwks => Ok(token::jwks(app, &visit)),
     }

@@ -20,12 +20,8 @@ use crate::token::Change;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often open connections are held against the store.
 const CUT_EVERY: Duration = Duration::from_secs(15);
-/// How often expired rows are deleted.
-const DELETE_EVERY: Duration = Duration::from_mins(10);
 /// How often signing keys are read again, and looked after.
 const TEND_EVERY: Duration = Duration::from_mins(1);
-/// Rows deleted in one transaction, so that no other waits long for its turn.
-const AT_ONCE: u32 = 500;
 
 /// The jobs that run; they end when this is dropped.
 pub struct Jobs(Vec<JoinHandle<()>>);
@@ -38,7 +34,6 @@ impl Jobs {
             kept_running(app, "cutting connections of ended sessions", cut_connections),
             kept_running(app, "deleting what is old", old::delete),
             kept_running(app, "sending mails", outbox::send_mails),
-            kept_running(app, "deleting expired sessions", delete_expired),
             kept_running(app, "tending the signing keys", tend_keys),
         ])
     }
@@ -99,19 +94,5 @@ async fn tend_keys(app: Arc<App>) -> Result<(), Fault> {
             app.sessions.forget_all();
         }
         tokio::time::sleep(TEND_EVERY).await;
-    }
-}
-
-async fn delete_expired(app: Arc<App>) -> Result<(), Fault> {
-    loop {
-        loop {
-            let mut tx = app.store.begin().await?;
-            let deleted = tx.sessions_delete_expired(app.clock.now(), AT_ONCE).await?;
-            tx.commit().await?;
-            if deleted < u64::from(AT_ONCE) {
-                break;
-            }
-        }
-        tokio::time::sleep(DELETE_EVERY).await;
     }
 }

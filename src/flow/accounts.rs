@@ -105,6 +105,9 @@ async fn attempt(app: &App, visit: &Visit, body: &UnlinkBody) -> Result<Result<(
     let mut tx = app.store.begin().await?;
     // Two at a time could each leave the other one's account.
     tx.user_touch(user, visit.now).await?;
+    if !tx.session_lives(user, &session.id, visit.now).await? {
+        return Err(Refusal::SignInRequired.into());
+    }
     let accounts = tx.accounts_of_user(user).await?;
     let Some(account) = accounts.iter().find(|account| body.names(account)) else {
         return Ok(Err(Refusal::AccountNotFound));

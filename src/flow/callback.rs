@@ -1,6 +1,8 @@
 //! The way back from a provider: the flow is recalled and used up, the provider is asked who it is, and that
 //! person is signed in or the account there is linked.
 
+use std::sync::atomic::Ordering;
+
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use url::{Url, form_urlencoded};
@@ -343,24 +345,29 @@ async fn link(
     if !is_fresh(session, visit.now) {
         return note(app, visit, flow, Refusal::SessionNotFresh).await;
     }
-    let row = app.store.session_by_hash(session.token).await?;
-    let Some(row) = row.filter(|row| row.user.id == *user) else {
+    let mut tx = app.store.begin().await?;
+    // Whoever takes the account over at this moment is waited for, and then ended the session.
+    tx.user_touch(user, visit.now).await?;
+    let lives = tx.session_lives(user, asking, visit.now).await?;
+    let Some(user) = tx.user_by_id(user).await?.filter(|_| lives) else {
+        drop(tx);
         return note(app, visit, flow, Refusal::SignInRequired).await;
     };
-    let mut tx = app.store.begin().await?;
-    let asker = join::Asker { user: &row.user, session: &row.id };
-    let (refusal, ended) = match join::linked(app, &mut tx, provider, identity, &asker, visit.now).await? {
+    let asker = (&user, asking);
+    let (refusal, ended) = match join::linked(app, &mut tx, provider, identity, asker, visit.now).await? {
         Ok(Some(ended)) => {
-            provider::tell(app, visit, &mut tx, &row.user, (provider.name(), Change::Linked)).await?;
+            provider::tell(app, visit, &mut tx, &user, (provider.name(), Change::Linked)).await?;
             (None, ended)
         }
         // It was linked before.
         Ok(None) => return Ok(End::Linked),
         Err(refusal) => (Some(refusal), Vec::new()),
     };
-    let entry = log_entry(visit, Action::Link, Some(user), refusal.map(Refusal::code));
+    let entry = log_entry(visit, Action::Link, Some(&user.id), refusal.map(Refusal::code));
     tx.auth_log_insert(&entry).await?;
     app.sessions.commit_ended(tx, &ended).await?;
+    // The address may be proved now: the next request reads what is in the store.
+    session.stale.store(true, Ordering::Release);
     refusal.map_or(Ok(End::Linked), |refusal| Err(refusal.into()))
 }
 

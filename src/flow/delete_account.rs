@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::ticket::{self, Errand};
+use crate::flow::ticket::{self, Link};
 use crate::flow::{
     callback, confirm, desk, ending, log_entry, read_json, set_cookie, to_account, to_sign_in,
 };
@@ -130,7 +130,7 @@ async fn attempt(
     }
     let mut tx = app.store.begin().await?;
     if app.config.mail.is_some() {
-        ticket::send(app, visit, &mut tx, &user, Errand::DeleteAccount).await?;
+        ticket::send(app, visit, &mut tx, &user, Link::DeleteAccount).await?;
         tx.auth_log_insert(&log_entry(visit, Action::DeleteRequest, Some(&user.id), None)).await?;
         tx.commit().await?;
         return Ok(Ok(Outcome::Asked));

@@ -12,7 +12,7 @@ use crate::account::email::Email;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::ticket::{self, Errand};
+use crate::flow::ticket::{self, Link};
 use crate::flow::{
     callback, callback_if_ours, desk, ending, form_again, log_entry, post, read_json, set_cookie, to_sign_in,
 };
@@ -99,7 +99,7 @@ async fn send(
     let mut tx = app.store.begin().await?;
     let user = tx.user_by_email(email.as_str()).await?;
     if let Some(user) = &user {
-        ticket::send(app, visit, &mut tx, user, Errand::ResetPassword { callback_url }).await?;
+        ticket::send(app, visit, &mut tx, user, Link::ResetPassword { callback_url }).await?;
     }
     let error = user.is_none().then_some("USER_NOT_FOUND");
     let whose = user.as_ref().map(|user| &user.id);

@@ -14,7 +14,7 @@ use crate::answer::shapes::UserShape;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::ticket::{self, Errand};
+use crate::flow::ticket::{self, Link};
 use crate::flow::{
     callback, callback_if_ours, callback_or_home, confirm, desk, entry, form_again, log_entry, read_json,
     to_account, to_sign_in, with_cookies,
@@ -222,7 +222,7 @@ async fn request(
         None => Some("USER_NOT_FOUND"),
         Some(user) if user.email_verified => Some(Refusal::EmailAlreadyVerified.code()),
         Some(user) => {
-            ticket::send(app, visit, &mut tx, user, Errand::VerifyEmail { callback_url }).await?;
+            ticket::send(app, visit, &mut tx, user, Link::VerifyEmail { callback_url }).await?;
             None
         }
     };

@@ -119,8 +119,8 @@ pub(super) fn gitlab(claims: &Object, profile: &Object, named: &Named) -> Result
 /// its people any address, so that one counts only if the tenant is known or Microsoft itself says that the
 /// domain belongs to the tenant (`xms_edov`).
 pub(super) fn microsoft(claims: &Object, named: &Named, provider: &Configured) -> Result<Person, Failure> {
-    let is_id =
-        |text: &&str| text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    let is_id = |text: &&str| (1..=64).contains(&text.len()) && text.bytes().all(plain);
     let (Some(oid), Some(tenant)) = (claims.text("oid")?.filter(is_id), named.tenant.as_deref()) else {
         return Err(Failure::InvalidAnswer("the ID token names nobody within a tenant"));
     };
@@ -146,12 +146,12 @@ pub(super) fn microsoft(claims: &Object, named: &Named, provider: &Configured) -
 pub(super) fn oidc(
     claims: &Object,
     profile: Option<&Object>,
-    names: &Claims,
+    called: &Claims,
     named: &Named,
 ) -> Result<Person, Failure> {
-    let about = profile.filter(|_| !claims.has(&names.email)).unwrap_or(claims);
-    let email = about.text(&names.email)?.and_then(clean_email);
-    let verified = names.email_verified.as_ref().is_some_and(|name| about.says_yes(name));
+    let about = profile.filter(|_| !claims.has(&called.email)).unwrap_or(claims);
+    let email = about.text(&called.email)?.and_then(clean_email);
+    let verified = called.email_verified.as_ref().is_some_and(|name| about.says_yes(name));
     let text = |name: &str| match claims.text(name)? {
         Some(text) => Ok(Some(text)),
         None => profile.map_or(Ok(None), |profile| profile.text(name)),
@@ -160,8 +160,8 @@ pub(super) fn oidc(
         subject: named.subject.clone(),
         verified: email.is_some() && verified,
         email,
-        name: first_name(&[text(&names.name)?, text("preferred_username")?]),
-        image: image(text(&names.image)?),
+        name: first_name(&[text(&called.name)?, text("preferred_username")?]),
+        image: image(text(&called.image)?),
     })
 }
 

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -18,6 +18,7 @@ use sidegate::refusal::Refusal;
 use sidegate::secret::TokenHash;
 use sidegate::time::Now;
 use sidegate::ui::pages::account::{Access, Account, Link, Open};
+use sidegate::ui::pages::mailed::{Confirm, ForgotPassword, ResetPassword, Step, VerifyEmail};
 use sidegate::ui::pages::{Departure, Leaving, Notice, Problem, Refused, SignIn, SignOut, SignUp, SignedIn};
 use sidegate::ui::{Provider, Setup, Ui, View};
 use sidegate::visitor::{Session, User};
@@ -104,6 +105,7 @@ fn every_page(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
         ("leaving-link".to_owned(), leaving(view, name, Departure::Link)),
     ];
     pages.extend(account_pages(view, input));
+    pages.extend(mailed_pages(view, input));
     for &refusal in Refusal::ALL {
         let page = Refused { view, refusal, request_id: RequestId::next(), callback_url }.render();
         pages.push((format!("refused-{}", refusal.code().to_lowercase()), page));
@@ -138,7 +140,7 @@ fn account_pages(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
         stale: AtomicBool::new(false),
         over: AtomicBool::new(false),
         renewing: AtomicBool::new(false),
-        assertion: std::sync::OnceLock::new(),
+        assertion: OnceLock::new(),
     };
     let sessions = [
         session(now, "192.0.2.7"),
@@ -170,6 +172,33 @@ fn account_pages(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
         ("account-bare".to_owned(), page(Some(&bare), true, Some(Notice::NameSaved), None)),
         ("account-old".to_owned(), page(None, true, None, Some(Refusal::SessionNotFresh))),
         ("account-wrong".to_owned(), page(Some(&bare), false, None, Some(Refusal::PasswordTooShort))),
+    ]
+}
+
+/// The pages behind links in mails: what a link carries comes from whoever made it.
+fn mailed_pages(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
+    let Input { name: token, email, callback_url } = input;
+    let wrong = [Problem::Refused(Refusal::InvalidPassword)];
+    let unproved = [Problem::Refused(Refusal::EmailNotVerified)];
+    let forgot =
+        |email, problems: &[Problem]| ForgotPassword { view, email, callback_url, problems }.render();
+    let reset = |problems: &[Problem]| ResetPassword { view, email, token, callback_url, problems }.render();
+    let verify = |password, problems: &[Problem]| {
+        VerifyEmail { view, email, token, callback_url, password, problems }.render()
+    };
+    let confirm = |step| Confirm { view, step, token }.render();
+    let sign_in = SignIn { view, email, remember: true, callback_url, problems: &unproved, notice: None };
+    vec![
+        ("sign-in-unproved".to_owned(), sign_in.render()),
+        ("forgot-password".to_owned(), forgot("", &[])),
+        ("forgot-password-wrong".to_owned(), forgot(email, &[Problem::Refused(Refusal::InvalidEmail)])),
+        ("reset-password".to_owned(), reset(&[])),
+        ("reset-password-wrong".to_owned(), reset(&[Problem::Refused(Refusal::PasswordTooCommon)])),
+        ("verify-email".to_owned(), verify(true, &[])),
+        ("verify-email-wrong".to_owned(), verify(true, &wrong)),
+        ("verify-email-own".to_owned(), verify(false, &[])),
+        ("change-email".to_owned(), confirm(Step::ChangeEmail(email))),
+        ("delete-user".to_owned(), confirm(Step::DeleteAccount(email))),
     ]
 }
 

@@ -37,14 +37,6 @@ pub(super) enum Joined {
     Overtaken,
 }
 
-/// Who asks for a link, and the session that asks.
-pub(super) struct Asker<'a> {
-    /// Whose account it will be.
-    pub(super) user: &'a User,
-    /// The session that stays.
-    pub(super) session: &'a SessionId,
-}
-
 /// Finds the owner of an identity, or makes one.
 pub(super) async fn owner(
     app: &App,
@@ -79,11 +71,20 @@ async fn known(
     mut user: User,
     now: Now,
 ) -> Result<Joined, Error> {
+    let first = proves(identity, &user);
+    // Whoever takes the account over at this moment takes this identity from it: then it opens nothing. The
+    // user comes before the account, as everywhere where both are held.
+    if first {
+        tx.user_touch(&user.id, now).await?;
+    }
+    if !tx.identity_hold(provider.id(), &identity.subject, &user.id).await? {
+        return Ok(Joined::Overtaken);
+    }
     if provider.stores_tokens() {
         let kept = kept(app, provider, identity);
         tx.identity_set_tokens(provider.id(), &identity.subject, &kept, now).await?;
     }
-    let ended = if proves(identity, &user) && tx.user_prove_email(&user.id, &user.email, now).await? {
+    let ended = if first && tx.user_prove_email(&user.id, &user.email, now).await? {
         user.email_verified = true;
         tx.sessions_delete_of_user(&user.id, None).await?
     } else {
@@ -150,17 +151,16 @@ async fn new(
     })
 }
 
-/// Adds an identity to the ways in which the asker signs in, and returns the sessions that this ended; `None`
+/// Adds an identity to the ways in which a user signs in whose session `asking` asked for it, and returns the sessions that this ended; `None`
 /// if it was added before.
 pub(super) async fn linked(
     app: &App,
     tx: &mut Tx,
     provider: &Provider,
     identity: &Identity,
-    asker: &Asker<'_>,
+    (user, asking): (&User, &SessionId),
     now: Now,
 ) -> Result<Result<Option<Vec<TokenHash>>, Refusal>, Error> {
-    let user = asker.user;
     match tx.identity_user(provider.id(), &identity.subject).await? {
         Some(Some(owner)) if owner.id == user.id => return Ok(Ok(None)),
         Some(_) => return Ok(Err(Refusal::LinkedElsewhere)),
@@ -177,7 +177,7 @@ pub(super) async fn linked(
     // Whoever else is signed in may be the one who made the account under an address that is not theirs.
     let first = proves(identity, user) && tx.user_prove_email(&user.id, &user.email, now).await?;
     let ended = match first {
-        true => tx.sessions_delete_of_user(&user.id, Some(asker.session)).await?,
+        true => tx.sessions_delete_of_user(&user.id, Some(asking)).await?,
         false => Vec::new(),
     };
     Ok(Ok(Some(ended)))

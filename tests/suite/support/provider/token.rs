@@ -107,8 +107,13 @@ fn signed(state: &mut State, header: &Value, mut claims: Map<String, Value>, lie
         Lie::NoHeader(name) => Some((*name, None)),
         _ => None,
     });
-    let token =
-        keys.sign(alg, SECRET, &Value::from(header).to_string(), &Value::from(claims.clone()).to_string());
+    let mut payload = Value::from(claims.clone()).to_string();
+    for lie in lies {
+        if let Lie::Repeats(name, value) = lie {
+            payload = format!("{{\"{name}\":{value},{}", &payload[1..]);
+        }
+    }
+    let token = keys.sign(alg, SECRET, &Value::from(header).to_string(), &payload);
     if !tampered {
         return token;
     }
