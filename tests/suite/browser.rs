@@ -107,6 +107,61 @@ on_both_databases! {
         assert!(browser.url().contains("/auth/sign-in?"), "{}", browser.url());
     }
 
+    fn a_person_proves_the_address_forgets_the_password_and_sets_a_new_one_by_mail(database) {
+        let site = Site::on(database).set("mail", "transport = \"catcher\"").start();
+        let browser = Browser::start();
+        let at = |path: &str| format!("{}{path}", site.origin);
+
+        browser.go(&at("/auth/sign-up"));
+        browser.fill("#name", "Ada Lovelace");
+        browser.fill("#email", "ada@example.com");
+        browser.fill("#password", PASSWORD);
+        browser.click("form button");
+        assert_eq!(browser.url(), at("/auth/sign-in?notice=mail-sent"));
+        browser.fill("#email", "ada@example.com");
+        browser.fill("#password", PASSWORD);
+        browser.click("form[action$='/sign-in'] button");
+        assert!(browser.exists("form[action$='/send-verification-email']"), "the mail can be sent again");
+        inspect(&browser, "sign-in-unproved");
+        browser.click("form[action$='/send-verification-email'] button");
+        assert_eq!(browser.url(), at("/auth/sign-in?notice=verification-sent"));
+
+        open_mail(&browser, &at("/auth/dev/mail"), 2);
+        browser.click(".mail a");
+        assert!(browser.url().starts_with(&at("/auth/verify-email?token=")), "{}", browser.url());
+        inspect(&browser, "verify-email");
+        browser.fill("#password", "not the right phrase");
+        browser.click("form button");
+        assert!(browser.exists("#password-error"));
+        inspect(&browser, "verify-email-wrong");
+        browser.fill("#password", PASSWORD);
+        browser.click("form button");
+        assert!(browser.url() == at("/") && has_session(&browser), "{}", browser.url());
+
+        browser.go(&at("/auth/sign-out"));
+        browser.click("form button");
+        browser.click("form a[href*='forgot-password']");
+        inspect(&browser, "forgot-password");
+        browser.fill("#email", "ada@example.com");
+        browser.click("form button");
+        assert_eq!(browser.url(), at("/auth/sign-in?notice=reset-sent"));
+        open_mail(&browser, &at("/auth/dev/mail"), 3);
+        browser.click(".mail a");
+        inspect(&browser, "reset-password");
+        let link = browser.url();
+        browser.fill("#password", "quite another phrase");
+        browser.click("form button");
+        assert!(browser.url().starts_with(&at("/auth/sign-in?notice=password-reset")), "{}", browser.url());
+        inspect(&browser, "sign-in-after-reset");
+        browser.go(&link);
+        assert!(browser.text("h1").contains("no longer valid"), "{}", browser.text("h1"));
+        browser.go(&at("/auth/sign-in"));
+        browser.fill("#email", "ada@example.com");
+        browser.fill("#password", "quite another phrase");
+        browser.click("form button");
+        assert!(browser.url() == at("/") && has_session(&browser), "{}", browser.url());
+    }
+
     fn a_person_looks_after_the_own_account(database) {
         let provider = Provider::start();
         provider.is_visited_by(Persona::new("ada-there", "ada@example.com"));
@@ -163,60 +218,5 @@ on_both_databases! {
         browser.click("form[action$='delete-user'] button");
         assert_eq!(browser.url(), at("/auth/sign-in?notice=account-deleted"));
         assert!(!has_session(&browser));
-    }
-
-    fn a_person_proves_the_address_forgets_the_password_and_sets_a_new_one_by_mail(database) {
-        let site = Site::on(database).set("mail", "transport = \"catcher\"").start();
-        let browser = Browser::start();
-        let at = |path: &str| format!("{}{path}", site.origin);
-
-        browser.go(&at("/auth/sign-up"));
-        browser.fill("#name", "Ada Lovelace");
-        browser.fill("#email", "ada@example.com");
-        browser.fill("#password", PASSWORD);
-        browser.click("form button");
-        assert_eq!(browser.url(), at("/auth/sign-in?notice=mail-sent"));
-        browser.fill("#email", "ada@example.com");
-        browser.fill("#password", PASSWORD);
-        browser.click("form[action$='/sign-in'] button");
-        assert!(browser.exists("form[action$='/send-verification-email']"), "the mail can be sent again");
-        inspect(&browser, "sign-in-unproved");
-        browser.click("form[action$='/send-verification-email'] button");
-        assert_eq!(browser.url(), at("/auth/sign-in?notice=verification-sent"));
-
-        open_mail(&browser, &at("/auth/dev/mail"), 2);
-        browser.click(".mail a");
-        assert!(browser.url().starts_with(&at("/auth/verify-email?token=")), "{}", browser.url());
-        inspect(&browser, "verify-email");
-        browser.fill("#password", "not the right phrase");
-        browser.click("form button");
-        assert!(browser.exists("#password-error"));
-        inspect(&browser, "verify-email-wrong");
-        browser.fill("#password", PASSWORD);
-        browser.click("form button");
-        assert!(browser.url() == at("/") && has_session(&browser), "{}", browser.url());
-
-        browser.go(&at("/auth/sign-out"));
-        browser.click("form button");
-        browser.click("form a[href*='forgot-password']");
-        inspect(&browser, "forgot-password");
-        browser.fill("#email", "ada@example.com");
-        browser.click("form button");
-        assert_eq!(browser.url(), at("/auth/sign-in?notice=reset-sent"));
-        open_mail(&browser, &at("/auth/dev/mail"), 3);
-        browser.click(".mail a");
-        inspect(&browser, "reset-password");
-        let link = browser.url();
-        browser.fill("#password", "quite another phrase");
-        browser.click("form button");
-        assert!(browser.url().starts_with(&at("/auth/sign-in?notice=password-reset")), "{}", browser.url());
-        inspect(&browser, "sign-in-after-reset");
-        browser.go(&link);
-        assert!(browser.text("h1").contains("no longer valid"), "{}", browser.text("h1"));
-        browser.go(&at("/auth/sign-in"));
-        browser.fill("#email", "ada@example.com");
-        browser.fill("#password", "quite another phrase");
-        browser.click("form button");
-        assert!(browser.url() == at("/") && has_session(&browser), "{}", browser.url());
     }
 }
