@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
-use crate::answer::shapes::{SessionShape, UserShape};
+use crate::answer::shapes::{self, SessionShape, UserShape};
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::{Error, Fault};
-use crate::flow::entry::{self, SignedIn};
+use crate::flow::entry::{self, By, Entered, Proved, SignedIn};
 use crate::flow::provider::Change;
 use crate::flow::{
     callback_if_ours, callback_or_home, desk, log_entry, provider, read_json, set_cookie, to_account,
@@ -53,8 +53,8 @@ struct Given {
 
 /// How a way through a provider ended well.
 enum End {
-    /// Signed in; with a new account or not.
-    Entered(SignedIn, bool),
+    /// Signed in, or about to be; with a new account or not.
+    Entered(Entered, bool),
     /// The account at the provider is one more way to sign in.
     Linked,
     /// Nothing was done: the flow was used before, and the visitor is signed in.
@@ -83,7 +83,11 @@ pub(super) async fn show(app: &App, visit: Visit) -> Result<Answer, Error> {
     let target = place(|flow| &flow.callback_url);
     let linking = flow.as_ref().is_some_and(|flow| matches!(flow.aim, Aim::Link { .. }));
     let mut answer = match end {
-        Ok(End::Entered(signed_in, new)) => {
+        Ok(End::Entered(Entered::Pending(cookies), _)) => {
+            let to = answer::verify_url(desk(app));
+            with_cookies(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to), cookies)
+        }
+        Ok(End::Entered(Entered::SignedIn(signed_in), new)) => {
             let welcome = place(|flow| &flow.new_user_callback_url).filter(|_| new);
             let to = callback_or_home(app, welcome.or(target));
             with_cookies(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to), signed_in.cookies)
@@ -142,7 +146,10 @@ pub(super) async fn code(app: &App, visit: Visit) -> Result<Answer, Error> {
     let given = read_json(&visit)?;
     let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
     let mut answer = match end {
-        Ok(End::Entered(SignedIn { session, cookies }, new_user)) => {
+        Ok(End::Entered(Entered::Pending(cookies), _)) => {
+            with_cookies(answer::json(desk(app), StatusCode::OK, &shapes::pending(desk(app))), cookies)
+        }
+        Ok(End::Entered(Entered::SignedIn(SignedIn { session, cookies }), new_user)) => {
             let target = flow.as_ref().and_then(|flow| flow.callback_url.as_deref());
             let shape = EnteredShape {
                 user: (&session.user).into(),
@@ -310,7 +317,13 @@ async fn sign_in(
             provider::tell(app, visit, &mut tx, &user, (provider.name(), Change::Linked)).await?;
         }
         let by = provider_session(app, provider, identity);
-        let entered = entry::enter(app, visit, tx, &user, flow.remember, Some(&by)).await;
+        let proved = Proved {
+            user: &user,
+            by: By::Provider(&by),
+            remember: flow.remember,
+            callback_url: flow.callback_url.as_deref(),
+        };
+        let entered = entry::enter(app, visit, tx, proved).await;
         // Whatever became of the commit, as with every session that is ended.
         app.sessions.ended(&ended);
         return Ok(End::Entered(entered?, actions.contains(&Action::SignUp)));

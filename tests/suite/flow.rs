@@ -17,6 +17,7 @@ mod json;
 mod links;
 mod mailed;
 mod pages;
+pub(crate) mod pending;
 pub(crate) mod provider;
 mod recover;
 mod sessions;

@@ -14,12 +14,14 @@ use crate::support::database::START;
 
 mod accounts;
 mod auth_log;
+mod devices;
 mod ended;
 mod identities;
 mod migrations;
 mod oauth_flows;
 mod outage;
 mod outbox;
+mod pending;
 mod session_providers;
 mod sessions;
 mod takeover;
