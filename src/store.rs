@@ -46,6 +46,7 @@ mod columns;
 pub mod ended;
 pub mod keys;
 mod migrations;
+pub mod refresh;
 mod row;
 pub mod sessions;
 pub mod users;

@@ -29,6 +29,7 @@ const ALL: &[Migration] = &[
     migration!("0002_session_remember"),
     migration!("0003_sidegate"),
     migration!("0008_keys"),
+    migration!("0009_refresh"),
 ];
 
 /// The columns that our queries name, looked for once in tables that were there before us.

@@ -38,6 +38,7 @@ async fn both_databases_get_the_same_tables_columns_and_indexes() {
             "session",
             "sidegate_auth_log",
             "sidegate_migration",
+            "sidegate_refresh_token",
             "sidegate_signing_key",
             "user",
             "verification"
@@ -66,7 +67,7 @@ async fn both_databases_get_the_same_tables_columns_and_indexes() {
         )
         .await;
     assert_eq!(named, named_too);
-    assert_eq!(named.len(), 7);
+    assert_eq!(named.len(), 8);
 }
 
 on_both_databases! {
