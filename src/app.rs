@@ -5,16 +5,19 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use crate::account::password::Passwords;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::error::Fault;
 use crate::gate::rules::Rules;
 use crate::limit::Limits;
-use crate::secret::{Key, Purpose};
+use crate::mail::Mailer;
+use crate::oauth::Providers;
+use crate::secret::{Key, Purpose, Seal};
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::time::Clock;
 use crate::token::Tokens;
-use crate::ui::Ui;
+use crate::ui::mails::Mails;
+use crate::ui::{self, Setup, Ui};
 
 /// The application: one per process, shared by both planes.
 pub struct App {
@@ -34,10 +37,24 @@ pub struct App {
     pub passwords: Passwords,
     /// How often something may be tried.
     pub limits: Limits,
+    /// Where people can sign in besides here.
+    pub providers: Providers,
     /// Proves that a browser signed an account in before.
     pub device_key: Key,
+    /// Makes the state of flows at providers, and what ties them to a browser.
+    pub flow_key: Key,
+    /// Tags the one-time secrets that travel by mail.
+    pub ticket_key: Key,
     /// The pages.
     pub ui: Ui,
+    /// The words of the mails.
+    pub mails: Mails,
+    /// What carries mails away; `None` if mail is not configured.
+    pub mailer: Option<Mailer>,
+    /// Names whom a mail goes to, where mails are counted.
+    pub recipient_key: Key,
+    /// Seals what the store keeps but may not show.
+    pub seal: Seal,
     /// The runtime for everything that may take its time: flows, hashes, queries.
     pub office: Handle,
 }
@@ -57,14 +74,38 @@ impl App {
             rules: rules(&config),
             passwords: Passwords::new(&config.password),
             limits: Limits::new(&config.limits, &config.secret),
+            providers: Providers::new(&config.providers),
             device_key: config.secret.key(Purpose::Device),
-            ui: Ui::new(&config.public.name, config.mount(), config.password.min_length, config.sign_up.open),
+            flow_key: config.secret.key(Purpose::Flow),
+            ticket_key: config.secret.key(Purpose::Ticket),
+            ui: Ui::new(Setup {
+                name: &config.public.name,
+                mount: config.mount(),
+                min_length: config.password.min_length,
+                sign_up_open: config.sign_up.open,
+                mail: config.mail.is_some(),
+                providers: buttons(&config),
+            }),
+            mails: Mails::new(&config.public.name, &config.public.origin),
+            mailer: config.mail.as_ref().map(Mailer::new).transpose()?,
+            recipient_key: config.secret.key(Purpose::Recipient),
+            seal: config.secret.seal(),
             office: Handle::current(),
             config: Arc::new(config),
             clock,
             store,
         }))
     }
+}
+
+/// The providers as the pages show them.
+fn buttons(config: &Config) -> Vec<ui::Provider> {
+    let button = |of: &config::provider::Provider| ui::Provider {
+        id: of.id.clone(),
+        name: of.name.clone(),
+        kind: of.kind,
+    };
+    config.providers.iter().map(button).collect()
 }
 
 /// The rules of a configuration, as the gate reads them.

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 mod check;
 mod demo;
+mod doctor;
 mod explain;
 mod healthcheck;
 mod keys;
@@ -39,6 +40,8 @@ enum Command {
     Check(Settings),
     /// Tell what would be done with a request, and why.
     Explain(explain::Question),
+    /// Try the store and the mail server that the configuration names, and tell how they fare.
+    Doctor(Settings),
     /// Ask a running instance with this configuration whether it answers.
     Healthcheck(Settings),
     /// Bring the tables of the database up to date.
@@ -102,6 +105,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Migrate(settings) => migrate::run(&settings),
         Command::Keys(options) => keys::run(&options),
         Command::Check(settings) => check::run(&settings),
+        Command::Doctor(settings) => doctor::run(&settings),
         Command::Explain(question) => explain::run(&question),
         Command::Healthcheck(settings) => healthcheck::run(&settings),
     };

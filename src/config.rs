@@ -12,10 +12,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+mod authorities;
 mod check;
 mod file;
 mod layers;
+pub mod mail;
 pub mod problem;
+pub mod provider;
 pub mod rule;
 mod secret;
 mod shape;
@@ -25,6 +28,7 @@ use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
 use layers::Layers;
 use problem::{Place, Problems};
+use provider::Provider;
 use rule::Rule;
 
 /// Everything that can be configured.
@@ -41,14 +45,18 @@ pub struct Config {
     pub secret: RootSecret,
     /// Mount prefixes of our own endpoints, each starting with `/` and not ending with one.
     pub paths: Vec<String>,
-    /// Who may sign up and how passwords look.
+    /// Who may sign up, and what is asked of them.
     pub sign_up: SignUp,
+    /// What people may do with their own account.
+    pub accounts: Accounts,
     /// Password policy and hashing.
     pub password: Password,
     /// Lifetimes and caching of sessions.
     pub session: Session,
     /// What a request needs before it is forwarded.
     pub access: Access,
+    /// Where people can sign in besides here.
+    pub providers: Vec<Provider>,
     /// Under which names the app is told who is asking.
     pub identity: Identity,
     /// What we sign, and for how long it is good.
@@ -59,6 +67,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// How log lines look.
     pub log: Log,
+    /// How mails are sent; `None` if none are.
+    pub mail: Option<mail::Mail>,
     /// What weakens the defaults, in words for the start-up report.
     pub dangers: Vec<String>,
 }
@@ -153,6 +163,16 @@ pub enum Database {
 pub struct SignUp {
     /// Whether strangers can make themselves an account.
     pub open: bool,
+    /// Whether nobody signs in by password before the address was proved.
+    pub require_verified_email: bool,
+}
+
+/// `[accounts]`
+pub struct Accounts {
+    /// Whether people can delete their own account.
+    pub delete: bool,
+    /// Whether a signed-in user may add an account at a provider that has another address.
+    pub link_different_emails: bool,
 }
 
 /// `[password]`
@@ -259,6 +279,8 @@ pub struct Limits {
     pub attempts_per_account: u32,
     /// Sign-ins and sign-ups in a second for the whole process.
     pub attempts_in_all: u32,
+    /// Mails in an hour that can be asked for in the name of one address.
+    pub mails_per_recipient: u32,
 }
 
 /// `[log]`
@@ -269,6 +291,8 @@ pub struct Log {
     pub filter: String,
     /// Whether every request is logged.
     pub access: bool,
+    /// How long the lines of the log of sign-ins (`sidegate_auth_log`) are kept.
+    pub keep_sign_ins: Duration,
 }
 
 /// What a configuration is read from. Flags win over the environment, the environment over the file.
@@ -312,13 +336,21 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
 
     let url = secret::given("store.url", raw.store.url.take(), raw.store.url_file.as_deref(), &mut problems);
     raw.store.url = url.map(|url| url.to_string());
+    secret::of_mail(&mut raw.mail.smtp, &mut problems);
     let key = if raw.secret_file.is_some() { "secret_file" } else { "secret" };
     let given = secret::given("secret", raw.secret.take(), raw.secret_file.as_deref(), &mut problems);
     let given = given.and_then(|text| secret::root(key, &text, &mut problems));
     let make_one = given.is_none() && !problems.about("secret") && !problems.about("secret_file");
 
+    for (i, provider) in raw.providers.iter_mut().enumerate() {
+        let key = format!("providers[{i}].client_secret");
+        let (value, file) = (provider.client_secret.take(), provider.client_secret_file.as_deref());
+        provider.client_secret = secret::given(&key, value, file, &mut problems).map(|text| text.to_string());
+    }
+
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     check::check(&raw, given.unwrap_or_else(secret::stand_in), cores, problems)
+        .and_then(authorities::read)
         .and_then(|config| if make_one { with_own_secret(config, sources) } else { Ok(config) })
         .map_err(|mut problems| {
             problems.locate(|key| layers.place(key));

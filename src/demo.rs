@@ -1,14 +1,16 @@
 //! The demonstration: a small app, the settings with which Sidegate stands in front of it, and what to try.
 
-use std::ffi::OsString;
-use std::fs::DirBuilder;
-use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use self::provider::Bound;
 use crate::id::RowId;
 
 pub mod app;
+mod listen;
+pub mod provider;
 
 /// The header that carries the user's id.
 const USER_ID: &str = "x-user-id";
@@ -47,6 +49,23 @@ impl Directory {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Writes the configuration, which only this user can read: it holds a secret.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn configure(&self, text: &str) -> io::Result<PathBuf> {
+        let path = self.path.join("demo.toml");
+        let mut options = OpenOptions::new();
+        options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)?
+            .write_all(text.as_bytes())?;
+        Ok(path)
+    }
 }
 
 impl Drop for Directory {
@@ -59,24 +78,36 @@ impl Drop for Directory {
     }
 }
 
-/// The environment with which the demo is configured: its own settings, and over them those of the process.
-pub fn environment(
-    origin: &str,
-    process: impl Iterator<Item = (OsString, OsString)>,
-) -> Vec<(OsString, OsString)> {
-    let own = [
-        ("SIDEGATE_PUBLIC__URL", origin),
-        ("SIDEGATE_PUBLIC__NAME", "Sidegate demo"),
-        ("SIDEGATE_IDENTITY__EMAIL", USER_EMAIL),
-        ("SIDEGATE_IDENTITY__NAME", USER_NAME),
-        ("SIDEGATE_LIMITS__DRAIN", "2s"),
-        ("SIDEGATE_LOG__LEVEL", "warn"),
-    ];
-    own.into_iter().map(|(name, value)| (name.into(), value.into())).chain(process).collect()
+/// The text of the configuration, over which the environment of the process may lay other values.
+pub fn configuration(origin: &str, provider: &Bound) -> String {
+    format!(
+        "\
+# How the demo is configured; it is written anew at each start.
+
+[public]
+url = \"{origin}\"
+name = \"Sidegate demo\"
+
+[identity]
+email = \"{USER_EMAIL}\"
+name = \"{USER_NAME}\"
+
+[mail]
+transport = \"catcher\"
+
+[limits]
+drain = \"2s\"
+
+[log]
+level = \"warn\"
+
+{}",
+        provider.toml()
+    )
 }
 
 /// What is told to whoever started the demo: where to look, and commands that can be pasted into a shell.
-pub fn invitation(origin: &str, mount: &str, directory: &Directory) -> String {
+pub fn invitation(origin: &str, mount: &str, issuer: &str, directory: &Directory) -> String {
     let jar = quoted(&directory.path().join("cookies").display().to_string());
     let curl = "curl -sw ' %{http_code}\\n'";
     let json = "-H 'content-type: application/json'";
@@ -90,7 +121,9 @@ Sidegate stands in front of a small tasks app. Open
 
     {origin}/
 
-and make an account, or paste these lines into another terminal.
+and make an account, or continue with the demo provider, an identity provider of three people without
+passwords. Or paste these lines into another terminal. No mail leaves this machine: what would be sent is
+shown at {origin}{mount}/dev/mail
 
 Make an account:
 
@@ -112,7 +145,8 @@ No session, but the header that the app believes: 401, for only Sidegate may wri
 
     {curl} -H \"x-user-id: $ME\" {origin}/api/$ME/tasks
 
-Users and sessions are in {place} ({kept}), tasks in memory. Ctrl-C ends the demo.
+Users, sessions and the configuration (demo.toml) are in {place} ({kept}), tasks in memory.
+The identity provider is {issuer}. Ctrl-C ends the demo.
 "
     )
 }

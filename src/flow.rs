@@ -7,20 +7,36 @@ use serde::de::DeserializeOwned;
 use crate::answer::{self, Answer, Desk};
 use crate::app::App;
 use crate::error::Error;
-use crate::gate::endpoint::Endpoint;
+use crate::gate::endpoint::{self, Endpoint};
 use crate::http::visit::{Visit, is_json};
 use crate::id::UserId;
 use crate::refusal::Refusal;
 use crate::store::auth_log::{Action, LogEntry};
 use crate::ui::View;
-use crate::ui::pages::{Problem, SignedIn};
+use crate::ui::pages::{Notice, Problem, SignedIn};
 
+mod account;
+mod accounts;
+mod callback;
+mod change_email;
+mod confirm;
+mod delete_account;
+mod dev_mail;
+mod ending;
 mod entry;
+mod logout_token;
+mod password;
+pub mod post;
+mod provider;
+mod recover;
 mod sessions;
 mod sign_in;
 mod sign_out;
 mod sign_up;
+mod start;
+mod ticket;
 mod token;
+mod verify_email;
 mod whoami;
 
 /// Answers a request to one of our endpoints. Runs in the office.
@@ -60,6 +76,36 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::RevokeSessions => sessions::revoke_all(app, visit).await,
         Endpoint::RevokeOtherSessions => sessions::revoke_others(app, visit).await,
         Endpoint::Ok => Ok(whoami::ok(app)),
+        Endpoint::StartAtProvider => start::show(app, visit).await,
+        Endpoint::SignInSocial => start::social(app, visit).await,
+        Endpoint::OauthUrl => start::url(app, visit).await,
+        Endpoint::Callback => callback::show(app, visit).await,
+        Endpoint::CallbackForm => callback::form(app, &visit),
+        Endpoint::SignInWithCode if endpoint::parameter(visit.path.raw()) == "credential" => {
+            sign_in::login(app, visit).await
+        }
+        Endpoint::SignInWithCode => callback::code(app, visit).await,
+        Endpoint::LinkSocial => start::link(app, visit).await,
+        Endpoint::ListAccounts => accounts::list(app, visit).await,
+        Endpoint::UnlinkAccount => accounts::unlink(app, visit).await,
+        Endpoint::Providers => Ok(start::list(app)),
+        Endpoint::BackChannelLogout => logout_token::submit(app, visit).await,
+        Endpoint::AccountPage => account::show(app, &visit).await,
+        Endpoint::UpdateUser => account::update_user(app, visit).await,
+        Endpoint::VerifyEmailPage => verify_email::show(app, &visit).await,
+        Endpoint::VerifyEmail => verify_email::submit(app, visit).await,
+        Endpoint::SendVerificationEmail => verify_email::send(app, visit).await,
+        Endpoint::ForgotPasswordPage => recover::show_request(app, &visit),
+        Endpoint::RequestPasswordReset => recover::request(app, visit).await,
+        Endpoint::ResetPasswordPage => recover::show(app, &visit).await,
+        Endpoint::ResetPassword => recover::submit(app, visit).await,
+        Endpoint::ChangePassword => password::change(app, visit).await,
+        Endpoint::ChangeEmailPage => change_email::show(app, &visit).await,
+        Endpoint::ChangeEmail => change_email::submit(app, visit).await,
+        Endpoint::DeleteUserPage => delete_account::show(app, &visit).await,
+        Endpoint::DeleteUser => delete_account::submit(app, visit).await,
+        Endpoint::DevMails => dev_mail::list(app, &visit),
+        Endpoint::DevMail => dev_mail::show(app, &visit),
         Endpoint::Jwks => Ok(token::jwks(app, &visit)),
     }
 }
@@ -94,6 +140,15 @@ fn callback_or_home(app: &App, target: Option<&str>) -> String {
     callback_if_ours(app, target).unwrap_or_else(|| format!("{}/", app.config.public.origin))
 }
 
+/// The sign-in page, with what happened before.
+fn to_sign_in(app: &App, callback_url: Option<&str>, notice: Notice) -> Answer {
+    let mut url = answer::sign_in_url(desk(app), callback_url);
+    url.push(if url.contains('?') { '&' } else { '?' });
+    url.push_str("notice=");
+    url.push_str(notice.key());
+    answer::redirect(desk(app), StatusCode::SEE_OTHER, &url)
+}
+
 /// What sign-in and sign-up show in place of their form to who is signed in already.
 fn signed_in_already(app: &App, visit: &Visit, callback_url: Option<&str>) -> Option<Answer> {
     let session = visit.visitor.session()?;
@@ -119,6 +174,20 @@ fn form_again(app: &App, view: View<'_>, problems: &[Problem], html: String) -> 
     answer
 }
 
+/// What follows a form of the account page: that page, with what came of it.
+///
+/// # Errors
+/// A refusal that says how long to wait is a page of its own.
+fn to_account(app: &App, outcome: Result<Notice, Refusal>) -> Result<Answer, Error> {
+    let (key, value) = match outcome {
+        Ok(notice) => ("notice", notice.key()),
+        Err(refusal) if refusal.retry_after().is_some() => return Err(refusal.into()),
+        Err(refusal) => ("problem", refusal.code()),
+    };
+    let to = format!("{}{}/account?{key}={value}", app.config.public.origin, app.config.mount());
+    Ok(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to))
+}
+
 /// The line of the log for what this visit did, or for what it tried if `error` stood in the way.
 fn log_entry(visit: &Visit, action: Action, user: Option<&UserId>, error: Option<&'static str>) -> LogEntry {
     LogEntry {
@@ -129,6 +198,7 @@ fn log_entry(visit: &Visit, action: Action, user: Option<&UserId>, error: Option
         error,
         address: Some(visit.client.to_string()),
         agent: visit.agent().map(str::to_owned),
+        detail: None,
     }
 }
 

@@ -86,7 +86,8 @@ fn agreed(rules: &Rules, visit: &Visit) -> Option<Ruling> {
 }
 
 fn ours(rules: &Rules, visit: &Visit, endpoint: Endpoint) -> Verdict {
-    if !visit.method.is_safe() && !visit.same_origin(&rules.origin) {
+    let foreign = !visit.method.is_safe() && !visit.same_origin(&rules.origin);
+    if foreign && !endpoint.takes_foreign_posts() {
         return Verdict::Refuse(Refusal::CrossOrigin);
     }
     match visit.visitor {

@@ -66,6 +66,10 @@ text_id! {
     SessionId
 }
 text_id! {
+    /// The id of a sign-in that waits for its code.
+    PendingId
+}
+text_id! {
     /// The id of any other row (an account, a log entry).
     RowId
 }

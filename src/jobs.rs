@@ -1,5 +1,5 @@
 //! What goes on without anybody asking: hearing of sessions that other replicas ended, cutting connections
-//! whose session is over, deleting what has expired, new keys to sign with.
+//! whose session is over, deleting what is old, sending mails, new keys to sign with.
 //!
 //! A job that fails or panics is logged and started again after a pause; it never takes the process with it.
 
@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, JoinSet};
+
+mod old;
+mod outbox;
 
 use crate::app::App;
 use crate::error::Fault;
@@ -16,12 +19,8 @@ use crate::token::Change;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often open connections are held against the store.
 const CUT_EVERY: Duration = Duration::from_secs(15);
-/// How often expired rows are deleted.
-const DELETE_EVERY: Duration = Duration::from_mins(10);
 /// How often signing keys are read again, and looked after.
 const TEND_EVERY: Duration = Duration::from_mins(1);
-/// Rows deleted in one transaction, so that no other waits long for its turn.
-const AT_ONCE: u32 = 500;
 
 /// The jobs that run; they end when this is dropped.
 pub struct Jobs(Vec<JoinHandle<()>>);
@@ -32,7 +31,8 @@ impl Jobs {
         Self(vec![
             kept_running(app, "hearing of ended sessions", hear_of_ended),
             kept_running(app, "cutting connections of ended sessions", cut_connections),
-            kept_running(app, "deleting expired sessions", delete_expired),
+            kept_running(app, "deleting what is old", old::delete),
+            kept_running(app, "sending mails", outbox::send_mails),
             kept_running(app, "tending the signing keys", tend_keys),
         ])
     }
@@ -93,19 +93,5 @@ async fn tend_keys(app: Arc<App>) -> Result<(), Fault> {
             app.sessions.forget_all();
         }
         tokio::time::sleep(TEND_EVERY).await;
-    }
-}
-
-async fn delete_expired(app: Arc<App>) -> Result<(), Fault> {
-    loop {
-        loop {
-            let mut tx = app.store.begin().await?;
-            let deleted = tx.sessions_delete_expired(app.clock.now(), AT_ONCE).await?;
-            tx.commit().await?;
-            if deleted < u64::from(AT_ONCE) {
-                break;
-            }
-        }
-        tokio::time::sleep(DELETE_EVERY).await;
     }
 }

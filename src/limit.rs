@@ -1,4 +1,5 @@
-//! Which budgets exist for proving who one is, and what an attempt costs: by source, by account, in all.
+//! Which budgets exist for proving who one is and for having mails sent, and what an attempt costs: by source,
+//! by account or recipient, in all.
 //!
 //! Counted per process: with several replicas the effective limit is so many times higher.
 
@@ -37,6 +38,7 @@ pub struct Limits {
     attempts_per_address: u32,
     per_account: Rate,
     in_all: Rate,
+    per_recipient: Rate,
 }
 
 impl Limits {
@@ -51,6 +53,7 @@ impl Limits {
             attempts_per_address: config.attempts_per_address,
             per_account: Rate::per(config.attempts_per_account, HOUR),
             in_all: Rate::per(config.attempts_in_all, SECOND),
+            per_recipient: Rate::per(config.mails_per_recipient, HOUR),
         }
     }
 
@@ -86,6 +89,43 @@ impl Limits {
     pub fn sign_up(&self, now: Now, from: IpAddr) -> Result<(), Refusal> {
         self.by_address(now, from)?;
         self.in_all(now, from)
+    }
+
+    /// Spends one step of a way through a provider, before anything is looked up.
+    pub fn provider(&self, now: Now, from: IpAddr) -> Result<(), Refusal> {
+        self.by_address(now, from)?;
+        self.in_all(now, from)
+    }
+
+    /// Spends one mail that somebody at `from` has sent to `to`, before it is looked up whether anything is
+    /// sent at all.
+    pub fn mail(&self, now: Now, from: IpAddr, to: &Email) -> Result<(), Refusal> {
+        self.by_address(now, from)?;
+        self.in_all(now, from)?;
+        self.recipient(now, to)
+    }
+
+    /// Spends one mail that a signed-in user has sent to `to`.
+    pub fn recipient(&self, now: Now, to: &Email) -> Result<(), Refusal> {
+        let key = self.fingerprint(&[b"m", to.as_str().as_bytes()].concat());
+        self.accounts.take(key, self.per_recipient, now).map_err(Refusal::TooManyRequests)
+    }
+
+    /// Spends one try to use a secret that came by mail, before it is looked up.
+    pub fn ticket(&self, now: Now, from: IpAddr) -> Result<(), Refusal> {
+        self.by_address(now, from)?;
+        self.in_all(now, from)
+    }
+
+    /// Spends one try of a signed-in user to give the password once more; [`Self::give_back_confirm`] when
+    /// it was right.
+    pub fn confirm(&self, now: Now, user: &UserId) -> Result<(), Refusal> {
+        self.accounts.take(self.confirm_key(user), self.per_account, now).map_err(Refusal::TooManyRequests)
+    }
+
+    /// Gives such a try back.
+    pub fn give_back_confirm(&self, user: &UserId) {
+        self.accounts.give_back(self.confirm_key(user), self.per_account);
     }
 
     /// Spends one change that a signed-in user makes.
@@ -141,6 +181,10 @@ impl Limits {
         }
     }
 
+    fn confirm_key(&self, user: &UserId) -> u64 {
+        self.fingerprint(&[b"p", user.as_str().as_bytes()].concat())
+    }
+
     /// A keyed hash: nobody outside can aim at a place in a table, nor read a name from memory.
     fn fingerprint(&self, name: &[u8]) -> u64 {
         let mac = self.key.mac(name);
@@ -177,6 +221,7 @@ mod tests {
             attempts_per_address: per_address,
             attempts_per_account: per_account,
             attempts_in_all: in_all,
+            mails_per_recipient: 3,
         };
         Limits::new(&config, &root())
     }

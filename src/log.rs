@@ -34,6 +34,7 @@ where
 mod tests {
     use std::io;
     use std::sync::{Arc, Mutex, PoisonError};
+    use std::time::Duration;
 
     use super::*;
 
@@ -63,14 +64,24 @@ mod tests {
 
     #[test]
     fn json_lines_are_objects_with_the_fields_at_their_top() {
-        let text = lines(&Log { json: true, filter: "info".to_owned(), access: true });
+        let text = lines(&Log {
+            json: true,
+            filter: "info".to_owned(),
+            access: true,
+            keep_sign_ins: Duration::ZERO,
+        });
         let line: serde_json::Value = serde_json::from_str(&text).expect("one object");
         assert_eq!((&line["message"], &line["status"]), (&"answered".into(), &200.into()));
     }
 
     #[test]
     fn text_lines_are_one_for_each_event_that_the_filter_lets_through() {
-        let text = lines(&Log { json: false, filter: "info".to_owned(), access: true });
+        let text = lines(&Log {
+            json: false,
+            filter: "info".to_owned(),
+            access: true,
+            keep_sign_ins: Duration::ZERO,
+        });
         assert!(text.contains("answered") && text.contains("status=200"), "{text}");
         assert_eq!(text.lines().count(), 1, "{text}");
     }

@@ -65,6 +65,26 @@ pub enum Refusal {
     SignUpDisabled,
     /// The sign-in was too long ago for this.
     SessionNotFresh,
+    /// The address is changed elsewhere.
+    EmailNotHere,
+    /// The password is right, but nobody has proved the address yet.
+    EmailNotVerified,
+    /// The link from a mail is used, replaced, void or too old.
+    InvalidTicket,
+    /// Not the password of the account, whose owner is known.
+    InvalidPassword,
+    /// The account, whose owner is known, has no password.
+    NoPassword,
+    /// The address is not that of the account that is signed in.
+    EmailMismatch,
+    /// The address was proved before.
+    EmailAlreadyVerified,
+    /// Without mail no password can be set anew.
+    ResetDisabled,
+    /// Without mail no address can be proved.
+    VerificationDisabled,
+    /// Without mail no address can be changed.
+    ChangeEmailDisabled,
     /// Too many tries; try again after this many seconds.
     TooManyRequests(u32),
     /// Too much work at this moment.
@@ -79,6 +99,42 @@ pub enum Refusal {
     UpstreamTimeout,
     /// A fault of ours; the log knows.
     Internal,
+    /// There is no provider of this name.
+    ProviderNotFound,
+    /// ID tokens that a front end got by itself are not taken.
+    IdTokenNotSupported,
+    /// The way through a provider took too long, or was never begun.
+    StateNotFound,
+    /// The way through a provider was begun in another browser, or at another provider.
+    StateMismatch,
+    /// The way through a provider was gone already.
+    StateUsed,
+    /// The person said no at the provider.
+    ProviderDenied,
+    /// The provider does not answer.
+    ProviderUnavailable,
+    /// The provider does not take the code that it gave.
+    ProviderRejected,
+    /// The provider said something that cannot be believed.
+    ProviderInvalid,
+    /// Another provider answered than was asked (RFC 9207 §2.4).
+    IssuerMismatch,
+    /// The account at the provider may not sign in here.
+    ProviderAccountNotAllowed,
+    /// The address has an account that this provider does not open.
+    AccountNotLinked,
+    /// The provider gave no address.
+    EmailNotFound,
+    /// Sign-up is closed here, through providers too.
+    ProviderSignUpDisabled,
+    /// The account at the provider belongs to somebody already.
+    LinkedElsewhere,
+    /// The account at the provider has another address.
+    DifferentEmail,
+    /// Without this account its owner could not sign in any more.
+    LastAccount,
+    /// The caller has no such account.
+    AccountNotFound,
 }
 
 impl Refusal {
@@ -112,6 +168,16 @@ impl Refusal {
         Self::InvalidCallbackUrl,
         Self::SignUpDisabled,
         Self::SessionNotFresh,
+        Self::EmailNotHere,
+        Self::EmailNotVerified,
+        Self::InvalidTicket,
+        Self::InvalidPassword,
+        Self::NoPassword,
+        Self::EmailMismatch,
+        Self::EmailAlreadyVerified,
+        Self::ResetDisabled,
+        Self::VerificationDisabled,
+        Self::ChangeEmailDisabled,
         Self::TooManyRequests(1),
         Self::Overloaded,
         Self::StoreUnavailable,
@@ -119,6 +185,24 @@ impl Refusal {
         Self::UpstreamInvalid,
         Self::UpstreamTimeout,
         Self::Internal,
+        Self::ProviderNotFound,
+        Self::IdTokenNotSupported,
+        Self::StateNotFound,
+        Self::StateMismatch,
+        Self::StateUsed,
+        Self::ProviderDenied,
+        Self::ProviderUnavailable,
+        Self::ProviderRejected,
+        Self::ProviderInvalid,
+        Self::IssuerMismatch,
+        Self::ProviderAccountNotAllowed,
+        Self::AccountNotLinked,
+        Self::EmailNotFound,
+        Self::ProviderSignUpDisabled,
+        Self::LinkedElsewhere,
+        Self::DifferentEmail,
+        Self::LastAccount,
+        Self::AccountNotFound,
     ];
 
     /// The status that goes with it.
@@ -135,12 +219,36 @@ impl Refusal {
             | Self::PasswordTooLong
             | Self::PasswordTooCommon
             | Self::SignUpDisabled
-            | Self::Validation => StatusCode::BAD_REQUEST,
+            | Self::Validation
+            | Self::StateNotFound
+            | Self::StateMismatch
+            | Self::StateUsed
+            | Self::ProviderRejected
+            | Self::IssuerMismatch
+            | Self::EmailNotFound
+            | Self::LastAccount
+            | Self::AccountNotFound
+            | Self::EmailNotHere
+            | Self::InvalidTicket
+            | Self::InvalidPassword
+            | Self::NoPassword
+            | Self::EmailMismatch
+            | Self::EmailAlreadyVerified
+            | Self::ResetDisabled
+            | Self::VerificationDisabled
+            | Self::ChangeEmailDisabled => StatusCode::BAD_REQUEST,
             Self::SignInRequired | Self::InvalidToken | Self::InvalidCredentials => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::CrossOrigin | Self::InvalidCallbackUrl | Self::SessionNotFresh => {
-                StatusCode::FORBIDDEN
-            }
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Forbidden
+            | Self::CrossOrigin
+            | Self::InvalidCallbackUrl
+            | Self::SessionNotFresh
+            | Self::ProviderDenied
+            | Self::ProviderAccountNotAllowed
+            | Self::AccountNotLinked
+            | Self::ProviderSignUpDisabled
+            | Self::DifferentEmail
+            | Self::EmailNotVerified => StatusCode::FORBIDDEN,
+            Self::NotFound | Self::ProviderNotFound | Self::IdTokenNotSupported => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -151,13 +259,17 @@ impl Refusal {
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::UpstreamUnreachable | Self::UpstreamInvalid => StatusCode::BAD_GATEWAY,
+            Self::UpstreamUnreachable
+            | Self::UpstreamInvalid
+            | Self::ProviderUnavailable
+            | Self::ProviderInvalid => StatusCode::BAD_GATEWAY,
             Self::Overloaded | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::LinkedElsewhere => StatusCode::CONFLICT,
         }
     }
 
-    /// The stable code: what a program branches on, and the key of the page's text.
+    /// The stable code: what a program branches on.
     pub const fn code(self) -> &'static str {
         match self {
             Self::MalformedTarget => "MALFORMED_TARGET",
@@ -188,6 +300,16 @@ impl Refusal {
             Self::InvalidCallbackUrl => "INVALID_CALLBACK_URL",
             Self::SignUpDisabled => "EMAIL_PASSWORD_SIGN_UP_DISABLED",
             Self::SessionNotFresh => "SESSION_NOT_FRESH",
+            Self::EmailNotHere => "EMAIL_CAN_NOT_BE_UPDATED",
+            Self::EmailNotVerified => "EMAIL_NOT_VERIFIED",
+            Self::InvalidTicket => "INVALID_TOKEN",
+            Self::InvalidPassword => "INVALID_PASSWORD",
+            Self::NoPassword => "CREDENTIAL_ACCOUNT_NOT_FOUND",
+            Self::EmailMismatch => "EMAIL_MISMATCH",
+            Self::EmailAlreadyVerified => "EMAIL_ALREADY_VERIFIED",
+            Self::ResetDisabled => "RESET_PASSWORD_DISABLED",
+            Self::VerificationDisabled => "VERIFICATION_EMAIL_NOT_ENABLED",
+            Self::ChangeEmailDisabled => "CHANGE_EMAIL_DISABLED",
             Self::TooManyRequests(_) => "TOO_MANY_REQUESTS",
             Self::Overloaded => "OVERLOADED",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
@@ -195,6 +317,37 @@ impl Refusal {
             Self::UpstreamInvalid => "UPSTREAM_INVALID",
             Self::UpstreamTimeout => "UPSTREAM_TIMEOUT",
             Self::Internal => "INTERNAL_SERVER_ERROR",
+            Self::ProviderNotFound => "PROVIDER_NOT_FOUND",
+            Self::IdTokenNotSupported => "ID_TOKEN_NOT_SUPPORTED",
+            Self::StateNotFound => "STATE_NOT_FOUND",
+            Self::StateMismatch => "STATE_MISMATCH",
+            Self::StateUsed => "STATE_ALREADY_USED",
+            Self::ProviderDenied => "ACCESS_DENIED",
+            Self::ProviderUnavailable => "PROVIDER_UNAVAILABLE",
+            Self::ProviderRejected => "INVALID_CODE",
+            Self::ProviderInvalid => "UNABLE_TO_GET_USER_INFO",
+            Self::IssuerMismatch => "ISSUER_MISMATCH",
+            Self::ProviderAccountNotAllowed => "ACCOUNT_NOT_ALLOWED",
+            Self::AccountNotLinked => "ACCOUNT_NOT_LINKED",
+            Self::EmailNotFound => "EMAIL_NOT_FOUND",
+            Self::ProviderSignUpDisabled => "SIGNUP_DISABLED",
+            Self::LinkedElsewhere => "SOCIAL_ACCOUNT_ALREADY_LINKED",
+            Self::DifferentEmail => "LINKING_DIFFERENT_EMAILS_NOT_ALLOWED",
+            Self::LastAccount => "FAILED_TO_UNLINK_LAST_ACCOUNT",
+            Self::AccountNotFound => "ACCOUNT_NOT_FOUND",
+        }
+    }
+
+    /// From the stable code; [`Self::TooManyRequests`] comes with some wait.
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|refusal| refusal.code() == code)
+    }
+
+    /// The key of its text. Programs hear one code for tokens of both kinds, people two things.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::InvalidTicket => "INVALID_TICKET",
+            _ => self.code(),
         }
     }
 

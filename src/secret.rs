@@ -122,6 +122,8 @@ pub enum Purpose {
     Refresh,
     /// What the store keeps but may not show: mails that wait, tokens of providers.
     Sealed,
+    /// Whom a mail went to, where mails to one address are counted.
+    Recipient,
 }
 
 impl Purpose {
@@ -136,6 +138,7 @@ impl Purpose {
             Self::Code => b"sidegate/code/v1",
             Self::Refresh => b"sidegate/refresh/v1",
             Self::Sealed => b"sidegate/sealed/v1",
+            Self::Recipient => b"sidegate/recipient/v1",
         }
     }
 }

@@ -222,6 +222,29 @@ impl Sessions {
         Ok(Opened { session: self.loaded(row, now), cookie })
     }
 
+    /// Gives a session another token in the flow's own transaction, and the cookie with it; the earlier token
+    /// is ended with the commit. `None` if the session is gone.
+    pub async fn rotate(
+        &self,
+        tx: &mut Tx,
+        session: &Session,
+        now: Now,
+    ) -> Result<Option<HeaderValue>, Fault> {
+        let token = self.key.issue();
+        let changed = tx.session_set_token(session.token, token.hash()).await?;
+        let cookie = || self.cookie(token.reveal(), session.remember, session.expires.since(now));
+        Ok(changed.then(cookie))
+    }
+
+    /// Has the sessions of a user read again before their next use, after something about the user has changed
+    /// in the store. Other replicas see it when their copies are too old.
+    pub async fn user_changed(&self, user: &UserId, now: Now) {
+        match self.store.sessions_of_user(user, now).await {
+            Ok(rows) => rows.iter().for_each(|row| self.cache.forget(&row.token)),
+            Err(_) => self.cache.clear(),
+        }
+    }
+
     /// How much life a session has left after a renewal at `now`.
     pub fn life_left(&self, session: &Session, now: Now) -> Duration {
         rules::expiry(&self.limits, session.remember, session.opened, now).since(now)

@@ -10,12 +10,14 @@ use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::error::ErrorKind as Violation;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use tokio::sync::Notify;
 
 use crate::config;
 use crate::config::Database;
@@ -43,12 +45,19 @@ macro_rules! on {
 pub mod accounts;
 pub mod auth_log;
 mod columns;
+pub mod devices;
 pub mod ended;
+pub mod identities;
 pub mod keys;
 mod migrations;
+pub mod oauth_flows;
+pub mod outbox;
+pub mod pending;
 pub mod refresh;
 mod row;
+pub mod session_providers;
 pub mod sessions;
+pub mod tickets;
 pub mod users;
 
 /// How long a caller waits for a connection, and SQLite for another process's lock, before the
@@ -63,6 +72,8 @@ pub struct Store {
     write: Pools,
     /// Whether `account` has the `issuer` column of better-auth 1.7.0 to 1.7.2.
     issuer: bool,
+    /// Told whenever mails were committed.
+    mail_news: Arc<Notify>,
 }
 
 type Pools = Db<SqlitePool, PgPool>;
@@ -80,6 +91,9 @@ impl Clone for Pools {
 pub struct Tx {
     db: Db<Transaction<'static, Sqlite>, Transaction<'static, Postgres>>,
     issuer: bool,
+    /// Whether it holds a mail.
+    mail_waits: bool,
+    mail_news: Arc<Notify>,
 }
 
 impl Store {
@@ -116,6 +130,14 @@ impl Store {
         Ok(applied)
     }
 
+    /// The names of the migrations that the tables lack. Changes nothing.
+    pub async fn missing(config: &config::Store) -> Result<Vec<&'static str>, Fault> {
+        let store = Self::connect(config).await?;
+        let missing = store.begin().await?.migrations_missing().await?;
+        store.close().await;
+        Ok(missing)
+    }
+
     async fn connect(config: &config::Store) -> Result<Self, Fault> {
         let (read, write) = match &config.database {
             Database::Sqlite(path) => {
@@ -127,7 +149,7 @@ impl Store {
                 (Db::Postgres(pool.clone()), Db::Postgres(pool))
             }
         };
-        Ok(Self { read, write, issuer: false })
+        Ok(Self { read, write, issuer: false, mail_news: Arc::default() })
     }
 
     /// Begins a transaction that may write. On SQLite it has the write lock from the start
@@ -139,7 +161,18 @@ impl Store {
             ),
             Db::Postgres(pool) => Db::Postgres(pool.begin().await.map_err(fault("beginning a transaction"))?),
         };
-        Ok(Tx { db, issuer: self.issuer })
+        let mail_news = Arc::clone(&self.mail_news);
+        Ok(Tx { db, issuer: self.issuer, mail_waits: false, mail_news })
+    }
+
+    /// Waits until a transaction of this process has committed a mail, or [`Self::wake_outbox`] is called.
+    pub async fn mail_news(&self) {
+        self.mail_news.notified().await;
+    }
+
+    /// Has the outbox looked through now.
+    pub fn wake_outbox(&self) {
+        self.mail_news.notify_one();
     }
 
     /// Waits until every connection is back and closed; afterwards every call is a fault.
@@ -150,9 +183,28 @@ impl Store {
 }
 
 impl Tx {
+    /// Whether no other replica does work of this name until this transaction ends.
+    pub async fn alone(&mut self, work: &str) -> Result<bool, Fault> {
+        match &mut self.db {
+            // One process writes, and this is its one writing transaction.
+            Db::Sqlite(_) => Ok(true),
+            Db::Postgres(tx) => {
+                sqlx::query_scalar("SELECT pg_try_advisory_xact_lock(hashtextextended('sidegate/' || $1, 0))")
+                    .bind(work)
+                    .fetch_one(&mut **tx)
+                    .await
+                    .map_err(fault("asking whether another replica does the same"))
+            }
+        }
+    }
+
     /// Makes it last.
     pub async fn commit(self) -> Result<(), Fault> {
-        on!(self.db, tx => tx.commit().await).map_err(fault("committing a transaction"))
+        on!(self.db, tx => tx.commit().await).map_err(fault("committing a transaction"))?;
+        if self.mail_waits {
+            self.mail_news.notify_one();
+        }
+        Ok(())
     }
 }
 

@@ -45,6 +45,12 @@ impl Now {
         Self(self.0.saturating_add(whole_millis(duration)))
     }
 
+    /// This moment and `duration` less.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(whole_millis(duration)))
+    }
+
     /// How long ago `earlier` was; zero if it is still to come.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))

@@ -7,13 +7,41 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+pub mod mails;
 pub mod pages;
 pub mod text;
 
+use crate::config::provider::Kind;
 use crate::refusal::Refusal;
 use text::{Language, Texts};
 
 const STYLE: &str = include_str!("ui/assets/style.css");
+
+/// What the pages are made from.
+pub struct Setup<'a> {
+    /// Shown on every page (`public.name`).
+    pub name: &'a str,
+    /// Where forms and links lead: the first of `paths`.
+    pub mount: &'a str,
+    /// Fewest characters of a password.
+    pub min_length: usize,
+    /// Whether the sign-in page leads to sign-up.
+    pub sign_up_open: bool,
+    /// Whether mail can be sent: the pages lead to what needs it.
+    pub mail: bool,
+    /// Who else can say who somebody is, in the order of the buttons.
+    pub providers: Vec<Provider>,
+}
+
+/// A provider as the pages show one.
+pub struct Provider {
+    /// Its place in addresses: `/auth/sign-in/{id}`.
+    pub id: String,
+    /// Its name on the button.
+    pub name: String,
+    /// What it is, which decides on the glyph beside the name.
+    pub kind: Kind,
+}
 
 /// What all pages share.
 pub struct Ui {
@@ -21,25 +49,27 @@ pub struct Ui {
     mount: String,
     min_length: usize,
     sign_up_open: bool,
+    mail: bool,
+    providers: Vec<Provider>,
     csp: String,
     english: Texts,
     german: Texts,
 }
 
 impl Ui {
-    /// `name` is shown on every page (`public.name`), forms are sent to endpoints under `mount`
-    /// (the first of `paths`), passwords have at least `min_length` characters, and the sign-in page
-    /// leads to sign-up if that is open.
+    /// Prepares the pages.
     ///
     /// # Panics
     /// If the embedded texts are not complete, which a test rules out.
-    pub fn new(name: &str, mount: &str, min_length: usize, sign_up_open: bool) -> Self {
+    pub fn new(setup: Setup<'_>) -> Self {
         let hash = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
         Self {
-            name: name.to_owned(),
-            mount: mount.to_owned(),
-            min_length,
-            sign_up_open,
+            name: setup.name.to_owned(),
+            mount: setup.mount.to_owned(),
+            min_length: setup.min_length,
+            sign_up_open: setup.sign_up_open,
+            mail: setup.mail,
+            providers: setup.providers,
             csp: format!(
                 "default-src 'none'; style-src 'sha256-{hash}'; img-src 'self' data:; form-action 'self'; \
                  base-uri 'none'; frame-ancestors 'none'"

@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 
 use super::{Failure, Settings};
+use crate::config::mail::Transport;
 use crate::config::units::{Size, Span};
 use crate::config::{Config, Database, NewSecret};
 
@@ -28,6 +29,10 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
     }
     writeln!(out, "endpoints  {}", config.paths.join(", "))?;
     writeln!(out, "sign-up    {}", if config.sign_up.open { "open to everyone" } else { "closed" })?;
+    match &config.mail {
+        Some(mail) => writeln!(out, "mail       from {}, {}", mail.from.address, transport(&mail.transport))?,
+        None => writeln!(out, "mail       not configured: none is sent")?,
+    }
     let session = &config.session;
     let (idle, absolute) = (Span(session.idle), Span(session.absolute));
     writeln!(out, "sessions   end after {idle} without use, and {absolute} after sign-in")?;
@@ -54,4 +59,11 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "DANGER     {danger}")?;
     }
     writeln!(out, "The configuration is good.")
+}
+
+fn transport(transport: &Transport) -> String {
+    match transport {
+        Transport::Smtp(smtp) => format!("by {} port {}", smtp.host, smtp.port),
+        Transport::Catcher => "kept in memory (catcher)".to_owned(),
+    }
 }

@@ -12,6 +12,7 @@ use super::Failure;
 use super::serve::{self, Stop};
 use crate::app::App;
 use crate::config::{self, Config, Flags, NewSecret, Sources};
+use crate::demo::provider::Bound;
 use crate::demo::{self, Directory};
 use crate::jobs::Jobs;
 use crate::log;
@@ -57,13 +58,21 @@ async fn serve(held: Reservation, directory: &Directory) -> Result<(), Failure> 
     let upstream = demo::app::start(&Handle::current())
         .await
         .map_err(|error| Failure::Other(format!("the demo's app cannot be started: {error}")))?;
-    let config = config(address, upstream, directory)?;
+    let provider = Bound::take()
+        .await
+        .map_err(|error| Failure::Other(format!("the demo's provider cannot be started: {error}")))?;
+    let issuer = provider.issuer().to_owned();
+    let config = config(address, upstream, &provider, directory)?;
+    let redirect_uri = format!("{}{}/callback/{}", config.public.origin, config.mount(), demo::provider::ID);
+    provider
+        .start(&Handle::current(), &redirect_uri, Clock::System)
+        .map_err(|error| Failure::Other(format!("the demo's provider cannot be started: {error}")))?;
     log::start(&config.log);
     let app = App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
     let _jobs = Jobs::start(&app);
     let server = Server::start(&app).map_err(|error| cannot_listen(address, &error))?;
     drop(held);
-    let text = demo::invitation(&app.config.public.origin, app.config.mount(), directory);
+    let text = demo::invitation(&app.config.public.origin, app.config.mount(), &issuer, directory);
     // Without anyone to read it the demo still runs.
     let _ = io::stdout().write_all(text.as_bytes());
     let outcome = serve::until_told(Arc::clone(&app), server, &mut stop).await;
@@ -74,14 +83,22 @@ async fn serve(held: Reservation, directory: &Directory) -> Result<(), Failure> 
 }
 
 /// The configuration that `serve` would read, from the demo's settings and the environment.
-fn config(address: SocketAddr, upstream: SocketAddr, directory: &Directory) -> Result<Config, Failure> {
-    let env = demo::environment(&format!("http://{address}"), std::env::vars_os());
+fn config(
+    address: SocketAddr,
+    upstream: SocketAddr,
+    provider: &Bound,
+    directory: &Directory,
+) -> Result<Config, Failure> {
+    let file = directory
+        .configure(&demo::configuration(&format!("http://{address}"), provider))
+        .map_err(|error| Failure::Other(format!("the demo's configuration cannot be written: {error}")))?;
+    let env = std::env::vars_os().collect();
     let flags = Flags {
         upstream: Some(format!("http://{upstream}")),
         listen: Some(address.to_string()),
         store: Some(format!("sqlite:{}", directory.path().join("demo.db").display())),
     };
-    let sources = Sources { file: None, env, flags, new_secret: NewSecret::Keep };
+    let sources = Sources { file: Some(file), env, flags, new_secret: NewSecret::Keep };
     let config = config::load(&sources).map_err(Failure::Configuration)?;
     let refused = |what: &str| Err(Failure::Usage(format!("The demo is for this machine only: {what}")));
     if config.public.https {

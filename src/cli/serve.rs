@@ -38,6 +38,15 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let app = App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
     let mut stop = Stop::new()?;
     let _jobs = Jobs::start(&app);
+    // Mails wait for a server that is down; whoever configured it wrongly should hear of it now.
+    let mail = Arc::clone(&app);
+    app.office.spawn(async move {
+        if let Some(mailer) = &mail.mailer
+            && let Err(what) = mailer.check().await
+        {
+            tracing::warn!("mail cannot be sent at present: {what}; `sidegate doctor` tries again");
+        }
+    });
     let server = Server::start(&app).map_err(|error| cannot_listen(address, error))?;
     drop(held);
     tracing::info!(address = %server.address(), public = app.config.public.origin, "serving");

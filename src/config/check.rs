@@ -5,13 +5,17 @@ use std::fmt::Display;
 use tracing_subscriber::EnvFilter;
 
 mod identity;
+mod mail;
 mod net;
+mod providers;
 mod rules;
 
-use super::file::{LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession, RawTokens, SignedWith};
+use super::file::{
+    LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession, RawSignUp, RawTokens, SignedWith,
+};
 use super::problem::Problems;
 use super::units::{Size, Span};
-use super::{Access, Config, Limits, Log, Password, Session, SignUp, Tokens};
+use super::{Access, Accounts, Config, Limits, Log, Password, Session, SignUp, Tokens};
 use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
 
@@ -27,18 +31,25 @@ pub(super) fn check(
     let listen = net::listen(&raw.listen, cores, p);
     let public = net::public(&raw.public, &listen, p, &mut dangers);
     let paths = rules::paths(&raw.paths, p);
+    let mail = mail::mail(&raw.mail, (&listen, &public), p, &mut dangers);
     let upstream = net::upstream(&raw.upstream, &listen, p);
     let identity = identity::identity(raw, &upstream.origin(), &public.origin, p);
     let config = Config {
         store: net::store(&raw.store, p),
         secret,
-        sign_up: SignUp { open: raw.sign_up.open },
+        accounts: Accounts {
+            delete: raw.accounts.delete,
+            link_different_emails: raw.accounts.link_different_emails,
+        },
+        sign_up: sign_up(&raw.sign_up, mail.is_some(), p),
         password: password(&raw.password, cores, p),
         session: session(&raw.session, p),
         access: Access {
             hide_existence: raw.access.hide_existence,
             rules: rules::rules(&raw.rules, &paths, p),
         },
+        providers: providers::providers(&raw.providers, p, &mut dangers),
+        mail,
         tokens: tokens(&raw.tokens, p),
         limits: limits(&raw.limits, p),
         trusted_proxies: net::trusted(&raw.proxies.trusted, p),
@@ -51,6 +62,17 @@ pub(super) fn check(
         dangers,
     };
     problems.none_or(config)
+}
+
+fn sign_up(raw: &RawSignUp, mail: bool, p: &mut Problems) -> SignUp {
+    if raw.require_verified_email == Some(true) && !mail {
+        p.add(
+            "sign_up.require_verified_email",
+            "is true, but there is no mail by which an address could be proved",
+            "give [mail], or leave it out",
+        );
+    }
+    SignUp { open: raw.open, require_verified_email: raw.require_verified_email.unwrap_or(mail) }
 }
 
 fn password(raw: &RawPassword, cores: usize, p: &mut Problems) -> Password {
@@ -113,6 +135,7 @@ fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
     between(p, "limits.attempts_per_address", raw.attempts_per_address, 1, 1_000_000);
     between(p, "limits.attempts_per_account", raw.attempts_per_account, 1, 1_000_000);
     between(p, "limits.attempts_in_all", raw.attempts_in_all, 1, 1_000_000);
+    between(p, "limits.mails_per_recipient", raw.mails_per_recipient, 1, 1_000_000);
     Limits {
         head,
         target,
@@ -126,6 +149,7 @@ fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
         attempts_per_address: raw.attempts_per_address,
         attempts_per_account: raw.attempts_per_account,
         attempts_in_all: raw.attempts_in_all,
+        mails_per_recipient: raw.mails_per_recipient,
     }
 }
 
@@ -144,7 +168,13 @@ fn log(raw: &RawLog, p: &mut Problems) -> Log {
             "write off, error, warn, info, debug or trace, or a filter such as \"info,sidegate=debug\"",
         );
     }
-    Log { json: raw.format == LogFormat::Json, filter: raw.level.clone(), access: raw.access }
+    between(p, "log.keep_sign_ins", raw.keep_sign_ins, Span::days(1), Span::days(3650));
+    Log {
+        json: raw.format == LogFormat::Json,
+        filter: raw.level.clone(),
+        access: raw.access,
+        keep_sign_ins: raw.keep_sign_ins.0,
+    }
 }
 
 /// Notes a value outside of its bounds.

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::mail::Tls;
+use super::provider::{ClientAuth, Kind};
 use super::rule::Access;
 use super::units::{Names, Size, Span};
 
@@ -39,15 +41,18 @@ table! {
         upstream: RawUpstream = RawUpstream::default(),
         store: RawStore = RawStore::default(),
         sign_up: RawSignUp = RawSignUp::default(),
+        accounts: RawAccounts = RawAccounts::default(),
         password: RawPassword = RawPassword::default(),
         session: RawSession = RawSession::default(),
         access: RawAccess = RawAccess::default(),
         rules: Vec<RawRule> = Vec::new(),
+        providers: Vec<RawProvider> = Vec::new(),
         identity: RawIdentity = RawIdentity::default(),
         tokens: RawTokens = RawTokens::default(),
         proxies: RawProxies = RawProxies::default(),
         limits: RawLimits = RawLimits::default(),
         log: RawLog = RawLog::default(),
+        mail: RawMail = RawMail::default(),
     }
 }
 
@@ -94,9 +99,18 @@ table! {
 }
 
 table! {
-    /// `[sign_up]`
+    /// `[sign_up]`; without `require_verified_email` it is so if there is mail.
     RawSignUp {
         open: bool = true,
+        require_verified_email: Option<bool> = None,
+    }
+}
+
+table! {
+    /// `[accounts]`
+    RawAccounts {
+        delete: bool = true,
+        link_different_emails: bool = false,
     }
 }
 
@@ -134,6 +148,42 @@ table! {
         path: Option<String> = None,
         methods: Vec<String> = Vec::new(),
         access: Option<Access> = None,
+    }
+}
+
+table! {
+    /// One of `[[providers]]`; what a key means without a value depends on the kind.
+    RawProvider {
+        kind: Option<Kind> = None,
+        id: Option<String> = None,
+        name: Option<String> = None,
+        client_id: Option<String> = None,
+        client_secret: Option<String> = None,
+        client_secret_file: Option<String> = None,
+        client_auth: Option<ClientAuth> = None,
+        scopes: Vec<String> = Vec::new(),
+        base_url: Option<String> = None,
+        issuer: Option<String> = None,
+        tenant: Option<String> = None,
+        allowed_tenants: Vec<String> = Vec::new(),
+        trust_email: Option<bool> = None,
+        allowed_domains: Vec<String> = Vec::new(),
+        hosted_domain: Option<String> = None,
+        claims: RawClaims = RawClaims::default(),
+        prompt: Option<String> = None,
+        store_tokens: bool = false,
+        danger_private_addresses: bool = false,
+        ca_file: Option<String> = None,
+    }
+}
+
+table! {
+    /// `providers.claims`
+    RawClaims {
+        email: Option<String> = None,
+        email_verified: Option<String> = None,
+        name: Option<String> = None,
+        image: Option<String> = None,
     }
 }
 
@@ -208,6 +258,7 @@ table! {
         attempts_per_address: u32 = 20,
         attempts_per_account: u32 = 10,
         attempts_in_all: u32 = 50,
+        mails_per_recipient: u32 = 5,
     }
 }
 
@@ -217,6 +268,7 @@ table! {
         format: LogFormat = LogFormat::Text,
         level: String = "info".to_owned(),
         access: bool = true,
+        keep_sign_ins: Span = Span::days(400),
     }
 }
 
@@ -230,6 +282,46 @@ pub(super) enum LogFormat {
     Json,
 }
 
+table! {
+    /// `[mail]`; without any key there is no mail.
+    RawMail {
+        transport: RawTransport = RawTransport::Smtp,
+        from: Option<String> = None,
+        reply_to: Option<String> = None,
+        per_recipient: u32 = 20,
+        in_all: u32 = 2000,
+        give_up_after: Span = Span::days(1),
+        keep_sent: Span = Span::days(1),
+        smtp: RawSmtp = RawSmtp::default(),
+    }
+}
+
+table! {
+    /// `[mail.smtp]`; the port follows from `tls`.
+    RawSmtp {
+        host: Option<String> = None,
+        port: Option<u16> = None,
+        tls: Tls = Tls::Implicit,
+        username: Option<String> = None,
+        password: Option<String> = None,
+        password_file: Option<String> = None,
+        ca: Option<String> = None,
+        ca_file: Option<String> = None,
+        timeout: Span = Span::seconds(60),
+        connections: usize = 2,
+    }
+}
+
+/// `mail.transport`
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawTransport {
+    /// The mail server of `[mail.smtp]`.
+    Smtp,
+    /// Memory.
+    Catcher,
+}
+
 /// The keys that a table knows; `""` is the top level. `None` for what is no table.
 pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
     Some(match table {
@@ -239,15 +331,20 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
         "upstream" => RawUpstream::KEYS,
         "store" => RawStore::KEYS,
         "sign_up" => RawSignUp::KEYS,
+        "accounts" => RawAccounts::KEYS,
         "password" => RawPassword::KEYS,
         "session" => RawSession::KEYS,
         "access" => RawAccess::KEYS,
         "rules" => RawRule::KEYS,
+        "providers" => RawProvider::KEYS,
+        "providers.claims" => RawClaims::KEYS,
         "identity" => RawIdentity::KEYS,
         "tokens" => RawTokens::KEYS,
         "proxies" => RawProxies::KEYS,
         "limits" => RawLimits::KEYS,
         "log" => RawLog::KEYS,
+        "mail" => RawMail::KEYS,
+        "mail.smtp" => RawSmtp::KEYS,
         _ => return None,
     })
 }

@@ -211,8 +211,10 @@ pub(super) fn join(path: &str, key: &str) -> String {
 /// The key that was probably meant, and else what the table knows.
 pub(super) fn meant(path: &str) -> String {
     let (table, key) = path.rsplit_once('.').unwrap_or(("", path));
-    let section = table.split('[').next().unwrap_or_default();
-    let known = file::keys(section).unwrap_or_default();
+    // `providers[1].claims` is one of `providers.claims`.
+    let section: String =
+        table.split('[').map(|part| part.split_once(']').map_or(part, |(_, rest)| rest)).collect();
+    let known = file::keys(&section).unwrap_or_default();
     let near = |known: &&&str| strsim::damerau_levenshtein(key, known) <= 1 + key.len() / 4;
     let nearest = |list: &'static [&'static str]| {
         list.iter().filter(near).min_by_key(|known| strsim::damerau_levenshtein(key, known))

@@ -1,23 +1,20 @@
 //! The app behind the demo: tasks in memory, a JSON API and one page. Of authentication it knows a header.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use askama::Template as _;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http::header::COOKIE;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+
+use super::listen::{self, Reply, file, json, problem, reply};
 
 /// Largest body that is read, in bytes.
 const LARGEST_BODY: usize = 16 * 1024;
@@ -96,43 +93,18 @@ struct Page<'a> {
     passed: Vec<(&'a str, &'a str)>,
 }
 
-type Reply = Response<Full<Bytes>>;
-
 /// Starts the app on a loopback port of the system's choice; it runs as long as the runtime of `office`.
 ///
 /// # Errors
 /// If no port can be bound.
 pub async fn start(office: &Handle) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let address = listener.local_addr()?;
-    office.spawn(accept(office.clone(), listener));
-    Ok(address)
-}
-
-async fn accept(office: Handle, listener: TcpListener) {
+    let (listener, address) = listen::bind().await?;
     let lists = Arc::new(Lists::default());
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "the demo app cannot accept a connection");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                continue;
-            }
-        };
+    office.spawn(listen::accept(office.clone(), listener, move |request| {
         let lists = Arc::clone(&lists);
-        let service = service_fn(move |request| {
-            let lists = Arc::clone(&lists);
-            async move { Ok::<_, Infallible>(answer(&lists, request).await) }
-        });
-        let connection =
-            http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
-        office.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to the demo app broke");
-            }
-        });
-    }
+        async move { answer(&lists, request).await }
+    }));
+    Ok(address)
 }
 
 async fn answer(lists: &Lists, request: Request<Incoming>) -> Reply {
@@ -230,30 +202,6 @@ fn decoded(value: &str) -> String {
     }
     bytes.extend_from_slice(rest.as_bytes());
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn file(kind: &'static str, text: impl Into<Bytes>) -> Reply {
-    let mut reply = reply(StatusCode::OK, kind, text.into());
-    let policy =
-        "default-src 'self'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
-    reply.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    reply
-}
-
-fn json(status: StatusCode, body: &impl Serialize) -> Reply {
-    reply(status, "application/json", serde_json::to_vec(body).unwrap_or_default().into())
-}
-
-fn problem(status: StatusCode, message: &str) -> Reply {
-    json(status, &serde_json::json!({ "message": message }))
-}
-
-fn reply(status: StatusCode, kind: &'static str, body: Bytes) -> Reply {
-    let mut reply = Response::new(Full::new(body));
-    *reply.status_mut() = status;
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    reply
 }
 
 #[cfg(test)]

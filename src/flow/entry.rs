@@ -16,6 +16,7 @@ use crate::secret::Token;
 use crate::session::Opening;
 use crate::store::Tx;
 use crate::store::auth_log::Action;
+use crate::store::session_providers::ProviderSession;
 use crate::visitor::{Session, User};
 
 /// How long the browser remembers that it signed somebody in; browsers keep no cookie longer.
@@ -29,14 +30,15 @@ pub(super) struct SignedIn {
     pub(super) cookies: Vec<HeaderValue>,
 }
 
-/// Opens a session for `user`, who has just proved who they are, and commits `tx`, which may hold more that
-/// belongs to the sign-in.
+/// Opens a session for `user`, who has just proved who they are, here or `by` a provider, and commits `tx`,
+/// which may hold more that belongs to the sign-in.
 pub(super) async fn enter(
     app: &App,
     visit: &Visit,
     mut tx: Tx,
     user: &User,
     remember: bool,
+    by: Option<&ProviderSession>,
 ) -> Result<SignedIn, Error> {
     let earlier = earlier_token(app, visit);
     if let Some(token) = &earlier {
@@ -45,6 +47,9 @@ pub(super) async fn enter(
     let address = visit.client.to_string();
     let opening = Opening { now: visit.now, remember, address, agent: visit.agent() };
     let opened = app.sessions.open(&mut tx, user, opening).await?;
+    if let Some(by) = by {
+        tx.session_provider_insert(&opened.session.id, by).await?;
+    }
     tx.auth_log_insert(&log_entry(visit, Action::SignIn, Some(&user.id), None)).await?;
     let earlier = earlier.map(|token| token.hash());
     app.sessions.commit_ended(tx, earlier.as_slice()).await?;

@@ -20,6 +20,7 @@ use crate::http::cookie::{self, Found};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::refusal::Refusal;
+use crate::secret::Token;
 use crate::store::auth_log::Action;
 use crate::time::Now;
 use crate::ui::pages::{self, Notice, Problem};
@@ -47,9 +48,15 @@ pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
         remember: true,
         callback_url: callback_url.as_deref(),
         problems: &[],
-        notice: query.find("notice").and_then(Notice::parse),
+        notice: query.find("notice").and_then(Notice::parse).or_else(|| signed_out_there(app, &query)),
     };
     Ok(answer::page(desk(app), StatusCode::OK, view, html.render()))
+}
+
+/// What is said to who comes back from signing out at a provider: the `state` is one that we gave.
+fn signed_out_there(app: &App, query: &Form) -> Option<Notice> {
+    let state = Token::parse(query.find("state")?.as_bytes())?;
+    app.flow_key.issued(&state).then_some(Notice::SignedOut)
 }
 
 /// The form: on to where the visitor wanted to go, or the page again.
@@ -183,10 +190,11 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
             return Err(error);
         }
     };
-    let user = match found {
-        Some(user) if verdict.matches => user,
+    let (user, hash) = match found {
+        Some((user, Some(hash))) if verdict.matches => (user, hash),
         found => {
-            let (user, error) = (found.as_ref().map(|user| &user.id), Refusal::InvalidCredentials.code());
+            let (user, error) =
+                (found.as_ref().map(|(user, _)| &user.id), Refusal::InvalidCredentials.code());
             let entry = log_entry(visit, Action::SignIn, user, Some(error));
             let mut tx = app.store.begin().await?;
             tx.auth_log_insert(&entry).await?;
@@ -195,21 +203,37 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
         }
     };
     app.limits.give_back(&email, known);
+    if app.config.sign_up.require_verified_email && !user.email_verified {
+        let error = Refusal::EmailNotVerified;
+        let mut tx = app.store.begin().await?;
+        tx.auth_log_insert(&log_entry(visit, Action::SignIn, Some(&user.id), Some(error.code()))).await?;
+        tx.commit().await?;
+        return Ok(Err(error));
+    }
     // A better hash can wait for the next sign-in.
     let rehashed = if verdict.rehash { app.passwords.hash(&given.password).await.ok() } else { None };
     let mut tx = app.store.begin().await?;
-    if let Some(hash) = rehashed {
-        tx.account_set_password(&user.id, &hash, visit.now).await?;
+    // The password may have been replaced, and all sessions ended, while it was compared.
+    let holds = match rehashed {
+        Some(better) => tx.account_replace_password(&user.id, &hash, &better, visit.now).await?,
+        None => tx.account_hold_password(&user.id, &hash).await?,
+    };
+    if !holds {
+        return Ok(Err(Refusal::InvalidCredentials));
     }
-    Ok(Ok(entry::enter(app, visit, tx, &user, given.remember).await?))
+    Ok(Ok(entry::enter(app, visit, tx, &user, given.remember, None).await?))
 }
 
 /// Who has this address, and whether this is the password: one hash is computed whatever is found.
-async fn judge(app: &App, email: &Email, password: &str) -> Result<(Option<User>, Verdict), Error> {
+async fn judge(
+    app: &App,
+    email: &Email,
+    password: &str,
+) -> Result<(Option<(User, Option<String>)>, Verdict), Error> {
     let found = app.store.credential_by_email(email.as_str()).await?;
     let stored = found.as_ref().and_then(|(_, hash)| hash.as_deref());
     let verdict = app.passwords.verify(password, stored).await?;
-    Ok((found.map(|(user, _)| user), verdict))
+    Ok((found, verdict))
 }
 
 fn known_device(app: &App, visit: &Visit, email: &Email) -> Option<Device> {

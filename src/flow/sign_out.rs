@@ -1,15 +1,19 @@
-//! Signing out: GET asks, POST does. The session is ended in the store before the cookie is taken back.
+//! Signing out: GET asks, POST does. The session is ended in the store before the cookie is taken back, and
+//! before the provider that it came from is asked to sign the person out as well.
 
-use http::StatusCode;
-use serde::Serialize;
+use http::header::REFRESH;
+use http::{HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
 
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{callback_if_ours, desk, log_entry, set_cookie};
+use crate::flow::{callback_if_ours, desk, log_entry, provider, set_cookie};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
+use crate::oauth::EndSession;
 use crate::store::auth_log::Action;
+use crate::store::session_providers::ProviderSession;
 use crate::ui::pages::{self, Notice};
 
 /// The page that asks; strangers have nothing to sign out of and are shown the sign-in page.
@@ -29,31 +33,81 @@ pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
     Ok(answer::page(desk(app), StatusCode::OK, view, html.render()))
 }
 
+/// The body of better-auth's sign-out; there may be none.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Wish {
+    disable_redirect: bool,
+}
+
 #[derive(Serialize)]
 struct Success {
     success: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redirect: Option<bool>,
 }
 
-/// Ends the session: a form leads on to the sign-in page, JSON is told of success.
+/// Ends the session: a form leads on to the provider or the sign-in page, JSON is told of success and where a
+/// provider wants to be visited.
 pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     let form = is_form(&visit.headers);
     let target = if form { Form::parse(&visit.body)?.find("callback_url").map(str::to_owned) } else { None };
+    let mut came_by = None;
     if let Some(session) = visit.visitor.session() {
         let mut tx = app.store.begin().await?;
+        came_by = tx.session_provider(&session.id).await?;
         if tx.session_delete(session.token).await? {
             let entry = log_entry(&visit, Action::SignOut, Some(&session.user.id), None);
             tx.auth_log_insert(&entry).await?;
         }
         app.sessions.commit_ended(tx, &[session.token]).await?;
     }
-    let mut answer = if form {
+    let leaving = match &came_by {
+        Some(by) => end_at_provider(app, &visit, by).await,
+        None => None,
+    };
+    let mut answer = if form && let Some((to, name)) = &leaving {
+        leaving_page(app, &visit, to, name)
+    } else if form {
         let to = callback_if_ours(app, target.as_deref()).unwrap_or_else(|| {
             format!("{}?notice={}", answer::sign_in_url(desk(app), None), Notice::SignedOut.key())
         });
         answer::redirect(desk(app), StatusCode::SEE_OTHER, &to)
     } else {
-        answer::json(desk(app), StatusCode::OK, &Success { success: true })
+        let wish: Wish = serde_json::from_slice(&visit.body).unwrap_or_default();
+        let redirect = leaving.is_some().then_some(!wish.disable_redirect);
+        let url = leaving.map(|(url, _)| url);
+        answer::json(desk(app), StatusCode::OK, &Success { success: true, url, redirect })
     };
     set_cookie(answer.headers_mut(), app.sessions.forget_cookie());
     Ok(answer)
+}
+
+/// Where a person signs out at the provider too, and its name (OpenID Connect RP-Initiated Logout 1.0 §2). It
+/// sends the browser back to our sign-in page, with a `state` by which that page knows who sent it.
+async fn end_at_provider(app: &App, visit: &Visit, by: &ProviderSession) -> Option<(String, String)> {
+    let provider = app.providers.find(&by.provider)?;
+    let purpose = provider::id_token_of(&by.provider, &by.subject);
+    let id_token = by.id_token.as_deref().and_then(|sealed| app.seal.open(&purpose, sealed));
+    let end = EndSession {
+        id_token: id_token.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok()),
+        return_to: &answer::sign_in_url(desk(app), None),
+        state: &app.flow_key.issue().reveal(),
+    };
+    let url = provider.end_session_url(&end, visit.now).await?;
+    Some((url, provider.name().to_owned()))
+}
+
+/// A page that leads on by itself: the policy of our pages lets no form end on another site, however many
+/// redirects lead there.
+fn leaving_page(app: &App, visit: &Visit, to: &str, name: &str) -> Answer {
+    let view = app.ui.view(visit.language());
+    let html = pages::Leaving { view, provider: name, to }.render();
+    let mut answer = answer::page(desk(app), StatusCode::OK, view, html);
+    if let Ok(refresh) = HeaderValue::from_str(&format!("0; url={to}")) {
+        answer.headers_mut().insert(REFRESH, refresh);
+    }
+    answer
 }

@@ -6,21 +6,23 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::account::email::Email;
+use crate::account::profile::{LONGEST_NAME, is_name, is_picture};
 use crate::answer::shapes::UserShape;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{callback, callback_if_ours, desk, form_again, log_entry, read_json, signed_in_already};
+use crate::flow::ticket::{self, Errand};
+use crate::flow::{
+    callback, callback_if_ours, desk, form_again, log_entry, post, read_json, signed_in_already, to_sign_in,
+};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::id::UserId;
 use crate::refusal::Refusal;
 use crate::store::auth_log::Action;
+use crate::ui::mails::Mail;
 use crate::ui::pages::{self, Notice, Problem};
 use crate::visitor::User;
-
-/// Longest display name, in characters.
-const LONGEST_NAME: usize = 128;
 
 /// What the visitor sends.
 struct Wish {
@@ -61,8 +63,9 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     };
     let mut problems = missing(&wish);
     if problems.is_empty() {
-        match attempt(app, &visit, &wish).await? {
-            Ok(_) => return Ok(to_sign_in(app, form.find("callback_url"))),
+        let target = form.find("callback_url");
+        match attempt(app, &visit, &wish, callback_if_ours(app, target).as_deref()).await? {
+            Ok(_) => return Ok(to_sign_in(app, target, signed_up(app))),
             Err(refusal) => problems.push(Problem::Refused(refusal)),
         }
     }
@@ -76,6 +79,11 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         problems: &problems,
     };
     Ok(form_again(app, view, &problems, html.render()))
+}
+
+/// What is said afterwards, whether the address was free or taken.
+fn signed_up(app: &App) -> Notice {
+    if app.config.mail.is_some() { Notice::MailSent } else { Notice::SignedUp }
 }
 
 fn missing(wish: &Wish) -> Vec<Problem> {
@@ -93,14 +101,6 @@ fn missing(wish: &Wish) -> Vec<Problem> {
         problems.push(Problem::PasswordMissing);
     }
     problems
-}
-
-fn to_sign_in(app: &App, callback_url: Option<&str>) -> Answer {
-    let mut url = answer::sign_in_url(desk(app), callback_url);
-    url.push(if url.contains('?') { '&' } else { '?' });
-    url.push_str("notice=");
-    url.push_str(Notice::SignedUp.key());
-    answer::redirect(desk(app), StatusCode::SEE_OTHER, &url)
 }
 
 /// The body of better-auth's sign-up.
@@ -125,25 +125,24 @@ struct EmailShape<'a> {
 /// `POST sign-up/email` and `POST signup`.
 pub(super) async fn email(app: &App, visit: Visit) -> Result<Answer, Error> {
     let EmailBody { name, email, password, image, callback_url } = read_json(&visit)?;
-    callback(app, callback_url.as_deref())?;
+    let callback_url = callback(app, callback_url.as_deref())?;
     let wish = Wish { name: name.trim().to_owned(), email, password, image };
-    let user = attempt(app, &visit, &wish).await??;
+    let user = attempt(app, &visit, &wish, callback_url.as_deref()).await??;
     Ok(answer::json(desk(app), StatusCode::OK, &EmailShape { token: None, user: (&user).into() }))
-}
-
-/// Whether this can be the address of a picture.
-fn is_picture(image: &str) -> bool {
-    image.starts_with("https://") && image.len() <= 2048 && image.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// Makes the account if the address is free. Everything that can be said of the wish is said before the store
 /// is asked; after that the answer, and the work, are the same in both cases.
-async fn attempt(app: &App, visit: &Visit, wish: &Wish) -> Result<Result<User, Refusal>, Error> {
+async fn attempt(
+    app: &App,
+    visit: &Visit,
+    wish: &Wish,
+    callback_url: Option<&str>,
+) -> Result<Result<User, Refusal>, Error> {
     if !app.config.sign_up.open {
         return Ok(Err(Refusal::SignUpDisabled));
     }
-    // A line of text: PostgreSQL takes no NUL, and mails and logs no line ends.
-    if wish.name.chars().count() > LONGEST_NAME || wish.name.chars().any(char::is_control) {
+    if !is_name(&wish.name) {
         return Ok(Err(Refusal::Validation));
     }
     let email = match Email::parse(&wish.email) {
@@ -155,6 +154,11 @@ async fn attempt(app: &App, visit: &Visit, wish: &Wish) -> Result<Result<User, R
         return Ok(Err(refusal));
     }
     if let Err(refusal) = app.limits.sign_up(visit.now, visit.client) {
+        return Ok(Err(refusal));
+    }
+    if app.config.mail.is_some()
+        && let Err(refusal) = app.limits.recipient(visit.now, &email)
+    {
         return Ok(Err(refusal));
     }
     let hash = app.passwords.hash(&wish.password).await?;
@@ -171,6 +175,12 @@ async fn attempt(app: &App, visit: &Visit, wish: &Wish) -> Result<Result<User, R
     let new = tx.user_insert(&user).await?;
     if new {
         tx.account_insert_credential(&user.id, &hash, visit.now).await?;
+        if app.config.mail.is_some() {
+            ticket::send(app, visit, &mut tx, &user, Errand::VerifyEmail { callback_url }).await?;
+        }
+    } else {
+        let link = post::link(app, "forgot-password");
+        ticket::tell(app, visit, &mut tx, &user, &Mail::AlreadyRegistered { link: &link }).await?;
     }
     let error = (!new).then_some("USER_ALREADY_EXISTS");
     tx.auth_log_insert(&log_entry(visit, Action::SignUp, new.then_some(&user.id), error)).await?;

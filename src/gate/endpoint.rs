@@ -37,6 +37,60 @@ pub enum Endpoint {
     RevokeOtherSessions,
     /// Says that we are here.
     Ok,
+    /// The page of the caller's account.
+    AccountPage,
+    /// Changes the caller's name or picture: form or JSON.
+    UpdateUser,
+    /// Sends a person to a provider.
+    StartAtProvider,
+    /// better-auth's way to a provider: the URL as JSON.
+    SignInSocial,
+    /// The URL to go to, asked for by a program.
+    OauthUrl,
+    /// Where a provider sends people back to.
+    Callback,
+    /// The same for a provider that sends a form (OAuth 2.0 Form Post Response Mode).
+    CallbackForm,
+    /// Takes `code` and `state` from a front end that received them itself; at `credential`, a password.
+    SignInWithCode,
+    /// The way to a provider that becomes one more way to sign in.
+    LinkSocial,
+    /// The ways in which the caller signs in.
+    ListAccounts,
+    /// Removes one of them.
+    UnlinkAccount,
+    /// The providers where people can sign in.
+    Providers,
+    /// Where a provider tells that a session of its own ended (OpenID Connect Back-Channel Logout 1.0).
+    BackChannelLogout,
+    /// The page to which the link in a verification mail leads.
+    VerifyEmailPage,
+    /// Proves an address: form or JSON.
+    VerifyEmail,
+    /// Sends a verification mail: form or JSON.
+    SendVerificationEmail,
+    /// The page that asks for the address of whoever forgot the password.
+    ForgotPasswordPage,
+    /// Sends the link for a new password: form or JSON.
+    RequestPasswordReset,
+    /// The page to which that link leads.
+    ResetPasswordPage,
+    /// Sets the new password: form or JSON.
+    ResetPassword,
+    /// Changes the password of who is signed in: form or JSON.
+    ChangePassword,
+    /// The page to which the link to a new address leads.
+    ChangeEmailPage,
+    /// Asks for another address, and with the link's token confirms it: form or JSON.
+    ChangeEmail,
+    /// The page to which the link in a mail about deletion leads.
+    DeleteUserPage,
+    /// Deletes the account, by password or by the link's token: form or JSON.
+    DeleteUser,
+    /// The mails that the catcher keeps.
+    DevMails,
+    /// One of them.
+    DevMail,
     /// The public keys for what we sign.
     Jwks,
 }
@@ -44,7 +98,7 @@ pub enum Endpoint {
 use Endpoint as E;
 
 /// Method, path below the mount prefix, endpoint. A path that ends in `{…}` takes one segment there, which
-/// the flow reads with [`parameter`].
+/// the flow reads with [`parameter`]; it never stands for a path that has a row of its own.
 const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::GET, "sign-in", E::SignInPage),
     (Method::POST, "sign-in", E::SignIn),
@@ -64,6 +118,35 @@ const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::POST, "revoke-sessions", E::RevokeSessions),
     (Method::POST, "revoke-other-sessions", E::RevokeOtherSessions),
     (Method::GET, "ok", E::Ok),
+    (Method::GET, "account", E::AccountPage),
+    (Method::POST, "update-user", E::UpdateUser),
+    (Method::GET, "sign-in/{provider}", E::StartAtProvider),
+    (Method::POST, "sign-in/social", E::SignInSocial),
+    (Method::GET, "get-oauth-url/{provider}", E::OauthUrl),
+    (Method::GET, "callback/{provider}", E::Callback),
+    (Method::POST, "callback/{provider}", E::CallbackForm),
+    (Method::POST, "signin/{provider}", E::SignInWithCode),
+    (Method::POST, "link-social", E::LinkSocial),
+    (Method::GET, "list-accounts", E::ListAccounts),
+    (Method::POST, "unlink-account", E::UnlinkAccount),
+    (Method::GET, "providers", E::Providers),
+    (Method::POST, "back-channel-logout/{provider}", E::BackChannelLogout),
+    (Method::GET, "verify-email", E::VerifyEmailPage),
+    (Method::POST, "verify-email", E::VerifyEmail),
+    (Method::POST, "send-verification-email", E::SendVerificationEmail),
+    (Method::GET, "forgot-password", E::ForgotPasswordPage),
+    (Method::POST, "forgot-password", E::RequestPasswordReset),
+    (Method::POST, "forget-password", E::RequestPasswordReset),
+    (Method::POST, "request-password-reset", E::RequestPasswordReset),
+    (Method::GET, "reset-password", E::ResetPasswordPage),
+    (Method::POST, "reset-password", E::ResetPassword),
+    (Method::POST, "change-password", E::ChangePassword),
+    (Method::GET, "change-email", E::ChangeEmailPage),
+    (Method::POST, "change-email", E::ChangeEmail),
+    (Method::GET, "delete-user", E::DeleteUserPage),
+    (Method::POST, "delete-user", E::DeleteUser),
+    (Method::GET, "dev/mail", E::DevMails),
+    (Method::GET, "dev/mail/{id}", E::DevMail),
     (Method::GET, "jwks", E::Jwks),
     (Method::GET, ".well-known/jwks.json", E::Jwks),
 ];
@@ -84,22 +167,25 @@ pub enum Lookup {
 pub fn find(method: &Method, path: &str) -> Lookup {
     let method = if method == Method::HEAD { &Method::GET } else { method };
     let mut lookup = Lookup::Nothing;
-    for (takes, at, endpoint) in TABLE {
-        if at_path(at, path) {
-            if takes == method {
-                return Lookup::Found(*endpoint);
-            }
-            lookup = Lookup::OtherMethod;
+    for (takes, _, endpoint) in rows(path) {
+        if takes == method {
+            return Lookup::Found(*endpoint);
         }
+        lookup = Lookup::OtherMethod;
     }
     lookup
 }
 
 /// The methods that `path` takes, as an `Allow` value says it (RFC 9110 §10.2.1).
 pub fn allowed(path: &str) -> String {
-    let methods: Vec<&str> =
-        TABLE.iter().filter(|(_, at, _)| at_path(at, path)).map(|(m, ..)| m.as_str()).collect();
+    let methods: Vec<&str> = rows(path).map(|(method, ..)| method.as_str()).collect();
     methods.join(", ")
+}
+
+/// The rows for `path`: those that name it, or else those that take its last segment.
+fn rows(path: &str) -> impl Iterator<Item = &'static (Method, &'static str, Endpoint)> {
+    let named = TABLE.iter().any(|(_, at, _)| *at == path);
+    TABLE.iter().filter(move |(_, at, _)| if named { *at == path } else { at_path(at, path) })
 }
 
 /// Whether `path` is the one that a row of the table names.
@@ -121,7 +207,27 @@ impl Endpoint {
     /// Whether a stranger is answered with 401.
     pub fn needs_session(self) -> bool {
         match self {
-            E::Me | E::ListSessions | E::RevokeSession | E::RevokeSessions | E::RevokeOtherSessions => true,
+            E::UpdateUser => true,
+            // Strangers are led to the sign-in page.
+            E::AccountPage => false,
+            E::Me
+            | E::ListSessions
+            | E::RevokeSession
+            | E::RevokeSessions
+            | E::RevokeOtherSessions
+            | E::LinkSocial
+            | E::ListAccounts
+            | E::UnlinkAccount => true,
+            E::ChangePassword | E::ChangeEmailPage | E::ChangeEmail | E::DeleteUserPage | E::DeleteUser => {
+                true
+            }
+            E::VerifyEmailPage
+            | E::VerifyEmail
+            | E::SendVerificationEmail
+            | E::ForgotPasswordPage
+            | E::RequestPasswordReset
+            | E::ResetPasswordPage
+            | E::ResetPassword => false,
             E::SignInPage
             | E::SignIn
             | E::SignInEmail
@@ -133,12 +239,38 @@ impl Endpoint {
             | E::SignOut
             | E::GetSession
             | E::Ok
-            | E::Jwks => false,
+            | E::StartAtProvider
+            | E::SignInSocial
+            | E::OauthUrl
+            | E::Callback
+            | E::CallbackForm
+            | E::SignInWithCode
+            | E::Providers
+            | E::BackChannelLogout => false,
+            E::DevMails | E::DevMail => false,
+            E::Jwks => false,
         }
+    }
+
+    /// Whether a `POST` of another site is let through. The form of a provider is answered by a redirect and
+    /// changes nothing; a logout token is proof in itself.
+    pub fn takes_foreign_posts(self) -> bool {
+        matches!(self, E::CallbackForm | E::BackChannelLogout)
     }
 
     /// Whether the answer waits for the floor below which it would tell whether an account exists.
     pub fn hides_existence(self) -> bool {
-        matches!(self, E::SignIn | E::SignInEmail | E::Login | E::SignUp | E::SignUpEmail)
+        matches!(
+            self,
+            E::SignIn
+                | E::SignInEmail
+                | E::Login
+                | E::SignUp
+                | E::SignUpEmail
+                | E::SendVerificationEmail
+                | E::RequestPasswordReset
+                | E::ChangeEmail
+                | E::SignInWithCode
+        )
     }
 }

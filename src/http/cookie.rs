@@ -11,6 +11,8 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 use memchr::memchr;
 
+use crate::secret::TokenHash;
+
 /// The names of our cookies, which depend on whether browsers reach us by https.
 #[derive(Clone, Debug)]
 pub struct CookieNames {
@@ -18,6 +20,8 @@ pub struct CookieNames {
     pub session: &'static str,
     /// Remembers that this browser signed a user in before.
     pub device: &'static str,
+    /// How the names begin that tie flows at providers to the browser; see [`Self::of_flow`].
+    pub flow: &'static str,
     secure: bool,
 }
 
@@ -35,12 +39,18 @@ pub enum Found<'a> {
 impl CookieNames {
     /// `__Host-…` on https, plain names on loopback http, where browsers refuse the prefix.
     pub fn new(https: bool) -> Self {
-        let (session, device) = if https {
-            ("__Host-sidegate", "__Host-sidegate-device")
+        let (session, device, flow) = if https {
+            ("__Host-sidegate", "__Host-sidegate-device", "__Host-sidegate-flow-")
         } else {
-            ("sidegate", "sidegate-device")
+            ("sidegate", "sidegate-device", "sidegate-flow-")
         };
-        Self { session, device, secure: https }
+        Self { session, device, flow, secure: https }
+    }
+
+    /// The name of the cookie beside the flow with this state: one for each, so that flows in several tabs do
+    /// not disturb each other.
+    pub fn of_flow(&self, state: TokenHash) -> String {
+        format!("{}{}", self.flow, &state.to_column()[..8])
     }
 
     /// Whether `name` is one that only we may set and read, with or without the prefix.
@@ -50,7 +60,7 @@ impl CookieNames {
     }
 
     /// A `Set-Cookie` value. `lifetime` of `None` makes it end with the browser session.
-    pub fn set(&self, name: &'static str, value: String, lifetime: Option<Duration>) -> HeaderValue {
+    pub fn set(&self, name: &str, value: String, lifetime: Option<Duration>) -> HeaderValue {
         let mut cookie = Cookie::build((name, value))
             .path("/")
             .http_only(true)
@@ -66,7 +76,7 @@ impl CookieNames {
     }
 
     /// A `Set-Cookie` value that makes the browser forget the cookie.
-    pub fn clear(&self, name: &'static str) -> HeaderValue {
+    pub fn clear(&self, name: &str) -> HeaderValue {
         self.set(name, String::new(), Some(Duration::ZERO))
     }
 }
@@ -121,6 +131,19 @@ pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
         }
     }
     found
+}
+
+/// All cookies whose names begin with `prefix`, as they came.
+pub fn beginning_with<'h>(headers: &'h HeaderMap, prefix: &str) -> Vec<(&'h str, &'h [u8])> {
+    let lines = headers.get_all(COOKIE).iter();
+    lines
+        .flat_map(|line| pairs(line.as_bytes()))
+        .filter_map(|pair| {
+            let end = memchr(b'=', pair)?;
+            let name = std::str::from_utf8(trim(&pair[..end])).ok()?;
+            name.starts_with(prefix).then(|| (name, trim(&pair[end + 1..])))
+        })
+        .collect()
 }
 
 /// Whether any cookie of ours came along.

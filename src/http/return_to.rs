@@ -13,7 +13,7 @@ const MOST_DECODINGS: usize = 5;
 ///
 /// Returns the absolute URL to send the browser to: never the bare path, because a path that a browser
 /// normalises to `//elsewhere` would leave the site. `None` for everything that is not certainly a place of
-/// ours, and for our own action pages under `mounts`.
+/// ours, and for our own pages under `mounts`, except the account page.
 pub fn check(target: &str, origin: &str, mounts: &[String]) -> Option<String> {
     let path = target.strip_prefix(origin).unwrap_or(target);
     let sound = target.len() <= LONGEST
@@ -43,11 +43,16 @@ pub fn check(target: &str, origin: &str, mounts: &[String]) -> Option<String> {
     None
 }
 
-/// Whether this is on the site, also for who takes the path alone, and none of our own pages.
+/// The one page of ours, below a mount prefix, that is worth coming back to.
+const ACCOUNT: &str = "/account";
+
+/// Whether this is on the site, also for who takes the path alone, and none of our own pages but the account.
 fn is_a_place(url: &Url, base: &Url, mounts: &[String]) -> bool {
     let on_site = url.origin() == base.origin() && url.username().is_empty() && url.password().is_none();
     let leads_home = mounts.iter().any(|mount| {
-        url.path().strip_prefix(mount.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        url.path()
+            .strip_prefix(mount.as_str())
+            .is_some_and(|rest| rest != ACCOUNT && (rest.is_empty() || rest.starts_with('/')))
     });
     on_site && !url.path().starts_with("//") && !leads_home
 }
@@ -173,6 +178,10 @@ mod tests {
     fn rd_8_our_own_action_pages_are_not_places_to_return_to() {
         assert_eq!(checked("/auth/sign-out"), None);
         assert_eq!(checked("/x/../auth/sign-out"), None);
+        assert_eq!(checked("/auth/account/../sign-out"), None);
+        assert_eq!(checked("/auth/account%2f..%2fsign-out"), None);
+        assert_eq!(checked("/auth/account/x"), None);
         assert!(checked("/authors").is_some());
+        assert!(checked("/auth/account?notice=name-saved").is_some(), "it only shows");
     }
 }

@@ -146,6 +146,16 @@ impl Cache {
         self.endings.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Makes every copy of a session unusable until the store has been asked again. Called after the store
+    /// has changed it.
+    pub fn forget(&self, token: &TokenHash) {
+        let mut lookups = self.lock();
+        lookups.remove(token);
+        if let Some(session) = self.sessions.remove(token) {
+            session.stale.store(true, Ordering::Release);
+        }
+    }
+
     /// Makes every copy of every session unusable: some may have been ended without our hearing of it.
     pub fn clear(&self) {
         let mut lookups = self.lock();

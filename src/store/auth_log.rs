@@ -2,6 +2,7 @@
 
 use crate::error::Fault;
 use crate::id::{RowId, UserId};
+use crate::store::row::Row;
 use crate::store::{Tx, fault};
 use crate::time::Now;
 
@@ -16,6 +17,34 @@ pub enum Action {
     SignOut,
     /// Sessions were ended from elsewhere.
     Revoke,
+    /// A provider became one more way to sign in.
+    Link,
+    /// A way to sign in was removed.
+    Unlink,
+    /// The owner of a mailbox got the account that somebody had made under its address.
+    TakeOver,
+    /// A provider ended the sessions that came from it.
+    ProviderSignOut,
+    /// A user's name or picture was changed.
+    Update,
+    /// A mail to prove an address was asked for.
+    VerifyRequest,
+    /// An address was proved.
+    Verify,
+    /// A link for a new password was asked for.
+    ResetRequest,
+    /// A new password was set by a link.
+    PasswordReset,
+    /// The password was changed.
+    PasswordChange,
+    /// Another address was asked for.
+    EmailRequest,
+    /// Another address counts.
+    EmailChange,
+    /// A link to delete the account was asked for.
+    DeleteRequest,
+    /// The account was deleted.
+    Delete,
 }
 
 impl Action {
@@ -26,6 +55,20 @@ impl Action {
             Self::SignIn => "login",
             Self::SignOut => "logout",
             Self::Revoke => "revoke",
+            Self::Link => "link",
+            Self::Unlink => "unlink",
+            Self::TakeOver => "takeover",
+            Self::ProviderSignOut => "provider_logout",
+            Self::Update => "update",
+            Self::VerifyRequest => "verify-request",
+            Self::Verify => "verify",
+            Self::ResetRequest => "reset-request",
+            Self::PasswordReset => "password-reset",
+            Self::PasswordChange => "password-change",
+            Self::EmailRequest => "email-request",
+            Self::EmailChange => "email-change",
+            Self::DeleteRequest => "delete-request",
+            Self::Delete => "delete",
         }
     }
 }
@@ -46,14 +89,86 @@ pub struct LogEntry {
     pub address: Option<String>,
     /// The browser it came from.
     pub agent: Option<String>,
+    /// What else is worth knowing: the rules by which a sign-in was unusual.
+    pub detail: Option<String>,
+}
+
+/// What a line of the log says of how an account was used.
+pub struct Logged {
+    /// The text of the [`Action`], known to this version or not.
+    pub action: String,
+    /// Whether it came about.
+    pub success: bool,
+    /// The stable code of what stood in the way.
+    pub error: Option<String>,
+    /// The address it came from.
+    pub address: Option<String>,
+    /// The browser it came from.
+    pub agent: Option<String>,
 }
 
 const AUTH_LOG_INSERT: &str = r#"
     INSERT INTO "sidegate_auth_log"
-        ("id", "userId", "action", "at", "success", "error", "address", "userAgent")
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"#;
+        ("id", "userId", "action", "at", "success", "error", "address", "userAgent", "detail")
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"#;
+
+/// A moment at which a user signed in, if there ever was one.
+const AUTH_LOG_LAST_SIGN_IN: &str = r#"
+    SELECT "id" AS "sidegate_auth_log.id", "at" AS "sidegate_auth_log.at" FROM "sidegate_auth_log"
+    WHERE "userId" = $1 AND "action" = $2 AND "success" ORDER BY "at" DESC LIMIT 1"#;
+
+const AUTH_LOG_SINCE: &str = r#"
+    SELECT "id" AS "sidegate_auth_log.id", "action" AS "sidegate_auth_log.action",
+           "success" AS "sidegate_auth_log.success", "error" AS "sidegate_auth_log.error",
+           "address" AS "sidegate_auth_log.address", "userAgent" AS "sidegate_auth_log.userAgent"
+    FROM "sidegate_auth_log" WHERE "userId" = $1 AND "at" > $2 ORDER BY "at" DESC LIMIT $3"#;
+
+const AUTH_LOG_DELETE_OLD: &str = r#"
+    DELETE FROM "sidegate_auth_log" WHERE "id" IN (
+        SELECT "id" FROM "sidegate_auth_log" WHERE "at" <= $1 ORDER BY "at" LIMIT $2)"#;
 
 impl Tx {
+    /// When the user last signed in, as far as the log goes back.
+    pub async fn auth_log_last_sign_in(&mut self, user: &UserId) -> Result<Option<Now>, Fault> {
+        let row = on!(&mut self.db, tx => sqlx::query(AUTH_LOG_LAST_SIGN_IN)
+            .bind(user)
+            .bind(Action::SignIn.as_str())
+            .fetch_optional(&mut **tx)
+            .await
+            .map(|row| row.map(Row::from)))
+        .map_err(fault("reading the log of sign-ins"))?;
+        row.map(|row| row.get("sidegate_auth_log.at", &row.name("sidegate_auth_log.id"))).transpose()
+    }
+
+    /// Up to `limit` lines about a user that are younger than `since`, newest first.
+    pub async fn auth_log_since(
+        &mut self,
+        user: &UserId,
+        since: Now,
+        limit: u32,
+    ) -> Result<Vec<Logged>, Fault> {
+        let rows: Vec<Row> = on!(&mut self.db, tx => sqlx::query(AUTH_LOG_SINCE)
+            .bind(user)
+            .bind(since)
+            .bind(i64::from(limit))
+            .fetch_all(&mut **tx)
+            .await
+            .map(|rows| rows.into_iter().map(Row::from).collect()))
+        .map_err(fault("reading the log of sign-ins"))?;
+        rows.iter().map(logged_of).collect()
+    }
+
+    /// Deletes up to `limit` lines written before this time, the oldest first, and returns how many.
+    pub async fn auth_log_delete_old(&mut self, before: Now, limit: u32) -> Result<u64, Fault> {
+        on!(&mut self.db, tx => sqlx::query(AUTH_LOG_DELETE_OLD)
+            .bind(before)
+            .bind(i64::from(limit))
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected()))
+        .map_err(fault("deleting old lines of the log of sign-ins"))
+    }
+
     /// Adds a line to the log.
     pub async fn auth_log_insert(&mut self, entry: &LogEntry) -> Result<(), Fault> {
         on!(&mut self.db, tx => sqlx::query(AUTH_LOG_INSERT)
@@ -65,9 +180,21 @@ impl Tx {
             .bind(entry.error)
             .bind(&entry.address)
             .bind(&entry.agent)
+            .bind(&entry.detail)
             .execute(&mut **tx)
             .await
             .map(|_| ()))
         .map_err(fault("writing the log of sign-ins"))
     }
+}
+
+fn logged_of(row: &Row) -> Result<Logged, Fault> {
+    let id = row.name("sidegate_auth_log.id");
+    Ok(Logged {
+        action: row.get("sidegate_auth_log.action", &id)?,
+        success: row.get("sidegate_auth_log.success", &id)?,
+        error: row.text("sidegate_auth_log.error", &id)?,
+        address: row.text("sidegate_auth_log.address", &id)?,
+        agent: row.text("sidegate_auth_log.userAgent", &id)?,
+    })
 }

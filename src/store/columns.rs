@@ -7,7 +7,7 @@ use sqlx::encode::IsNull;
 use sqlx::{Database, Decode, Encode, Postgres, Sqlite, Type};
 use time::OffsetDateTime;
 
-use crate::id::{RowId, SessionId, UserId};
+use crate::id::{PendingId, RowId, SessionId, UserId};
 use crate::secret::TokenHash;
 use crate::time::Now;
 
@@ -55,6 +55,7 @@ macro_rules! id {
 id!(UserId);
 id!(SessionId);
 id!(RowId);
+id!(PendingId);
 
 kept_as_text!(TokenHash, Sqlite, |hash| hash.to_column(), TokenHash::from_column, "not a token hash");
 kept_as_text!(TokenHash, Postgres, |hash| hash.to_column(), TokenHash::from_column, "not a token hash");

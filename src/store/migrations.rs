@@ -28,6 +28,10 @@ const ALL: &[Migration] = &[
     migration!("0001_better_auth"),
     migration!("0002_session_remember"),
     migration!("0003_sidegate"),
+    migration!("0004_providers"),
+    migration!("0005_outbox"),
+    migration!("0007_pending"),
+    migration!("0006_tickets"),
     migration!("0008_keys"),
     migration!("0009_refresh"),
 ];

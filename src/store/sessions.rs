@@ -128,6 +128,8 @@ const SESSION_RENEW: &str = r#"
     UPDATE "session" SET "updatedAt" = $3, "expiresAt" = $4
     WHERE "id" = $1 AND "updatedAt" = $2 AND "expiresAt" > $3"#;
 
+const SESSION_SET_TOKEN: &str = r#"UPDATE "session" SET "token" = $2 WHERE "token" = $1"#;
+
 const SESSION_DELETE: &str = r#"DELETE FROM "session" WHERE "token" = $1"#;
 
 const SESSION_DELETE_BY_ID: &str = r#"
@@ -179,6 +181,22 @@ impl Tx {
             .await
             .map(|done| done.rows_affected() == 1))
         .map_err(fault("renewing a session"))
+    }
+
+    /// Gives a session another token, so that the earlier one opens nothing; false if there is no such
+    /// session.
+    pub async fn session_set_token(&mut self, earlier: TokenHash, token: TokenHash) -> Result<bool, Fault> {
+        let changed = on!(&mut self.db, tx => sqlx::query(SESSION_SET_TOKEN)
+            .bind(earlier)
+            .bind(token)
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected() == 1))
+        .map_err(fault("changing the token of a session"))?;
+        if changed {
+            self.tell_ended(&[earlier]).await?;
+        }
+        Ok(changed)
     }
 
     /// Ends the session with this token; false if there is none.
@@ -248,7 +266,7 @@ impl Tx {
     }
 
     /// Tells the other replicas, when this transaction commits. SQLite has none.
-    async fn tell_ended(&mut self, tokens: &[TokenHash]) -> Result<(), Fault> {
+    pub(super) async fn tell_ended(&mut self, tokens: &[TokenHash]) -> Result<(), Fault> {
         let Db::Postgres(tx) = &mut self.db else { return Ok(()) };
         for tokens in tokens.chunks(ENDED_AT_ONCE) {
             let payload: Vec<_> = tokens.iter().map(|token| token.to_column()).collect();

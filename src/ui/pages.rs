@@ -2,9 +2,15 @@
 
 use askama::Template;
 
+pub mod account;
+
+use crate::config::provider::Kind;
+pub mod dev_mail;
+pub mod mailed;
+
 use crate::id::RequestId;
 use crate::refusal::Refusal;
-use crate::ui::{STYLE, View};
+use crate::ui::{Provider, STYLE, View};
 
 /// The sign-in form.
 #[derive(Template)]
@@ -64,6 +70,18 @@ pub struct SignedIn<'a> {
     pub callback_url: Option<&'a str>,
 }
 
+/// Leads on to a provider, to sign out there too.
+#[derive(Template)]
+#[template(path = "leaving.html", config = "src/ui/askama.toml")]
+pub struct Leaving<'a> {
+    /// Language and brand.
+    pub view: View<'a>,
+    /// The provider's name.
+    pub provider: &'a str,
+    /// Where it signs people out.
+    pub to: &'a str,
+}
+
 /// The page for every refusal.
 #[derive(Template)]
 #[template(path = "refused.html", config = "src/ui/askama.toml")]
@@ -93,13 +111,43 @@ pub enum Problem {
     Refused(Refusal),
 }
 
-/// What happened before the sign-in page was opened.
+/// What happened before the page was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// The visitor signed out.
     SignedOut,
     /// The visitor signed up; worded so that it does not tell whether the address was taken.
     SignedUp,
+    /// The name was changed.
+    NameSaved,
+    /// The password was changed, or there is one now.
+    PasswordChanged,
+    /// A mail went to the new address; worded so that it does not tell whether that was taken.
+    NewEmailSent,
+    /// A mail went to the address that is to be proved.
+    VerificationSent,
+    /// Another way to sign in was added.
+    MethodLinked,
+    /// A way to sign in was taken away.
+    MethodUnlinked,
+    /// One session was ended.
+    SessionEnded,
+    /// All other sessions were ended.
+    SessionsEnded,
+    /// The visitor signed up where addresses are proved; worded like [`Self::SignedUp`].
+    MailSent,
+    /// A new password was asked for; worded so that it does not tell whether there is an account.
+    ResetSent,
+    /// A new password was set by a link.
+    PasswordReset,
+    /// The address was proved.
+    EmailVerified,
+    /// Another address counts.
+    EmailChanged,
+    /// A mail asks whether the account is really to go.
+    DeletionSent,
+    /// The account is gone.
+    AccountDeleted,
 }
 
 /// A field of a form.
@@ -129,24 +177,67 @@ macro_rules! rendered {
     )* };
 }
 
-rendered!(SignIn SignUp SignOut SignedIn Refused);
+rendered!(SignIn SignUp SignOut SignedIn Leaving Refused);
+
+impl SignIn<'_> {
+    /// Whether the address has to be proved first: the page offers to send the mail again.
+    fn unverified(&self) -> bool {
+        self.problems.contains(&Problem::Refused(Refusal::EmailNotVerified))
+    }
+}
 
 fn html(page: &impl Template) -> String {
     page.render().expect("writing to a string does not fail")
 }
 
 impl Notice {
+    /// Every notice.
+    pub const ALL: &[Self] = &[
+        Self::SignedOut,
+        Self::SignedUp,
+        Self::NameSaved,
+        Self::PasswordChanged,
+        Self::NewEmailSent,
+        Self::VerificationSent,
+        Self::MethodLinked,
+        Self::MethodUnlinked,
+        Self::SessionEnded,
+        Self::SessionsEnded,
+        Self::MailSent,
+        Self::ResetSent,
+        Self::PasswordReset,
+        Self::EmailVerified,
+        Self::EmailChanged,
+        Self::DeletionSent,
+        Self::AccountDeleted,
+    ];
+
     /// The word for the query (`?notice=signed-out`).
     pub const fn key(self) -> &'static str {
         match self {
             Self::SignedOut => "signed-out",
             Self::SignedUp => "signed-up",
+            Self::NameSaved => "name-saved",
+            Self::PasswordChanged => "password-changed",
+            Self::NewEmailSent => "new-email-sent",
+            Self::VerificationSent => "verification-sent",
+            Self::MethodLinked => "method-linked",
+            Self::MethodUnlinked => "method-unlinked",
+            Self::SessionEnded => "session-ended",
+            Self::SessionsEnded => "sessions-ended",
+            Self::MailSent => "mail-sent",
+            Self::ResetSent => "reset-sent",
+            Self::PasswordReset => "password-reset",
+            Self::EmailVerified => "email-verified",
+            Self::EmailChanged => "email-changed",
+            Self::DeletionSent => "deletion-sent",
+            Self::AccountDeleted => "account-deleted",
         }
     }
 
     /// From the word in a query; `None` for any other.
     pub fn parse(key: &str) -> Option<Self> {
-        [Self::SignedOut, Self::SignedUp].into_iter().find(|notice| notice.key() == key)
+        Self::ALL.iter().copied().find(|notice| notice.key() == key)
     }
 }
 
@@ -174,7 +265,11 @@ impl Problem {
             Self::EmailMissing | Self::Refused(Refusal::InvalidEmail) => Some(Field::Email),
             Self::PasswordMissing
             | Self::Refused(
-                Refusal::PasswordTooShort | Refusal::PasswordTooLong | Refusal::PasswordTooCommon,
+                Refusal::PasswordTooShort
+                | Refusal::PasswordTooLong
+                | Refusal::PasswordTooCommon
+                | Refusal::InvalidPassword
+                | Refusal::NoPassword,
             ) => Some(Field::Password),
             Self::Refused(_) => None,
         }
@@ -201,7 +296,21 @@ impl Remedy {
             | Refusal::InvalidToken
             | Refusal::InvalidCredentials
             | Refusal::SignUpDisabled
-            | Refusal::SessionNotFresh => Self::SignIn,
+            | Refusal::SessionNotFresh
+            | Refusal::StateNotFound
+            | Refusal::StateMismatch
+            | Refusal::StateUsed
+            | Refusal::ProviderDenied
+            | Refusal::ProviderUnavailable
+            | Refusal::ProviderRejected
+            | Refusal::ProviderInvalid
+            | Refusal::IssuerMismatch
+            | Refusal::ProviderAccountNotAllowed
+            | Refusal::AccountNotLinked
+            | Refusal::EmailNotFound
+            | Refusal::ProviderSignUpDisabled
+            | Refusal::InvalidTicket
+            | Refusal::EmailNotVerified => Self::SignIn,
             Refusal::TooManyRequests(_)
             | Refusal::Overloaded
             | Refusal::StoreUnavailable
@@ -231,7 +340,21 @@ impl Remedy {
             | Refusal::PasswordTooLong
             | Refusal::PasswordTooCommon
             | Refusal::Validation
-            | Refusal::InvalidCallbackUrl => Self::Home,
+            | Refusal::InvalidCallbackUrl
+            | Refusal::ProviderNotFound
+            | Refusal::IdTokenNotSupported
+            | Refusal::LinkedElsewhere
+            | Refusal::DifferentEmail
+            | Refusal::LastAccount
+            | Refusal::AccountNotFound
+            | Refusal::EmailNotHere
+            | Refusal::InvalidPassword
+            | Refusal::NoPassword
+            | Refusal::EmailMismatch
+            | Refusal::EmailAlreadyVerified
+            | Refusal::ResetDisabled
+            | Refusal::VerificationDisabled
+            | Refusal::ChangeEmailDisabled => Self::Home,
         }
     }
 }
@@ -258,10 +381,24 @@ impl<'a> View<'a> {
         link
     }
 
+    /// Where the sign-in through a provider begins.
+    fn way(self, provider: &Provider, callback_url: Option<&str>) -> String {
+        self.link(&format!("sign-in/{}", provider.id), callback_url)
+    }
+
+    fn continue_with(self, provider: &Provider) -> String {
+        self.texts.common.continue_with.replace("{name}", &provider.name)
+    }
+
     /// `callback_url` as a link; the start page in place of none and of what a browser might run.
     fn onward(callback_url: Option<&'a str>) -> &'a str {
         let http = |to: &&str| ["/", "https://", "http://"].iter().any(|start| to.starts_with(start));
         callback_url.filter(http).unwrap_or("/")
+    }
+
+    /// A text about a provider.
+    fn with_name(self, text: &str, name: &str) -> String {
+        text.replace("{name}", name)
     }
 
     fn headline(self, refusal: Refusal) -> &'a str {
@@ -282,9 +419,25 @@ impl<'a> View<'a> {
     }
 
     fn notice(self, notice: Notice) -> &'a str {
+        let texts = &self.texts.notices;
         match notice {
-            Notice::SignedOut => &self.texts.notices.signed_out,
-            Notice::SignedUp => &self.texts.notices.signed_up,
+            Notice::SignedOut => &texts.signed_out,
+            Notice::SignedUp => &texts.signed_up,
+            Notice::NameSaved => &texts.name_saved,
+            Notice::PasswordChanged => &texts.password_changed,
+            Notice::NewEmailSent => &texts.new_email_sent,
+            Notice::VerificationSent => &texts.verification_sent,
+            Notice::MethodLinked => &texts.method_linked,
+            Notice::MethodUnlinked => &texts.method_unlinked,
+            Notice::SessionEnded => &texts.session_ended,
+            Notice::SessionsEnded => &texts.sessions_ended,
+            Notice::MailSent => &texts.mail_sent,
+            Notice::ResetSent => &texts.reset_sent,
+            Notice::PasswordReset => &texts.password_reset,
+            Notice::EmailVerified => &texts.email_verified,
+            Notice::EmailChanged => &texts.email_changed,
+            Notice::DeletionSent => &texts.deletion_sent,
+            Notice::AccountDeleted => &texts.account_deleted,
         }
     }
 

@@ -4,7 +4,11 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+mod account;
+
 use crate::refusal::Refusal;
+
+pub(super) mod mailed;
 
 /// A language that the pages speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +86,15 @@ pub(super) struct Texts {
     pub(super) sign_up: SignUp,
     pub(super) sign_out: SignOut,
     pub(super) signed_in: SignedIn,
+    pub(super) leaving: Leaving,
+    pub(super) account: account::Account,
+    pub(super) leave: account::Leave,
+    pub(super) forgot_password: mailed::ForgotPassword,
+    pub(super) reset_password: mailed::ResetPassword,
+    pub(super) verify_email: mailed::VerifyEmail,
+    pub(super) change_email: mailed::Step,
+    pub(super) delete_account: mailed::Step,
+    pub(super) dev_mail: DevMail,
     pub(super) notices: Notices,
     pub(super) problems: Problems,
     refusals: HashMap<String, RefusalText>,
@@ -100,6 +113,9 @@ pub(super) struct Common {
     pub(super) retry: String,
     pub(super) error: String,
     pub(super) request_id: String,
+    pub(super) continue_with: String,
+    pub(super) continue_with_one: String,
+    pub(super) or: String,
     one_second: String,
     seconds: String,
     minutes: String,
@@ -112,7 +128,9 @@ pub(super) struct SignIn {
     pub(super) title: String,
     pub(super) lead: String,
     pub(super) remember: String,
+    pub(super) forgot: String,
     pub(super) submit: String,
+    pub(super) send_again: String,
     pub(super) sign_up_ask: String,
     pub(super) sign_up_link: String,
 }
@@ -147,9 +165,43 @@ pub(super) struct SignedIn {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Leaving {
+    pub(super) title: String,
+    pub(super) lead: String,
+    pub(super) go_on: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DevMail {
+    pub(super) title: String,
+    pub(super) lead: String,
+    pub(super) empty: String,
+    pub(super) again: String,
+    pub(super) html: String,
+    pub(super) back: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Notices {
     pub(super) signed_out: String,
     pub(super) signed_up: String,
+    pub(super) name_saved: String,
+    pub(super) password_changed: String,
+    pub(super) new_email_sent: String,
+    pub(super) verification_sent: String,
+    pub(super) method_linked: String,
+    pub(super) method_unlinked: String,
+    pub(super) session_ended: String,
+    pub(super) sessions_ended: String,
+    pub(super) mail_sent: String,
+    pub(super) reset_sent: String,
+    pub(super) password_reset: String,
+    pub(super) email_verified: String,
+    pub(super) email_changed: String,
+    pub(super) deletion_sent: String,
+    pub(super) account_deleted: String,
 }
 
 #[derive(Deserialize)]
@@ -177,14 +229,14 @@ impl Texts {
     pub(super) fn load(language: Language) -> Self {
         let texts: Self = toml::from_str(language.source()).expect("the embedded texts are complete");
         for &refusal in Refusal::ALL {
-            assert!(texts.refusals.contains_key(refusal.code()), "no text for {}", refusal.code());
+            assert!(texts.refusals.contains_key(refusal.key()), "no text for {}", refusal.key());
         }
         texts
     }
 
     /// The text of one refusal.
     pub(super) fn refusal(&self, refusal: Refusal) -> &RefusalText {
-        &self.refusals[refusal.code()]
+        &self.refusals[refusal.key()]
     }
 
     /// A wait in words, rounded up: `45 seconds`, `2 minutes`.

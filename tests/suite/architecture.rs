@@ -10,7 +10,7 @@ const SAYING_NO: &[&str] = &["refusal", "error"];
 const TOOLS: &[&str] = &["config", "log"];
 const LEAVES: &[&str] = &["store", "mail", "oauth", "ui"];
 /// What flows share; everything else below `flow/` is one thing that a person does.
-const SHARED: &[&str] = &["entry", "post"];
+const SHARED: &[&str] = &["entry", "post", "provider", "ending", "ticket", "confirm"];
 
 /// What a module may import besides its own parts: whole levels, then single modules or `module/part`.
 struct Module {
@@ -45,6 +45,7 @@ const TABLE: &[Module] = &[
     // Pure: nothing here can ask the store or wait.
     module("gate", &[WORDS, SAYING_NO], &["http/path", "http/visit", "config/rule"]),
     module("session", &[WORDS, SAYING_NO, TOOLS], &["store", "http/cookie"]),
+    module("account", &[WORDS, SAYING_NO, TOOLS], &["store/tickets"]),
     module("token", &[WORDS, SAYING_NO, TOOLS], &["store"]),
     module("account", &[WORDS, SAYING_NO, TOOLS], &[]),
     module("limit", &[WORDS, SAYING_NO, TOOLS], &["account/email", "account/device"]),

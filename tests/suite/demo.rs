@@ -13,6 +13,8 @@ use tempfile::TempDir;
 use crate::support::browser::{Browser, Scheme, a11y};
 use crate::support::site::PASSWORD;
 
+mod provider;
+
 /// The demo, running as a process of its own.
 struct Demo {
     process: Child,

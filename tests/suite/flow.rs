@@ -6,6 +6,7 @@ use crate::support::raw::Response;
 use crate::support::site::{PASSWORD, Plan, Site};
 use crate::support::visitor::Visitor;
 
+mod account;
 mod callback;
 mod cross_site;
 mod existence;

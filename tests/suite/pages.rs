@@ -5,22 +5,48 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sidegate::id::RequestId;
+use serde_json::json;
+use sidegate::config::provider::Kind;
+use sidegate::id::{RequestId, SessionId, UserId};
 use sidegate::refusal::Refusal;
+use sidegate::secret::TokenHash;
+use sidegate::time::Now;
+use sidegate::ui::pages::account::{Access, Account, Link, Open};
 use sidegate::ui::pages::{Notice, Problem, Refused, SignIn, SignOut, SignUp, SignedIn};
-use sidegate::ui::{Ui, View};
+use sidegate::ui::{Provider, Setup, Ui, View};
+use sidegate::visitor::{Session, User};
 
 use crate::support::browser::{Browser, Scheme, a11y};
 
 const LANGUAGES: [&str; 2] = ["en", "de"];
 
+/// The least there is to set up.
+fn plain<'a>(name: &'a str, mount: &'a str) -> Setup<'a> {
+    Setup { name, mount, min_length: 8, sign_up_open: true, mail: false, providers: Vec::new() }
+}
+
+/// Every kind of provider.
+fn providers() -> Vec<Provider> {
+    let provider = |id: &str, name: &str, kind| Provider { id: id.to_owned(), name: name.to_owned(), kind };
+    vec![
+        provider("github", "GitHub", Kind::GitHub),
+        provider("google", "Google", Kind::Google),
+        provider("gitlab", "GitLab", Kind::GitLab),
+        provider("discord", "Discord", Kind::Discord),
+        provider("microsoft", "Microsoft", Kind::Microsoft),
+        provider("corp", "The Harbour Company", Kind::Oidc),
+    ]
+}
+
+/// With everything that a page can offer.
 fn ui() -> Ui {
-    Ui::new("Harbour Notes", "/auth", 8, true)
+    Ui::new(Setup { mail: true, providers: providers(), ..plain("Harbour Notes", "/auth") })
 }
 
 /// What visitors and addresses bring to a page.
@@ -63,11 +89,74 @@ fn every_page(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
         ("sign-out".to_owned(), SignOut { view, who: email, callback_url }.render()),
         ("signed-in".to_owned(), SignedIn { view, who: name, callback_url }.render()),
     ];
+    pages.extend(account_pages(view, input));
     for &refusal in Refusal::ALL {
         let page = Refused { view, refusal, request_id: RequestId::next(), callback_url }.render();
         pages.push((format!("refused-{}", refusal.code().to_lowercase()), page));
     }
     pages
+}
+
+/// The account page in its variants: a name and an address also come from providers and browsers.
+fn account_pages(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
+    let now = Now::from_millis(1_790_000_000_000);
+    let ago = |hours: u64| Now::from_millis(now.millis() - i64::try_from(hours).expect("few") * 3_600_000);
+    let user = User {
+        id: UserId::random(),
+        name: input.name.to_owned(),
+        email: input.email.to_owned(),
+        email_verified: false,
+        image: Some(input.email.to_owned()),
+        created: ago(9000),
+        updated: ago(9000),
+    };
+    let session = |opened, address: &str| Session {
+        id: SessionId::random(),
+        token: TokenHash([0; 32]),
+        user: user.clone(),
+        opened,
+        renewed: opened,
+        expires: now,
+        remember: true,
+        address: Some(address.to_owned()),
+        agent: Some(input.name.to_owned()),
+        fresh_until: now,
+        stale: AtomicBool::new(false),
+        over: AtomicBool::new(false),
+        renewing: AtomicBool::new(false),
+        assertion: OnceLock::new(),
+    };
+    let sessions = [
+        session(now, "192.0.2.7"),
+        session(ago(3), input.email),
+        session(ago(70), "2001:db8:1111:2222:3333:4444:5555:6666"),
+    ];
+    let open = |at: usize, browser, system| Open { session: &sessions[at], browser, system, own: at == 0 };
+    let link = |provider: &str, since| Link { id: "row".to_owned(), provider: provider.to_owned(), since };
+    let full = Access {
+        password: true,
+        links: vec![link("github", ago(1)), link("corp", ago(800)), link(input.name, now)],
+        sessions: vec![
+            open(0, Some("Firefox"), Some("Linux")),
+            open(1, Some("Samsung Internet"), Some("Android")),
+            open(2, None, None),
+        ],
+    };
+    let bare = Access {
+        password: false,
+        links: vec![link("google", now)],
+        sessions: vec![open(0, Some("Safari"), Some("iPhone"))],
+    };
+    let page = |access, verified, notice, problem| {
+        let user = &User { email_verified: verified, ..user.clone() };
+        Account { view, user, access, notice, problem, now }.render()
+    };
+    vec![
+        ("account".to_owned(), page(Some(&full), false, None, None)),
+        ("account-bare".to_owned(), page(Some(&bare), true, Some(Notice::NameSaved), None)),
+        ("account-old".to_owned(), page(None, true, None, Some(Refusal::SessionNotFresh))),
+        ("account-wrong".to_owned(), page(Some(&bare), false, None, Some(Refusal::PasswordTooShort))),
+    ]
 }
 
 /// Calls `check` with every page in every language.
@@ -134,11 +223,18 @@ fn every_page_in_every_language_is_complete_and_well_formed() {
         let ids: Vec<_> = tags.iter().filter_map(|tag| tag.get("id")).collect();
         let unique: HashSet<_> = ids.iter().collect();
         assert_eq!(unique.len(), ids.len(), "{page} uses an id twice");
-        for tag in tags.iter().filter(|tag| tag.name == "input" && tag.get("type") != Some("hidden")) {
+        for tag in tags.iter().filter(|tag| tag.name == "input") {
+            // A hidden name tells password managers whose password a form asks for.
+            if tag.get("type") == Some("hidden") || tag.get("hidden").is_some() {
+                continue;
+            }
             let id = tag.get("id").expect("every field has an id");
             assert!(tags.iter().any(|tag| tag.name == "label" && tag.get("for") == Some(id)), "{page}: {id}");
         }
-        for described in tags.iter().filter_map(|tag| tag.get("aria-describedby")) {
+        for described in ["aria-describedby", "aria-labelledby"]
+            .iter()
+            .flat_map(|attribute| tags.iter().filter_map(|tag| tag.get(attribute)))
+        {
             assert!(described.split(' ').all(|id| unique.contains(&id)), "{page} refers to {described}");
         }
     });
@@ -183,6 +279,7 @@ fn what_visitors_typed_never_becomes_markup() {
         let known = [
             &known[..],
             &["p", "span", "strong", "form", "input", "label", "div", "ul", "li", "a", "button", "code"],
+            &["section", "h2", "details", "summary", "time", "svg", "path", "circle"],
         ]
         .concat();
         for tag in tags(html) {
@@ -199,7 +296,7 @@ fn what_visitors_typed_never_becomes_markup() {
 
 #[test]
 fn a_brand_name_is_escaped_too() {
-    let ui = Ui::new("<b>&co", "/auth", 8, true);
+    let ui = Ui::new(plain("<b>&co", "/auth"));
     let page = SignOut { view: ui.view(None), who: "", callback_url: None }.render();
     assert!(!page.contains("<b>") && page.contains("&#60;b&#62;&#38;co</title>"));
 }
@@ -234,7 +331,7 @@ fn the_way_back_survives_the_change_between_sign_in_and_sign_up() {
 
 #[test]
 fn closed_sign_up_is_not_offered_and_forms_go_to_the_mount() {
-    let ui = Ui::new("x", "/api/auth/v1", 12, false);
+    let ui = Ui::new(Setup { min_length: 12, sign_up_open: false, ..plain("x", "/api/auth/v1") });
     let view = ui.view(None);
     let page =
         SignIn { view, email: "", remember: false, callback_url: None, problems: &[], notice: None }.render();
@@ -306,8 +403,10 @@ fn wrong_credentials_do_not_tell_which_field_was_wrong() {
 
 #[test]
 fn notices_come_back_from_their_word_in_the_query() {
-    for notice in [Notice::SignedOut, Notice::SignedUp] {
+    let mut keys = HashSet::new();
+    for &notice in Notice::ALL {
         assert_eq!(Notice::parse(notice.key()), Some(notice));
+        assert!(keys.insert(notice.key()));
     }
     assert_eq!(Notice::parse("<script>"), None);
 }
@@ -467,6 +566,11 @@ fn every_page_in_every_language(ui: &Ui, input: Input<'_>) -> Vec<(String, Strin
     LANGUAGES.into_iter().flat_map(in_language).collect()
 }
 
+/// Opens all that can be folded, and says how much that is.
+const UNFOLD: &str = "const folds = [...document.querySelectorAll('details')];
+    folds.forEach((fold) => { fold.open = true; });
+    return folds.length;";
+
 /// In `SIDEGATE_PAGES_DIR`, if set, all pages are left as HTML and PNG to be looked at.
 #[test]
 fn every_page_works_in_a_browser_on_phone_and_desktop_in_light_and_dark() {
@@ -505,11 +609,21 @@ fn every_page_works_in_a_browser_on_phone_and_desktop_in_light_and_dark() {
                 continue;
             }
             browser.go(&format!("{origin}/{name}"));
-            if let Some(directory) = &shots {
-                browser.screenshot(&directory.join(format!("{name}-{width}-{scheme:?}.png")));
-            }
-            for complaint in a11y(&browser) {
-                writeln!(complaints, "{name} {width} {scheme:?}: {complaint}").expect("a string grows");
+            for unfolded in [false, true] {
+                if unfolded && browser.eval(UNFOLD) == json!(0) {
+                    break;
+                }
+                if let Some(directory) = &shots {
+                    let fold = if unfolded { "-unfolded" } else { "" };
+                    let whole = browser.eval("return document.documentElement.scrollHeight").as_u64();
+                    let whole = whole.and_then(|whole| u32::try_from(whole).ok()).expect("a height");
+                    browser.window(width, whole.max(height));
+                    browser.screenshot(&directory.join(format!("{name}{fold}-{width}-{scheme:?}.png")));
+                    browser.window(width, height);
+                }
+                for complaint in a11y(&browser) {
+                    writeln!(complaints, "{name} {width} {scheme:?}: {complaint}").expect("a string grows");
+                }
             }
         }
     }
@@ -544,7 +658,7 @@ fn the_checks_of_a_page_see_what_is_wrong_with_it() {
     let page = "<!doctype html><title></title><h2>x</h2><h4>y</h4><p id=a>a</p><p id=a>b</p>\
                 <input name=q><button></button><a href='#gone'>z</a><img src='data:,'>\
                 <a href='/' tabindex=2>last first</a>";
-    let csp = Ui::new("x", "/auth", 8, true);
+    let csp = Ui::new(plain("x", "/auth"));
     let (origin, _) = serve(&csp, vec![("bad".to_owned(), page.to_owned())]);
     let browser = Browser::start();
     browser.window(320, 500);

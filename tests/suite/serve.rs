@@ -19,7 +19,7 @@ use crate::support::upstream::{self, Upstream};
 use crate::support::visitor::Visitor;
 
 /// A running program; killed when dropped.
-struct Program {
+pub(crate) struct Program {
     process: Child,
     address: SocketAddr,
 }
@@ -31,23 +31,25 @@ impl Drop for Program {
     }
 }
 
-fn command(directory: &Path, arguments: &[&str]) -> Command {
+/// The program with these arguments.
+pub(crate) fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sidegate"));
     command.args(arguments).current_dir(directory).env_clear().stdin(Stdio::null());
     command
 }
 
 /// Runs a command that ends by itself.
-fn run(directory: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn run(directory: &Path, arguments: &[&str]) -> Output {
     command(directory, arguments).output().expect("the program runs")
 }
 
-fn free_port() -> SocketAddr {
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
 }
 
 /// Starts `serve` and waits for the line that says that it does.
-fn serve(directory: &Path, address: SocketAddr, arguments: &[&str]) -> Program {
+pub(crate) fn serve(directory: &Path, address: SocketAddr, arguments: &[&str]) -> Program {
     let mut all = vec!["serve"];
     all.extend(arguments);
     let mut process = command(directory, &all).stderr(Stdio::piped()).spawn().expect("the program starts");
@@ -67,18 +69,20 @@ impl Program {
         Visitor::new(self.address, &format!("http://{}", self.address))
     }
 
-    fn signal(&self, name: &str) {
+    /// Sends it a signal: `-TERM`.
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([name, &self.process.id().to_string()]).status();
         assert!(status.expect("kill runs").success());
     }
 
-    fn exit_code(mut self) -> Option<i32> {
+    /// How it ended; `None` if a signal ended it.
+    pub(crate) fn exit_code(mut self) -> Option<i32> {
         self.process.wait().expect("an end").code()
     }
 }
 
 /// The complete configuration of the README, with other addresses.
-fn minimal(directory: &Path, address: SocketAddr, upstream: SocketAddr, store: &str) {
+pub(crate) fn minimal(directory: &Path, address: SocketAddr, upstream: SocketAddr, store: &str) {
     let text = format!(
         "[listen]\naddress = \"{address}\"\n[public]\nurl = \"http://{address}\"\n\
          [upstream]\nurl = \"http://{upstream}\"\n[store]\nurl = \"{store}\"\n"
@@ -98,7 +102,8 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("the file is there").permissions().mode() & 0o777
 }
 
-fn url(database: &Database) -> String {
+/// The `store.url` of this database.
+pub(crate) fn url(database: &Database) -> String {
     match database.config().database {
         sidegate::config::Database::Sqlite(path) => format!("sqlite:{}", path.display()),
         sidegate::config::Database::Postgres(url) => url,

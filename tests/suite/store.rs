@@ -19,6 +19,7 @@ mod migrations;
 mod outage;
 mod sessions;
 mod takeover;
+mod tickets;
 mod users;
 mod writing;
 

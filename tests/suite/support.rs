@@ -3,6 +3,8 @@
 pub(crate) mod browser;
 pub(crate) mod database;
 pub(crate) mod journal;
+pub(crate) mod mailbox;
+pub(crate) mod provider;
 pub(crate) mod raw;
 pub(crate) mod site;
 pub(crate) mod stage;

@@ -9,6 +9,7 @@ use url::{Host, Url};
 use super::between;
 use crate::config::file::{RawListen, RawPublic, RawStore, RawUpstream, STORE_URL};
 use crate::config::problem::Problems;
+use crate::config::provider::is_loopback;
 use crate::config::units::Span;
 use crate::config::{Database, Listen, Public, Store, Upstream};
 
@@ -123,15 +124,6 @@ fn origin(key: &str, text: &str, example: &str, p: &mut Problems) -> Option<Url>
     };
     p.add(key, extra, remedy);
     None
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => false,
-    }
 }
 
 pub(super) fn upstream(raw: &RawUpstream, listen: &Listen, p: &mut Problems) -> Upstream {

@@ -434,7 +434,18 @@ fn the_example_file_is_the_defaults_and_names_every_key() {
     for top in file::keys("").expect("the top level") {
         match file::keys(top) {
             Some(keys) => {
-                assert!(keys.iter().all(|key| named.contains(&(*top, *key))), "{top}: {keys:?} of {named:?}");
+                for key in keys {
+                    let table = format!("{top}.{key}");
+                    match file::keys(&table) {
+                        Some(keys) => {
+                            assert!(
+                                keys.iter().all(|key| named.contains(&(table.as_str(), *key))),
+                                "{table}"
+                            );
+                        }
+                        None => assert!(named.contains(&(*top, *key)), "{top}.{key}"),
+                    }
+                }
             }
             None => assert!(named.contains(&("", *top)), "{top}"),
         }

@@ -3,7 +3,7 @@
 use sidegate::id::UserId;
 use sidegate::refusal::Refusal;
 
-use super::{minutes, stored_user};
+use super::{minutes, session, stored_user};
 use crate::support::database::{START, on_both_databases};
 
 on_both_databases! {
@@ -33,21 +33,63 @@ on_both_databases! {
         let (_, hash) = store.credential_by_email("ada@example.com").await.expect("reads").expect("is there");
         assert!(hash.is_none());
         let mut tx = store.begin().await.expect("begins");
-        assert!(!tx.account_set_password(&ada.id, "new", START).await.expect("answers"));
+        assert!(!tx.account_hold_password(&ada.id, "not a password").await.expect("answers"));
+        assert!(!tx.account_replace_password(&ada.id, "not a password", "new", START).await.expect("answers"));
+        tx.account_set_password(&ada.id, "new", START).await.expect("sets");
+        assert_eq!(tx.accounts_delete_providers(&ada.id).await.expect("deletes"), ["github"]);
+        tx.commit().await.expect("commits");
+        let (_, hash) = store.credential_by_user(&ada.id).await.expect("reads").expect("is there");
+        assert_eq!(hash.as_deref(), Some("new"), "the password is a way of its own");
     }
 
-    async fn a_password_is_changed_only_where_there_is_one(database) {
+    async fn a_password_is_replaced_only_while_it_is_what_it_was(database) {
         let store = database.open().await;
         let ada = stored_user(&store, "ada@example.com").await;
         let bob = stored_user(&store, "bob@example.com").await;
         let mut tx = store.begin().await.expect("begins");
         tx.account_insert_credential(&ada.id, "old", START).await.expect("inserts");
-        assert!(tx.account_set_password(&ada.id, "new", START.plus(minutes(5))).await.expect("answers"));
-        assert!(!tx.account_set_password(&bob.id, "new", START).await.expect("answers"));
-        assert!(!tx.account_set_password(&UserId::random(), "new", START).await.expect("answers"));
+        let later = START.plus(minutes(5));
+        assert!(tx.account_hold_password(&ada.id, "old").await.expect("answers"));
+        assert!(tx.account_replace_password(&ada.id, "old", "new", later).await.expect("answers"));
+        assert!(!tx.account_replace_password(&ada.id, "old", "newer", later).await.expect("answers"));
+        assert!(!tx.account_hold_password(&ada.id, "old").await.expect("answers"));
+        for user in [&bob.id, &UserId::random()] {
+            assert!(!tx.account_hold_password(user, "new").await.expect("answers"));
+            assert!(!tx.account_replace_password(user, "new", "newer", later).await.expect("answers"));
+        }
+        tx.account_set_password(&bob.id, "first", later).await.expect("sets");
+        tx.account_set_password(&bob.id, "second", later).await.expect("sets");
         tx.commit().await.expect("commits");
-        let (_, hash) = store.credential_by_email("ada@example.com").await.expect("reads").expect("is there");
-        assert_eq!(hash.as_deref(), Some("new"));
+        for (email, expected) in [("ada@example.com", "new"), ("bob@example.com", "second")] {
+            let (_, hash) = store.credential_by_email(email).await.expect("reads").expect("is there");
+            assert_eq!(hash.as_deref(), Some(expected));
+        }
+    }
+
+    async fn who_replaces_a_password_waits_for_who_holds_it(database) {
+        let store = database.open().await;
+        let ada = stored_user(&store, "ada@example.com").await;
+        let mut tx = store.begin().await.expect("begins");
+        tx.account_insert_credential(&ada.id, "old", START).await.expect("inserts");
+        tx.commit().await.expect("commits");
+        // Somebody signs in: the password was compared, the session is about to be written.
+        let mut within = store.begin().await.expect("begins");
+        assert!(within.account_hold_password(&ada.id, "old").await.expect("answers"));
+        let reset = tokio::spawn({
+            let (store, ada) = (store.clone(), ada.clone());
+            async move {
+                let mut tx = store.begin().await.expect("begins");
+                tx.account_set_password(&ada.id, "new", START).await.expect("sets");
+                let ended = tx.sessions_delete_of_user(&ada.id, None).await.expect("ends");
+                tx.commit().await.expect("commits");
+                ended.len()
+            }
+        });
+        tokio::task::yield_now().await;
+        let session = session(&ada, START, START.plus(minutes(5)));
+        within.session_insert(&session).await.expect("inserts");
+        within.commit().await.expect("commits");
+        assert_eq!(reset.await.expect("no panic"), 1, "the session that was written meanwhile ends too");
     }
 
     async fn an_identity_belongs_to_one_account(database) {

@@ -6,7 +6,16 @@ use super::stored_user;
 use crate::support::database::{START, on_both_databases};
 
 fn entry(action: Action) -> LogEntry {
-    LogEntry { user: None, action, at: START, success: true, error: None, address: None, agent: None }
+    LogEntry {
+        user: None,
+        action,
+        at: START,
+        success: true,
+        error: None,
+        address: None,
+        agent: None,
+        detail: None,
+    }
 }
 
 on_both_databases! {

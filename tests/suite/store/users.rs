@@ -1,5 +1,6 @@
 //! The table `user`.
 
+use sidegate::id::UserId;
 use sidegate::refusal::Refusal;
 use tokio::task::JoinSet;
 
@@ -7,6 +8,33 @@ use super::{minutes, stored_user, user, user_by_email};
 use crate::support::database::{START, on_both_databases};
 
 on_both_databases! {
+    async fn an_address_is_proved_once_and_only_while_it_is_the_users(database) {
+        let store = database.open().await;
+        let ada = stored_user(&store, "ada@example.com").await;
+        let mut tx = store.begin().await.expect("begins");
+        assert!(!tx.user_prove_email(&ada.id, "other@example.com", START).await.expect("answers"));
+        assert!(tx.user_prove_email(&ada.id, "ada@example.com", START.plus(minutes(1))).await.expect("answers"));
+        assert!(!tx.user_prove_email(&ada.id, "ada@example.com", START).await.expect("answers"));
+        let proved = tx.user_by_id(&ada.id).await.expect("reads").expect("is there");
+        assert!(proved.email_verified && proved.updated == START.plus(minutes(1)));
+        tx.commit().await.expect("commits");
+    }
+
+    async fn an_address_changes_only_from_what_it_was_to_what_is_free(database) {
+        let store = database.open().await;
+        let ada = stored_user(&store, "ada@example.com").await;
+        stored_user(&store, "bob@example.com").await;
+        let mut tx = store.begin().await.expect("begins");
+        for (old, new) in [("ada@example.com", "bob@example.com"), ("eve@example.com", "new@example.com")] {
+            assert!(!tx.user_set_email(&ada.id, old, new, START).await.expect("answers"), "{old} {new}");
+        }
+        assert!(tx.user_set_email(&ada.id, "ada@example.com", "new@example.com", START).await.expect("answers"));
+        let changed = tx.user_by_email("new@example.com").await.expect("reads").expect("is there");
+        assert!(changed.id == ada.id && changed.email_verified);
+        assert!(tx.user_by_email("ada@example.com").await.expect("reads").is_none());
+        tx.commit().await.expect("commits");
+    }
+
     async fn a_user_is_read_back_as_it_was_written(database) {
         let store = database.open().await;
         let mut ada = user("ada@example.com");
@@ -71,6 +99,28 @@ on_both_databases! {
         assert!(fault.to_string().contains(r#"user.id of row "not an id""#), "{fault}");
         assert_eq!(fault.refusal(), Refusal::Internal);
         assert!(user_by_email(&store, &sane.email).await.expect("reads").is_some());
+    }
+
+    async fn a_name_and_a_picture_are_changed_for_that_user_alone(database) {
+        let store = database.open().await;
+        let ada = stored_user(&store, "ada@example.com").await;
+        let bob = stored_user(&store, "bob@example.com").await;
+        let later = START.plus(minutes(5));
+        let mut tx = store.begin().await.expect("begins");
+        assert!(tx.user_set_name(&ada.id, "Ada", later).await.expect("changes"));
+        assert!(tx.user_set_image(&ada.id, Some("https://example.com/a"), later).await.expect("changes"));
+        assert!(!tx.user_set_name(&UserId::random(), "Eve", later).await.expect("answers"));
+        assert!(!tx.user_set_image(&UserId::random(), None, later).await.expect("answers"));
+        tx.commit().await.expect("commits");
+        let read = user_by_email(&store, "ada@example.com").await.expect("reads").expect("is there");
+        assert_eq!((&*read.name, read.image.as_deref()), ("Ada", Some("https://example.com/a")));
+        assert!(read.updated == later && read.created == ada.created);
+        assert!(user_by_email(&store, "bob@example.com").await.expect("reads") == Some(bob));
+        let mut tx = store.begin().await.expect("begins");
+        assert!(tx.user_set_image(&ada.id, None, later).await.expect("changes"));
+        tx.commit().await.expect("commits");
+        let read = user_by_email(&store, "ada@example.com").await.expect("reads").expect("is there");
+        assert_eq!(read.image, None);
     }
 }
 

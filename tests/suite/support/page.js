@@ -2,7 +2,8 @@
 
 function visible(element) {
   const box = element.getBoundingClientRect();
-  return box.width > 0 && box.height > 0 && getComputedStyle(element).visibility === 'visible';
+  const shown = element.checkVisibility({ visibilityProperty: true });
+  return box.width > 0 && box.height > 0 && shown;
 }
 
 function describe(element) {
@@ -78,8 +79,9 @@ function checkDocument(say) {
 function checkFields(say) {
   const silent = ['hidden', 'submit', 'button'];
   for (const field of document.querySelectorAll('input, select, textarea')) {
-    if (silent.includes(field.type)) continue;
-    const label = field.labels && [...field.labels].some((l) => l.innerText.trim());
+    // A hidden name tells password managers whose password a form asks for.
+    if (silent.includes(field.type) || field.hidden) continue;
+    const label = field.labels && [...field.labels].some((l) => l.textContent.trim());
     if (!label) say(describe(field) + ' has no label');
     const choice = ['checkbox', 'radio', 'search'].includes(field.type);
     if (!choice && !field.autocomplete) say(describe(field) + ' has no autocomplete');
@@ -94,7 +96,7 @@ function checkFields(say) {
     }
   }
   for (const e of document.querySelectorAll('button, a[href]')) {
-    if (!(e.innerText.trim() || e.getAttribute('aria-label'))) say(describe(e) + ' has no name');
+    if (!(e.textContent.trim() || e.getAttribute('aria-label'))) say(describe(e) + ' has no name');
   }
   for (const e of document.querySelectorAll('a[href^="#"]')) {
     if (!document.getElementById(e.hash.slice(1))) say(describe(e) + ' leads nowhere');
@@ -109,7 +111,7 @@ function checkContrast(say) {
     const ratio = contrast(rgba(style.color), background(e));
     if (ratio < (large ? 3 : 4.5)) say(describe(e) + ' has a contrast of ' + ratio.toFixed(2));
   }
-  for (const e of document.querySelectorAll('input:not([type=hidden]):not([type=checkbox]):not([type=radio])')) {
+  for (const e of document.querySelectorAll('input:not([type=hidden]):not([type=checkbox]):not([type=radio]):not([hidden])')) {
     const ratio = contrast(rgba(getComputedStyle(e).borderTopColor), background(e.parentElement));
     if (ratio < 3) say('the edge of ' + describe(e) + ' has a contrast of ' + ratio.toFixed(2));
   }

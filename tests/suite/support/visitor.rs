@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use url::{Position, Url};
+
 use crate::support::raw::{Raw, Response};
 
 /// A caller and its cookies.
@@ -15,7 +17,20 @@ pub(crate) struct Visitor {
     pub(crate) cookies: BTreeMap<String, String>,
     /// Fields that are sent with every request.
     pub(crate) headers: Vec<(String, String)>,
+    /// The same browser at other sites, by origin.
+    elsewhere: BTreeMap<String, Visitor>,
 }
+
+/// Where a browser ended after all redirects.
+pub(crate) struct Walk {
+    /// The first answer that sends it nowhere.
+    pub(crate) response: Response,
+    /// Every URL on the way, the last one last.
+    pub(crate) urls: Vec<String>,
+}
+
+/// Most redirects that a browser follows.
+const MOST_REDIRECTS: usize = 20;
 
 /// One request to be sent.
 pub(crate) struct Ask<'v> {
@@ -29,7 +44,13 @@ pub(crate) struct Ask<'v> {
 impl Visitor {
     /// A caller of the site at `to`, whose public origin is `origin`.
     pub(crate) fn new(to: SocketAddr, origin: &str) -> Self {
-        Self { to, origin: origin.to_owned(), cookies: BTreeMap::new(), headers: Vec::new() }
+        Self {
+            to,
+            origin: origin.to_owned(),
+            cookies: BTreeMap::new(),
+            headers: Vec::new(),
+            elsewhere: BTreeMap::new(),
+        }
     }
 
     /// Begins a request.
@@ -46,6 +67,61 @@ impl Visitor {
     /// `GET` as a browser navigates.
     pub(crate) fn navigate(&mut self, target: &str) -> Response {
         self.ask("GET", target).navigating().send()
+    }
+
+    /// `GET` of a whole URL of this site, as a browser navigates that another site sends here.
+    pub(crate) fn arrive(&mut self, url: &str) -> Response {
+        let target = url.strip_prefix(self.origin.as_str()).unwrap_or_else(|| panic!("{url} is elsewhere"));
+        self.ask("GET", target).navigating().header("Sec-Fetch-Site", "cross-site").send()
+    }
+
+    /// Where a sign-in with this provider sends the browser.
+    pub(crate) fn sent_to(&mut self, provider: &str, query: &str) -> String {
+        let response = self.navigate(&format!("/auth/sign-in/{provider}{query}"));
+        assert_eq!(response.status, 303, "{}", response.text());
+        response.header("location").expect("a location").to_owned()
+    }
+
+    /// Opens a page of this site and follows every redirect, to other sites and back, with the cookies of
+    /// each.
+    pub(crate) fn walk(&mut self, target: &str) -> Walk {
+        let response = self.navigate(target);
+        let url = format!("{}{target}", self.origin);
+        self.follow(&url, response)
+    }
+
+    /// Follows the redirects that begin with this answer of `url`.
+    pub(crate) fn follow(&mut self, url: &str, mut response: Response) -> Walk {
+        let mut urls = vec![url.to_owned()];
+        let mut at = Url::parse(url).expect("a URL");
+        // Once a request went through another site, the whole chain counts as cross-site (Fetch Metadata).
+        let mut site = "same-origin";
+        while let (301..=303 | 307 | 308, Some(location)) = (response.status, response.header("location")) {
+            assert!(urls.len() <= MOST_REDIRECTS, "it goes on and on: {urls:#?}");
+            let next = at.join(location).unwrap_or_else(|error| panic!("{location}: {error}"));
+            if next.origin() != at.origin() {
+                site = "cross-site";
+            }
+            at = next;
+            urls.push(at.to_string());
+            let target = &at[Position::BeforePath..Position::AfterQuery];
+            let origin = at.origin().ascii_serialization();
+            let here = self.at(&origin, &at);
+            response = here.ask("GET", target).navigating().header("Sec-Fetch-Site", site).send();
+        }
+        Walk { response, urls }
+    }
+
+    /// This browser at the site with this origin.
+    fn at(&mut self, origin: &str, url: &Url) -> &mut Self {
+        if origin == self.origin {
+            return self;
+        }
+        self.elsewhere.entry(origin.to_owned()).or_insert_with(|| {
+            let addresses = url.socket_addrs(|| None).expect("an address");
+            let to = addresses.first().copied().filter(|to| to.ip().is_loopback());
+            Self::new(to.unwrap_or_else(|| panic!("{url} is not on this machine")), origin)
+        })
     }
 
     /// `POST` with a JSON body, as a script of our own pages sends it.

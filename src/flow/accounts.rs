@@ -1,0 +1,125 @@
+//! The ways in which a user signs in: seen, and taken away as long as one is left.
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use crate::answer::{self, Answer};
+use crate::app::App;
+use crate::error::Error;
+use crate::flow::provider::{self, Change};
+use crate::flow::{desk, log_entry, read_json};
+use crate::http::visit::Visit;
+use crate::refusal::Refusal;
+use crate::session::rules::is_fresh;
+use crate::store::auth_log::Action;
+use crate::store::identities::Account;
+use crate::time::Now;
+
+/// The provider of a password.
+const CREDENTIAL: &str = "credential";
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AccountShape<'a> {
+    id: &'a str,
+    provider_id: &'a str,
+    account_id: &'a str,
+    user_id: &'a str,
+    scopes: Vec<&'a str>,
+    created_at: Now,
+    updated_at: Now,
+}
+
+impl<'a> From<&'a Account> for AccountShape<'a> {
+    fn from(account: &'a Account) -> Self {
+        Self {
+            id: account.id.as_str(),
+            provider_id: &account.provider,
+            account_id: &account.subject,
+            user_id: account.user.as_str(),
+            scopes: account.scope.iter().flat_map(|scope| scope.split(',')).collect(),
+            created_at: account.created,
+            updated_at: account.updated,
+        }
+    }
+}
+
+/// `GET list-accounts`.
+pub(super) async fn list(app: &App, visit: Visit) -> Result<Answer, Error> {
+    let session = visit.visitor.session().ok_or(Refusal::SignInRequired)?;
+    let accounts = app.store.accounts_of_user(&session.user.id).await?;
+    let shapes: Vec<AccountShape<'_>> = accounts.iter().map(Into::into).collect();
+    Ok(answer::json(desk(app), StatusCode::OK, &shapes))
+}
+
+/// Names an account by its row, or by its provider as better-auth 1.6 did, there with the provider's name for
+/// the user where there are several.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UnlinkBody {
+    account_id: Option<String>,
+    provider_id: Option<String>,
+}
+
+impl UnlinkBody {
+    fn names(&self, account: &Account) -> bool {
+        let id = self.account_id.as_deref();
+        match &self.provider_id {
+            None => id == Some(account.id.as_str()),
+            Some(provider) => {
+                account.provider == *provider
+                    && id.is_none_or(|id| id == account.id.as_str() || id == account.subject)
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Status {
+    status: bool,
+}
+
+/// `POST unlink-account`; asks for a recent sign-in.
+pub(super) async fn unlink(app: &App, visit: Visit) -> Result<Answer, Error> {
+    let session = visit.visitor.session().ok_or(Refusal::SignInRequired)?;
+    let user = &session.user.id;
+    app.limits.change(visit.now, user)?;
+    let body: UnlinkBody = read_json(&visit)?;
+    if body.account_id.is_none() && body.provider_id.is_none() {
+        return Err(Refusal::Validation.into());
+    }
+    if !is_fresh(session, visit.now) {
+        return Err(Refusal::SessionNotFresh.into());
+    }
+    let mut tx = app.store.begin().await?;
+    // Two at a time could each leave the other one's account.
+    tx.user_touch(user, visit.now).await?;
+    let accounts = tx.accounts_of_user(user).await?;
+    let account = accounts.iter().find(|account| body.names(account)).ok_or(Refusal::AccountNotFound)?;
+    let others = accounts.iter().filter(|other| other.id != account.id);
+    let error = if usable(app, account) && !others.into_iter().any(|other| usable(app, other)) {
+        Some(Refusal::LastAccount)
+    } else {
+        tx.account_delete(user, &account.id).await?;
+        let name =
+            app.providers.find(&account.provider).map_or(&*account.provider, |provider| provider.name());
+        provider::tell(app, &visit, &mut tx, &session.user, (name, Change::Unlinked)).await?;
+        None
+    };
+    let entry = log_entry(&visit, Action::Unlink, Some(user), error.map(Refusal::code));
+    tx.auth_log_insert(&entry).await?;
+    tx.commit().await?;
+    match error {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(answer::json(desk(app), StatusCode::OK, &Status { status: true })),
+    }
+}
+
+/// Whether an account lets its owner in: by a password, or at a provider that is still configured.
+fn usable(app: &App, account: &Account) -> bool {
+    if account.provider == CREDENTIAL {
+        account.password
+    } else {
+        app.providers.find(&account.provider).is_some()
+    }
+}

@@ -1,0 +1,373 @@
+//! The way back from a provider: the flow is recalled and used up, the provider is asked who it is, and that
+//! person is signed in or the account there is linked.
+
+use http::{HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
+use url::{Url, form_urlencoded};
+use zeroize::Zeroizing;
+
+use crate::answer::shapes::{SessionShape, UserShape};
+use crate::answer::{self, Answer};
+use crate::app::App;
+use crate::error::{Error, Fault};
+use crate::flow::entry::{self, SignedIn};
+use crate::flow::provider::Change;
+use crate::flow::{
+    callback_if_ours, callback_or_home, desk, log_entry, provider, read_json, set_cookie, with_cookies,
+};
+use crate::http::cookie::{self, Found};
+use crate::http::form::Form;
+use crate::http::visit::{Visit, is_form};
+use crate::id::{SessionId, UserId};
+use crate::oauth::provider::Provider;
+use crate::oauth::{Identity, Reply, Secrets};
+use crate::refusal::Refusal;
+use crate::secret::Token;
+use crate::session::rules::is_fresh;
+use crate::store::auth_log::Action;
+use crate::store::oauth_flows::{Aim, OauthFlow};
+use crate::store::session_providers::ProviderSession;
+use crate::time::Now;
+
+mod join;
+
+use join::Joined;
+
+/// How often browsers that arrive with the same identity at the same time may get in each other's way.
+const ROUNDS: usize = 3;
+/// What a provider sends; the rest of its form is left behind.
+const ANSWERS: [&str; 4] = ["code", "state", "iss", "error"];
+
+/// What the provider sent along with the browser.
+#[derive(Deserialize)]
+struct Given {
+    state: Option<Zeroizing<String>>,
+    code: Option<Zeroizing<String>>,
+    #[serde(default)]
+    error: Option<String>,
+    iss: Option<String>,
+}
+
+/// How a way through a provider ended well.
+enum End {
+    /// Signed in; with a new account or not.
+    Entered(SignedIn, bool),
+    /// The account at the provider is one more way to sign in.
+    Linked,
+    /// Nothing was done: the flow was used before, and the visitor is signed in.
+    Already,
+}
+
+/// How a way through a provider ended, and the flow if there was one.
+struct Outcome {
+    end: Result<End, Error>,
+    flow: Option<OauthFlow>,
+}
+
+/// `GET callback/{provider}`.
+pub(super) async fn show(app: &App, visit: Visit) -> Result<Answer, Error> {
+    let provider = provider::of_path(app, &visit)?;
+    let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
+    let secret = |name| query.find(name).map(|text| Zeroizing::new(text.to_owned()));
+    let given = Given {
+        state: secret("state"),
+        code: secret("code"),
+        error: query.find("error").map(str::to_owned),
+        iss: query.find("iss").map(str::to_owned),
+    };
+    let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
+    let place = |of: fn(&OauthFlow) -> &Option<String>| flow.as_ref().and_then(|flow| of(flow).as_deref());
+    let target = place(|flow| &flow.callback_url);
+    let mut answer = match end {
+        Ok(End::Entered(signed_in, new)) => {
+            let welcome = place(|flow| &flow.new_user_callback_url).filter(|_| new);
+            let to = callback_or_home(app, welcome.or(target));
+            with_cookies(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to), signed_in.cookies)
+        }
+        Ok(End::Linked | End::Already) => {
+            answer::redirect(desk(app), StatusCode::SEE_OTHER, &callback_or_home(app, target))
+        }
+        Err(error) => match (&error, callback_if_ours(app, place(|flow| &flow.error_callback_url))) {
+            (Error::Refused(refusal), Some(to)) => {
+                answer::redirect(desk(app), StatusCode::SEE_OTHER, &with_error(&to, *refusal))
+            }
+            _ => provider::stopped(app, &visit, error, target),
+        },
+    };
+    if let Some(cookie) = forgotten(app, flow.as_ref()) {
+        set_cookie(answer.headers_mut(), cookie);
+    }
+    Ok(answer)
+}
+
+/// `POST callback/{provider}`: a form that comes from another site carries no cookies, so the browser is asked
+/// to come once more.
+pub(super) fn form(app: &App, visit: &Visit) -> Result<Answer, Error> {
+    let provider = provider::of_path(app, visit)?;
+    if !is_form(&visit.headers) {
+        return Err(Refusal::UnsupportedMediaType.into());
+    }
+    let form = Form::parse(&visit.body)?;
+    let answers = ANSWERS.iter().filter_map(|name| form.find(name).map(|value| (name, value)));
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(answers).finish();
+    let (origin, mount) = (&app.config.public.origin, app.config.mount());
+    let to = format!("{origin}{mount}/callback/{}?{query}", provider.id());
+    Ok(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to))
+}
+
+#[derive(Serialize)]
+struct EnteredShape<'a> {
+    user: UserShape<'a>,
+    session: SessionShape<'a>,
+    expires_at: Now,
+    new_user: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_url: Option<String>,
+}
+
+#[derive(Serialize)]
+struct LinkedShape {
+    status: bool,
+}
+
+/// `POST signin/{provider}`.
+pub(super) async fn code(app: &App, visit: Visit) -> Result<Answer, Error> {
+    let provider = provider::of_path(app, &visit)?;
+    let given = read_json(&visit)?;
+    let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
+    let mut answer = match end {
+        Ok(End::Entered(SignedIn { session, cookies }, new_user)) => {
+            let target = flow.as_ref().and_then(|flow| flow.callback_url.as_deref());
+            let shape = EnteredShape {
+                user: (&session.user).into(),
+                session: (&session).into(),
+                expires_at: session.expires,
+                new_user,
+                callback_url: callback_if_ours(app, target),
+            };
+            with_cookies(answer::json(desk(app), StatusCode::OK, &shape), cookies)
+        }
+        Ok(End::Linked) => answer::json(desk(app), StatusCode::OK, &LinkedShape { status: true }),
+        Ok(End::Already) => return Err(Refusal::StateUsed.into()),
+        Err(error) => return Err(error),
+    };
+    if let Some(cookie) = forgotten(app, flow.as_ref()) {
+        set_cookie(answer.headers_mut(), cookie);
+    }
+    Ok(answer)
+}
+
+/// The `Set-Cookie` value that makes a browser forget a flow that leads nowhere any more.
+fn forgotten(app: &App, flow: Option<&OauthFlow>) -> Option<HeaderValue> {
+    let names = &app.sessions.cookies;
+    flow.filter(|flow| flow.used.is_some()).map(|flow| names.clear(&names.of_flow(flow.state)))
+}
+
+/// A place of the app with the reason why it is gone to, in better-auth's words where it has some.
+fn with_error(place: &str, refusal: Refusal) -> String {
+    let code = match refusal {
+        Refusal::LinkedElsewhere => "account_already_linked_to_different_user".to_owned(),
+        Refusal::DifferentEmail => "email_does_not_match".to_owned(),
+        refusal => refusal.code().to_ascii_lowercase(),
+    };
+    match Url::parse(place) {
+        Ok(mut url) => {
+            url.query_pairs_mut().append_pair("error", &code);
+            url.into()
+        }
+        Err(_) => place.to_owned(),
+    }
+}
+
+async fn finish(app: &App, visit: &Visit, provider: &Provider, given: &Given) -> Outcome {
+    match recalled(app, visit, given).await {
+        Ok(mut flow) => {
+            let end = go_through(app, visit, provider, given, &mut flow).await;
+            Outcome { end, flow: Some(flow) }
+        }
+        Err(error) => Outcome { end: Err(error), flow: None },
+    }
+}
+
+/// The flow to which a state belongs. One that we did not make is not looked for.
+async fn recalled(app: &App, visit: &Visit, given: &Given) -> Result<OauthFlow, Error> {
+    app.limits.provider(visit.now, visit.client)?;
+    let state = given.state.as_deref().and_then(|state| Token::parse(state.as_bytes()));
+    let state = state.filter(|state| app.flow_key.issued(state)).ok_or(Refusal::StateNotFound)?;
+    Ok(app.store.oauth_flow(state.hash()).await?.ok_or(Refusal::StateNotFound)?)
+}
+
+/// The rest of the way. Whatever the provider says is asked for only once the flow is known to have begun in
+/// this browser, at this provider, and is used up.
+async fn go_through(
+    app: &App,
+    visit: &Visit,
+    provider: &Provider,
+    given: &Given,
+    flow: &mut OauthFlow,
+) -> Result<End, Error> {
+    if flow.provider != provider.id() {
+        return note(app, visit, flow, Refusal::StateMismatch).await;
+    }
+    if flow.used.is_some() {
+        return again(visit);
+    }
+    if flow.expires <= visit.now {
+        return Err(Refusal::StateNotFound.into());
+    }
+    if given.code.is_none() && given.error.is_none() {
+        return Err(Refusal::Validation.into());
+    }
+    if !begun_here(app, visit, flow) {
+        return note(app, visit, flow, Refusal::StateMismatch).await;
+    }
+    let mut tx = app.store.begin().await?;
+    let first = tx.oauth_flow_use(flow.state, provider.id(), flow.browser, visit.now).await?;
+    tx.commit().await?;
+    flow.used = Some(visit.now);
+    if !first {
+        return again(visit);
+    }
+    let identity = match asked(app, visit, provider, given, flow).await? {
+        Ok(identity) => identity,
+        Err(refusal) => return note(app, visit, flow, refusal).await,
+    };
+    match flow.aim.clone() {
+        Aim::SignIn => sign_in(app, visit, provider, flow, &identity).await,
+        Aim::Link { user, session } => link(app, visit, provider, flow, &identity, (&user, &session)).await,
+    }
+}
+
+/// A flow that was used before: back button, double click, a link that somebody kept.
+fn again(visit: &Visit) -> Result<End, Error> {
+    match visit.visitor.session() {
+        Some(_) => Ok(End::Already),
+        None => Err(Refusal::StateUsed.into()),
+    }
+}
+
+/// Whether the browser has the cookie that the flow was begun with.
+fn begun_here(app: &App, visit: &Visit, flow: &OauthFlow) -> bool {
+    let name = app.sessions.cookies.of_flow(flow.state);
+    let Found::One(value) = cookie::find(&visit.headers, &name) else { return false };
+    let secret = value.splitn(2, |&b| b == b'.').nth(1).and_then(Token::parse);
+    secret.is_some_and(|secret| secret.hash() == flow.browser)
+}
+
+/// Who the provider says it is.
+async fn asked(
+    app: &App,
+    visit: &Visit,
+    provider: &Provider,
+    given: &Given,
+    flow: &OauthFlow,
+) -> Result<Result<Identity, Refusal>, Error> {
+    let verifier = app.seal.open(&provider::verifier_of(flow.state), &flow.verifier);
+    let verifier = verifier
+        .as_deref()
+        .and_then(|bytes| std::str::from_utf8(bytes).ok())
+        .ok_or_else(|| Fault::new("opening a flow", "its verifier was sealed under another secret"))?;
+    let reply = Reply {
+        code: given.code.as_ref().map(|code| code.as_str()),
+        error: given.error.as_deref(),
+        iss: given.iss.as_deref(),
+    };
+    let secrets = Secrets { verifier, nonce: &flow.nonce, redirect_uri: &flow.redirect_uri };
+    let identity = provider.identify(&reply, &secrets, visit.now).await;
+    Ok(identity.map_err(|failure| provider::refusal(provider, visit, &failure)))
+}
+
+/// Signs in whose identity it is, or who it makes an account for.
+async fn sign_in(
+    app: &App,
+    visit: &Visit,
+    provider: &Provider,
+    flow: &OauthFlow,
+    identity: &Identity,
+) -> Result<End, Error> {
+    for _ in 0..ROUNDS {
+        let mut tx = app.store.begin().await?;
+        let (user, actions, ended) = match join::owner(app, &mut tx, provider, identity, visit.now).await? {
+            Joined::Owner { user, actions, ended } => (user, actions, ended),
+            Joined::Refused(refusal, user) => {
+                let entry = log_entry(visit, Action::SignIn, user.as_ref(), Some(refusal.code()));
+                tx.auth_log_insert(&entry).await?;
+                tx.commit().await?;
+                return Err(refusal.into());
+            }
+            Joined::Overtaken => continue,
+        };
+        for &action in actions {
+            tx.auth_log_insert(&log_entry(visit, action, Some(&user.id), None)).await?;
+        }
+        if actions.contains(&Action::Link) {
+            provider::tell(app, visit, &mut tx, &user, (provider.name(), Change::Linked)).await?;
+        }
+        let by = provider_session(app, provider, identity);
+        let entered = entry::enter(app, visit, tx, &user, flow.remember, Some(&by)).await;
+        // Whatever became of the commit, as with every session that is ended.
+        app.sessions.ended(&ended);
+        return Ok(End::Entered(entered?, actions.contains(&Action::SignUp)));
+    }
+    Err(Refusal::Overloaded.into())
+}
+
+/// What is kept of the provider's side of a session.
+fn provider_session(app: &App, provider: &Provider, identity: &Identity) -> ProviderSession {
+    let purpose = provider::id_token_of(provider.id(), &identity.subject);
+    ProviderSession {
+        provider: provider.id().to_owned(),
+        issuer: identity.issuer.clone(),
+        subject: identity.subject.clone(),
+        sid: identity.sid.clone(),
+        id_token: identity.id_token.as_ref().map(|token| app.seal.seal(&purpose, token.as_bytes())),
+    }
+}
+
+/// Links the account at the provider to the user who asked for it, from the session that asked for it, which
+/// the store must still know.
+async fn link(
+    app: &App,
+    visit: &Visit,
+    provider: &Provider,
+    flow: &OauthFlow,
+    identity: &Identity,
+    (user, asking): (&UserId, &SessionId),
+) -> Result<End, Error> {
+    let session = visit.visitor.session().filter(|session| session.id == *asking);
+    let Some(session) = session else { return note(app, visit, flow, Refusal::SignInRequired).await };
+    if !is_fresh(session, visit.now) {
+        return note(app, visit, flow, Refusal::SessionNotFresh).await;
+    }
+    let row = app.store.session_by_hash(session.token).await?;
+    let Some(row) = row.filter(|row| row.user.id == *user) else {
+        return note(app, visit, flow, Refusal::SignInRequired).await;
+    };
+    let mut tx = app.store.begin().await?;
+    let asker = join::Asker { user: &row.user, session: &row.id };
+    let (refusal, ended) = match join::linked(app, &mut tx, provider, identity, &asker, visit.now).await? {
+        Ok(Some(ended)) => {
+            provider::tell(app, visit, &mut tx, &row.user, (provider.name(), Change::Linked)).await?;
+            (None, ended)
+        }
+        // It was linked before.
+        Ok(None) => return Ok(End::Linked),
+        Err(refusal) => (Some(refusal), Vec::new()),
+    };
+    let entry = log_entry(visit, Action::Link, Some(user), refusal.map(Refusal::code));
+    tx.auth_log_insert(&entry).await?;
+    app.sessions.commit_ended(tx, &ended).await?;
+    refusal.map_or(Ok(End::Linked), |refusal| Err(refusal.into()))
+}
+
+/// Logs what stood in the way of a flow, and says so.
+async fn note(app: &App, visit: &Visit, flow: &OauthFlow, refusal: Refusal) -> Result<End, Error> {
+    let (action, user) = match &flow.aim {
+        Aim::SignIn => (Action::SignIn, None),
+        Aim::Link { user, .. } => (Action::Link, Some(user)),
+    };
+    let mut tx = app.store.begin().await?;
+    tx.auth_log_insert(&log_entry(visit, action, user, Some(refusal.code()))).await?;
+    tx.commit().await?;
+    Err(refusal.into())
+}

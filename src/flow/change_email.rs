@@ -1,0 +1,165 @@
+//! Another address: asked for soon after signing in, and confirmed by a link to the new mailbox in a browser
+//! that is signed in to the account, so that the link alone is worth nothing to whoever reads a mistyped mailbox.
+
+use http::{HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use crate::account::email::Email;
+use crate::answer::{self, Answer};
+use crate::app::App;
+use crate::error::Error;
+use crate::flow::post::{self, To};
+use crate::flow::ticket::{self, Errand};
+use crate::flow::{callback, desk, log_entry, read_json, set_cookie, to_account};
+use crate::http::form::Form;
+use crate::http::visit::{Credential, Visit, is_form};
+use crate::refusal::Refusal;
+use crate::session::rules::is_fresh;
+use crate::store::auth_log::Action;
+use crate::store::tickets::{Ticket, TicketKind};
+use crate::ui::mails::Mail;
+use crate::ui::pages::Notice;
+use crate::ui::pages::mailed::{Confirm, Step};
+use crate::ui::text::Language;
+use crate::visitor::Session;
+
+/// The page behind the link. Shows, and spends nothing.
+pub(super) async fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
+    let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
+    let (_, ticket) = ticket::look(app, visit, TicketKind::ChangeEmail, query.get("token")).await?;
+    let new = own(visit, &ticket)?;
+    let view = app.ui.view(visit.language());
+    let html = Confirm { view, step: Step::ChangeEmail(new), token: query.get("token") };
+    Ok(answer::page(desk(app), StatusCode::OK, view, html.render()))
+}
+
+/// The address that a ticket of the visitor's own is for.
+fn own<'t>(visit: &Visit, ticket: &'t Ticket) -> Result<&'t str, Refusal> {
+    let session = visit.visitor.session().ok_or(Refusal::SignInRequired)?;
+    let new = ticket.new_email.as_deref().filter(|_| session.user.id == ticket.user.id);
+    new.ok_or(Refusal::Forbidden)
+}
+
+/// What the visitor sends: a new address, or the token that confirms it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wish {
+    #[serde(default)]
+    new_email: String,
+    token: Option<String>,
+    #[serde(rename = "callbackURL")]
+    callback_url: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Status {
+    status: bool,
+}
+
+/// `POST change-email`: a form, or a program.
+pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
+    let session = visit.visitor.session().ok_or(Refusal::SignInRequired)?;
+    let form = is_form(&visit.headers);
+    let wish = if form {
+        let form = Form::parse(&visit.body)?;
+        Wish {
+            new_email: form.get("newEmail").to_owned(),
+            token: form.find("token").map(str::to_owned),
+            callback_url: None,
+        }
+    } else {
+        read_json(&visit)?
+    };
+    callback(app, wish.callback_url.as_deref())?;
+    let (done, notice, cookie) = match &wish.token {
+        Some(token) => {
+            let cookie = confirm(app, &visit, session, token).await?;
+            (Ok(()), Notice::EmailChanged, cookie)
+        }
+        None => (request(app, &visit, session, &wish.new_email).await?, Notice::NewEmailSent, None),
+    };
+    let mut answer = if form {
+        to_account(app, done.map(|()| notice))?
+    } else {
+        done?;
+        answer::json(desk(app), StatusCode::OK, &Status { status: true })
+    };
+    if let Some(cookie) = cookie {
+        set_cookie(answer.headers_mut(), cookie);
+    }
+    Ok(answer)
+}
+
+/// Mails the link to the new address. A taken one is answered alike; its owner is told.
+async fn request(
+    app: &App,
+    visit: &Visit,
+    session: &Session,
+    new_email: &str,
+) -> Result<Result<(), Refusal>, Error> {
+    if app.config.mail.is_none() {
+        return Ok(Err(Refusal::ChangeEmailDisabled));
+    }
+    if !is_fresh(session, visit.now) {
+        return Ok(Err(Refusal::SessionNotFresh));
+    }
+    let new = match Email::parse(new_email) {
+        Ok(new) if new.as_str() == session.user.email => return Ok(Err(Refusal::Validation)),
+        Ok(new) => new,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let limits = &app.limits;
+    if let Err(refusal) =
+        limits.change(visit.now, &session.user.id).and_then(|()| limits.mail(visit.now, visit.client, &new))
+    {
+        return Ok(Err(refusal));
+    }
+    let mut tx = app.store.begin().await?;
+    let user = tx.user_by_id(&session.user.id).await?.ok_or(Refusal::SignInRequired)?;
+    let taken = tx.user_by_email(new.as_str()).await?.is_some();
+    if taken {
+        let link = post::link(app, "sign-in");
+        let to = To { address: new.as_str(), language: Language::preferred(visit.language()) };
+        post::post(app, &mut tx, to, &Mail::AlreadyRegistered { link: &link }, visit.now).await?;
+    } else {
+        ticket::send(app, visit, &mut tx, &user, Errand::ChangeEmail(new.as_str())).await?;
+    }
+    let error = taken.then_some("USER_ALREADY_EXISTS");
+    tx.auth_log_insert(&log_entry(visit, Action::EmailRequest, Some(&user.id), error)).await?;
+    tx.commit().await?;
+    Ok(Ok(()))
+}
+
+/// Spends the link: from now on the new address counts, and what was sent to the old one is void.
+async fn confirm(
+    app: &App,
+    visit: &Visit,
+    session: &Session,
+    token: &str,
+) -> Result<Option<HeaderValue>, Error> {
+    app.limits.ticket(visit.now, visit.client)?;
+    let kind = TicketKind::ChangeEmail;
+    let (hash, ticket) = ticket::look(app, visit, kind, token).await?;
+    own(visit, &ticket)?;
+    let mut tx = app.store.begin().await?;
+    let ticket = tx.ticket_take(hash, kind, visit.now).await?.ok_or(Refusal::InvalidTicket)?;
+    let (user, new) = (&ticket.user, own(visit, &ticket)?);
+    if !tx.user_set_email(&user.id, &user.email, new, visit.now).await? {
+        return Err(Refusal::InvalidTicket.into());
+    }
+    tx.tickets_delete_of_user(&user.id).await?;
+    let mut cookie = None;
+    if visit.credential == Credential::Cookie {
+        cookie = app.sessions.rotate(&mut tx, session, visit.now).await?;
+        if cookie.is_none() {
+            return Err(Refusal::SignInRequired.into());
+        }
+    }
+    tx.auth_log_insert(&log_entry(visit, Action::EmailChange, Some(&user.id), None)).await?;
+    let changed = Mail::EmailChanged { occasion: ticket::occasion(visit), new };
+    ticket::tell(app, visit, &mut tx, user, &changed).await?;
+    let ended = cookie.is_some().then_some(session.token);
+    app.sessions.commit_ended(tx, ended.as_slice()).await?;
+    app.sessions.user_changed(&user.id, visit.now).await;
+    Ok(cookie)
+}

@@ -1,0 +1,18 @@
+//! What ends when an account is no longer trusted to be in the right hands: everything by which somebody is in,
+//! or could get in without proving once more who they are.
+
+use crate::error::Fault;
+use crate::id::{SessionId, UserId};
+use crate::secret::TokenHash;
+use crate::store::Tx;
+
+/// Ends all of it in the flow's own transaction, but for one session. Returns the tokens for
+/// `Sessions::commit_ended`. Whatever else lets somebody in is ended here and nowhere else.
+pub(super) async fn end_all(
+    tx: &mut Tx,
+    user: &UserId,
+    except: Option<&SessionId>,
+) -> Result<Vec<TokenHash>, Fault> {
+    tx.tickets_delete_of_user(user).await?;
+    tx.sessions_delete_of_user(user, except).await
+}

@@ -1,0 +1,106 @@
+//! One-time links: on their way by mail, and what they are good for when they come back.
+
+use url::form_urlencoded;
+
+use crate::account::ticket;
+use crate::app::App;
+use crate::error::Error;
+use crate::flow::post::{self, To};
+use crate::http::visit::Visit;
+use crate::refusal::Refusal;
+use crate::secret::TokenHash;
+use crate::store::Tx;
+use crate::store::tickets::{Ticket, TicketKind};
+use crate::ui::mails::{Mail, Occasion};
+use crate::ui::text::Language;
+use crate::visitor::User;
+
+/// What a link is for, with what its mail needs besides.
+#[derive(Clone, Copy)]
+pub(super) enum Errand<'a> {
+    /// Prove the address.
+    VerifyEmail {
+        /// Where to go afterwards.
+        callback_url: Option<&'a str>,
+    },
+    /// Set a new password.
+    ResetPassword {
+        /// Where to go afterwards.
+        callback_url: Option<&'a str>,
+    },
+    /// Have this address from now on.
+    ChangeEmail(&'a str),
+    /// Delete the account.
+    DeleteAccount,
+}
+
+/// Issues a ticket for `user` and mails its link, both in the flow's own transaction.
+pub(super) async fn send(
+    app: &App,
+    visit: &Visit,
+    tx: &mut Tx,
+    user: &User,
+    errand: Errand<'_>,
+) -> Result<(), Error> {
+    let (kind, page, new_email, callback_url) = match errand {
+        Errand::VerifyEmail { callback_url } => (TicketKind::VerifyEmail, "verify-email", None, callback_url),
+        Errand::ResetPassword { callback_url } => {
+            (TicketKind::ResetPassword, "reset-password", None, callback_url)
+        }
+        Errand::ChangeEmail(new) => (TicketKind::ChangeEmail, "change-email", Some(new), None),
+        Errand::DeleteAccount => (TicketKind::DeleteAccount, "delete-user", None, None),
+    };
+    let (token, row) = ticket::issue(&app.ticket_key, kind, user, new_email, visit.now);
+    tx.ticket_insert(&row).await?;
+    let mut target = format!("{page}?token={token}");
+    if let Some(place) = callback_url.and_then(|url| url.strip_prefix(app.config.public.origin.as_str())) {
+        target.push_str("&callback_url=");
+        target.extend(form_urlencoded::byte_serialize(place.as_bytes()));
+    }
+    let link = post::link(app, &target);
+    let (link, lifetime) = (link.as_str(), ticket::lifetime(kind));
+    let mail = match errand {
+        Errand::VerifyEmail { .. } => Mail::VerifyEmail { link, lifetime },
+        Errand::ResetPassword { .. } => Mail::ResetPassword { link, lifetime },
+        Errand::ChangeEmail(_) => Mail::ConfirmNewEmail { link, lifetime },
+        Errand::DeleteAccount => Mail::DeleteAccount { link, lifetime },
+    };
+    let to = To { address: new_email.unwrap_or(&user.email), language: language(visit) };
+    post::post(app, tx, to, &mail, visit.now).await
+}
+
+/// What a token is good for now; nothing is spent.
+///
+/// # Errors
+/// `InvalidTicket` for every token that is not good.
+pub(super) async fn look(
+    app: &App,
+    visit: &Visit,
+    kind: TicketKind,
+    token: &str,
+) -> Result<(TokenHash, Ticket), Error> {
+    let hash = ticket::parse(&app.ticket_key, token).ok_or(Refusal::InvalidTicket)?;
+    let ticket = app.store.ticket_by_hash(hash, kind, visit.now).await?;
+    Ok((hash, ticket.ok_or(Refusal::InvalidTicket)?))
+}
+
+/// Mails `user` that something was done to the account.
+pub(super) async fn tell(
+    app: &App,
+    visit: &Visit,
+    tx: &mut Tx,
+    user: &User,
+    mail: &Mail<'_>,
+) -> Result<(), Error> {
+    let to = To { address: &user.email, language: language(visit) };
+    post::post(app, tx, to, mail, visit.now).await
+}
+
+/// When and where this visit was, for mails.
+pub(super) fn occasion(visit: &Visit) -> Occasion<'_> {
+    Occasion { at: visit.now, device: visit.agent().unwrap_or_default(), place: None }
+}
+
+fn language(visit: &Visit) -> Language {
+    Language::preferred(visit.language())
+}

@@ -1,0 +1,90 @@
+//! Deleting what nothing needs any more, by one replica at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::App;
+use crate::error::Fault;
+use crate::store::Tx;
+use crate::time::Now;
+
+/// How often it is looked for.
+const EVERY: Duration = Duration::from_mins(10);
+/// Rows deleted in one transaction, so that no other waits long for its turn.
+const AT_ONCE: u32 = 500;
+/// How long the line of a mail that was given up is kept.
+const KEEP_FAILED_MAILS: Duration = Duration::from_hours(30 * 24);
+
+/// What grows old.
+#[derive(Clone, Copy)]
+enum Old {
+    /// Sessions that have expired.
+    Sessions,
+    /// Ways through a provider that were not gone to their end.
+    Flows,
+    /// Logout tokens that have expired, so that nobody can send them again.
+    LogoutTokens,
+    /// Links that have expired.
+    Tickets,
+    /// Lines of mails that were sent or given up.
+    Mails,
+    /// Lines of the log of sign-ins.
+    SignIns,
+}
+
+impl Old {
+    const ALL: [Self; 6] =
+        [Self::Sessions, Self::Flows, Self::LogoutTokens, Self::Tickets, Self::Mails, Self::SignIns];
+
+    /// Names it in the log, and for the lock that keeps other replicas from the same work.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Sessions => "sessions",
+            Self::Flows => "flows at providers",
+            Self::LogoutTokens => "logout tokens",
+            Self::Tickets => "links",
+            Self::Mails => "mails",
+            Self::SignIns => "lines of the log of sign-ins",
+        }
+    }
+
+    /// Deletes some, and returns how many.
+    async fn delete(self, app: &App, tx: &mut Tx, now: Now) -> Result<u64, Fault> {
+        match self {
+            Self::Sessions => tx.sessions_delete_expired(now, AT_ONCE).await,
+            Self::Flows => tx.oauth_flows_delete_expired(now, AT_ONCE).await,
+            Self::LogoutTokens => tx.logout_tokens_delete_expired(now, AT_ONCE).await,
+            Self::Tickets => tx.tickets_delete_expired(now, AT_ONCE).await,
+            Self::Mails => {
+                let keep = app.config.mail.as_ref().map_or(KEEP_FAILED_MAILS, |mail| mail.keep_sent);
+                tx.outbox_delete_ended(now.minus(keep), now.minus(KEEP_FAILED_MAILS), AT_ONCE).await
+            }
+            Self::SignIns => tx.auth_log_delete_old(now.minus(app.config.log.keep_sign_ins), AT_ONCE).await,
+        }
+    }
+}
+
+/// Deletes what is old, now and again and again.
+pub(super) async fn delete(app: Arc<App>) -> Result<(), Fault> {
+    loop {
+        for old in Old::ALL {
+            let mut deleted = 0;
+            loop {
+                let mut tx = app.store.begin().await?;
+                if !tx.alone(old.name()).await? {
+                    break;
+                }
+                let some = old.delete(&app, &mut tx, app.clock.now()).await?;
+                tx.commit().await?;
+                deleted += some;
+                if some < u64::from(AT_ONCE) {
+                    break;
+                }
+            }
+            if deleted > 0 {
+                tracing::info!(what = old.name(), deleted, "deleted what is old");
+            }
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
