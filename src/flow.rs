@@ -25,6 +25,7 @@ mod dev_mail;
 mod ending;
 mod entry;
 mod logout_token;
+mod pair;
 mod password;
 pub mod post;
 mod provider;
@@ -107,6 +108,8 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::DevMails => dev_mail::list(app, &visit),
         Endpoint::DevMail => dev_mail::show(app, &visit),
         Endpoint::Jwks => Ok(token::jwks(app, &visit)),
+        Endpoint::Refresh => token::refresh(app, visit).await,
+        Endpoint::Revoke => token::revoke(app, visit).await,
     }
 }
 

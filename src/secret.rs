@@ -18,6 +18,8 @@ const RANDOM: usize = 32;
 const TAG: usize = 8;
 /// Bytes of a token.
 const TOKEN: usize = RANDOM + TAG;
+/// Bytes at the beginning of a token that its successors begin with too.
+const FAMILY: usize = 12;
 /// What a successor is computed from begins with this: the message is longer than that of any tag.
 const SUCCESSOR: &[u8] = b"successor";
 /// Characters of a token as text (base64url without padding).
@@ -55,6 +57,11 @@ impl Token {
     /// The hash under which the session is stored.
     pub fn hash(&self) -> TokenHash {
         TokenHash::of(&self.0)
+    }
+
+    /// What it has in common with its successors and their successors, as text (16 of base64url). No secret.
+    pub fn family(&self) -> String {
+        URL_SAFE_NO_PAD.encode(&self.0[..FAMILY])
     }
 
     /// The text for a cookie value or a link.
@@ -246,7 +253,9 @@ impl Key {
     /// The one token that follows on `token`: whoever has the key and `token` comes to the same, and nobody
     /// else to any, so that it need not be kept anywhere.
     pub fn successor(&self, token: &Token) -> Token {
-        self.tagged(self.mac(&[SUCCESSOR, &token.0].concat()))
+        let mut random = self.mac(&[SUCCESSOR, &token.0].concat());
+        random[..FAMILY].copy_from_slice(&token.0[..FAMILY]);
+        self.tagged(random)
     }
 
     fn tagged(&self, random: [u8; RANDOM]) -> Token {
@@ -304,6 +313,7 @@ mod tests {
         assert!(next.hash() == key.successor(&token).hash() && key.issued(&next));
         assert!(next.hash() != token.hash() && next.hash() != key.successor(&other).hash());
         assert!(next.hash() != key.successor(&next).hash());
+        assert!(next.family() == token.family() && other.family() != token.family());
         assert!(next.hash() != root.key(Purpose::SessionTag).successor(&token).hash());
     }
 

@@ -12,6 +12,7 @@ use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::entry::{self, SignedIn};
+use crate::flow::pair::{self, Delivery};
 use crate::flow::{
     callback, callback_if_ours, callback_or_home, desk, form_again, log_entry, read_json, signed_in_already,
     with_cookies,
@@ -120,6 +121,8 @@ struct EmailBody {
     #[serde(rename = "callbackURL", alias = "callback_url")]
     callback_url: Option<String>,
     remember_me: Option<bool>,
+    #[serde(default)]
+    delivery: Delivery,
 }
 
 #[derive(Serialize)]
@@ -133,10 +136,13 @@ struct EmailShape<'a> {
 
 /// `POST sign-in/email`.
 pub(super) async fn email(app: &App, visit: Visit) -> Result<Answer, Error> {
-    let EmailBody { email, password, callback_url, remember_me } = read_json(&visit)?;
+    let EmailBody { email, password, callback_url, remember_me, delivery } = read_json(&visit)?;
     let url = callback(app, callback_url.as_deref())?;
     let credentials = Credentials { email, password, remember: remember_me.unwrap_or(true) };
     let SignedIn { session, cookies } = attempt(app, &visit, &credentials).await??;
+    if delivery == Delivery::Bearer {
+        return pair::first(app, &visit, &session).await;
+    }
     let shape =
         EmailShape { redirect: url.is_some(), token: session.id.as_str(), url, user: (&session.user).into() };
     Ok(with_cookies(answer::json(desk(app), StatusCode::OK, &shape), cookies))
@@ -150,6 +156,8 @@ struct LoginBody {
     #[serde(alias = "callbackURL")]
     callback_url: Option<String>,
     remember: Option<bool>,
+    #[serde(default)]
+    delivery: Delivery,
 }
 
 #[derive(Serialize)]
@@ -163,10 +171,13 @@ struct LoginShape<'a> {
 
 /// `POST login`.
 pub(super) async fn login(app: &App, visit: Visit) -> Result<Answer, Error> {
-    let LoginBody { email, password, callback_url, remember } = read_json(&visit)?;
+    let LoginBody { email, password, callback_url, remember, delivery } = read_json(&visit)?;
     let callback_url = callback(app, callback_url.as_deref())?;
     let credentials = Credentials { email, password, remember: remember.unwrap_or(true) };
     let SignedIn { session, cookies } = attempt(app, &visit, &credentials).await??;
+    if delivery == Delivery::Bearer {
+        return pair::first(app, &visit, &session).await;
+    }
     let shape = LoginShape {
         user: (&session.user).into(),
         session: (&session).into(),

@@ -1,4 +1,5 @@
-//! The table `sidegate_refresh_token`: hashes of refresh tokens, each with the one that it came from.
+//! The table `sidegate_refresh_family`: for each sign-in of a program the hashes of its newest refresh token
+//! and of the one before.
 
 use crate::error::Fault;
 use crate::id::SessionId;
@@ -7,91 +8,104 @@ use crate::store::row::Row;
 use crate::store::{Store, Tx, fault};
 use crate::time::Now;
 
-/// A refresh token as it is stored. Those of one session are its family.
-#[derive(Clone)]
-pub struct RefreshRow {
-    /// Its hash.
-    pub token: TokenHash,
-    /// The session that it keeps going.
+/// A family of refresh tokens as it is stored.
+pub struct FamilyRow {
+    /// What all its tokens begin with.
+    pub id: String,
+    /// The session that it keeps going, and with which it ends.
     pub session: SessionId,
-    /// The hash of the one that it replaced.
-    pub parent: Option<TokenHash>,
-    /// How many came before it.
+    /// The newest token.
+    pub current: TokenHash,
+    /// The one that was exchanged for it.
+    pub previous: Option<TokenHash>,
+    /// How many came before the newest.
     pub generation: i64,
-    /// When it was given.
-    pub issued: Now,
-    /// When it was exchanged for its successor.
-    pub used: Option<Now>,
-    /// When the family ends: the same for all of it.
+    /// When it began.
+    pub created: Now,
+    /// When the newest token was given.
+    pub rotated: Now,
+    /// When it ends, whatever its use.
     pub expires: Now,
 }
 
-const REFRESH_BY_HASH: &str = r#"
-    SELECT "token" AS "refresh.token", "sessionId" AS "refresh.sessionId", "parent" AS "refresh.parent",
-           "generation" AS "refresh.generation", "issuedAt" AS "refresh.issuedAt",
-           "usedAt" AS "refresh.usedAt", "expiresAt" AS "refresh.expiresAt"
-    FROM "sidegate_refresh_token" WHERE "token" = $1"#;
+const REFRESH_FAMILY: &str = r#"
+    SELECT "id" AS "refresh_family.id", "sessionId" AS "refresh_family.sessionId",
+           "current" AS "refresh_family.current", "previous" AS "refresh_family.previous",
+           "generation" AS "refresh_family.generation", "createdAt" AS "refresh_family.createdAt",
+           "rotatedAt" AS "refresh_family.rotatedAt", "expiresAt" AS "refresh_family.expiresAt"
+    FROM "sidegate_refresh_family" WHERE "id" = $1"#;
 
 impl Store {
-    /// The refresh token with this hash, used or not, expired or not.
-    pub async fn refresh_by_hash(&self, token: TokenHash) -> Result<Option<RefreshRow>, Fault> {
-        let row = on!(&self.read, pool => sqlx::query(REFRESH_BY_HASH)
-            .bind(token)
+    /// The family with this id, whether it has expired or not.
+    pub async fn refresh_family(&self, id: &str) -> Result<Option<FamilyRow>, Fault> {
+        let row = on!(&self.read, pool => sqlx::query(REFRESH_FAMILY)
+            .bind(id)
             .fetch_optional(pool)
             .await
             .map(|row| row.map(Row::from)))
         .map_err(fault("reading a refresh token"))?;
-        row.as_ref().map(refresh_of).transpose()
+        row.as_ref().map(family_of).transpose()
     }
 }
 
-fn refresh_of(row: &Row) -> Result<RefreshRow, Fault> {
-    let id = row.name("refresh.sessionId");
-    Ok(RefreshRow {
-        token: row.get("refresh.token", &id)?,
-        session: row.get("refresh.sessionId", &id)?,
-        parent: row.get("refresh.parent", &id)?,
-        generation: row.get("refresh.generation", &id)?,
-        issued: row.get("refresh.issuedAt", &id)?,
-        used: row.get("refresh.usedAt", &id)?,
-        expires: row.get("refresh.expiresAt", &id)?,
+fn family_of(row: &Row) -> Result<FamilyRow, Fault> {
+    let id = row.name("refresh_family.id");
+    Ok(FamilyRow {
+        session: row.get("refresh_family.sessionId", &id)?,
+        current: row.get("refresh_family.current", &id)?,
+        previous: row.get("refresh_family.previous", &id)?,
+        generation: row.get("refresh_family.generation", &id)?,
+        created: row.get("refresh_family.createdAt", &id)?,
+        rotated: row.get("refresh_family.rotatedAt", &id)?,
+        expires: row.get("refresh_family.expiresAt", &id)?,
+        id,
     })
 }
 
-const REFRESH_INSERT: &str = r#"
-    INSERT INTO "sidegate_refresh_token"
-        ("token", "sessionId", "parent", "generation", "issuedAt", "usedAt", "expiresAt")
-    VALUES ($1, $2, $3, $4, $5, $6, $7)"#;
+const REFRESH_FAMILY_INSERT: &str = r#"
+    INSERT INTO "sidegate_refresh_family"
+        ("id", "sessionId", "current", "previous", "generation", "createdAt", "rotatedAt", "expiresAt")
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"#;
 
-const REFRESH_USE: &str = r#"
-    UPDATE "sidegate_refresh_token" SET "usedAt" = $2
-    WHERE "token" = $1 AND "usedAt" IS NULL AND "expiresAt" > $2"#;
+const REFRESH_ROTATE: &str = r#"
+    UPDATE "sidegate_refresh_family"
+    SET "current" = $3, "previous" = $2, "generation" = "generation" + 1, "rotatedAt" = $4
+    WHERE "id" = $1 AND "current" = $2 AND "expiresAt" > $4"#;
 
 impl Tx {
-    /// Adds a refresh token of a session that is stored.
-    pub async fn refresh_insert(&mut self, refresh: &RefreshRow) -> Result<(), Fault> {
-        on!(&mut self.db, tx => sqlx::query(REFRESH_INSERT)
-            .bind(refresh.token)
-            .bind(&refresh.session)
-            .bind(refresh.parent)
-            .bind(refresh.generation)
-            .bind(refresh.issued)
-            .bind(refresh.used)
-            .bind(refresh.expires)
+    /// Adds a family of a session that is stored.
+    pub async fn refresh_family_insert(&mut self, family: &FamilyRow) -> Result<(), Fault> {
+        on!(&mut self.db, tx => sqlx::query(REFRESH_FAMILY_INSERT)
+            .bind(&family.id)
+            .bind(&family.session)
+            .bind(family.current)
+            .bind(family.previous)
+            .bind(family.generation)
+            .bind(family.created)
+            .bind(family.rotated)
+            .bind(family.expires)
             .execute(&mut **tx)
             .await
             .map(|_| ()))
         .map_err(fault("adding a refresh token"))
     }
 
-    /// Marks a refresh token as used: true for one caller, and only before it expires.
-    pub async fn refresh_use(&mut self, token: TokenHash, now: Now) -> Result<bool, Fault> {
-        on!(&mut self.db, tx => sqlx::query(REFRESH_USE)
-            .bind(token)
+    /// Exchanges `current` for `next`: true for one caller, and only before the family expires.
+    pub async fn refresh_rotate(
+        &mut self,
+        family: &str,
+        current: TokenHash,
+        next: TokenHash,
+        now: Now,
+    ) -> Result<bool, Fault> {
+        on!(&mut self.db, tx => sqlx::query(REFRESH_ROTATE)
+            .bind(family)
+            .bind(current)
+            .bind(next)
             .bind(now)
             .execute(&mut **tx)
             .await
             .map(|done| done.rows_affected() == 1))
-        .map_err(fault("using a refresh token"))
+        .map_err(fault("exchanging a refresh token"))
     }
 }

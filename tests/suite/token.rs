@@ -19,6 +19,7 @@ mod access;
 mod assertion;
 mod forged;
 mod keys;
+mod refresh;
 
 /// The root secret of sites whose keys a test opens.
 const SECRET: &str = "one secret for all replicas, 32 bytes or more";

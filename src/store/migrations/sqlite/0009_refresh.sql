@@ -1,13 +1,14 @@
--- Refresh tokens, as hashes. Those of one session are a family and go with it. A token that was used keeps its
--- row: shown again, it is either a client that did not hear the answer or a thief.
+-- Families of refresh tokens: all that came from one sign-in, which go with its session. The two that are
+-- known are the newest and the one that it replaced; any other one of the family was used long ago.
 
-CREATE TABLE IF NOT EXISTS "sidegate_refresh_token" (
-    "token" text NOT NULL PRIMARY KEY,
+CREATE TABLE IF NOT EXISTS "sidegate_refresh_family" (
+    "id" text NOT NULL PRIMARY KEY,
     "sessionId" text NOT NULL REFERENCES "session" ("id") ON DELETE CASCADE,
-    "parent" text,
+    "current" text NOT NULL,
+    "previous" text,
     "generation" int8 NOT NULL,
-    "issuedAt" date NOT NULL,
-    "usedAt" date,
+    "createdAt" date NOT NULL,
+    "rotatedAt" date NOT NULL,
     "expiresAt" date NOT NULL
 );
-CREATE INDEX IF NOT EXISTS "sidegate_refresh_token_sessionId_idx" ON "sidegate_refresh_token" ("sessionId");
+CREATE INDEX IF NOT EXISTS "sidegate_refresh_family_sessionId_idx" ON "sidegate_refresh_family" ("sessionId");
