@@ -27,7 +27,7 @@ pub(crate) mod units;
 use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
 use layers::Layers;
-use problem::{Place, Problems};
+use problem::Problems;
 use provider::Provider;
 use rule::Rule;
 
@@ -333,12 +333,19 @@ pub enum NewSecret {
 /// is written unless all is well.
 pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let mut problems = Problems::default();
-    let mut layers = read_layers(sources, &mut problems);
+    let mut layers = Layers::read(sources, &mut problems);
     let mut raw = shape::shape(&mut layers, &mut problems);
 
     let url = secret::given("store.url", raw.store.url.take(), raw.store.url_file.as_deref(), &mut problems);
     raw.store.url = url.map(|url| url.to_string());
-    secret::of_mail(&mut raw.mail.smtp, &mut problems);
+    let smtp = &mut raw.mail.smtp;
+    let password = secret::given(
+        "mail.smtp.password",
+        smtp.password.take(),
+        smtp.password_file.as_deref(),
+        &mut problems,
+    );
+    smtp.password = password.map(|text| text.to_string());
     let key = if raw.secret_file.is_some() { "secret_file" } else { "secret" };
     let given = secret::given("secret", raw.secret.take(), raw.secret_file.as_deref(), &mut problems);
     let given = given.and_then(|text| secret::root(key, &text, &mut problems));
@@ -358,33 +365,6 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
             problems.locate(|key| layers.place(key));
             problems
         })
-}
-
-/// File, environment and flags laid over each other.
-fn read_layers(sources: &Sources, problems: &mut Problems) -> Layers {
-    let mut layers = Layers::default();
-    if let Some(file) = &sources.file {
-        let name = file.display().to_string();
-        match std::fs::read_to_string(file) {
-            Ok(text) => layers = Layers::file(&name, &text, problems),
-            Err(error) => {
-                problems.add("", format!("{name} cannot be read: {error}"), "name the file with --config");
-            }
-        }
-    }
-    layers.expand(&sources.env, problems);
-    layers.environment(&sources.env, problems);
-    let Flags { upstream, listen, store } = &sources.flags;
-    for (flag, path, value) in [
-        ("--upstream", ["upstream", "url"], upstream),
-        ("--listen", ["listen", "address"], listen),
-        ("--store", ["store", "url"], store),
-    ] {
-        if let Some(value) = value {
-            layers.set(&path, value, Place::Flag(flag), problems);
-        }
-    }
-    layers
 }
 
 /// With the root secret that was kept earlier, or a new one.

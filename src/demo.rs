@@ -113,6 +113,9 @@ pub fn invitation(origin: &str, mount: &str, issuer: &str, directory: &Directory
     let json = "-H 'content-type: application/json'";
     let account = "\"email\":\"ada@example.com\",\"password\":\"plum kettle orbit\"";
     let id_only = "sed 's/.*\"id\":\"\\([^\"]*\\)\".*/\\1/'";
+    let token =
+        format!("curl -s {origin}{mount}/dev/mail | grep -o 'token=[-_A-Za-z0-9]*' | head -n1 | cut -c7-");
+    let password = "\\\"password\\\":\\\"plum kettle orbit\\\"";
     let place = directory.path().display();
     let kept = if directory.temporary { "removed at the end" } else { "kept" };
     format!(
@@ -128,6 +131,10 @@ shown at {origin}{mount}/dev/mail
 Make an account:
 
     {curl} {json} -d '{{\"name\":\"Ada\",{account}}}' {origin}{mount}/sign-up/email
+
+Prove the address with the link that was mailed to her:
+
+    {curl} {json} -d \"{{\\\"token\\\":\\\"$({token})\\\",{password}}}\" {origin}{mount}/verify-email
 
 Sign in; the session goes to a cookie jar, the user id to ME:
 

@@ -1,4 +1,4 @@
-//! Certificate authorities of one's own, from the files that providers name.
+//! Certificate authorities of one's own, from the files that providers and the mail server name.
 
 use std::path::Path;
 
@@ -7,18 +7,30 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::Config;
+use super::mail::{Mail, Transport};
 use super::problem::Problems;
+
+/// What to do about any of them.
+const REMEDY: &str = "name a PEM file with the certificates of the authorities";
 
 /// Reads every `ca_file`; fails with all that cannot be used.
 pub(super) fn read(mut config: Config) -> Result<Config, Problems> {
     let mut problems = Problems::default();
+    if let Some(Mail { transport: Transport::Smtp(smtp), .. }) = &mut config.mail
+        && let Some(file) = &smtp.ca_file
+    {
+        match certificates(file) {
+            Ok(certificates) => smtp.authorities = certificates,
+            Err(what) => problems.add("mail.smtp.ca_file", what, REMEDY),
+        }
+    }
     for (i, provider) in config.providers.iter_mut().enumerate() {
         let Some(file) = &provider.ca_file else { continue };
         match certificates(file) {
             Ok(certificates) => provider.authorities = certificates,
             Err(what) => {
                 let key = format!("providers[{i}].ca_file");
-                problems.add(key, what, "name a PEM file with the certificates of the authorities");
+                problems.add(key, what, REMEDY);
             }
         }
     }

@@ -306,9 +306,8 @@ table! {
         username: Option<String> = None,
         password: Option<String> = None,
         password_file: Option<String> = None,
-        ca: Option<String> = None,
         ca_file: Option<String> = None,
-        timeout: Span = Span::seconds(60),
+        timeout: Span = Span::seconds(30),
         connections: usize = 2,
     }
 }

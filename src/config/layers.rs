@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::file;
 use super::problem::{Place, Problems};
+use super::{Flags, Sources, file};
 
 /// What environment variables of ours start with.
 const PREFIX: &str = "SIDEGATE_";
@@ -23,6 +23,37 @@ pub(super) struct Layers {
 }
 
 impl Layers {
+    /// File, environment and flags.
+    pub(super) fn read(sources: &Sources, problems: &mut Problems) -> Self {
+        let mut layers = Self::default();
+        if let Some(file) = &sources.file {
+            let name = file.display().to_string();
+            match std::fs::read_to_string(file) {
+                Ok(text) => layers = Self::file(&name, &text, problems),
+                Err(error) => {
+                    problems.add(
+                        "",
+                        format!("{name} cannot be read: {error}"),
+                        "name the file with --config",
+                    );
+                }
+            }
+        }
+        layers.expand(&sources.env, problems);
+        layers.environment(&sources.env, problems);
+        let Flags { upstream, listen, store } = &sources.flags;
+        for (flag, path, value) in [
+            ("--upstream", ["upstream", "url"], upstream),
+            ("--listen", ["listen", "address"], listen),
+            ("--store", ["store", "url"], store),
+        ] {
+            if let Some(value) = value {
+                layers.set(&path, value, Place::Flag(flag), problems);
+            }
+        }
+        layers
+    }
+
     /// The file's text; `name` is what problems call it.
     pub(super) fn file(name: &str, text: &str, problems: &mut Problems) -> Self {
         let line = |at: usize| Place::Line(name.to_owned(), 1 + text[..at].matches('\n').count());

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -58,8 +59,10 @@ pub struct Smtp {
     pub tls: Tls,
     /// User name and password.
     pub login: Option<Login>,
-    /// The authorities that may vouch for the server, in place of those of the web.
-    pub ca: Option<CaFile>,
+    /// The file that the authorities came from.
+    pub ca_file: Option<PathBuf>,
+    /// Certificate authorities that are believed instead of those of the web; empty: those of the web.
+    pub authorities: Vec<CertificateDer<'static>>,
     /// How long connecting may take, and then handing over one mail.
     pub timeout: Duration,
     /// Connections at a time.
@@ -84,12 +87,4 @@ pub struct Login {
     pub username: String,
     /// The password.
     pub password: Zeroizing<String>,
-}
-
-/// Certificates of authorities, read when the configuration was.
-pub struct CaFile {
-    /// Where they were read.
-    pub path: PathBuf,
-    /// Their text (PEM).
-    pub pem: String,
 }

@@ -76,6 +76,17 @@ impl Tenant {
     }
 }
 
+/// Which addresses may be connected to besides those of the internet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// None.
+    Internet,
+    /// This machine, where the provider is.
+    Loopback,
+    /// Private networks and this machine.
+    Private,
+}
+
 /// Names of the claims that describe a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
@@ -127,10 +138,8 @@ pub struct Provider {
     pub prompt: Option<String>,
     /// Whether the provider's tokens are kept.
     pub store_tokens: bool,
-    /// Whether addresses of private networks may be connected to.
-    pub private_addresses: bool,
-    /// Whether addresses of this machine may be connected to: what was configured is one.
-    pub loopback: bool,
+    /// Which addresses may be connected to.
+    pub reach: Reach,
     /// The file that the authorities came from.
     pub ca_file: Option<PathBuf>,
     /// Certificate authorities that are believed instead of those of the web; empty: those of the web.

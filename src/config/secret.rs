@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::file::RawSmtp;
 use super::problem::Problems;
 use super::{Database, NewSecret};
 use crate::secret::{RootSecret, random};
@@ -71,26 +70,6 @@ fn read(path: &Path) -> Result<Zeroizing<String>, Unreadable> {
     let end = text.len() - line_end;
     text.truncate(end);
     Ok(text)
-}
-
-/// Puts the password at the mail server, and the certificates of its authorities, in the place of the files
-/// that hold them.
-pub(super) fn of_mail(smtp: &mut RawSmtp, problems: &mut Problems) {
-    let password = given("mail.smtp.password", smtp.password.take(), smtp.password_file.as_deref(), problems);
-    smtp.password = password.map(|text| text.to_string());
-    if let Some(path) = &smtp.ca_file {
-        if smtp.ca.is_some() {
-            problems.add("mail.smtp.ca_file", "is given beside `mail.smtp.ca`", "keep one of the two");
-        }
-        match fs::read_to_string(path) {
-            Ok(pem) => smtp.ca = Some(pem),
-            Err(error) => problems.add(
-                "mail.smtp.ca_file",
-                format!("{path} cannot be read: {error}"),
-                "name a file that this user can read",
-            ),
-        }
-    }
 }
 
 /// The root secret from its text.

@@ -1,24 +1,32 @@
 //! What the catcher keeps, shown to whoever develops: nothing of this exists with a mail server.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
+use serde::Serialize;
 
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::desk;
 use crate::gate::endpoint;
-use crate::http::visit::Visit;
+use crate::http::visit::{AnswerForm, Visit};
 use crate::mail::Mailer;
 use crate::mail::catcher::{Catcher, Caught};
 use crate::refusal::Refusal;
+use crate::time::Now;
 use crate::ui::pages::dev_mail::{DevMail, DevMails, Line, Piece};
 
 /// A mail as markup stands in a page of its own that may do nothing: not even our own forms and scripts would
 /// work in it. Its styles stand in attributes.
 const HARMLESS: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
+
+/// How often is looked whether a mail is still on its way, at most.
+const LOOKS: u32 = 50;
+/// The pause between two looks.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 fn catcher(app: &App) -> Result<&Catcher, Refusal> {
     match &app.mailer {
@@ -27,9 +35,43 @@ fn catcher(app: &App) -> Result<&Catcher, Refusal> {
     }
 }
 
+/// A mail as programs read it.
+#[derive(Serialize)]
+struct Shape<'a> {
+    id: &'a str,
+    at: Now,
+    to: &'a str,
+    subject: &'a str,
+    text: &'a str,
+    html: &'a str,
+}
+
+impl<'a> From<&'a Caught> for Shape<'a> {
+    fn from(Caught { id, at, to, subject, text, html }: &'a Caught) -> Self {
+        Self { id, at: *at, to, subject, text, html }
+    }
+}
+
+/// Waits for mails that are decided on and not yet caught, so that who has just caused one finds it.
+async fn settle(app: &App) -> Result<(), Error> {
+    for _ in 0..LOOKS {
+        if app.store.outbox_due(app.clock.now(), 1).await?.is_empty() {
+            break;
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    Ok(())
+}
+
 /// `GET dev/mail`: all of them, the latest first.
-pub(super) fn list(app: &App, visit: &Visit) -> Result<Answer, Error> {
-    let mails = catcher(app)?.list();
+pub(super) async fn list(app: &App, visit: Visit) -> Result<Answer, Error> {
+    let catcher = catcher(app)?;
+    settle(app).await?;
+    let mails = catcher.list();
+    if visit.reply_to().form != AnswerForm::Page {
+        let shapes: Vec<Shape<'_>> = mails.iter().map(|mail| mail.as_ref().into()).collect();
+        return Ok(answer::json(desk(app), StatusCode::OK, &shapes));
+    }
     let view = app.ui.view(visit.language());
     let lines: Vec<Line<'_>> = mails
         .iter()
@@ -43,6 +85,9 @@ pub(super) fn list(app: &App, visit: &Visit) -> Result<Answer, Error> {
 pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
     let id = endpoint::parameter(visit.path.raw());
     let mail: Arc<Caught> = catcher(app)?.find(id).ok_or(Refusal::NotFound)?;
+    if visit.reply_to().form != AnswerForm::Page {
+        return Ok(answer::json(desk(app), StatusCode::OK, &Shape::from(mail.as_ref())));
+    }
     let view = app.ui.view(visit.language());
     if visit.path.query() == Some("html") {
         let mut answer = answer::page(desk(app), StatusCode::OK, view, mail.html.clone());

@@ -26,7 +26,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_mins(15);
 /// What a claim lasts beyond the time that sending may take.
-const SPARE: Duration = Duration::from_secs(30);
+const SPARE: Duration = Duration::from_secs(5);
 
 /// Sends as many mails at a time as there are connections to the server.
 pub(super) async fn send_mails(app: Arc<App>) -> Result<(), Fault> {
@@ -78,7 +78,8 @@ async fn deliver(app: &App, mailer: &Mailer, claimed: &Claimed) -> Result<(), Fa
     } else {
         match opened(app, claimed) {
             Some(message) => mailer.send(&message).await,
-            None => Err(Failure::Permanent("it cannot be opened: was the root secret changed?".to_owned())),
+            // A replica with the right secret may come.
+            None => Err(Failure::Transient("it cannot be opened: was the root secret changed?".to_owned())),
         }
     };
     let now = app.clock.now();
@@ -118,7 +119,7 @@ fn opened(app: &App, claimed: &Claimed) -> Option<Message> {
 
 /// How long to wait after this many attempts: doubled each time, and spread by a quarter in both directions so
 /// that what failed together does not come together again.
-fn pause(attempts: i32) -> Duration {
+fn pause(attempts: i64) -> Duration {
     let doublings = u32::try_from(attempts.clamp(1, 16) - 1).unwrap_or(0);
     let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
     pause * 3 / 4 + pause * u32::from(random::<1>()[0]) / 510
@@ -130,7 +131,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_limit_and_are_spread() {
-        for (attempts, middle) in [(0, 5), (1, 5), (2, 10), (5, 80), (8, 640), (9, 900), (i32::MAX, 900)] {
+        for (attempts, middle) in [(0, 5), (1, 5), (2, 10), (5, 80), (8, 640), (9, 900), (i64::MAX, 900)] {
             let middle = Duration::from_secs(middle);
             for _ in 0..50 {
                 let pause = pause(attempts);

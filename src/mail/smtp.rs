@@ -11,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::address::{Address, Envelope};
 use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart};
+use lettre::message::{Mailbox, MultiPart, MultiPartKind, SinglePart};
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
@@ -45,10 +45,9 @@ impl Smtp {
     /// Connects nowhere yet.
     pub(super) fn new(mail: &config::Mail, server: &config::Smtp) -> Result<Self, Fault> {
         let tls = match server.tls {
-            Tls::Implicit | Tls::StartTls => Some(tls(server).map_err(|error| {
-                let ca = server.ca.as_ref().map(|ca| format!(" (with {})", ca.path.display()));
-                Fault::new("preparing TLS to the mail server", format!("{error}{}", ca.unwrap_or_default()))
-            })?),
+            Tls::Implicit | Tls::StartTls => {
+                Some(tls(server).map_err(|error| Fault::new("preparing TLS to the mail server", error))?)
+            }
             Tls::None => None,
         };
         let credentials = |Login { username, password }: &Login| {
@@ -159,11 +158,17 @@ impl Smtp {
         if let Some(reply_to) = &self.reply_to {
             builder = builder.reply_to(mailbox(reply_to)?);
         }
+        // Every attempt sends the same bytes.
+        let parts = MultiPart::builder()
+            .kind(MultiPartKind::Alternative)
+            .boundary(&message.id)
+            .singlepart(SinglePart::plain(message.text.clone()))
+            .singlepart(SinglePart::html(message.html.clone()));
         // No machine is to answer (RFC 3834 §5).
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
         let mail = builder
             .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()))
-            .multipart(MultiPart::alternative_plain_html(message.text.clone(), message.html.clone()))
+            .multipart(parts)
             .map_err(|error| format!("no mail: {error}"))?;
         Ok((mail.envelope().clone(), mail.formatted()))
     }
@@ -183,12 +188,14 @@ impl fmt::Display for Smtp {
 
 fn tls(server: &config::Smtp) -> Result<TlsParameters, lettre::transport::smtp::Error> {
     let mut builder = TlsParameters::builder(server.host.clone());
-    builder = match &server.ca {
-        Some(ca) => builder
-            .certificate_store(CertificateStore::None)
-            .add_root_certificate(Certificate::from_pem(ca.pem.as_bytes())?),
-        None => builder.certificate_store(CertificateStore::WebpkiRoots),
-    };
+    if server.authorities.is_empty() {
+        builder = builder.certificate_store(CertificateStore::WebpkiRoots);
+    } else {
+        builder = builder.certificate_store(CertificateStore::None);
+        for authority in &server.authorities {
+            builder = builder.add_root_certificate(Certificate::from_der(authority.to_vec())?);
+        }
+    }
     builder.build_rustls()
 }
 

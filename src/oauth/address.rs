@@ -4,14 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// What may be connected to besides the public internet.
-#[derive(Clone, Copy)]
-pub(super) struct Reach {
-    /// This machine.
-    pub(super) loopback: bool,
-    /// Private networks, this machine included.
-    pub(super) private: bool,
-}
+use crate::config::provider::Reach;
 
 /// Where an address lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,15 +16,13 @@ enum Place {
     Never,
 }
 
-impl Reach {
-    /// Whether `ip` may be connected to.
-    pub(super) fn allows(self, ip: IpAddr) -> bool {
-        match place(ip) {
-            Place::Public => true,
-            Place::Loopback => self.loopback || self.private,
-            Place::Private => self.private,
-            Place::Never => false,
-        }
+/// Whether `ip` may be connected to.
+pub(super) fn allowed(reach: Reach, ip: IpAddr) -> bool {
+    match place(ip) {
+        Place::Public => true,
+        Place::Loopback => matches!(reach, Reach::Loopback | Reach::Private),
+        Place::Private => reach == Reach::Private,
+        Place::Never => false,
     }
 }
 
@@ -165,10 +156,9 @@ mod tests {
             "64:ff9b:1::7f00:1",
             "100::1",
         ];
-        let [nothing, here, all] = [(false, false), (true, false), (false, true)]
-            .map(|(loopback, private)| Reach { loopback, private });
+        let [nothing, here, all] = [Reach::Internet, Reach::Loopback, Reach::Private];
         let reaches = |list: &[&str], reach: Reach| -> Vec<bool> {
-            list.iter().map(|ip| reach.allows(ip.parse().expect("an address"))).collect()
+            list.iter().map(|ip| allowed(reach, ip.parse().expect("an address"))).collect()
         };
         let (yes, no) = (|list: &[&str]| vec![true; list.len()], |list: &[&str]| vec![false; list.len()]);
         for reach in [nothing, here, all] {

@@ -22,9 +22,9 @@ use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
-use super::address::Reach;
+use super::address;
 use super::failure::Outage;
-use crate::config::provider::{Provider as Configured, is_loopback};
+use crate::config::provider::{Provider as Configured, Reach, is_loopback};
 
 /// How long one request may take in all.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -79,25 +79,23 @@ impl Client {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Self {
-            tls: TlsConnector::from(Arc::new(config)),
-            reach: Reach { loopback: provider.loopback, private: provider.private_addresses },
-        }
+        Self { tls: TlsConnector::from(Arc::new(config)), reach: provider.reach }
     }
 
     /// Asks once. Redirects are not followed: where a provider is was configured.
     pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Answer, Outage> {
-        timeout(DEADLINE, self.unhurried(ask)).await.unwrap_or(Err(Outage::Timeout))
+        // Boxed, for every flow that might ask would hold the room for TLS and HTTP otherwise.
+        timeout(DEADLINE, Box::pin(self.unhurried(ask))).await.unwrap_or(Err(Outage::Timeout))
     }
 
     async fn unhurried(&self, ask: Ask<'_>) -> Result<Answer, Outage> {
         let plain = match ask.url.scheme() {
             "https" => false,
-            "http" if self.reach.loopback && is_loopback(ask.url) => true,
+            "http" if self.reach != Reach::Internet && is_loopback(ask.url) => true,
             _ => return Err(Outage::Scheme),
         };
         let request = request(ask)?;
-        let socket = self.connect(ask.url).await?;
+        let socket = self.connect(ask.url, plain).await?;
         if plain {
             return exchange(socket, request, ask.most).await;
         }
@@ -111,8 +109,9 @@ impl Client {
         exchange(socket, request, ask.most).await
     }
 
-    /// Connects to an address that was looked at, so that no second look-up can lead elsewhere.
-    async fn connect(&self, url: &Url) -> Result<TcpStream, Outage> {
+    /// Connects to an address that was looked at, so that no second look-up can lead elsewhere; without TLS,
+    /// to this machine only, whatever its name.
+    async fn connect(&self, url: &Url, plain: bool) -> Result<TcpStream, Outage> {
         let port = url.port_or_known_default().unwrap_or(443);
         let found: Vec<SocketAddr> = match url.host().ok_or(Outage::Scheme)? {
             Host::Ipv4(ip) => vec![SocketAddr::from((ip, port))],
@@ -120,7 +119,11 @@ impl Client {
             Host::Domain(name) => lookup_host((name, port)).await.map_err(|_| Outage::Resolve)?.collect(),
         };
         let mut outage = if found.is_empty() { Outage::Resolve } else { Outage::PrivateAddress };
-        for address in found.into_iter().filter(|address| self.reach.allows(address.ip())) {
+        let allowed = |address: &SocketAddr| {
+            address::allowed(self.reach, address.ip())
+                && (!plain || address.ip().to_canonical().is_loopback())
+        };
+        for address in found.into_iter().filter(allowed) {
             match timeout(CONNECT, TcpStream::connect(address)).await {
                 Ok(Ok(socket)) => return Ok(socket),
                 Ok(Err(error)) => outage = Outage::Connect(error.kind()),
@@ -197,3 +200,6 @@ where
 fn broken(_: hyper::Error) -> Outage {
     Outage::Broken
 }
+
+#[cfg(test)]
+mod tests;

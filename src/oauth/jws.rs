@@ -68,6 +68,8 @@ impl<'a> Unverified<'a> {
             algorithm.ok_or(Failure::InvalidAnswer("the token is signed in a way that is not accepted"))?;
         let kid = header.text("kid")?.map(str::to_owned);
         let typ = header.text("typ")?.map(str::to_ascii_lowercase);
+        // RFC 7515 §4.1.9
+        let typ = typ.map(|typ| typ.trim_start_matches("application/").to_owned());
         Ok(Self { message, payload, signature, algorithm, kid, typ })
     }
 

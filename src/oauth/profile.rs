@@ -146,12 +146,12 @@ pub(super) fn microsoft(claims: &Object, named: &Named, provider: &Configured) -
 pub(super) fn oidc(
     claims: &Object,
     profile: Option<&Object>,
-    names: &Claims,
+    called: &Claims,
     named: &Named,
 ) -> Result<Person, Failure> {
-    let about = profile.filter(|_| !claims.has(&names.email)).unwrap_or(claims);
-    let email = about.text(&names.email)?.and_then(clean_email);
-    let verified = names.email_verified.as_ref().is_some_and(|name| about.says_yes(name));
+    let about = profile.filter(|_| !claims.has(&called.email)).unwrap_or(claims);
+    let email = about.text(&called.email)?.and_then(clean_email);
+    let verified = called.email_verified.as_ref().is_some_and(|name| about.says_yes(name));
     let text = |name: &str| match claims.text(name)? {
         Some(text) => Ok(Some(text)),
         None => profile.map_or(Ok(None), |profile| profile.text(name)),
@@ -160,8 +160,8 @@ pub(super) fn oidc(
         subject: named.subject.clone(),
         verified: email.is_some() && verified,
         email,
-        name: first_name(&[text(&names.name)?, text("preferred_username")?]),
-        image: image(text(&names.image)?),
+        name: first_name(&[text(&called.name)?, text("preferred_username")?]),
+        image: image(text(&called.image)?),
     })
 }
 

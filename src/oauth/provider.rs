@@ -243,13 +243,13 @@ impl Provider {
                 profile::gitlab(claims, &profile, named)
             }
             (Kind::Oidc, Some((claims, named))) => {
-                let names = &self.config.claims;
-                let lacking = !claims.has(&names.email) || !claims.has(&names.name);
+                let called = &self.config.claims;
+                let lacking = !claims.has(&called.email) || !claims.has(&called.name);
                 let profile = match &metadata.profile {
                     Some(url) if lacking => Some(self.own_profile(url, access, named).await?),
                     Some(_) | None => None,
                 };
-                profile::oidc(claims, profile.as_ref(), names, named)
+                profile::oidc(claims, profile.as_ref(), called, named)
             }
             (Kind::Google | Kind::Microsoft | Kind::GitLab | Kind::Oidc, None) => Err(nobody),
         }
@@ -282,9 +282,9 @@ impl Provider {
             }
             let not_json = Failure::Unavailable(Step::Profile, Outage::NotJson);
             let list: Vec<Value> = serde_json::from_slice(&answer.body).map_err(|_| not_json)?;
-            let last = list.len() < PAGE;
+            let full = list.len() == PAGE;
             emails.extend(list.into_iter().filter_map(Object::of));
-            if last {
+            if !full {
                 break;
             }
         }

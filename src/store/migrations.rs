@@ -30,8 +30,8 @@ const ALL: &[Migration] = &[
     migration!("0003_sidegate"),
     migration!("0004_providers"),
     migration!("0005_outbox"),
-    migration!("0007_pending"),
     migration!("0006_tickets"),
+    migration!("0007_pending"),
     migration!("0008_keys"),
     migration!("0009_refresh"),
 ];

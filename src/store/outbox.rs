@@ -30,7 +30,7 @@ pub struct Claimed {
     /// The sealed message.
     pub body: String,
     /// How often it was claimed, this time included.
-    pub attempt: i32,
+    pub attempt: i64,
     /// When it is given up.
     pub give_up: Now,
 }

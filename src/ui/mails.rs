@@ -2,8 +2,7 @@
 //! language, the markup is checked by the compiler.
 //!
 //! Nothing that a stranger chose is said in a mail as it was chosen: display names are not said at all, and
-//! what comes from a browser or a provider is cut short and rid of whatever a mail program would make a link
-//! of. Subjects hold nothing but our own words and the name of the site.
+//! what is known of a browser is cut short and rid of whatever a mail program would make a link of. Subjects hold nothing but our own words and the name of the site.
 
 use std::time::Duration;
 
@@ -240,7 +239,7 @@ impl Mails {
             ("origin", self.origin.as_str()),
             ("to", to),
             ("lifetime", lifetime.as_str()),
-            ("method", method.as_str()),
+            ("method", method),
             ("new", new),
         ];
         let (occasion, reasons) = mail.seen();
@@ -365,13 +364,12 @@ impl<'a> Mail<'a> {
         }
     }
 
-    /// What is said of others' words: the name of a way to sign in, and a new address, which was checked to
-    /// be one.
-    fn said(&self) -> (String, &'a str) {
+    /// The name of a way to sign in, which is the operator's, and a new address, which was checked to be one.
+    fn said(&self) -> (&'a str, &'a str) {
         match self {
-            Self::MethodLinked { method, .. } | Self::MethodUnlinked { method, .. } => (harmless(method), ""),
-            Self::EmailChanged { new, .. } => (String::new(), new),
-            _ => (String::new(), ""),
+            Self::MethodLinked { method, .. } | Self::MethodUnlinked { method, .. } => (method, ""),
+            Self::EmailChanged { new, .. } => ("", new),
+            _ => ("", ""),
         }
     }
 }

@@ -107,14 +107,16 @@ fn answer(line: &str) -> (Value, &str) {
 fn the_commands_that_the_demo_proposes_do_what_it_says() {
     let demo = Demo::start(&[]);
     let commands = demo.commands();
-    assert_eq!(commands.len(), 5, "{}", demo.text);
+    assert_eq!(commands.len(), 6, "{}", demo.text);
     let shell = Command::new("sh").arg("-c").arg(commands.join("\n")).output().expect("sh runs");
     let out = String::from_utf8(shell.stdout).expect("text");
     let lines: Vec<&str> = out.lines().collect();
-    let &[signed_up, id, own, other, spoofed] = lines.as_slice() else { panic!("{out}") };
+    let &[signed_up, verified, id, own, other, spoofed] = lines.as_slice() else { panic!("{out}") };
 
     let (body, code) = answer(signed_up);
     assert_eq!((&body["user"]["email"], code), (&json!("ada@example.com"), "200"));
+    let (body, code) = answer(verified);
+    assert_eq!((&body["user"]["emailVerified"], code), (&json!(true), "200"));
     assert_eq!(id.len(), 36, "{id:?} is no user id");
     let (body, code) = answer(own);
     assert_eq!((body.as_array().map(Vec::len), code), (Some(2), "200"));
@@ -143,7 +145,7 @@ fn a_given_directory_is_kept_with_its_users() {
         let demo = Demo::start(&["--directory", name]);
         let commands = demo.commands();
         // The account of the first round is there in the second.
-        let tried = if round == 0 { &commands[..3] } else { &commands[1..3] };
+        let tried = if round == 0 { &commands[..4] } else { &commands[2..4] };
         let shell = Command::new("sh").arg("-c").arg(tried.join("\n")).output().expect("sh runs");
         let out = String::from_utf8(shell.stdout).expect("text");
         assert_eq!(answer(out.lines().last().unwrap_or_default()).1, "200", "{out}");
@@ -215,7 +217,17 @@ fn a_person_signs_up_signs_in_and_keeps_tasks() {
     browser.fill("[name=email]", "zoe@example.com");
     browser.fill("[name=password]", PASSWORD);
     browser.click("main button");
-    browser.fill("[name=email]", "zoe@example.com");
+    browser.go(&format!("{}/auth/dev/mail", demo.origin));
+    browser.screenshot(&pictures.join("demo-mails.png"));
+    assert_eq!(a11y(&browser), Vec::<String>::new());
+    browser.click(".mails a");
+    browser.screenshot(&pictures.join("demo-mail.png"));
+    assert_eq!(a11y(&browser), Vec::<String>::new());
+    let mail = browser.url();
+    browser.go(&format!("{mail}?html"));
+    browser.screenshot(&pictures.join("demo-mail-markup.png"));
+    browser.go(&mail);
+    browser.click("a[href*='verify-email']");
     browser.fill("[name=password]", PASSWORD);
     browser.click("main button");
     assert_eq!(browser.url(), format!("{}/", demo.origin));

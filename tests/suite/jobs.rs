@@ -61,4 +61,16 @@ on_both_databases! {
         eventually("the row is deleted", || rows() == 0);
         assert!(!opens(&site, &token(&ada)));
     }
+
+    fn old_lines_of_the_log_of_sign_ins_are_deleted_and_others_are_not(database) {
+        let site = Site::on(database).set("log", "keep_sign_ins = \"90d\"").start();
+        site.member("ada@example.com");
+        site.pass(Duration::from_hours(24 * 89));
+        site.member("bob@example.com");
+        let rows = || site.block_on(site.database.texts(r#"SELECT "id" FROM "sidegate_auth_log""#)).len();
+        assert_eq!(rows(), 4);
+        site.pass(Duration::from_hours(24 * 2));
+        let _again = Jobs::start(&site.app);
+        eventually("old lines are deleted", || rows() == 2);
+    }
 }

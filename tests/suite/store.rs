@@ -17,6 +17,7 @@ mod auth_log;
 mod ended;
 mod migrations;
 mod outage;
+mod outbox;
 mod sessions;
 mod takeover;
 mod tickets;

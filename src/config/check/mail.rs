@@ -1,16 +1,13 @@
 //! Mail: addresses that nobody misreads, a server that is spoken to in secret, caps that hold.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use email_address::{EmailAddress, Options};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
 use super::between;
 use crate::config::file::{RawMail, RawSmtp, RawTransport};
-use crate::config::mail::{CaFile, Login, Mail, Mailbox, Smtp, Tls, Transport};
+use crate::config::mail::{Login, Mail, Mailbox, Smtp, Tls, Transport};
 use crate::config::problem::Problems;
 use crate::config::units::Span;
 use crate::config::{Listen, Public};
@@ -146,7 +143,8 @@ fn smtp(raw: &RawSmtp, p: &mut Problems) -> Smtp {
         port,
         tls: raw.tls,
         login: login(raw, p),
-        ca: raw.ca.as_deref().and_then(|pem| ca(raw.ca_file.as_deref(), pem, p)),
+        ca_file: raw.ca_file.as_ref().map(Into::into),
+        authorities: Vec::new(),
         timeout: raw.timeout.0,
         connections: raw.connections,
     }
@@ -180,13 +178,4 @@ fn login(raw: &RawSmtp, p: &mut Problems) -> Option<Login> {
         }
         (None, None) => None,
     }
-}
-
-fn ca(path: Option<&str>, pem: &str, p: &mut Problems) -> Option<CaFile> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-    if found.is_ok_and(|certificates| !certificates.is_empty()) {
-        return Some(CaFile { path: PathBuf::from(path.unwrap_or_default()), pem: pem.to_owned() });
-    }
-    p.add("mail.smtp.ca_file", "holds no certificates", "name a file in PEM form");
-    None
 }

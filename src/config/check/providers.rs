@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::config::file::{RawClaims, RawProvider};
 use crate::config::problem::Problems;
-use crate::config::provider::{Claims, Kind, Provider, Tenant, is_loopback, is_tenant_id};
+use crate::config::provider::{Claims, Kind, Provider, Reach, Tenant, is_loopback, is_tenant_id};
 
 /// Names that stand for something else where a provider's id stands: in `/auth/sign-in/{id}`, in
 /// `/auth/signin/{id}` and in `account.providerId`.
@@ -96,7 +96,7 @@ fn provider(at: &At, raw: &RawProvider, kind: Kind, id: String, p: &mut Problems
         let what = "is empty or holds a control character";
         p.add(at.key("name"), what, "write the name that stands on the button");
     }
-    let allowed_tenants = tenants(at, raw, p);
+    let allowed_tenants = if kind == Kind::Microsoft { tenants(at, raw, p) } else { Vec::new() };
     // Who runs a GitLab, a GitHub or a provider can make an account with any address there.
     let authority = match kind {
         Kind::GitHub | Kind::GitLab => base.is_none(),
@@ -110,7 +110,11 @@ fn provider(at: &At, raw: &RawProvider, kind: Kind, id: String, p: &mut Problems
         client_secret: client_secret(at, raw, kind, p),
         client_auth: raw.client_auth,
         scopes: scopes(at, raw, kind, p),
-        loopback: issuer.as_ref().or(base.as_ref()).is_some_and(is_loopback),
+        reach: match issuer.as_ref().or(base.as_ref()) {
+            _ if raw.danger_private_addresses => Reach::Private,
+            Some(url) if is_loopback(url) => Reach::Loopback,
+            Some(_) | None => Reach::Internet,
+        },
         base_url: base.map(|url| url.as_str().trim_end_matches('/').to_owned()),
         issuer: issuer.and(raw.issuer.clone()),
         tenant: if kind == Kind::Microsoft { tenant(at, raw, p) } else { Tenant::Common },
@@ -121,7 +125,6 @@ fn provider(at: &At, raw: &RawProvider, kind: Kind, id: String, p: &mut Problems
         claims: claims(at, &raw.claims, p),
         prompt: prompt(at, raw, p),
         store_tokens: raw.store_tokens,
-        private_addresses: raw.danger_private_addresses,
         ca_file: raw.ca_file.as_ref().map(Into::into),
         authorities: Vec::new(),
         id,

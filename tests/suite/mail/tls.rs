@@ -3,7 +3,7 @@
 use super::{ADA, VERIFY, outbox, send};
 use crate::jobs::eventually;
 use crate::support::database::Database;
-use crate::support::mailbox::{CA, Mailbox};
+use crate::support::mailbox::{CA_FILE, Mailbox};
 use crate::support::site::Site;
 
 fn site(mailbox: &Mailbox, lines: &str) -> Site {
@@ -12,7 +12,7 @@ fn site(mailbox: &Mailbox, lines: &str) -> Site {
 }
 
 fn trusting(tls: &str) -> String {
-    format!("tls = \"{tls}\"\nca = '''{CA}'''\nusername = \"harbour\"\npassword = \"hush\"")
+    format!("tls = \"{tls}\"\nca_file = \"{CA_FILE}\"\nusername = \"harbour\"\npassword = \"hush\"")
 }
 
 #[test]

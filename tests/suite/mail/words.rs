@@ -14,7 +14,7 @@ const HOUR: Duration = Duration::from_hours(1);
 /// Every mail, with these words of others in it.
 fn every<'a>(others: &'a str, new: &'a str) -> Vec<Mail<'a>> {
     let occasion = Occasion { at: START, device: others, place: Some(others) };
-    let (link, lifetime, reasons, method) = (LINK, HOUR, &Reason::ALL[..], others);
+    let (link, lifetime, reasons, method) = (LINK, HOUR, &Reason::ALL[..], "GitHub");
     vec![
         Mail::VerifyEmail { link, lifetime },
         Mail::AlreadyRegistered { link },
@@ -22,7 +22,7 @@ fn every<'a>(others: &'a str, new: &'a str) -> Vec<Mail<'a>> {
         Mail::PasswordChanged { occasion, link },
         Mail::ConfirmNewEmail { link, lifetime },
         Mail::EmailChanged { occasion, new },
-        Mail::SecurityCode { code: "12345678", lifetime, occasion, reasons, link },
+        Mail::SecurityCode { code: "98765432", lifetime, occasion, reasons, link },
         Mail::NewSignIn { occasion, reasons, link },
         Mail::MethodLinked { occasion, method, link },
         Mail::MethodUnlinked { occasion, method, link },
@@ -70,12 +70,13 @@ fn each_mail_carries_what_its_reader_needs() {
     let letters = written("Harbour Notes", "Firefox on Linux", Language::English);
     let with = |text: &str| letters.iter().filter(|l| l.text.contains(text) && l.html.contains(text)).count();
     assert_eq!(with(LINK), 10, "all but the two after which there is nothing to do");
-    assert_eq!(with("12345678"), 1);
+    assert_eq!(with("98765432"), 1);
     assert_eq!(with("2026-01-02 03:04 UTC"), 7);
     assert_eq!(with("Firefox on Linux"), 7);
     assert_eq!(with("60 minutes"), 5);
     assert_eq!(with("The country and the network are new."), 2);
     assert_eq!(with("new@example.com"), 1);
+    assert_eq!(with("GitHub"), 2);
 }
 
 #[test]
@@ -107,11 +108,8 @@ fn em_11_words_of_others_are_neither_markup_nor_links_nor_fields_nor_long() {
             for Letter { subject, text, html } in written("Harbour Notes", hostile, language) {
                 assert!(!subject.contains(['\r', '\n', '<']), "{subject:?}");
                 for body in [&text, &html] {
-                    assert!(
-                        !body.contains("evil.test") && !body.contains("Bcc:") || !hostile.contains("Bcc"),
-                        "{body}"
-                    );
                     assert!(!body.contains("evil.test"), "{body}");
+                    assert!(!body.lines().any(|line| line.starts_with("Bcc:")), "{body}");
                     assert!(!body.contains(&"x".repeat(61)), "{body}");
                     assert!(!body.contains('\r'), "{body:?}");
                 }

@@ -153,7 +153,7 @@ on_both_databases! {
         database.open().await;
         database.execute(r#"DROP TABLE "sidegate_migration"; DROP TABLE "sidegate_auth_log";"#).await;
         let applied = Store::migrate(&database.config(), &Clock::fixed(START)).await.expect("migrates");
-        assert_eq!(applied.len(), 3);
+        assert!(applied.contains(&"0002_session_remember") && applied.contains(&"0003_sidegate"), "{applied:?}");
     }
 
     async fn accounts_that_share_an_identity_are_named_and_nothing_is_changed(database) {

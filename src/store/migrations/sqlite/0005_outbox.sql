@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS "sidegate_outbox" (
     "recipient" text NOT NULL,
     "body" text NOT NULL,
     "state" text NOT NULL,
-    "attempts" integer NOT NULL,
+    "attempts" int8 NOT NULL,
     "createdAt" date NOT NULL,
     "nextAt" date NOT NULL,
     "giveUpAt" date NOT NULL,
