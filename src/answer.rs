@@ -121,6 +121,23 @@ pub fn ask_to_sign_in(desk: Desk<'_>, reply_to: &ReplyTo) -> Answer {
     }
 }
 
+/// The address of the page that takes the code of an unusual sign-in.
+pub fn verify_url(desk: Desk<'_>) -> String {
+    format!("{}{}/verify-signin", desk.config.public.origin, desk.config.mount())
+}
+
+/// What somebody hears who owes the code of a sign-in: a person is led to the page that takes it, a program
+/// hears 401.
+pub fn ask_for_code(desk: Desk<'_>, reply_to: &ReplyTo) -> Answer {
+    match reply_to.form {
+        AnswerForm::Page => {
+            let status = if reply_to.safe_method { StatusCode::FOUND } else { StatusCode::SEE_OTHER };
+            redirect(desk, status, &verify_url(desk))
+        }
+        AnswerForm::Json | AnswerForm::Grpc => told(desk, reply_to, Refusal::CodeRequired),
+    }
+}
+
 /// The answer to a request that failed. A fault is logged here, once, under the request's id.
 pub fn refuse(desk: Desk<'_>, reply_to: &ReplyTo, error: Error) -> Answer {
     let refusal = match error {

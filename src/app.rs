@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use crate::account::password::Passwords;
+use crate::account::place::Geo;
 use crate::config::{self, Config};
 use crate::error::Fault;
 use crate::gate::rules::Rules;
@@ -39,6 +40,12 @@ pub struct App {
     pub limits: Limits,
     /// Where people can sign in besides here.
     pub providers: Providers,
+    /// Tags the tokens of sign-ins that wait for their code.
+    pub pending_key: Key,
+    /// Hashes the codes of those sign-ins.
+    pub code_key: Key,
+    /// Where addresses are.
+    pub geo: Geo,
     /// Proves that a browser signed an account in before.
     pub device_key: Key,
     /// Makes the state of flows at providers, and what ties them to a browser.
@@ -75,6 +82,9 @@ impl App {
             passwords: Passwords::new(&config.password),
             limits: Limits::new(&config.limits, &config.secret),
             providers: Providers::new(&config.providers),
+            pending_key: config.secret.key(Purpose::Pending),
+            code_key: config.secret.key(Purpose::Code),
+            geo: Geo::open(&config.geo)?,
             device_key: config.secret.key(Purpose::Device),
             flow_key: config.secret.key(Purpose::Flow),
             ticket_key: config.secret.key(Purpose::Ticket),

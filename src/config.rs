@@ -23,6 +23,7 @@ pub mod rule;
 mod secret;
 mod shape;
 pub(crate) mod units;
+pub mod unusual;
 
 use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
@@ -69,6 +70,10 @@ pub struct Config {
     pub log: Log,
     /// How mails are sent; `None` if none are.
     pub mail: Option<mail::Mail>,
+    /// What follows an unusual sign-in.
+    pub unusual: unusual::Unusual,
+    /// Where addresses are.
+    pub geo: unusual::Geo,
     /// What weakens the defaults, in words for the start-up report.
     pub dangers: Vec<String>,
 }

@@ -25,6 +25,7 @@ mod dev_mail;
 mod ending;
 mod entry;
 mod logout_token;
+mod not_me;
 mod pair;
 mod password;
 pub mod post;
@@ -38,6 +39,7 @@ mod start;
 mod ticket;
 mod token;
 mod verify_email;
+mod verify_signin;
 mod whoami;
 
 /// Answers a request to one of our endpoints. Runs in the office.
@@ -77,6 +79,12 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::RevokeSessions => sessions::revoke_all(app, visit).await,
         Endpoint::RevokeOtherSessions => sessions::revoke_others(app, visit).await,
         Endpoint::Ok => Ok(whoami::ok(app)),
+        Endpoint::VerifySignInPage => verify_signin::show(app, &visit),
+        Endpoint::VerifySignIn => verify_signin::submit(app, visit).await,
+        Endpoint::ResendCode => verify_signin::resend(app, visit).await,
+        Endpoint::CancelSignIn => verify_signin::cancel(app, visit).await,
+        Endpoint::NotMePage => not_me::show(app, &visit).await,
+        Endpoint::NotMe => not_me::submit(app, visit).await,
         Endpoint::StartAtProvider => start::show(app, visit).await,
         Endpoint::SignInSocial => start::social(app, visit).await,
         Endpoint::OauthUrl => start::url(app, visit).await,
@@ -143,6 +151,7 @@ fn callback_or_home(app: &App, target: Option<&str>) -> String {
     callback_if_ours(app, target).unwrap_or_else(|| format!("{}/", app.config.public.origin))
 }
 
+/// What sign-in and sign-up show in place of their form to who is signed in already, or about to be.
 /// The sign-in page, with what happened before.
 fn to_sign_in(app: &App, callback_url: Option<&str>, notice: Notice) -> Answer {
     let mut url = answer::sign_in_url(desk(app), callback_url);
@@ -154,6 +163,9 @@ fn to_sign_in(app: &App, callback_url: Option<&str>, notice: Notice) -> Answer {
 
 /// What sign-in and sign-up show in place of their form to who is signed in already.
 fn signed_in_already(app: &App, visit: &Visit, callback_url: Option<&str>) -> Option<Answer> {
+    if visit.visitor.pending().is_some() {
+        return Some(answer::ask_for_code(desk(app), &visit.reply_to()));
+    }
     let session = visit.visitor.session()?;
     let view = app.ui.view(visit.language());
     let go_on = callback_or_home(app, callback_url);
@@ -165,9 +177,11 @@ fn signed_in_already(app: &App, visit: &Visit, callback_url: Option<&str>) -> Op
 fn form_again(app: &App, view: View<'_>, problems: &[Problem], html: String) -> Answer {
     let retry = problems.iter().find_map(|problem| match problem {
         Problem::Refused(refusal) => refusal.retry_after().map(|wait| (refusal.status(), wait)),
-        Problem::NameMissing | Problem::NameTooLong | Problem::EmailMissing | Problem::PasswordMissing => {
-            None
-        }
+        Problem::NameMissing
+        | Problem::NameTooLong
+        | Problem::EmailMissing
+        | Problem::PasswordMissing
+        | Problem::CodeMissing => None,
     });
     let status = retry.map_or(StatusCode::UNPROCESSABLE_ENTITY, |(status, _)| status);
     let mut answer = answer::page(desk(app), status, view, html);

@@ -41,6 +41,8 @@ pub enum Verdict {
     Forward(Pass),
     /// It needs a session: a person is sent to the sign-in page, a program hears 401.
     AskToSignIn,
+    /// It needs the code of a sign-in that waits for it: a person is sent to the page that takes it.
+    AskForCode,
     /// It is answered with this.
     Refuse(Refusal),
 }
@@ -95,7 +97,10 @@ fn ours(rules: &Rules, visit: &Visit, endpoint: Endpoint) -> Verdict {
             Verdict::Refuse(Refusal::StoreUnavailable)
         }
         Visitor::Stranger if endpoint.needs_session() => Verdict::Refuse(unauthorized(visit)),
-        Visitor::Stranger | Visitor::Known(_) | Visitor::Unsure => Verdict::Ours(endpoint),
+        Visitor::Pending(_) if endpoint.needs_session() => Verdict::AskForCode,
+        Visitor::Stranger | Visitor::Pending(_) | Visitor::Known(_) | Visitor::Unsure => {
+            Verdict::Ours(endpoint)
+        }
     }
 }
 
@@ -106,13 +111,14 @@ fn app(rules: &Rules, visit: &Visit, demand: Demand) -> Verdict {
             return Verdict::Forward(Pass { session: None });
         }
         (_, Visitor::Unsure) => return Verdict::Refuse(Refusal::StoreUnavailable),
-        (Access::Optional, Visitor::Stranger) if demand.owner == Owner::Nobody => None,
+        (Access::Optional, Visitor::Stranger | Visitor::Pending(_)) if demand.owner == Owner::Nobody => None,
         (_, Visitor::Stranger) => {
             return match visit.credential {
                 Credential::UnknownBearer => Verdict::Refuse(Refusal::InvalidToken),
                 Credential::None | Credential::Cookie | Credential::Bearer => Verdict::AskToSignIn,
             };
         }
+        (_, Visitor::Pending(_)) => return Verdict::AskForCode,
         (_, Visitor::Known(session)) => Some(session),
     };
     if demand.owner == Owner::Other {

@@ -27,6 +27,10 @@ const HOUR: Duration = Duration::from_hours(1);
 const SUBSCRIBER: u32 = 8;
 /// Changes that a signed-in user may make in a minute.
 const CHANGES: u32 = 60;
+/// Codes that are sent in an hour for sign-ins to one account.
+const CODES: u32 = 10;
+/// Wrong codes in an hour for sign-ins to one account, over all that were sent.
+const CODE_TRIES: u32 = 25;
 
 /// The budgets. Nothing here knows whether an account exists, so no answer can tell.
 pub struct Limits {
@@ -126,6 +130,29 @@ impl Limits {
     /// Gives such a try back.
     pub fn give_back_confirm(&self, user: &UserId) {
         self.accounts.give_back(self.confirm_key(user), self.per_account);
+    }
+
+    /// Spends one code that is sent for a sign-in to this account.
+    pub fn code(&self, now: Now, user: &UserId) -> Result<(), Refusal> {
+        let key = self.fingerprint(&[b"c", user.as_str().as_bytes()].concat());
+        self.accounts.take(key, Rate::per(CODES, HOUR), now).map_err(Refusal::TooManyRequests)
+    }
+
+    /// Spends one try of a code, of whichever sign-in to this account; [`Self::give_back_code_try`] when it
+    /// was right.
+    pub fn code_try(&self, now: Now, user: &UserId) -> Result<(), Refusal> {
+        self.accounts
+            .take(self.code_try_key(user), Rate::per(CODE_TRIES, HOUR), now)
+            .map_err(Refusal::TooManyRequests)
+    }
+
+    /// Gives such a try back.
+    pub fn give_back_code_try(&self, user: &UserId) {
+        self.accounts.give_back(self.code_try_key(user), Rate::per(CODE_TRIES, HOUR));
+    }
+
+    fn code_try_key(&self, user: &UserId) -> u64 {
+        self.fingerprint(&[b"t", user.as_str().as_bytes()].concat())
     }
 
     /// Spends one change that a signed-in user makes.

@@ -101,6 +101,18 @@ pub enum Refusal {
     UpstreamTimeout,
     /// A fault of ours; the log knows.
     Internal,
+    /// The sign-in was unusual, and its code is still owed.
+    CodeRequired,
+    /// Not the code that was sent.
+    CodeWrong,
+    /// The code was sent too long ago.
+    CodeExpired,
+    /// The code was guessed at too often.
+    CodeSpent,
+    /// The sign-in that waited for its code is over.
+    SignInEnded,
+    /// The sign-in was unusual, and there is no mailbox that could be asked.
+    SignInUnusual,
     /// There is no provider of this name.
     ProviderNotFound,
     /// ID tokens that a front end got by itself are not taken.
@@ -188,6 +200,12 @@ impl Refusal {
         Self::UpstreamInvalid,
         Self::UpstreamTimeout,
         Self::Internal,
+        Self::CodeRequired,
+        Self::CodeWrong,
+        Self::CodeExpired,
+        Self::CodeSpent,
+        Self::SignInEnded,
+        Self::SignInUnusual,
         Self::ProviderNotFound,
         Self::IdTokenNotSupported,
         Self::StateNotFound,
@@ -269,6 +287,9 @@ impl Refusal {
             | Self::ProviderInvalid => StatusCode::BAD_GATEWAY,
             Self::Overloaded | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::CodeRequired | Self::SignInEnded => StatusCode::UNAUTHORIZED,
+            Self::CodeWrong | Self::CodeExpired => StatusCode::BAD_REQUEST,
+            Self::CodeSpent | Self::SignInUnusual => StatusCode::FORBIDDEN,
             Self::LinkedElsewhere => StatusCode::CONFLICT,
         }
     }
@@ -322,6 +343,12 @@ impl Refusal {
             Self::UpstreamInvalid => "UPSTREAM_INVALID",
             Self::UpstreamTimeout => "UPSTREAM_TIMEOUT",
             Self::Internal => "INTERNAL_SERVER_ERROR",
+            Self::CodeRequired => "NEEDS_SIGN_IN_VERIFICATION",
+            Self::CodeWrong => "INVALID_OTP",
+            Self::CodeExpired => "OTP_EXPIRED",
+            Self::CodeSpent => "TOO_MANY_ATTEMPTS",
+            Self::SignInEnded => "SIGN_IN_VERIFICATION_ENDED",
+            Self::SignInUnusual => "UNUSUAL_SIGN_IN",
             Self::ProviderNotFound => "PROVIDER_NOT_FOUND",
             Self::IdTokenNotSupported => "ID_TOKEN_NOT_SUPPORTED",
             Self::StateNotFound => "STATE_NOT_FOUND",

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::id::{SessionId, UserId};
+use crate::id::{PendingId, SessionId, UserId};
 use crate::secret::TokenHash;
 use crate::time::Now;
 
@@ -12,6 +12,8 @@ use crate::time::Now;
 pub enum Visitor {
     /// Nobody we know.
     Stranger,
+    /// Somebody who owes the code of an unusual sign-in: a stranger who is led to the page that takes it.
+    Pending(PendingId),
     /// The owner of a live session.
     Known(Arc<Session>),
     /// The store did not answer the question; nothing that needs the answer is allowed.
@@ -22,8 +24,16 @@ impl Visitor {
     /// The session, if there is one.
     pub fn session(&self) -> Option<&Arc<Session>> {
         match self {
-            Self::Stranger | Self::Unsure => None,
+            Self::Stranger | Self::Pending(_) | Self::Unsure => None,
             Self::Known(session) => Some(session),
+        }
+    }
+
+    /// The sign-in that waits for its code, if there is one.
+    pub fn pending(&self) -> Option<&PendingId> {
+        match self {
+            Self::Pending(id) => Some(id),
+            Self::Stranger | Self::Known(_) | Self::Unsure => None,
         }
     }
 }

@@ -117,7 +117,7 @@ pub(crate) fn visit(target: PathAndQuery, visitor: Visitor) -> Visit {
     let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     let credential = match &visitor {
         Visitor::Known(_) => Credential::Cookie,
-        Visitor::Stranger | Visitor::Unsure => Credential::None,
+        Visitor::Stranger | Visitor::Pending(_) | Visitor::Unsure => Credential::None,
     };
     Visit {
         id: RequestId::next(),
@@ -143,6 +143,8 @@ pub(crate) fn known() -> Visitor {
 pub(crate) fn pass(rules: &Rules, visit: &Visit) -> Pass {
     match gate::decide(rules, visit) {
         Verdict::Forward(pass) => pass,
-        Verdict::Ours(_) | Verdict::AskToSignIn | Verdict::Refuse(_) => panic!("not forwarded"),
+        Verdict::Ours(_) | Verdict::AskForCode | Verdict::AskToSignIn | Verdict::Refuse(_) => {
+            panic!("not forwarded")
+        }
     }
 }

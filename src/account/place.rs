@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use maxminddb::Reader;
 use serde::Deserialize;
 
-use crate::config;
+use crate::config::unusual;
 use crate::error::Fault;
 
 /// Bits of an IPv4 address that name its network.
@@ -77,7 +77,7 @@ struct OperatorRecord {
 
 impl Geo {
     /// Loads the files that are configured; a [`Fault`] if one of them cannot be read.
-    pub fn open(config: &config::Geo) -> Result<Self, Fault> {
+    pub fn open(config: &unusual::Geo) -> Result<Self, Fault> {
         let anonymizers = match &config.anonymizers_file {
             Some(file) => networks(file)?,
             None => Vec::new(),

@@ -3,11 +3,10 @@
 //!
 //! Each rule that fires asks for something, and the most that is asked for is done.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::account::place::{Fix, Place};
-use crate::config::Mode;
+use crate::config::unusual::Mode;
 use crate::time::Now;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -37,6 +36,8 @@ pub const CHANGES_WITHIN: Duration = DAY;
 pub enum Proof {
     /// By a password.
     Password,
+    /// By a password, in the browser in which the mailbox was proved just now.
+    Mailbox,
     /// At an identity provider.
     Provider,
     /// By a passkey, or by a second factor besides the first.
@@ -81,7 +82,7 @@ pub struct Signs {
 /// A rule that fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// R0: nobody ever signed in to this account, which is new.
+    /// R0: nobody ever signed in to this account, which is new; or its mailbox was just proved in this browser.
     FirstSignIn,
     /// R1: the proof was strong.
     StrongProof,
@@ -95,8 +96,10 @@ pub enum Rule {
     NewCountry,
     /// R6: many wrong guesses came before.
     AfterGuesses,
-    /// R7: nobody signed in for long, or the password or address was just changed from elsewhere.
+    /// R7: nobody signed in for long.
     Dormant,
+    /// R7: the password or the address was just changed from elsewhere.
+    AfterChange,
     /// R8: nobody travels so fast.
     Journey,
     /// R9: a provider has judged it.
@@ -131,6 +134,26 @@ impl Judgement {
 }
 
 impl Rule {
+    /// Every rule.
+    pub const ALL: [Self; 11] = [
+        Self::FirstSignIn,
+        Self::StrongProof,
+        Self::KnownBrowser,
+        Self::KnownNetwork,
+        Self::NewBrowser,
+        Self::NewCountry,
+        Self::AfterGuesses,
+        Self::Dormant,
+        Self::AfterChange,
+        Self::Journey,
+        Self::Provider,
+    ];
+
+    /// From its name in the log; `None` for any other text.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.name() == name)
+    }
+
     /// The stable name in the log.
     pub const fn name(self) -> &'static str {
         match self {
@@ -142,6 +165,7 @@ impl Rule {
             Self::NewCountry => "R5",
             Self::AfterGuesses => "R6",
             Self::Dormant => "R7",
+            Self::AfterChange => "R7-change",
             Self::Journey => "R8",
             Self::Provider => "R9",
         }
@@ -153,20 +177,18 @@ impl Rule {
             (_, Mode::Off)
             | (Self::FirstSignIn | Self::StrongProof | Self::KnownBrowser | Self::Provider, _)
             | (Self::KnownNetwork | Self::NewCountry, Mode::Notify) => Outcome::Trust,
-            (Self::NewBrowser | Self::AfterGuesses | Self::Dormant | Self::Journey, Mode::Notify)
+            (
+                Self::NewBrowser | Self::AfterGuesses | Self::Dormant | Self::AfterChange | Self::Journey,
+                Mode::Notify,
+            )
             | (Self::KnownNetwork | Self::NewCountry | Self::Journey, Mode::Balanced) => Outcome::Notice,
             // No mode does less than a milder one.
-            (Self::AfterGuesses | Self::Dormant, Mode::Balanced) if known => Outcome::Notice,
-            (Self::NewBrowser | Self::AfterGuesses | Self::Dormant, Mode::Balanced) | (_, Mode::Strict) => {
-                Outcome::Challenge
+            (Self::AfterGuesses | Self::Dormant | Self::AfterChange, Mode::Balanced) if known => {
+                Outcome::Notice
             }
+            (Self::NewBrowser | Self::AfterGuesses | Self::Dormant | Self::AfterChange, Mode::Balanced)
+            | (_, Mode::Strict) => Outcome::Challenge,
         }
-    }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 
@@ -181,6 +203,9 @@ pub fn judge(mode: Mode, signs: &Signs) -> Judgement {
 fn fired(signs: &Signs) -> Vec<Rule> {
     if signs.proof == Proof::Strong {
         return vec![Rule::StrongProof];
+    }
+    if signs.proof == Proof::Mailbox {
+        return vec![Rule::FirstSignIn];
     }
     if !signs.applies {
         return vec![Rule::Provider];
@@ -203,8 +228,11 @@ fn fired(signs: &Signs) -> Vec<Rule> {
     if signs.guesses >= GUESSES {
         rules.push(Rule::AfterGuesses);
     }
-    if signs.changed_elsewhere || signs.last.is_some_and(|last| now.since(last) > DORMANT) {
+    if signs.last.is_some_and(|last| now.since(last) > DORMANT) {
         rules.push(Rule::Dormant);
+    }
+    if signs.changed_elsewhere {
+        rules.push(Rule::AfterChange);
     }
     if impossible_journey(signs) {
         rules.push(Rule::Journey);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::answer::{Desk, sign_in_url};
+use crate::answer::{Desk, sign_in_url, verify_url};
 use crate::http::visit::ReplyTo;
 use crate::refusal::Refusal;
 use crate::time::Now;
@@ -19,18 +19,22 @@ pub struct RefusalShape<'a> {
     error: Option<&'static str>,
     #[serde(rename = "login_url", skip_serializing_if = "Option::is_none")]
     login_url: Option<String>,
+    #[serde(rename = "verify_url", skip_serializing_if = "Option::is_none")]
+    verify_url: Option<String>,
     #[serde(rename = "request_id")]
     request_id: String,
 }
 
 /// The body of a refusal.
 pub fn refusal<'a>(desk: Desk<'a>, reply_to: &ReplyTo, refusal: Refusal) -> RefusalShape<'a> {
-    let sign_in_helps = matches!(refusal, Refusal::SignInRequired | Refusal::InvalidToken);
+    let sign_in_helps =
+        matches!(refusal, Refusal::SignInRequired | Refusal::InvalidToken | Refusal::SignInEnded);
     RefusalShape {
         message: desk.ui.message(refusal),
         code: refusal.code(),
         error: (refusal == Refusal::InvalidGrant).then_some("invalid_grant"),
         login_url: sign_in_helps.then(|| sign_in_url(desk, reply_to.return_to.as_deref())),
+        verify_url: (refusal == Refusal::CodeRequired).then(|| verify_url(desk)),
         request_id: reply_to.id.to_string(),
     }
 }
@@ -90,4 +94,33 @@ impl<'a> From<&'a Session> for SessionShape<'a> {
             user_agent: session.agent.as_deref(),
         }
     }
+}
+
+/// A sign-in that came about. `token` is the session's public handle.
+#[derive(Serialize)]
+pub struct SignedInShape<'a> {
+    redirect: bool,
+    token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    user: UserShape<'a>,
+}
+
+/// The body of a sign-in that came about, and goes on at `url` if there is one.
+pub fn signed_in(session: &Session, url: Option<String>) -> SignedInShape<'_> {
+    SignedInShape { redirect: url.is_some(), token: session.id.as_str(), url, user: (&session.user).into() }
+}
+
+/// A sign-in that waits for its code, in the shape of one that came about.
+#[derive(Serialize)]
+pub struct PendingShape {
+    redirect: bool,
+    token: Option<&'static str>,
+    url: String,
+    pending: bool,
+}
+
+/// The body of a sign-in that goes on with a code.
+pub fn pending(desk: Desk<'_>) -> PendingShape {
+    PendingShape { redirect: true, token: None, url: verify_url(desk), pending: true }
 }

@@ -55,6 +55,7 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "rule       {} {} ({methods})", rule.pattern, rule.access)?;
     }
     writeln!(out, "rule       everything else: required")?;
+    writeln!(out, "unusual    {}", config.unusual.mode)?;
     for danger in &config.dangers {
         writeln!(out, "DANGER     {danger}")?;
     }

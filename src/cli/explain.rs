@@ -106,6 +106,10 @@ fn explain(config: &Config, asked: &Asked<'_>, user: Option<UserId>, out: &mut i
                 "verdict   not forwarded: people are led to {mount}/sign-in, programs get {status} {code}"
             )
         }
+        Verdict::AskForCode => {
+            let mount = config.mount();
+            writeln!(out, "verdict   not forwarded: people are led to {mount}/verify-signin")
+        }
         Verdict::Forward(pass) => {
             let mut head = Vec::new();
             HeadWriter::new(config).write(&mut head, &without_origin(visit), &pass, Framing::None);

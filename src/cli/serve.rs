@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, Settings};
 use crate::app::App;
+use crate::config::unusual::Mode;
 use crate::config::{Config, NewSecret};
 use crate::jobs::Jobs;
 use crate::log;
@@ -36,6 +37,11 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let address = config.listen.address;
     let held = Reservation::take(address).map_err(|error| cannot_listen(address, error))?;
     let app = App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
+    if app.config.unusual.mode != Mode::Off
+        && let Some(what) = app.geo.blind_spots()
+    {
+        tracing::info!("{what}");
+    }
     let mut stop = Stop::new()?;
     let _jobs = Jobs::start(&app);
     // Mails wait for a server that is down; whoever configured it wrongly should hear of it now.

@@ -9,6 +9,7 @@ mod mail;
 mod net;
 mod providers;
 mod rules;
+mod unusual;
 
 use super::file::{
     LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession, RawSignUp, RawTokens, SignedWith,
@@ -49,11 +50,13 @@ pub(super) fn check(
             rules: rules::rules(&raw.rules, &paths, p),
         },
         providers: providers::providers(&raw.providers, p, &mut dangers),
-        mail,
         tokens: tokens(&raw.tokens, p),
         limits: limits(&raw.limits, p),
         trusted_proxies: net::trusted(&raw.proxies.trusted, p),
         log: log(&raw.log, p),
+        unusual: unusual::unusual(&raw.unusual, mail.is_some(), p),
+        geo: unusual::geo(&raw.geo),
+        mail,
         identity,
         listen,
         public,

@@ -6,6 +6,7 @@ use super::mail::Tls;
 use super::provider::{ClientAuth, Kind};
 use super::rule::Access;
 use super::units::{Names, Size, Span};
+use super::unusual::{Mode, Unverified, Way};
 
 /// A table of the file. The defaults stand beside the fields, and `KEYS` knows their names for
 /// "did you mean".
@@ -53,6 +54,8 @@ table! {
         limits: RawLimits = RawLimits::default(),
         log: RawLog = RawLog::default(),
         mail: RawMail = RawMail::default(),
+        unusual: RawUnusual = RawUnusual::default(),
+        geo: RawGeo = RawGeo::default(),
     }
 }
 
@@ -322,6 +325,24 @@ pub(super) enum RawTransport {
     Catcher,
 }
 
+table! {
+    /// `[unusual]`; what a key means without a value depends on `mode`, and that on `[mail]`.
+    RawUnusual {
+        mode: Option<Mode> = None,
+        apply_to: Option<Vec<Way>> = None,
+        unverified: Option<Unverified> = None,
+    }
+}
+
+table! {
+    /// `[geo]`
+    RawGeo {
+        country_file: Option<String> = None,
+        asn_file: Option<String> = None,
+        anonymizers_file: Option<String> = None,
+    }
+}
+
 /// The keys that a table knows; `""` is the top level. `None` for what is no table.
 pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
     Some(match table {
@@ -345,6 +366,8 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
         "log" => RawLog::KEYS,
         "mail" => RawMail::KEYS,
         "mail.smtp" => RawSmtp::KEYS,
+        "unusual" => RawUnusual::KEYS,
+        "geo" => RawGeo::KEYS,
         _ => return None,
     })
 }

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
-use crate::answer::shapes::{SessionShape, UserShape};
+use crate::answer::shapes::{self, SessionShape, UserShape};
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::{Error, Fault};
-use crate::flow::entry::{self, SignedIn};
+use crate::flow::entry::{self, By, Entered, Proved, SignedIn};
+use crate::flow::pair::{self, Delivery};
 use crate::flow::provider::Change;
 use crate::flow::{
     callback_if_ours, callback_or_home, desk, log_entry, provider, read_json, set_cookie, with_cookies,
@@ -48,10 +49,19 @@ struct Given {
     iss: Option<String>,
 }
 
+/// The same from a front end that received it itself, and how it wants to be known from then on.
+#[derive(Deserialize)]
+struct Handed {
+    #[serde(flatten)]
+    given: Given,
+    #[serde(default)]
+    delivery: Delivery,
+}
+
 /// How a way through a provider ended well.
 enum End {
-    /// Signed in; with a new account or not.
-    Entered(SignedIn, bool),
+    /// Signed in, or about to be; with a new account or not.
+    Entered(Entered, bool),
     /// The account at the provider is one more way to sign in.
     Linked,
     /// Nothing was done: the flow was used before, and the visitor is signed in.
@@ -79,7 +89,11 @@ pub(super) async fn show(app: &App, visit: Visit) -> Result<Answer, Error> {
     let place = |of: fn(&OauthFlow) -> &Option<String>| flow.as_ref().and_then(|flow| of(flow).as_deref());
     let target = place(|flow| &flow.callback_url);
     let mut answer = match end {
-        Ok(End::Entered(signed_in, new)) => {
+        Ok(End::Entered(Entered::Pending(cookies), _)) => {
+            let to = answer::verify_url(desk(app));
+            with_cookies(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to), cookies)
+        }
+        Ok(End::Entered(Entered::SignedIn(signed_in), new)) => {
             let welcome = place(|flow| &flow.new_user_callback_url).filter(|_| new);
             let to = callback_or_home(app, welcome.or(target));
             with_cookies(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to), signed_in.cookies)
@@ -133,10 +147,16 @@ struct LinkedShape {
 /// `POST signin/{provider}`.
 pub(super) async fn code(app: &App, visit: Visit) -> Result<Answer, Error> {
     let provider = provider::of_path(app, &visit)?;
-    let given = read_json(&visit)?;
+    let Handed { given, delivery } = read_json(&visit)?;
     let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
     let mut answer = match end {
-        Ok(End::Entered(SignedIn { session, cookies }, new_user)) => {
+        Ok(End::Entered(Entered::Pending(cookies), _)) => {
+            with_cookies(answer::json(desk(app), StatusCode::OK, &shapes::pending(desk(app))), cookies)
+        }
+        Ok(End::Entered(Entered::SignedIn(signed_in), _)) if delivery == Delivery::Bearer => {
+            pair::first(app, &visit, &signed_in.session).await?
+        }
+        Ok(End::Entered(Entered::SignedIn(SignedIn { session, cookies }), new_user)) => {
             let target = flow.as_ref().and_then(|flow| flow.callback_url.as_deref());
             let shape = EnteredShape {
                 user: (&session.user).into(),
@@ -304,7 +324,13 @@ async fn sign_in(
             provider::tell(app, visit, &mut tx, &user, (provider.name(), Change::Linked)).await?;
         }
         let by = provider_session(app, provider, identity);
-        let entered = entry::enter(app, visit, tx, &user, flow.remember, Some(&by)).await;
+        let proved = Proved {
+            user: &user,
+            by: By::Provider(&by),
+            remember: flow.remember,
+            callback_url: flow.callback_url.as_deref(),
+        };
+        let entered = entry::enter(app, visit, tx, proved).await;
         // Whatever became of the commit, as with every session that is ended.
         app.sessions.ended(&ended);
         return Ok(End::Entered(entered?, actions.contains(&Action::SignUp)));

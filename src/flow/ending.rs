@@ -5,6 +5,7 @@ use crate::error::Fault;
 use crate::id::{SessionId, UserId};
 use crate::secret::TokenHash;
 use crate::store::Tx;
+use crate::time::Now;
 
 /// Ends all of it in the flow's own transaction, but for one session. Returns the tokens for
 /// `Sessions::commit_ended`. Whatever else lets somebody in is ended here and nowhere else.
@@ -14,5 +15,17 @@ pub(super) async fn end_all(
     except: Option<&SessionId>,
 ) -> Result<Vec<TokenHash>, Fault> {
     tx.tickets_delete_of_user(user).await?;
+    tx.pendings_delete_of_user(user).await?;
     tx.sessions_delete_of_user(user, except).await
+}
+
+/// Ends all of it, and trusts no browser any more: whoever used them may not have been the owner. Returns the
+/// tokens for `Sessions::commit_ended`.
+pub(super) async fn end_all_and_distrust(
+    tx: &mut Tx,
+    user: &UserId,
+    now: Now,
+) -> Result<Vec<TokenHash>, Fault> {
+    tx.devices_revoke_of_user(user, now).await?;
+    end_all(tx, user, None).await
 }

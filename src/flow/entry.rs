@@ -1,26 +1,64 @@
-//! What follows when somebody has proved who they are, in whatever way: the browser's earlier session ends and
-//! a new one begins, in the transaction of the flow that took the proof.
+//! What follows when somebody has proved who they are, in whatever way, in the transaction of the flow that took
+//! the proof: the browser's earlier session ends, and a new one begins, or, where the sign-in is unusual, a
+//! pending one that waits for a code.
 
 use std::time::Duration;
 
 use http::HeaderValue;
 
-use crate::account::device;
+use crate::account::code::{self, Code};
+use crate::account::device::Shown;
 use crate::account::email::Email;
+use crate::account::unusual::{Judgement, Outcome, Sighting};
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::log_entry;
 use crate::http::cookie::{self, Found};
 use crate::http::visit::Visit;
-use crate::secret::Token;
+use crate::id::PendingId;
+use crate::refusal::Refusal;
+use crate::secret::{Token, TokenHash};
 use crate::session::Opening;
 use crate::store::Tx;
-use crate::store::auth_log::Action;
+use crate::store::auth_log::{Action, LogEntry};
+use crate::store::devices::DeviceRow;
+use crate::store::pending::PendingRow;
 use crate::store::session_providers::ProviderSession;
 use crate::visitor::{Session, User};
 
+mod evidence;
+mod word;
+
 /// How long the browser remembers that it signed somebody in; browsers keep no cookie longer.
 const DEVICE_COOKIE: Duration = Duration::from_hours(400 * 24);
+/// How long a sign-in waits for its code.
+const PENDING_LIFE: Duration = Duration::from_hours(12);
+/// Browsers that are remembered for one user.
+const DEVICES: u32 = 50;
+
+/// How somebody proved who they are.
+#[derive(Clone, Copy)]
+pub(super) enum By<'a> {
+    /// By the password.
+    Password,
+    /// By a link that came to the mailbox just now, and the password.
+    Mailbox,
+    /// At this provider.
+    Provider(&'a ProviderSession),
+}
+
+/// Who has proved who they are, and what was asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Proved<'a> {
+    /// Who it is.
+    pub(super) user: &'a User,
+    /// How it was proved.
+    pub(super) by: By<'a>,
+    /// Whether the session is to outlive the browser.
+    pub(super) remember: bool,
+    /// Where to go afterwards, as it was asked for.
+    pub(super) callback_url: Option<&'a str>,
+}
 
 /// A sign-in that came about.
 pub(super) struct SignedIn {
@@ -30,42 +68,230 @@ pub(super) struct SignedIn {
     pub(super) cookies: Vec<HeaderValue>,
 }
 
-/// Opens a session for `user`, who has just proved who they are, here or `by` a provider, and commits `tx`,
-/// which may hold more that belongs to the sign-in.
+/// What became of a sign-in.
+pub(super) enum Entered {
+    /// It came about.
+    SignedIn(SignedIn),
+    /// It waits for its code, at [`answer::verify_url`](crate::answer::verify_url); with these `Set-Cookie`
+    /// values.
+    Pending(Vec<HeaderValue>),
+}
+
+/// Signs `proved` in, if nothing about it is unusual, and commits `tx`, which may hold more that belongs to the
+/// sign-in.
+///
+/// # Errors
+/// `SignInUnusual` if there is nobody to send a code to, `TooManyRequests` if too many were sent.
 pub(super) async fn enter(
     app: &App,
     visit: &Visit,
     mut tx: Tx,
-    user: &User,
-    remember: bool,
-    by: Option<&ProviderSession>,
-) -> Result<SignedIn, Error> {
-    let earlier = earlier_token(app, visit);
-    if let Some(token) = &earlier {
-        tx.session_delete(token.hash()).await?;
+    proved: Proved<'_>,
+) -> Result<Entered, Error> {
+    let here = evidence::here(app, visit);
+    let judged = evidence::judge(app, visit, &mut tx, proved, &here).await?;
+    let (user, unusual) = (proved.user, app.config.unusual);
+    let outcome = judged.as_ref().map_or(Outcome::Trust, |judged| judged.outcome);
+    let challenged = outcome == Outcome::Challenge;
+    if let Some(judged) = &judged {
+        if challenged && user.email_verified {
+            return Ok(Entered::Pending(wait_for_code(app, visit, tx, proved, judged).await?));
+        }
+        if challenged && unusual.block_unverified {
+            let refusal = Refusal::SignInUnusual;
+            tx.auth_log_insert(&entry(visit, user, Some(refusal.code()), judged.names())).await?;
+            tx.commit().await?;
+            return Err(refusal.into());
+        }
+        if outcome != Outcome::Trust {
+            word::notice(app, visit, &mut tx, user, &here, &judged.rules).await?;
+        }
     }
+    let rules = judged.map(|judged| judged.names());
+    Ok(Entered::SignedIn(open(app, visit, tx, proved, here, rules).await?))
+}
+
+/// Opens the session of a pending sign-in whose code came back. Commits `tx`.
+pub(super) async fn verified(
+    app: &App,
+    visit: &Visit,
+    tx: Tx,
+    pending: &PendingRow,
+) -> Result<SignedIn, Error> {
+    let proved = Proved {
+        user: &pending.user,
+        by: pending.provider.as_ref().map_or(By::Password, By::Provider),
+        remember: pending.remember,
+        callback_url: pending.callback_url.as_deref(),
+    };
+    open(app, visit, tx, proved, evidence::here(app, visit), Some(pending.rules.clone())).await
+}
+
+/// Opens the session of a sign-in that is trusted, and trusts its browser from now on. Commits `tx`.
+async fn open(
+    app: &App,
+    visit: &Visit,
+    mut tx: Tx,
+    proved: Proved<'_>,
+    here: Sighting,
+    rules: Option<String>,
+) -> Result<SignedIn, Error> {
+    let user = proved.user;
+    let Earlier { session: ended, pending } = end_earlier(app, visit, &mut tx).await?;
     let address = visit.client.to_string();
-    let opening = Opening { now: visit.now, remember, address, agent: visit.agent() };
+    let opening = Opening { now: visit.now, remember: proved.remember, address, agent: visit.agent() };
     let opened = app.sessions.open(&mut tx, user, opening).await?;
-    if let Some(by) = by {
+    if let By::Provider(by) = proved.by {
         tx.session_provider_insert(&opened.session.id, by).await?;
     }
-    tx.auth_log_insert(&log_entry(visit, Action::SignIn, Some(&user.id), None)).await?;
-    let earlier = earlier.map(|token| token.hash());
-    app.sessions.commit_ended(tx, earlier.as_slice()).await?;
-    let mut cookies = vec![opened.cookie];
-    // An imported address may be one that no sign-in form takes: nobody needs a proof for it.
-    if let Ok(email) = Email::parse(&user.email) {
-        let names = &app.sessions.cookies;
-        cookies.push(names.set(names.device, device::issue(&app.device_key, &email), Some(DEVICE_COOKIE)));
+    let device = trust(app, visit, &mut tx, user, here).await?;
+    tx.auth_log_insert(&entry(visit, user, None, rules.unwrap_or_default())).await?;
+    app.sessions.commit_ended(tx, ended.as_slice()).await?;
+    let mut cookies = vec![opened.cookie, device];
+    if pending {
+        cookies.push(forget_pending(app));
     }
     Ok(SignedIn { session: opened.session, cookies })
 }
 
-/// The token that the browser brought along, whatever it opens: it must open nothing after this.
-fn earlier_token(app: &App, visit: &Visit) -> Option<Token> {
-    match cookie::find(&visit.headers, app.sessions.cookies.session) {
+/// Writes a pending sign-in and mails its code. Commits `tx`.
+async fn wait_for_code(
+    app: &App,
+    visit: &Visit,
+    mut tx: Tx,
+    proved: Proved<'_>,
+    judged: &Judgement,
+) -> Result<Vec<HeaderValue>, Error> {
+    let user = proved.user;
+    app.limits.code(visit.now, &user.id)?;
+    let Earlier { session: ended, .. } = end_earlier(app, visit, &mut tx).await?;
+    let (id, token, code) = (PendingId::random(), app.pending_key.issue(), Code::random());
+    let pending = PendingRow {
+        token: token.hash(),
+        user: user.clone(),
+        remember: proved.remember,
+        rules: judged.names(),
+        callback_url: proved.callback_url.map(str::to_owned),
+        provider: match proved.by {
+            By::Password | By::Mailbox => None,
+            By::Provider(by) => Some(by.clone()),
+        },
+        code: code.hash(&app.code_key, &id),
+        code_expires: visit.now.plus(code::LIFE),
+        tries: 0,
+        codes: 1,
+        created: visit.now,
+        expires: visit.now.plus(PENDING_LIFE),
+        address: Some(visit.client.to_string()),
+        agent: visit.agent().map(str::to_owned),
+        id,
+    };
+    tx.pending_insert(&pending).await?;
+    word::code(app, visit, &mut tx, &pending, &code).await?;
+    let refusal = Refusal::CodeRequired;
+    tx.auth_log_insert(&entry(visit, user, Some(refusal.code()), pending.rules)).await?;
+    app.sessions.commit_ended(tx, ended.as_slice()).await?;
+    let names = &app.sessions.cookies;
+    let mut cookies = vec![names.set(names.pending, token.reveal(), Some(PENDING_LIFE))];
+    if ended.is_some() {
+        cookies.push(app.sessions.forget_cookie());
+    }
+    Ok(cookies)
+}
+
+/// Gives a pending sign-in another code, and mails it; false if it is over.
+pub(super) async fn send_again(
+    app: &App,
+    visit: &Visit,
+    tx: &mut Tx,
+    pending: &PendingRow,
+) -> Result<bool, Error> {
+    let code = Code::random();
+    let hash = code.hash(&app.code_key, &pending.id);
+    let changed = tx.pending_set_code(&pending.id, &hash, visit.now.plus(code::LIFE), visit.now).await?;
+    if changed {
+        word::code(app, visit, tx, pending, &code).await?;
+    }
+    Ok(changed)
+}
+
+/// The `Set-Cookie` value that makes the browser forget a sign-in that waits for its code.
+pub(super) fn forget_pending(app: &App) -> HeaderValue {
+    let names = &app.sessions.cookies;
+    names.clear(names.pending)
+}
+
+/// What the browser brought along.
+struct Earlier {
+    /// A session, to be ended in memory too.
+    session: Option<TokenHash>,
+    /// Whether there was a sign-in that waited for its code.
+    pending: bool,
+}
+
+/// Ends what the browser brought along, whatever it opens: it must open nothing after this.
+async fn end_earlier(app: &App, visit: &Visit, tx: &mut Tx) -> Result<Earlier, Error> {
+    let names = &app.sessions.cookies;
+    let session = brought(visit, names.session).map(|token| token.hash());
+    if let Some(token) = session {
+        tx.session_delete(token).await?;
+    }
+    let pending = brought(visit, names.pending);
+    if let Some(token) = &pending {
+        tx.pending_delete_by_hash(token.hash()).await?;
+    }
+    Ok(Earlier { session, pending: pending.is_some() })
+}
+
+/// The token in one of our cookies.
+fn brought(visit: &Visit, name: &str) -> Option<Token> {
+    match cookie::find(&visit.headers, name) {
         Found::One(value) => Token::parse(value),
         Found::Nothing | Found::Conflict => None,
     }
+}
+
+/// What the browser shows to be known again.
+fn shown<'v>(app: &App, visit: &'v Visit) -> Shown<'v> {
+    match cookie::find(&visit.headers, app.sessions.cookies.device) {
+        Found::One(value) => Shown::read(value),
+        Found::Nothing | Found::Conflict => Shown::default(),
+    }
+}
+
+/// Trusts the browser with this user, under another secret than before.
+async fn trust(
+    app: &App,
+    visit: &Visit,
+    tx: &mut Tx,
+    user: &User,
+    here: Sighting,
+) -> Result<HeaderValue, Error> {
+    let shown = shown(app, visit);
+    let secret = app.device_key.issue();
+    if let Some(earlier) = &shown.secret {
+        tx.device_rotate(earlier.hash(), secret.hash()).await?;
+    }
+    let device = DeviceRow {
+        secret: secret.hash(),
+        created: visit.now,
+        seen: visit.now,
+        agent: here.agent,
+        network: here.place.network,
+        country: here.place.country,
+        asn: here.place.asn.map(i64::from),
+        revoked: None,
+    };
+    tx.device_trust(&user.id, &device, DEVICES).await?;
+    // An imported address may be one that no sign-in form takes: nobody needs a proof for it.
+    let email = Email::parse(&user.email).ok();
+    let value = shown.next(&app.device_key, &secret, email.as_ref());
+    let names = &app.sessions.cookies;
+    Ok(names.set(names.device, value, Some(DEVICE_COOKIE)))
+}
+
+/// The line of the log for this sign-in, with the rules that fired.
+fn entry(visit: &Visit, user: &User, error: Option<&'static str>, rules: String) -> LogEntry {
+    let detail = Some(rules).filter(|rules| !rules.is_empty());
+    LogEntry { detail, ..log_entry(visit, Action::SignIn, Some(&user.id), error) }
 }

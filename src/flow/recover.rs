@@ -186,7 +186,7 @@ async fn attempt(app: &App, visit: &Visit, renewal: &Renewal) -> Result<Result<(
     // The password comes first: a sign-in that compared the earlier one has written its session before this
     // returns, or writes none.
     tx.account_set_password(&user.id, &password, visit.now).await?;
-    let ended = ending::end_all(&mut tx, &user.id, None).await?;
+    let ended = ending::end_all_and_distrust(&mut tx, &user.id, visit.now).await?;
     let gone = if tx.user_prove_email(&user.id, &user.email, visit.now).await? {
         // LK-2, LK-3: nobody had proved the mailbox, so whoever added these may have been somebody else.
         tx.accounts_delete_providers(&user.id).await?

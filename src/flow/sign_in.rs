@@ -1,17 +1,17 @@
 //! Signing in with address and password: a page with a form, and two JSON doors to the same attempt.
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::account::device::{self, Device};
+use crate::account::device::{Device, Shown};
 use crate::account::email::Email;
 use crate::account::password::Verdict;
-use crate::answer::shapes::{SessionShape, UserShape};
+use crate::answer::shapes::{self, SessionShape, UserShape};
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::entry::{self, SignedIn};
+use crate::flow::entry::{self, By, Entered, Proved};
 use crate::flow::pair::{self, Delivery};
 use crate::flow::{
     callback, callback_if_ours, callback_or_home, desk, form_again, log_entry, read_json, signed_in_already,
@@ -32,6 +32,8 @@ struct Credentials {
     email: String,
     password: Zeroizing<String>,
     remember: bool,
+    /// Where to go afterwards; checked.
+    callback_url: Option<String>,
 }
 
 /// The page. Who is signed in already is told so.
@@ -70,6 +72,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         email: form.get("email").to_owned(),
         password: Zeroizing::new(form.get("password").to_owned()),
         remember: form.find("remember").is_some(),
+        callback_url: callback_if_ours(app, form.find("callback_url")),
     };
     let mut problems = Vec::new();
     if credentials.email.trim().is_empty() {
@@ -80,10 +83,15 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     }
     if problems.is_empty() {
         match attempt(app, &visit, &credentials).await? {
-            Ok(signed_in) => {
-                let target = callback_or_home(app, form.find("callback_url"));
+            Ok(entered) => {
+                let (target, cookies) = match entered {
+                    Entered::SignedIn(signed_in) => {
+                        (callback_or_home(app, form.find("callback_url")), signed_in.cookies)
+                    }
+                    Entered::Pending(cookies) => (answer::verify_url(desk(app)), cookies),
+                };
                 let answer = answer::redirect(desk(app), StatusCode::SEE_OTHER, &target);
-                return Ok(with_cookies(answer, signed_in.cookies));
+                return Ok(with_cookies(answer, cookies));
             }
             Err(refusal) => problems.push(Problem::Refused(refusal)),
         }
@@ -125,27 +133,22 @@ struct EmailBody {
     delivery: Delivery,
 }
 
-#[derive(Serialize)]
-struct EmailShape<'a> {
-    redirect: bool,
-    token: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<String>,
-    user: UserShape<'a>,
-}
-
 /// `POST sign-in/email`.
 pub(super) async fn email(app: &App, visit: Visit) -> Result<Answer, Error> {
     let EmailBody { email, password, callback_url, remember_me, delivery } = read_json(&visit)?;
-    let url = callback(app, callback_url.as_deref())?;
-    let credentials = Credentials { email, password, remember: remember_me.unwrap_or(true) };
-    let SignedIn { session, cookies } = attempt(app, &visit, &credentials).await??;
-    if delivery == Delivery::Bearer {
-        return pair::first(app, &visit, &session).await;
-    }
-    let shape =
-        EmailShape { redirect: url.is_some(), token: session.id.as_str(), url, user: (&session.user).into() };
-    Ok(with_cookies(answer::json(desk(app), StatusCode::OK, &shape), cookies))
+    let callback_url = callback(app, callback_url.as_deref())?;
+    let remember = remember_me.unwrap_or(true);
+    let credentials = Credentials { email, password, remember, callback_url };
+    Ok(match attempt(app, &visit, &credentials).await?? {
+        Entered::SignedIn(signed_in) if delivery == Delivery::Bearer => {
+            pair::first(app, &visit, &signed_in.session).await?
+        }
+        Entered::SignedIn(signed_in) => {
+            let shape = shapes::signed_in(&signed_in.session, credentials.callback_url);
+            with_cookies(answer::json(desk(app), StatusCode::OK, &shape), signed_in.cookies)
+        }
+        Entered::Pending(cookies) => waits(app, cookies),
+    })
 }
 
 /// The body of the short sign-in.
@@ -173,22 +176,33 @@ struct LoginShape<'a> {
 pub(super) async fn login(app: &App, visit: Visit) -> Result<Answer, Error> {
     let LoginBody { email, password, callback_url, remember, delivery } = read_json(&visit)?;
     let callback_url = callback(app, callback_url.as_deref())?;
-    let credentials = Credentials { email, password, remember: remember.unwrap_or(true) };
-    let SignedIn { session, cookies } = attempt(app, &visit, &credentials).await??;
-    if delivery == Delivery::Bearer {
-        return pair::first(app, &visit, &session).await;
-    }
-    let shape = LoginShape {
-        user: (&session.user).into(),
-        session: (&session).into(),
-        expires_at: session.expires,
-        callback_url,
-    };
-    Ok(with_cookies(answer::json(desk(app), StatusCode::OK, &shape), cookies))
+    let remember = remember.unwrap_or(true);
+    let credentials = Credentials { email, password, remember, callback_url };
+    Ok(match attempt(app, &visit, &credentials).await?? {
+        Entered::SignedIn(signed_in) if delivery == Delivery::Bearer => {
+            pair::first(app, &visit, &signed_in.session).await?
+        }
+        Entered::SignedIn(signed_in) => {
+            let session = &signed_in.session;
+            let shape = LoginShape {
+                user: (&session.user).into(),
+                session: session.into(),
+                expires_at: session.expires,
+                callback_url: credentials.callback_url,
+            };
+            with_cookies(answer::json(desk(app), StatusCode::OK, &shape), signed_in.cookies)
+        }
+        Entered::Pending(cookies) => waits(app, cookies),
+    })
+}
+
+/// What a program hears whose sign-in goes on with a code.
+fn waits(app: &App, cookies: Vec<HeaderValue>) -> Answer {
+    with_cookies(answer::json(desk(app), StatusCode::OK, &shapes::pending(desk(app))), cookies)
 }
 
 /// The sign-in itself. Budgets are spent before anything is looked up.
-async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result<SignedIn, Refusal>, Error> {
+async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result<Entered, Refusal>, Error> {
     let Ok(email) = Email::parse(&given.email) else { return Ok(Err(Refusal::InvalidEmail)) };
     let known = known_device(app, visit, &email);
     if let Err(refusal) = app.limits.sign_in(visit.now, visit.client, &email, known) {
@@ -232,7 +246,13 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
     if !holds {
         return Ok(Err(Refusal::InvalidCredentials));
     }
-    Ok(Ok(entry::enter(app, visit, tx, &user, given.remember, None).await?))
+    let callback_url = given.callback_url.as_deref();
+    let proved = Proved { user: &user, by: By::Password, remember: given.remember, callback_url };
+    match entry::enter(app, visit, tx, proved).await {
+        Ok(entered) => Ok(Ok(entered)),
+        Err(Error::Refused(refusal)) => Ok(Err(refusal)),
+        Err(fault) => Err(fault),
+    }
 }
 
 /// Who has this address, and whether this is the password: one hash is computed whatever is found.
@@ -249,7 +269,7 @@ async fn judge(
 
 fn known_device(app: &App, visit: &Visit, email: &Email) -> Option<Device> {
     match cookie::find(&visit.headers, app.sessions.cookies.device) {
-        Found::One(value) => device::verify(&app.device_key, std::str::from_utf8(value).ok()?, email),
+        Found::One(value) => Shown::read(value).proof(&app.device_key, email),
         Found::Nothing | Found::Conflict => None,
     }
 }

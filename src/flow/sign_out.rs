@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{callback_if_ours, desk, log_entry, provider, set_cookie};
+use crate::flow::{callback_if_ours, desk, entry, log_entry, provider, set_cookie};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::oauth::EndSession;
@@ -64,6 +64,12 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         }
         app.sessions.commit_ended(tx, &[session.token]).await?;
     }
+    let pending = visit.visitor.pending();
+    if let Some(pending) = pending {
+        let mut tx = app.store.begin().await?;
+        tx.pending_delete(pending).await?;
+        tx.commit().await?;
+    }
     let leaving = match &came_by {
         Some(by) => end_at_provider(app, &visit, by).await,
         None => None,
@@ -82,6 +88,9 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         answer::json(desk(app), StatusCode::OK, &Success { success: true, url, redirect })
     };
     set_cookie(answer.headers_mut(), app.sessions.forget_cookie());
+    if pending.is_some() {
+        set_cookie(answer.headers_mut(), entry::forget_pending(app));
+    }
     Ok(answer)
 }
 

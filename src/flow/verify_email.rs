@@ -14,9 +14,10 @@ use crate::answer::shapes::UserShape;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
+use crate::flow::entry::{self, By, Entered, Proved};
 use crate::flow::ticket::{self, Errand};
 use crate::flow::{
-    callback, callback_if_ours, callback_or_home, confirm, desk, entry, form_again, log_entry, read_json,
+    callback, callback_if_ours, callback_or_home, confirm, desk, form_again, log_entry, read_json,
     to_account, to_sign_in, with_cookies,
 };
 use crate::http::form::Form;
@@ -150,7 +151,11 @@ async fn attempt(
         tx.commit().await?;
         Vec::new()
     } else {
-        entry::enter(app, visit, tx, &user, true, None).await?.cookies
+        let proved = Proved { user: &user, by: By::Mailbox, remember: true, callback_url: None };
+        match entry::enter(app, visit, tx, proved).await? {
+            Entered::SignedIn(signed_in) => signed_in.cookies,
+            Entered::Pending(cookies) => cookies,
+        }
     };
     app.sessions.user_changed(&user.id, visit.now).await;
     Ok(Ok((user, cookies)))

@@ -63,6 +63,18 @@ pub enum Endpoint {
     Providers,
     /// Where a provider tells that a session of its own ended (OpenID Connect Back-Channel Logout 1.0).
     BackChannelLogout,
+    /// The page that takes the code of an unusual sign-in.
+    VerifySignInPage,
+    /// Takes the code: form or JSON.
+    VerifySignIn,
+    /// Sends another code.
+    ResendCode,
+    /// Gives the sign-in up.
+    CancelSignIn,
+    /// The page for whom a sign-in was not.
+    NotMePage,
+    /// Ends everything that was signed in, and the password.
+    NotMe,
     /// The page to which the link in a verification mail leads.
     VerifyEmailPage,
     /// Proves an address: form or JSON.
@@ -135,6 +147,12 @@ const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::POST, "unlink-account", E::UnlinkAccount),
     (Method::GET, "providers", E::Providers),
     (Method::POST, "back-channel-logout/{provider}", E::BackChannelLogout),
+    (Method::GET, "verify-signin", E::VerifySignInPage),
+    (Method::POST, "verify-signin", E::VerifySignIn),
+    (Method::POST, "verify-signin/resend", E::ResendCode),
+    (Method::POST, "verify-signin/cancel", E::CancelSignIn),
+    (Method::GET, "not-me", E::NotMePage),
+    (Method::POST, "not-me", E::NotMe),
     (Method::GET, "verify-email", E::VerifyEmailPage),
     (Method::POST, "verify-email", E::VerifyEmail),
     (Method::POST, "send-verification-email", E::SendVerificationEmail),
@@ -252,7 +270,13 @@ impl Endpoint {
             | E::CallbackForm
             | E::SignInWithCode
             | E::Providers
-            | E::BackChannelLogout => false,
+            | E::BackChannelLogout
+            | E::VerifySignInPage
+            | E::VerifySignIn
+            | E::ResendCode
+            | E::CancelSignIn
+            | E::NotMePage
+            | E::NotMe => false,
             E::DevMails | E::DevMail => false,
             E::Jwks | E::Refresh | E::Revoke => false,
         }

@@ -20,6 +20,8 @@ pub struct CookieNames {
     pub session: &'static str,
     /// Remembers that this browser signed a user in before.
     pub device: &'static str,
+    /// Carries the token of a sign-in that waits for its code.
+    pub pending: &'static str,
     /// How the names begin that tie flows at providers to the browser; see [`Self::of_flow`].
     pub flow: &'static str,
     secure: bool,
@@ -44,7 +46,8 @@ impl CookieNames {
         } else {
             ("sidegate", "sidegate-device", "sidegate-flow-")
         };
-        Self { session, device, flow, secure: https }
+        let pending = if https { "__Host-sidegate-pending" } else { "sidegate-pending" };
+        Self { session, device, flow, pending, secure: https }
     }
 
     /// The name of the cookie beside the flow with this state: one for each, so that flows in several tabs do

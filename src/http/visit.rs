@@ -57,6 +57,8 @@ const LONGEST_AGENT: usize = 256;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// `Sec-Fetch-Mode` (Fetch Metadata).
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+/// The browser's system (User-Agent Client Hints).
+const SEC_CH_UA_PLATFORM: HeaderName = HeaderName::from_static("sec-ch-ua-platform");
 /// Sent by script libraries for requests that are not navigations.
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
@@ -93,6 +95,11 @@ impl Visit {
     pub fn agent(&self) -> Option<&str> {
         let agent = text(&self.headers, &USER_AGENT)?;
         Some(agent.get(..LONGEST_AGENT).unwrap_or(agent))
+    }
+
+    /// The system that the browser runs on, where it names it (User-Agent Client Hints).
+    pub fn platform(&self) -> Option<&str> {
+        text(&self.headers, &SEC_CH_UA_PLATFORM)
     }
 
     /// Where a person goes back to after signing in: here, or, if this request cannot be made again by

@@ -15,11 +15,18 @@ const AT_ONCE: u32 = 500;
 /// How long the line of a mail that was given up is kept.
 const KEEP_FAILED_MAILS: Duration = Duration::from_hours(30 * 24);
 
+/// How long a browser is remembered that was not seen; its cookie lives no longer.
+const KEEP_DEVICES: Duration = Duration::from_hours(400 * 24);
+
 /// What grows old.
 #[derive(Clone, Copy)]
 enum Old {
     /// Sessions that have expired.
     Sessions,
+    /// Sign-ins that waited for their code too long.
+    Pending,
+    /// Browsers that were not seen for too long.
+    Devices,
     /// Ways through a provider that were not gone to their end.
     Flows,
     /// Logout tokens that have expired, so that nobody can send them again.
@@ -33,13 +40,23 @@ enum Old {
 }
 
 impl Old {
-    const ALL: [Self; 6] =
-        [Self::Sessions, Self::Flows, Self::LogoutTokens, Self::Tickets, Self::Mails, Self::SignIns];
+    const ALL: [Self; 8] = [
+        Self::Sessions,
+        Self::Pending,
+        Self::Devices,
+        Self::Flows,
+        Self::LogoutTokens,
+        Self::Tickets,
+        Self::Mails,
+        Self::SignIns,
+    ];
 
     /// Names it in the log, and for the lock that keeps other replicas from the same work.
     const fn name(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",
+            Self::Pending => "pending sign-ins",
+            Self::Devices => "devices",
             Self::Flows => "flows at providers",
             Self::LogoutTokens => "logout tokens",
             Self::Tickets => "links",
@@ -52,6 +69,8 @@ impl Old {
     async fn delete(self, app: &App, tx: &mut Tx, now: Now) -> Result<u64, Fault> {
         match self {
             Self::Sessions => tx.sessions_delete_expired(now, AT_ONCE).await,
+            Self::Pending => tx.pendings_delete_expired(now, AT_ONCE).await,
+            Self::Devices => tx.devices_delete_stale(now.minus(KEEP_DEVICES), AT_ONCE).await,
             Self::Flows => tx.oauth_flows_delete_expired(now, AT_ONCE).await,
             Self::LogoutTokens => tx.logout_tokens_delete_expired(now, AT_ONCE).await,
             Self::Tickets => tx.tickets_delete_expired(now, AT_ONCE).await,

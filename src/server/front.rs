@@ -144,6 +144,10 @@ async fn act(
             }
             unread(&visit.headers, body, own(client, asked)).await
         }
+        Verdict::AskForCode => {
+            let asked = answer::ask_for_code(desk(app), &visit.reply_to());
+            unread(&visit.headers, body, own(client, asked)).await
+        }
         Verdict::Refuse(refusal) => {
             let mut told = answer::told(desk(app), &visit.reply_to(), refusal);
             if refusal == Refusal::MethodNotAllowed {

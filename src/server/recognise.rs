@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 
 use crate::app::App;
 use crate::error::Fault;
@@ -33,7 +33,7 @@ pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) {
         // One of them was planted.
         Found::Conflict => (Credential::Cookie, Question::Answered(Visitor::Stranger)),
         Found::Nothing => match shown {
-            Shown::Nothing => return,
+            Shown::Nothing => (Credential::None, Question::Answered(Visitor::Stranger)),
             Shown::Foreign => (Credential::UnknownBearer, Question::Answered(Visitor::Stranger)),
             Shown::Session(token) => (Credential::UnknownBearer, by_token(worker, Some(token), visit.now)),
             Shown::Access(question) => (Credential::UnknownBearer, question),
@@ -50,6 +50,13 @@ pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) {
     if visit.credential == Credential::UnknownBearer && visit.visitor.session().is_some() {
         visit.credential = Credential::Bearer;
         visit.headers.remove(AUTHORIZATION);
+    }
+    // Only who has no session can be on the way to one; what is open to everybody does not wait for the store.
+    if let Visitor::Stranger = visit.visitor
+        && let Some(hash) = pending_token(app, &visit.headers)
+        && !gate::open_to_all(&app.rules, visit)
+    {
+        visit.visitor = Box::pin(ask_for_pending(app, visit, hash)).await;
     }
 }
 
@@ -151,6 +158,24 @@ async fn access(app: &App, text: &[u8], now: Now) -> cache::Found {
     let found = found.filter(|session| session.user.id == access.user);
     app.sessions.vouch(text, access.expires, found.clone());
     Ok(found)
+}
+
+/// The token of a sign-in that waits for its code, if it is one that we made.
+fn pending_token(app: &App, headers: &HeaderMap) -> Option<TokenHash> {
+    let Found::One(value) = cookie::find(headers, app.sessions.cookies.pending) else { return None };
+    let token = Token::parse(value)?;
+    app.pending_key.issued(&token).then(|| token.hash())
+}
+
+/// Whether a sign-in still waits for its code, asked by the office.
+async fn ask_for_pending(app: &Arc<App>, visit: &Visit, token: TokenHash) -> Visitor {
+    let (office, now) = (Arc::clone(app), visit.now);
+    match app.office.spawn(async move { office.store.pending_by_hash(token, now).await }).await {
+        Ok(Ok(Some(id))) => Visitor::Pending(id),
+        Ok(Ok(None)) => Visitor::Stranger,
+        Ok(Err(fault)) => unsure(visit, &fault),
+        Err(panic) => unsure(visit, &Fault::new("recognising a pending sign-in", panic)),
+    }
 }
 
 fn unsure(visit: &Visit, fault: &Fault) -> Visitor {

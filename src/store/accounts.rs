@@ -72,6 +72,10 @@ const ACCOUNT_SET_PASSWORD: &str = r#"
     UPDATE "account" SET "password" = $2, "updatedAt" = $3
     WHERE "userId" = $1 AND "providerId" = 'credential'"#;
 
+const ACCOUNT_CLEAR_PASSWORD: &str = r#"
+    UPDATE "account" SET "password" = NULL, "updatedAt" = $2
+    WHERE "userId" = $1 AND "providerId" = 'credential'"#;
+
 /// Writes, so that of two transactions the second waits for the first and then sees what it left.
 const ACCOUNT_HOLD_PASSWORD: &str = r#"
     UPDATE "account" SET "password" = $2
@@ -116,6 +120,17 @@ impl Tx {
             .map(|done| done.rows_affected() > 0))
         .map_err(fault("changing a password"))?;
         if replaced { Ok(()) } else { self.account_insert_credential(user, hash, now).await }
+    }
+
+    /// Takes a user's password away: none signs in from now on.
+    pub async fn account_clear_password(&mut self, user: &UserId, now: Now) -> Result<(), Fault> {
+        on!(&mut self.db, tx => sqlx::query(ACCOUNT_CLEAR_PASSWORD)
+            .bind(user)
+            .bind(now)
+            .execute(&mut **tx)
+            .await
+            .map(|_| ()))
+        .map_err(fault("removing a password"))
     }
 
     /// Replaces the hash of a user's password if it still is `old`; false if it is not.

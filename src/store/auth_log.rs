@@ -97,6 +97,8 @@ pub struct LogEntry {
 pub struct Logged {
     /// The text of the [`Action`], known to this version or not.
     pub action: String,
+    /// When.
+    pub at: Now,
     /// Whether it came about.
     pub success: bool,
     /// The stable code of what stood in the way.
@@ -119,7 +121,7 @@ const AUTH_LOG_LAST_SIGN_IN: &str = r#"
 
 const AUTH_LOG_SINCE: &str = r#"
     SELECT "id" AS "sidegate_auth_log.id", "action" AS "sidegate_auth_log.action",
-           "success" AS "sidegate_auth_log.success", "error" AS "sidegate_auth_log.error",
+           "at" AS "sidegate_auth_log.at", "success" AS "sidegate_auth_log.success", "error" AS "sidegate_auth_log.error",
            "address" AS "sidegate_auth_log.address", "userAgent" AS "sidegate_auth_log.userAgent"
     FROM "sidegate_auth_log" WHERE "userId" = $1 AND "at" > $2 ORDER BY "at" DESC LIMIT $3"#;
 
@@ -192,6 +194,7 @@ fn logged_of(row: &Row) -> Result<Logged, Fault> {
     let id = row.name("sidegate_auth_log.id");
     Ok(Logged {
         action: row.get("sidegate_auth_log.action", &id)?,
+        at: row.get("sidegate_auth_log.at", &id)?,
         success: row.get("sidegate_auth_log.success", &id)?,
         error: row.text("sidegate_auth_log.error", &id)?,
         address: row.text("sidegate_auth_log.address", &id)?,

@@ -4,6 +4,7 @@ use crate::error::Fault;
 use crate::id::{PendingId, UserId};
 use crate::secret::TokenHash;
 use crate::store::row::Row;
+use crate::store::session_providers::ProviderSession;
 use crate::store::users::{user_columns, user_of};
 use crate::store::{Store, Tx, fault};
 use crate::time::Now;
@@ -24,6 +25,8 @@ pub struct PendingRow {
     pub rules: String,
     /// Where to go afterwards, as it was asked for.
     pub callback_url: Option<String>,
+    /// The provider's side of the session, if the sign-in was there.
+    pub provider: Option<ProviderSession>,
     /// The keyed hash of the code.
     pub code: String,
     /// When the code ends.
@@ -62,7 +65,8 @@ impl Store {
 
 const PENDING_BY_ID: &str = concat!(
     r#"SELECT "p"."id" AS "pending.id", "p"."token" AS "pending.token", "p"."remember" AS "pending.remember",
-       "p"."rules" AS "pending.rules", "p"."callbackUrl" AS "pending.callbackUrl", "p"."code" AS "pending.code",
+       "p"."rules" AS "pending.rules", "p"."callbackUrl" AS "pending.callbackUrl",
+       "p"."provider" AS "pending.provider", "p"."code" AS "pending.code",
        "p"."codeExpiresAt" AS "pending.codeExpiresAt", "p"."tries" AS "pending.tries",
        "p"."codes" AS "pending.codes", "p"."createdAt" AS "pending.createdAt",
        "p"."expiresAt" AS "pending.expiresAt", "p"."address" AS "pending.address",
@@ -74,6 +78,8 @@ const PENDING_BY_ID: &str = concat!(
 
 fn pending_of(row: &Row) -> Result<PendingRow, Fault> {
     let id = row.name("pending.id");
+    let unreadable = |error| Fault::new("reading a row", format!("pending.provider of row {id:?}: {error}"));
+    let provider = row.text("pending.provider", &id)?;
     Ok(PendingRow {
         id: row.get("pending.id", &id)?,
         token: row.get("pending.token", &id)?,
@@ -81,6 +87,7 @@ fn pending_of(row: &Row) -> Result<PendingRow, Fault> {
         remember: row.get("pending.remember", &id)?,
         rules: row.get("pending.rules", &id)?,
         callback_url: row.text("pending.callbackUrl", &id)?,
+        provider: provider.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
         code: row.get("pending.code", &id)?,
         code_expires: row.get("pending.codeExpiresAt", &id)?,
         tries: row.get("pending.tries", &id)?,
@@ -94,9 +101,9 @@ fn pending_of(row: &Row) -> Result<PendingRow, Fault> {
 
 const PENDING_INSERT: &str = r#"
     INSERT INTO "sidegate_pending_session"
-        ("id", "token", "userId", "remember", "rules", "callbackUrl", "code", "codeExpiresAt", "tries", "codes",
-         "createdAt", "expiresAt", "address", "userAgent")
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"#;
+        ("id", "token", "userId", "remember", "rules", "callbackUrl", "provider", "code", "codeExpiresAt", "tries",
+         "codes", "createdAt", "expiresAt", "address", "userAgent")
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"#;
 
 /// The count is part of the condition: guesses at the same moment are counted one after the other.
 const PENDING_TRY: &str = r#"
@@ -123,6 +130,8 @@ const PENDINGS_DELETE_EXPIRED: &str = r#"
 impl Tx {
     /// Stores a sign-in that waits for its code.
     pub async fn pending_insert(&mut self, pending: &PendingRow) -> Result<(), Fault> {
+        let provider = pending.provider.as_ref().map(serde_json::to_string).transpose();
+        let provider = provider.map_err(|error| Fault::new("storing a pending sign-in", error))?;
         on!(&mut self.db, tx => sqlx::query(PENDING_INSERT)
             .bind(&pending.id)
             .bind(pending.token)
@@ -130,6 +139,7 @@ impl Tx {
             .bind(pending.remember)
             .bind(&pending.rules)
             .bind(&pending.callback_url)
+            .bind(&provider)
             .bind(&pending.code)
             .bind(pending.code_expires)
             .bind(pending.tries)

@@ -1,6 +1,8 @@
 //! The tables `sidegate_session_provider` and `sidegate_logout_token`: which sessions a provider opened, and
 //! what it said of their end.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::Fault;
 use crate::id::{SessionId, UserId};
 use crate::secret::TokenHash;
@@ -9,7 +11,7 @@ use crate::store::{Tx, fault};
 use crate::time::Now;
 
 /// The provider's side of a session.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderSession {
     /// The provider, by the id that it was configured with.
     pub provider: String,

@@ -12,6 +12,8 @@ use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::ui::{Provider, STYLE, View};
 
+pub mod verify;
+
 /// The sign-in form.
 #[derive(Template)]
 #[template(path = "sign_in.html", config = "src/ui/askama.toml")]
@@ -107,6 +109,8 @@ pub enum Problem {
     EmailMissing,
     /// No password.
     PasswordMissing,
+    /// No code.
+    CodeMissing,
     /// What the JSON answer would say too.
     Refused(Refusal),
 }
@@ -156,6 +160,7 @@ enum Field {
     Name,
     Email,
     Password,
+    Code,
 }
 
 /// What a refused visitor can do next.
@@ -253,6 +258,7 @@ impl Field {
             Self::Name => "name",
             Self::Email => "email",
             Self::Password => "password",
+            Self::Code => "code",
         }
     }
 }
@@ -271,6 +277,10 @@ impl Problem {
                 | Refusal::InvalidPassword
                 | Refusal::NoPassword,
             ) => Some(Field::Password),
+            Self::CodeMissing
+            | Self::Refused(Refusal::CodeWrong | Refusal::CodeExpired | Refusal::CodeSpent) => {
+                Some(Field::Code)
+            }
             Self::Refused(_) => None,
         }
     }
@@ -278,14 +288,14 @@ impl Problem {
     /// Whether `field` has to change. Credentials are wrong together: which of them is not said.
     fn marks(self, field: Field) -> bool {
         match self {
-            Self::Refused(Refusal::InvalidCredentials) => field != Field::Name,
+            Self::Refused(Refusal::InvalidCredentials) => matches!(field, Field::Email | Field::Password),
             _ => self.field() == Some(field),
         }
     }
 
     /// Where the summary leads to.
     fn target(self) -> Option<Field> {
-        [Field::Name, Field::Email, Field::Password].into_iter().find(|field| self.marks(*field))
+        [Field::Name, Field::Email, Field::Password, Field::Code].into_iter().find(|field| self.marks(*field))
     }
 }
 
@@ -298,7 +308,9 @@ impl Remedy {
             | Refusal::InvalidCredentials
             | Refusal::SignUpDisabled
             | Refusal::SessionNotFresh
-            | Refusal::StateNotFound
+            | Refusal::CodeRequired
+            | Refusal::SignInEnded => Self::SignIn,
+            Refusal::StateNotFound
             | Refusal::StateMismatch
             | Refusal::StateUsed
             | Refusal::ProviderDenied
@@ -341,6 +353,10 @@ impl Remedy {
             | Refusal::PasswordTooLong
             | Refusal::PasswordTooCommon
             | Refusal::Validation
+            | Refusal::CodeWrong
+            | Refusal::CodeExpired
+            | Refusal::CodeSpent
+            | Refusal::SignInUnusual
             | Refusal::InvalidCallbackUrl
             | Refusal::ProviderNotFound
             | Refusal::IdTokenNotSupported
@@ -449,6 +465,7 @@ impl<'a> View<'a> {
             Problem::NameTooLong => texts.name_too_long.clone(),
             Problem::EmailMissing => texts.email_missing.clone(),
             Problem::PasswordMissing => texts.password_missing.clone(),
+            Problem::CodeMissing => texts.code_missing.clone(),
             Problem::Refused(refusal) => self.sentence(refusal),
         }
     }

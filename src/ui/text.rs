@@ -96,6 +96,8 @@ pub(super) struct Texts {
     pub(super) delete_account: mailed::Step,
     pub(super) dev_mail: DevMail,
     pub(super) notices: Notices,
+    pub(super) verify_signin: VerifySignIn,
+    pub(super) not_me: NotMe,
     pub(super) problems: Problems,
     refusals: HashMap<String, RefusalText>,
 }
@@ -211,6 +213,31 @@ pub(super) struct Problems {
     pub(super) name_too_long: String,
     pub(super) email_missing: String,
     pub(super) password_missing: String,
+    pub(super) code_missing: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VerifySignIn {
+    pub(super) title: String,
+    pub(super) lead: String,
+    pub(super) code: String,
+    pub(super) code_help: String,
+    pub(super) submit: String,
+    pub(super) resend: String,
+    pub(super) sent_again: String,
+    pub(super) cancel: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NotMe {
+    pub(super) title: String,
+    pub(super) lead: String,
+    pub(super) submit: String,
+    pub(super) stay: String,
+    pub(super) done_title: String,
+    pub(super) done: String,
 }
 
 /// What a refusal is called, and what it means for whoever meets it.

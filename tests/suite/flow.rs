@@ -12,6 +12,7 @@ mod cross_site;
 mod existence;
 mod json;
 mod pages;
+pub(crate) mod pending;
 mod sessions;
 
 /// A site whose budgets no test exhausts unawares.

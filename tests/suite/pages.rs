@@ -18,6 +18,7 @@ use sidegate::refusal::Refusal;
 use sidegate::secret::TokenHash;
 use sidegate::time::Now;
 use sidegate::ui::pages::account::{Access, Account, Link, Open};
+use sidegate::ui::pages::verify::{NotMe, VerifySignIn};
 use sidegate::ui::pages::{Notice, Problem, Refused, SignIn, SignOut, SignUp, SignedIn};
 use sidegate::ui::{Provider, Setup, Ui, View};
 use sidegate::visitor::{Session, User};
@@ -90,6 +91,13 @@ fn every_page(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
         ("signed-in".to_owned(), SignedIn { view, who: name, callback_url }.render()),
     ];
     pages.extend(account_pages(view, input));
+    let verify = |problems: &[Problem], sent_again| VerifySignIn { view, problems, sent_again }.render();
+    pages.push(("verify-signin".to_owned(), verify(&[], false)));
+    pages.push(("verify-signin-wrong".to_owned(), verify(&[Problem::Refused(Refusal::CodeWrong)], false)));
+    pages.push(("verify-signin-missing".to_owned(), verify(&[Problem::CodeMissing], false)));
+    pages.push(("verify-signin-sent".to_owned(), verify(&[], true)));
+    pages.push(("not-me".to_owned(), NotMe { view, token: Some("a-token") }.render()));
+    pages.push(("not-me-done".to_owned(), NotMe { view, token: None }.render()));
     for &refusal in Refusal::ALL {
         let page = Refused { view, refusal, request_id: RequestId::next(), callback_url }.render();
         pages.push((format!("refused-{}", refusal.code().to_lowercase()), page));

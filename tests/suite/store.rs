@@ -14,10 +14,12 @@ use crate::support::database::START;
 
 mod accounts;
 mod auth_log;
+mod devices;
 mod ended;
 mod migrations;
 mod outage;
 mod outbox;
+mod pending;
 mod sessions;
 mod takeover;
 mod tickets;

@@ -3,6 +3,7 @@
 pub(crate) mod browser;
 pub(crate) mod database;
 pub(crate) mod journal;
+pub(crate) mod letters;
 pub(crate) mod mailbox;
 pub(crate) mod provider;
 pub(crate) mod raw;

@@ -87,6 +87,8 @@ fn the_first_sign_in_ever_is_trusted_while_the_account_is_new() {
 fn a_strong_proof_and_a_provider_that_is_believed_are_enough() {
     let strong = Signs { proof: Proof::Strong, guesses: 9, changed_elsewhere: true, ..new_browser() };
     check("strong", &strong, "R1", [Trust; 4]);
+    let mailbox = Signs { proof: Proof::Mailbox, guesses: 9, ..new_browser() };
+    check("mailbox", &mailbox, "R0", [Trust; 4]);
     let provider = Signs { proof: Proof::Provider, applies: false, guesses: 9, ..new_browser() };
     check("provider", &provider, "R9", [Trust; 4]);
     let judged = Signs { applies: true, ..provider };
@@ -101,11 +103,13 @@ fn guesses_and_changes_from_elsewhere_and_a_long_silence_make_it_suspicious() {
     let cleared = Signs { guesses: 5, known: None, ..usual() };
     check("guesses, cookies cleared", &cleared, "R3 R6", [Trust, Notice, Challenge, Challenge]);
     let changed = Signs { changed_elsewhere: true, ..usual() };
-    check("changed", &changed, "R2 R7", [Trust, Notice, Notice, Challenge]);
+    check("changed", &changed, "R2 R7-change", [Trust, Notice, Notice, Challenge]);
     let changed = Signs { changed_elsewhere: true, known: None, ..usual() };
-    check("changed, cookies cleared", &changed, "R3 R7", [Trust, Notice, Challenge, Challenge]);
+    check("changed, cookies cleared", &changed, "R3 R7-change", [Trust, Notice, Challenge, Challenge]);
     let dormant = Signs { last: Some(ago(DAY * 181)), ..new_browser() };
     check("dormant", &dormant, "R4 R7", [Trust, Notice, Challenge, Challenge]);
+    let both = Signs { changed_elsewhere: true, ..dormant };
+    check("dormant and changed", &both, "R4 R7 R7-change", [Trust, Notice, Challenge, Challenge]);
     check("not dormant", &Signs { last: Some(ago(DAY * 180)), ..usual() }, "R2", [Trust; 4]);
 }
 
@@ -154,21 +158,11 @@ fn nobody_travels_faster_than_an_aeroplane() {
 
 #[test]
 fn no_mode_does_less_than_a_milder_one() {
-    for rule in [
-        Rule::FirstSignIn,
-        Rule::StrongProof,
-        Rule::KnownBrowser,
-        Rule::KnownNetwork,
-        Rule::NewBrowser,
-        Rule::NewCountry,
-        Rule::AfterGuesses,
-        Rule::Dormant,
-        Rule::Journey,
-        Rule::Provider,
-    ] {
+    for rule in Rule::ALL {
+        assert_eq!(Rule::parse(rule.name()), Some(rule), "and each has a name of its own");
         for known in [false, true] {
             let outcomes = MODES.map(|mode| rule.outcome(mode, known));
-            assert!(outcomes.is_sorted() && outcomes[0] == Trust, "{rule} {outcomes:?}");
+            assert!(outcomes.is_sorted() && outcomes[0] == Trust, "{rule:?} {outcomes:?}");
         }
     }
 }

@@ -140,6 +140,28 @@ fn wrong_times_sizes_and_numbers_are_refused() {
 }
 
 #[test]
+fn an_unusual_sign_in_asks_for_mails_only_where_they_can_be_sent() {
+    use crate::config::unusual::Mode;
+    let mail = "mail.transport = \"catcher\"\nmail.from = \"a@example.org\"\n";
+    assert_eq!(config("").unusual.mode, Mode::Off);
+    let balanced = config(mail).unusual;
+    assert_eq!(
+        (balanced.mode, balanced.providers, balanced.block_unverified),
+        (Mode::Balanced, false, false)
+    );
+    let strict = config(&format!("{mail}unusual.mode = \"strict\"")).unusual;
+    assert_eq!((strict.mode, strict.providers, strict.block_unverified), (Mode::Strict, true, true));
+    let own = "unusual.mode = \"strict\"\nunusual.apply_to = [\"password\"]\nunusual.unverified = \"allow\"";
+    let own = config(&format!("{mail}{own}")).unusual;
+    assert!(!own.providers && !own.block_unverified);
+    each_is_refused(&[
+        ("unusual.mode = \"notify\"", "unusual.mode", "[mail]"),
+        ("unusual.mode = \"lax\"", "unusual.mode", "`balanced`"),
+        ("unusual.apply_to = [\"provider\"]", "unusual.apply_to", "[\"password\", \"provider\"]"),
+    ]);
+}
+
+#[test]
 fn wrong_identity_names_are_refused() {
     each_is_refused(&[
         ("identity.email = \"x user\"", "identity.email", "not a header name"),

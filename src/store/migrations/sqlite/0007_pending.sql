@@ -7,6 +7,7 @@ CREATE TABLE IF NOT EXISTS "sidegate_pending_session" (
     "remember" integer NOT NULL,
     "rules" text NOT NULL,
     "callbackUrl" text,
+    "provider" text,
     "code" text NOT NULL,
     "codeExpiresAt" date NOT NULL,
     "tries" int8 NOT NULL,

@@ -1,0 +1,77 @@
+//! "This was not me": the link in the mails about sign-ins. GET shows, POST ends all by which somebody is in,
+//! removes the password and mails a link for another one.
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use crate::answer::{self, Answer};
+use crate::app::App;
+use crate::error::Error;
+use crate::flow::ticket::{self, Errand};
+use crate::flow::{desk, ending, entry, log_entry, read_json, set_cookie};
+use crate::http::form::Form;
+use crate::http::visit::{Visit, is_form};
+use crate::refusal::Refusal;
+use crate::store::auth_log::{Action, LogEntry};
+use crate::store::tickets::{Ticket, TicketKind};
+use crate::ui::pages::verify::NotMe;
+
+/// What the log says of who did this.
+const DETAIL: &str = "not me";
+
+/// The page behind the link. Shows, and spends nothing.
+pub(super) async fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
+    let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
+    let token = query.get("token");
+    ticket::look(app, visit, TicketKind::NotMe, token).await?;
+    let view = app.ui.view(visit.language());
+    Ok(answer::page(desk(app), StatusCode::OK, view, NotMe { view, token: Some(token) }.render()))
+}
+
+/// What a program sends.
+#[derive(Deserialize)]
+struct TokenBody {
+    token: String,
+}
+
+#[derive(Serialize)]
+struct Status {
+    status: bool,
+}
+
+/// Spends the link.
+pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
+    app.limits.ticket(visit.now, visit.client)?;
+    let form = is_form(&visit.headers);
+    let token = if form {
+        Form::parse(&visit.body)?.get("token").to_owned()
+    } else {
+        read_json::<TokenBody>(&visit)?.token
+    };
+    secure(app, &visit, &token).await?;
+    let mut answer = if form {
+        let view = app.ui.view(visit.language());
+        answer::page(desk(app), StatusCode::OK, view, NotMe { view, token: None }.render())
+    } else {
+        answer::json(desk(app), StatusCode::OK, &Status { status: true })
+    };
+    set_cookie(answer.headers_mut(), app.sessions.forget_cookie());
+    set_cookie(answer.headers_mut(), entry::forget_pending(app));
+    Ok(answer)
+}
+
+async fn secure(app: &App, visit: &Visit, token: &str) -> Result<(), Error> {
+    let (hash, _) = ticket::look(app, visit, TicketKind::NotMe, token).await?;
+    let mut tx = app.store.begin().await?;
+    let taken = tx.ticket_take(hash, TicketKind::NotMe, visit.now).await?;
+    let Ticket { user, .. } = taken.ok_or(Refusal::InvalidTicket)?;
+    // The password comes first: a sign-in that compared it has written its session before this returns, or
+    // writes none.
+    tx.account_clear_password(&user.id, visit.now).await?;
+    let ended = ending::end_all_and_distrust(&mut tx, &user.id, visit.now).await?;
+    ticket::send(app, visit, &mut tx, &user, Errand::ResetPassword { callback_url: None }).await?;
+    let entry = log_entry(visit, Action::Revoke, Some(&user.id), None);
+    tx.auth_log_insert(&LogEntry { detail: Some(DETAIL.to_owned()), ..entry }).await?;
+    app.sessions.commit_ended(tx, &ended).await?;
+    Ok(())
+}

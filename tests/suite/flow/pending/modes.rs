@@ -1,0 +1,116 @@
+//! What follows in each mode, and for whom no code can be sent.
+
+use super::{
+    ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_letter, log, mails, pending, prove_mailboxes,
+    watchful, with_password,
+};
+use crate::flow::{credentials, roomy, rows};
+use crate::support::database::on_both_databases;
+
+on_both_databases! {
+    fn without_mail_nothing_is_judged(database) {
+        let site = roomy(database).start();
+        ada_at_home(&site);
+        let (_, answer) = with_password(&site);
+        assert_eq!(answer.json()["user"]["email"], ADA);
+        assert_eq!(log(&site), ["yes - -", "yes - -"]);
+    }
+
+    fn off_judges_nothing_and_still_remembers_browsers(database) {
+        let site = watchful(database).set("unusual", "mode = \"off\"").start();
+        ada_at_home(&site);
+        let (_, answer) = with_password(&site);
+        assert_eq!(answer.json()["user"]["email"], ADA);
+        assert_eq!((mails(&site).len(), rows(&site, "sidegate_device")), (0, 2));
+    }
+
+    fn notify_only_tells(database) {
+        let site = watchful(database).set("unusual", "mode = \"notify\"").start();
+        ada_at_home(&site);
+        let (_, answer) = with_password(&site);
+        assert_eq!(answer.json()["user"]["email"], ADA);
+        let letter = last_letter(&site);
+        assert!(letter.to == ADA && letter.text.contains("Safari on macOS") && letter.text.contains("/auth/not-me?token="), "{letter:?}");
+        assert_eq!(mails(&site).len(), 1);
+        assert_eq!(log(&site), ["yes - R0", "yes - R4"]);
+    }
+
+    fn r3_cookies_that_were_cleared_at_home_are_a_notice_and_when_strict_a_code(database) {
+        let site = watchful(database).start();
+        ada_at_home(&site);
+        let answer = browser(&site, FIREFOX).post("/auth/sign-in/email", &credentials(ADA));
+        assert_eq!(answer.json()["user"]["email"], ADA, "{}", answer.text());
+        assert_eq!(mails(&site).len(), 1);
+        assert_eq!(log(&site), ["yes - R0", "yes - R3"]);
+        site.pass(hours(24 * 31));
+        let answer = browser(&site, FIREFOX).post("/auth/sign-in/email", &credentials(ADA));
+        assert_eq!(answer.json()["pending"], true, "a month later");
+    }
+
+    fn strict_asks_for_a_code_for_all_but_a_known_browser(database) {
+        let site = watchful(database).set("unusual", "mode = \"strict\"").start();
+        let (mut ada, _) = ada_at_home(&site);
+        let answer = browser(&site, FIREFOX).post("/auth/sign-in/email", &credentials(ADA));
+        assert_eq!(answer.json()["pending"], true);
+        ada.cookies.remove("sidegate");
+        assert_eq!(ada.post("/auth/sign-in/email", &credentials(ADA)).json()["user"]["email"], ADA);
+        // R6: five wrong guesses from elsewhere, and even the known browser owes a code.
+        let wrong = serde_json::json!({ "email": ADA, "password": "another phrase" });
+        for _ in 0..5 {
+            browser(&site, SAFARI).post("/auth/sign-in/email", &wrong);
+        }
+        ada.cookies.remove("sidegate");
+        assert_eq!(ada.post("/auth/sign-in/email", &credentials(ADA)).json()["pending"], true);
+        assert!(log(&site).contains(&"no NEEDS_SIGN_IN_VERIFICATION R2 R6".to_owned()), "{:?}", log(&site));
+        assert!(last_letter(&site).text.contains("Firefox on Linux"));
+    }
+
+    fn an_account_that_slept_for_half_a_year_is_asked_even_at_home(database) {
+        let site = watchful(database).start();
+        let (mut ada, _) = ada_at_home(&site);
+        site.pass(hours(24 * 181));
+        ada.cookies.remove("sidegate");
+        assert_eq!(ada.post("/auth/sign-in/email", &credentials(ADA)).json()["pending"], true);
+        assert!(log(&site).contains(&"no NEEDS_SIGN_IN_VERIFICATION R4 R7".to_owned()), "{:?}", log(&site));
+    }
+
+    fn whose_mailbox_is_not_proved_is_told_or_turned_away_but_sent_no_code(database) {
+        let site = watchful(database).set("sign_up", "require_verified_email = false").start();
+        ada_at_home(&site);
+        site.block_on(site.database.execute(r#"UPDATE "user" SET "emailVerified" = FALSE"#));
+        let (_, answer) = with_password(&site);
+        assert_eq!(answer.json()["user"]["email"], ADA);
+        assert_eq!(mails(&site).len(), 1);
+        assert!(!last_letter(&site).text.lines().any(|line| line.trim().len() == 9 && line.trim().bytes().filter(u8::is_ascii_digit).count() == 8));
+    }
+
+    fn strict_never_lets_in_whom_it_cannot_ask(database) {
+        for unverified in ["", "\nunverified = \"allow\""] {
+            let database = Database::sqlite();
+            let site = watchful(database)
+                .set("sign_up", "require_verified_email = false")
+                .set("unusual", &format!("mode = \"strict\"{unverified}"))
+                .start();
+            ada_at_home(&site);
+            site.block_on(site.database.execute(r#"UPDATE "user" SET "emailVerified" = FALSE"#));
+            let (other, answer) = with_password(&site);
+            if unverified.is_empty() {
+                assert_eq!((answer.status, &*answer.code()), (403, "UNUSUAL_SIGN_IN"));
+                assert!(other.cookies.is_empty());
+                assert_eq!((rows(&site, "session"), mails(&site).len()), (1, 0));
+                assert!(log(&site).contains(&"no UNUSUAL_SIGN_IN R4".to_owned()), "{:?}", log(&site));
+            } else {
+                assert_eq!((answer.status, mails(&site).len()), (200, 1), "not without a word");
+            }
+        }
+        drop(database);
+    }
+
+    fn an_unusual_sign_in_to_an_imported_account_without_history_is_asked_when_the_account_is_old(database) {
+        let site = watchful(database).start();
+        site.sign_up(ADA);
+        prove_mailboxes(&site);
+        site.pass(hours(24 * 181));
+        let _waits = pending(&site);
+    }
+}

@@ -1,0 +1,88 @@
+//! "This was not me": the link that ends everything and makes a new password necessary.
+
+use serde_json::json;
+
+use super::{
+    ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_code, last_letter, minutes, pending, verify,
+    watchful,
+};
+use crate::flow::{credentials, opens, rows, token};
+use crate::support::database::on_both_databases;
+use crate::support::letters::letters;
+use crate::support::site::PASSWORD;
+
+on_both_databases! {
+    fn the_owner_ends_all_and_chooses_a_new_password(database) {
+        let site = watchful(database).start();
+        let (mut ada, _) = ada_at_home(&site);
+        let mut thief = pending(&site);
+        assert_eq!(verify(&mut thief, &last_code(&site)).status, 200, "whoever reads the mails too");
+        let (of_ada, of_thief) = (token(&ada), token(&thief));
+        site.pass(minutes(1));
+        let mut waiting = browser(&site, "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36");
+        assert_eq!(waiting.post("/auth/sign-in/email", &credentials(ADA)).json()["pending"], true);
+        let code = last_code(&site);
+        let link = last_letter(&site).link(&site, "/auth/not-me?token=");
+
+        // EM-3: whoever fetches it changes nothing.
+        let mut scanner = site.stranger();
+        for _ in 0..10 {
+            let page = scanner.navigate(&link);
+            assert_eq!((page.status, page.header("referrer-policy")), (200, Some("no-referrer")));
+            assert!(page.all("set-cookie").is_empty());
+            assert_eq!(scanner.ask("HEAD", &link).send().status, 200);
+        }
+        assert!(opens(&site, &of_ada) && opens(&site, &of_thief));
+
+        let secret = link.split_once("token=").expect("a token").1;
+        site.pass(minutes(1));
+        let mut owner = browser(&site, FIREFOX);
+        let done = owner.submit("/auth/not-me", &[("token", secret)]);
+        assert_eq!(done.status, 200);
+        assert!(done.text().contains("role=\"status\""), "{}", done.text());
+        assert!(!opens(&site, &of_ada) && !opens(&site, &of_thief));
+        assert_eq!(rows(&site, "sidegate_pending_session"), 0);
+        assert_eq!(verify(&mut waiting, &code).code(), "SIGN_IN_VERIFICATION_ENDED");
+        for visitor in [&mut ada, &mut thief] {
+            visitor.cookies.remove("sidegate");
+            let answer = visitor.post("/auth/sign-in/email", &credentials(ADA));
+            assert_eq!((answer.status, &*answer.code()), (401, "INVALID_EMAIL_OR_PASSWORD"));
+        }
+        let again = owner.post("/auth/not-me", &json!({ "token": secret }));
+        assert_eq!((again.status, &*again.code()), (400, "INVALID_TOKEN"), "once");
+
+        // The reset mail leads to a new password; no browser is known any more.
+        let reset = letters(&site).pop().expect("a mail").link(&site, "/auth/reset-password?token=");
+        let token = reset.split_once("token=").expect("a token").1.split('&').next().expect("a token");
+        let body = json!({ "newPassword": "another private phrase", "token": token });
+        assert_eq!(owner.post("/auth/reset-password", &body).status, 200);
+        assert_ne!(PASSWORD, "another private phrase");
+        let body = json!({ "email": ADA, "password": "another private phrase" });
+        site.pass(minutes(1));
+        assert_eq!(ada.post("/auth/sign-in/email", &body).json()["pending"], true);
+        assert_eq!(verify(&mut ada, &last_code(&site)).status, 200);
+    }
+
+    fn a_link_that_is_not_good_does_nothing_and_neither_does_another_site(database) {
+        let site = watchful(database).start();
+        let (ada, _) = ada_at_home(&site);
+        pending(&site);
+        let link = last_letter(&site).link(&site, "/auth/not-me?token=");
+        let secret = link.split_once("token=").expect("a token").1.to_owned();
+        let before = letters(&site).len();
+        for bad in ["", "x", &secret[1..], &"A".repeat(54)] {
+            let mut stranger = browser(&site, SAFARI);
+            assert_eq!(stranger.post("/auth/not-me", &json!({ "token": bad })).code(), "INVALID_TOKEN", "{bad}");
+            assert_eq!(stranger.navigate(&format!("/auth/not-me?token={bad}")).status, 400);
+        }
+        let foreign = browser(&site, SAFARI).ask("POST", "/auth/not-me").navigating()
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .header("Origin", "https://evil.test").header("Sec-Fetch-Site", "cross-site")
+            .body(format!("token={secret}")).send();
+        assert_eq!(foreign.status, 403);
+        assert!(opens(&site, &token(&ada)));
+        assert_eq!(letters(&site).len(), before);
+        site.pass(hours(24 * 7));
+        assert_eq!(browser(&site, SAFARI).post("/auth/not-me", &json!({ "token": secret })).code(), "INVALID_TOKEN");
+    }
+}
