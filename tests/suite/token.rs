@@ -17,6 +17,7 @@ use crate::support::visitor::Visitor;
 
 mod access;
 mod assertion;
+mod delivery;
 mod forged;
 mod keys;
 mod refresh;
