@@ -11,6 +11,7 @@ use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::{Error, Fault};
 use crate::flow::entry::{self, By, Entered, Proved, SignedIn};
+use crate::flow::pair::{self, Delivery};
 use crate::flow::provider::Change;
 use crate::flow::{
     callback_if_ours, callback_or_home, desk, log_entry, provider, read_json, set_cookie, to_account,
@@ -47,6 +48,15 @@ struct Given {
     #[serde(default)]
     error: Option<String>,
     iss: Option<String>,
+}
+
+/// The same from a front end that received it itself, and how it wants to be known from then on.
+#[derive(Deserialize)]
+struct Handed {
+    #[serde(flatten)]
+    given: Given,
+    #[serde(default)]
+    delivery: Delivery,
 }
 
 /// How a way through a provider ended well.
@@ -141,11 +151,14 @@ struct LinkedShape {
 /// `POST signin/{provider}`.
 pub(super) async fn code(app: &App, visit: Visit) -> Result<Answer, Error> {
     let provider = provider::of_path(app, &visit)?;
-    let given = read_json(&visit)?;
+    let Handed { given, delivery } = read_json(&visit)?;
     let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
     let mut answer = match end {
         Ok(End::Entered(Entered::Pending(cookies), _)) => {
             with_cookies(answer::json(desk(app), StatusCode::OK, &shapes::pending(desk(app))), cookies)
+        }
+        Ok(End::Entered(Entered::SignedIn(signed_in), _)) if delivery == Delivery::Bearer => {
+            pair::first(app, &visit, &signed_in.session).await?
         }
         Ok(End::Entered(Entered::SignedIn(SignedIn { session, cookies }), new_user)) => {
             let target = flow.as_ref().and_then(|flow| flow.callback_url.as_deref());

@@ -129,6 +129,7 @@ fn wrong_times_sizes_and_numbers_are_refused() {
         ("store.connections = 0", "store.connections", "too little"),
         ("tokens.algorithm = \"HS256\"", "tokens.algorithm", "`ES256`"),
         ("tokens.access_lifetime = \"2h\"", "tokens.access_lifetime", "too much"),
+        ("tokens.refresh_grace = \"61s\"", "tokens.refresh_grace", "too much"),
         ("tokens.rotate_every = \"1h\"", "tokens.rotate_every", "too little"),
         ("sign_up.require_verified_email = true", "sign_up.require_verified_email", "[mail]"),
         ("sign_up.open = \"yes\"", "sign_up.open", "true or false"),
