@@ -11,6 +11,7 @@ use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::{Error, Fault};
 use crate::flow::entry::{self, By, Entered, Proved, SignedIn};
+use crate::flow::pair::{self, Delivery};
 use crate::flow::provider::Change;
 use crate::flow::{
     callback_if_ours, callback_or_home, desk, log_entry, provider, read_json, set_cookie, to_account,
@@ -27,7 +28,6 @@ use crate::secret::{Token, TokenHash};
 use crate::session::rules::is_fresh;
 use crate::store::auth_log::Action;
 use crate::store::oauth_flows::{Aim, OauthFlow};
-use crate::store::session_providers::ProviderSession;
 use crate::time::Now;
 
 mod join;
@@ -47,6 +47,15 @@ struct Given {
     #[serde(default)]
     error: Option<String>,
     iss: Option<String>,
+}
+
+/// The same from a front end that received it itself, and how it wants to be known from then on.
+#[derive(Deserialize)]
+struct Handed {
+    #[serde(flatten)]
+    given: Given,
+    #[serde(default)]
+    delivery: Delivery,
 }
 
 /// How a way through a provider ended well.
@@ -142,12 +151,15 @@ struct LinkedShape {
 /// `POST signin/{provider}`.
 pub(super) async fn code(app: &App, visit: Visit) -> Result<Answer, Error> {
     let provider = provider::of_path(app, &visit)?;
-    let given = read_json(&visit)?;
+    let Handed { given, delivery } = read_json(&visit)?;
     let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
     let mut answer = match end {
         Ok(End::Entered(entered, new_user)) => match *entered {
             Entered::Pending(cookies) => {
                 with_cookies(answer::json(desk(app), StatusCode::OK, &shapes::pending(desk(app))), cookies)
+            }
+            Entered::SignedIn(signed_in) if delivery == Delivery::Bearer => {
+                pair::first(app, &visit, &signed_in.session).await?
             }
             Entered::SignedIn(SignedIn { session, cookies }) => {
                 let target = flow.as_ref().and_then(|flow| flow.callback_url.as_deref());
@@ -313,7 +325,7 @@ async fn sign_in(visit: &Visit, flow: &OauthFlow, arrival: &Arrival<'_>) -> Resu
         if actions.contains(&Action::Link) {
             provider::tell(app, visit, &mut tx, &user, (provider.name(), Change::Linked)).await?;
         }
-        let by = provider_session(app, provider, identity);
+        let by = provider::session(app, provider, identity);
         let proved = Proved {
             user: &user,
             by: By::Provider(&by),
@@ -326,18 +338,6 @@ async fn sign_in(visit: &Visit, flow: &OauthFlow, arrival: &Arrival<'_>) -> Resu
         return Ok(End::Entered(Box::new(entered?), actions.contains(&Action::SignUp)));
     }
     Err(Refusal::Overloaded.into())
-}
-
-/// What is kept of the provider's side of a session.
-fn provider_session(app: &App, provider: &Provider, identity: &Identity) -> ProviderSession {
-    let purpose = provider::id_token_of(provider.id(), &identity.subject);
-    ProviderSession {
-        provider: provider.id().to_owned(),
-        issuer: identity.issuer.clone(),
-        subject: identity.subject.clone(),
-        sid: identity.sid.clone(),
-        id_token: identity.id_token.as_ref().map(|token| app.seal.seal(&purpose, token.as_bytes())),
-    }
 }
 
 /// Links the account at the provider to the user who asked for it, from the session that asked for it, which
