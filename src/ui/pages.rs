@@ -416,7 +416,7 @@ impl<'a> View<'a> {
     }
 
     fn continue_with(self, provider: &Provider) -> String {
-        self.with_name(&self.texts.common.continue_with, &provider.name)
+        Self::with_name(&self.texts.common.continue_with, &provider.name)
     }
 
     /// The sign-in page for who is signed in and has to prove it once more.
@@ -432,7 +432,7 @@ impl<'a> View<'a> {
     }
 
     /// A text about a provider.
-    fn with_name(self, text: &str, name: &str) -> String {
+    fn with_name(text: &str, name: &str) -> String {
         text.replace("{name}", name)
     }
 
