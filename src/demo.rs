@@ -95,9 +95,6 @@ name = \"{USER_NAME}\"
 [mail]
 transport = \"catcher\"
 
-[sign_up]
-require_verified_email = false
-
 [limits]
 drain = \"2s\"
 

@@ -1,8 +1,6 @@
 //! The way back from a provider: the flow is recalled and used up, the provider is asked who it is, and that
 //! person is signed in or the account there is linked.
 
-use std::sync::atomic::Ordering;
-
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use url::{Url, form_urlencoded};
@@ -13,6 +11,7 @@ use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::{Error, Fault};
 use crate::flow::entry::{self, By, Entered, Proved, SignedIn};
+use crate::flow::pair::{self, Delivery};
 use crate::flow::provider::Change;
 use crate::flow::{
     callback_if_ours, callback_or_home, desk, log_entry, provider, read_json, set_cookie, to_account,
@@ -25,7 +24,7 @@ use crate::id::{SessionId, UserId};
 use crate::oauth::provider::Provider;
 use crate::oauth::{Identity, Reply, Secrets};
 use crate::refusal::Refusal;
-use crate::secret::Token;
+use crate::secret::{Token, TokenHash};
 use crate::session::rules::is_fresh;
 use crate::store::auth_log::Action;
 use crate::store::oauth_flows::{Aim, OauthFlow};
@@ -49,6 +48,15 @@ struct Given {
     #[serde(default)]
     error: Option<String>,
     iss: Option<String>,
+}
+
+/// The same from a front end that received it itself, and how it wants to be known from then on.
+#[derive(Deserialize)]
+struct Handed {
+    #[serde(flatten)]
+    given: Given,
+    #[serde(default)]
+    delivery: Delivery,
 }
 
 /// How a way through a provider ended well.
@@ -143,11 +151,14 @@ struct LinkedShape {
 /// `POST signin/{provider}`.
 pub(super) async fn code(app: &App, visit: Visit) -> Result<Answer, Error> {
     let provider = provider::of_path(app, &visit)?;
-    let given = read_json(&visit)?;
+    let Handed { given, delivery } = read_json(&visit)?;
     let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
     let mut answer = match end {
         Ok(End::Entered(Entered::Pending(cookies), _)) => {
             with_cookies(answer::json(desk(app), StatusCode::OK, &shapes::pending(desk(app))), cookies)
+        }
+        Ok(End::Entered(Entered::SignedIn(signed_in), _)) if delivery == Delivery::Bearer => {
+            pair::first(app, &visit, &signed_in.session).await?
         }
         Ok(End::Entered(Entered::SignedIn(SignedIn { session, cookies }), new_user)) => {
             let target = flow.as_ref().and_then(|flow| flow.callback_url.as_deref());
@@ -231,11 +242,11 @@ async fn go_through(
     if given.code.is_none() && given.error.is_none() {
         return Err(Refusal::Validation.into());
     }
-    if !begun_here(app, visit, flow) {
+    let Some(browser) = browser_of(app, visit, flow).filter(|browser| *browser == flow.browser) else {
         return note(app, visit, flow, Refusal::StateMismatch).await;
-    }
+    };
     let mut tx = app.store.begin().await?;
-    let first = tx.oauth_flow_use(flow.state, provider.id(), flow.browser, visit.now).await?;
+    let first = tx.oauth_flow_use(flow.state, provider.id(), browser, visit.now).await?;
     tx.commit().await?;
     flow.used = Some(visit.now);
     if !first {
@@ -259,12 +270,12 @@ fn again(visit: &Visit) -> Result<End, Error> {
     }
 }
 
-/// Whether the browser has the cookie that the flow was begun with.
-fn begun_here(app: &App, visit: &Visit, flow: &OauthFlow) -> bool {
+/// The hash of the secret that the browser has in the cookie of a flow.
+fn browser_of(app: &App, visit: &Visit, flow: &OauthFlow) -> Option<TokenHash> {
     let name = app.sessions.cookies.of_flow(flow.state);
-    let Found::One(value) = cookie::find(&visit.headers, &name) else { return false };
-    let secret = value.splitn(2, |&b| b == b'.').nth(1).and_then(Token::parse);
-    secret.is_some_and(|secret| secret.hash() == flow.browser)
+    let Found::One(value) = cookie::find(&visit.headers, &name) else { return None };
+    let secret = value.splitn(2, |&b| b == b'.').nth(1)?;
+    Token::parse(secret).map(|secret| secret.hash())
 }
 
 /// Who the provider says it is.
@@ -380,7 +391,7 @@ async fn link(
     tx.auth_log_insert(&entry).await?;
     app.sessions.commit_ended(tx, &ended).await?;
     // The address may be proved now: the next request reads what is in the store.
-    session.stale.store(true, Ordering::Release);
+    app.sessions.user_changed(&user.id, visit.now).await;
     refusal.map_or(Ok(End::Linked), |refusal| Err(refusal.into()))
 }
 

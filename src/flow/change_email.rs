@@ -4,6 +4,7 @@
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use crate::account::agent;
 use crate::account::email::Email;
 use crate::answer::{self, Answer};
 use crate::app::App;
@@ -156,7 +157,8 @@ async fn confirm(
         }
     }
     tx.auth_log_insert(&log_entry(visit, Action::EmailChange, Some(&user.id), None)).await?;
-    let changed = Mail::EmailChanged { occasion: ticket::occasion(visit), new };
+    let device = agent::family(visit.agent(), None);
+    let changed = Mail::EmailChanged { occasion: ticket::occasion(visit, &device), new };
     ticket::tell(app, visit, &mut tx, user, &changed).await?;
     let ended = cookie.is_some().then_some(session.token);
     app.sessions.commit_ended(tx, ended.as_slice()).await?;

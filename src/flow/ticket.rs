@@ -96,9 +96,9 @@ pub(super) async fn tell(
     post::post(app, tx, to, mail, visit.now).await
 }
 
-/// When and where this visit was, for mails.
-pub(super) fn occasion(visit: &Visit) -> Occasion<'_> {
-    Occasion { at: visit.now, device: visit.agent().unwrap_or_default(), place: None }
+/// When and with which browser (`agent::family`) this visit was.
+pub(super) fn occasion<'d>(visit: &Visit, device: &'d str) -> Occasion<'d> {
+    Occasion { at: visit.now, device, place: None }
 }
 
 fn language(visit: &Visit) -> Language {

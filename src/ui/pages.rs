@@ -264,6 +264,83 @@ impl Problem {
     }
 }
 
+impl Remedy {
+    const fn of(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::SignInRequired
+            | Refusal::InvalidToken
+            | Refusal::InvalidGrant
+            | Refusal::InvalidCredentials
+            | Refusal::SignUpDisabled
+            | Refusal::CodeRequired
+            | Refusal::SignInEnded
+            | Refusal::StateNotFound
+            | Refusal::StateMismatch
+            | Refusal::StateUsed
+            | Refusal::ProviderDenied
+            | Refusal::ProviderUnavailable
+            | Refusal::ProviderRejected
+            | Refusal::ProviderInvalid
+            | Refusal::IssuerMismatch
+            | Refusal::ProviderAccountNotAllowed
+            | Refusal::AccountNotLinked
+            | Refusal::EmailNotFound
+            | Refusal::ProviderSignUpDisabled
+            | Refusal::InvalidTicket
+            | Refusal::EmailNotVerified => Self::SignIn,
+            Refusal::SessionNotFresh => Self::SignInAgain,
+            Refusal::TooManyRequests(_)
+            | Refusal::Overloaded
+            | Refusal::StoreUnavailable
+            | Refusal::UpstreamUnreachable
+            | Refusal::UpstreamInvalid
+            | Refusal::UpstreamTimeout
+            | Refusal::Internal => Self::Retry,
+            Refusal::MalformedTarget
+            | Refusal::AmbiguousPath
+            | Refusal::BadHost
+            | Refusal::Misdirected
+            | Refusal::BadFraming
+            | Refusal::RepeatedAuthorization
+            | Refusal::BadBody
+            | Refusal::TargetTooLong
+            | Refusal::HeadTooLarge
+            | Refusal::BodyTooLarge
+            | Refusal::MethodNotAllowed
+            | Refusal::ExpectationFailed
+            | Refusal::NotImplemented
+            | Refusal::UnsupportedMediaType
+            | Refusal::NotFound
+            | Refusal::Forbidden
+            | Refusal::CrossOrigin
+            | Refusal::InvalidEmail
+            | Refusal::PasswordTooShort
+            | Refusal::PasswordTooLong
+            | Refusal::PasswordTooCommon
+            | Refusal::Validation
+            | Refusal::CodeWrong
+            | Refusal::CodeExpired
+            | Refusal::CodeSpent
+            | Refusal::SignInUnusual
+            | Refusal::InvalidCallbackUrl
+            | Refusal::ProviderNotFound
+            | Refusal::IdTokenNotSupported
+            | Refusal::LinkedElsewhere
+            | Refusal::DifferentEmail
+            | Refusal::LastAccount
+            | Refusal::AccountNotFound
+            | Refusal::EmailNotHere
+            | Refusal::InvalidPassword
+            | Refusal::NoPassword
+            | Refusal::EmailMismatch
+            | Refusal::EmailAlreadyVerified
+            | Refusal::ResetDisabled
+            | Refusal::VerificationDisabled
+            | Refusal::ChangeEmailDisabled => Self::Home,
+        }
+    }
+}
+
 /// What the markup asks for.
 impl<'a> View<'a> {
     /// The letter on the tile beside the name.

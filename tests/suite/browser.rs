@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::support::browser::{Browser, a11y};
 use crate::support::database::on_both_databases;
+use crate::support::letters::{code_in, later};
 use crate::support::provider::{Persona, Provider};
 use crate::support::site::{PASSWORD, Site};
 use crate::support::upstream::Upstream;
@@ -160,6 +161,51 @@ on_both_databases! {
         browser.fill("#password", "quite another phrase");
         browser.click("form button");
         assert!(browser.url() == at("/") && has_session(&browser), "{}", browser.url());
+    }
+
+    fn a_person_in_a_second_browser_types_the_code_of_a_mail(database) {
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{NOTES}", NOTES.len());
+        let site = Site::on(database).upstream(Upstream::answering(answer))
+            .set("mail", "transport = \"catcher\"").set("unusual", "mode = \"strict\"").start();
+        site.sign_up("ada@example.com");
+        site.block_on(site.database.execute(r#"UPDATE "user" SET "emailVerified" = TRUE"#));
+        site.signed_in("ada@example.com");
+        let browser = Browser::start();
+        let at = |path: &str| format!("{}{path}", site.origin);
+
+        browser.go(&at("/notes?tab=1"));
+        browser.fill("#email", "ada@example.com");
+        browser.fill("#password", PASSWORD);
+        browser.click("form button");
+        assert_eq!(browser.url(), at("/auth/verify-signin"));
+        assert!(!has_session(&browser));
+        inspect(&browser, "verify-signin");
+        browser.go(&at("/notes"));
+        assert_eq!(browser.url(), at("/auth/verify-signin"), "PEN-2");
+        browser.fill("#code", "0000 000");
+        browser.click("form[action$='/verify-signin'] button");
+        assert!(browser.exists("#code-error"));
+        inspect(&browser, "verify-signin-wrong");
+        later(&site, std::time::Duration::from_secs(1));
+        browser.click("form[action$='/resend'] button");
+        assert!(browser.exists("[role=status]"));
+        inspect(&browser, "verify-signin-sent");
+
+        open_mail(&browser, &at("/auth/dev/mail"), 3);
+        let code = code_in(&browser.text(".mail"));
+        browser.go(&at("/auth/verify-signin"));
+        browser.fill("#code", &code);
+        browser.click("form[action$='/verify-signin'] button");
+        assert_eq!(browser.url(), at("/notes?tab=1"));
+        assert_eq!(browser.text("h1"), "Notes of the app");
+        assert!(has_session(&browser));
+        browser.go(&at("/auth/sign-out"));
+        browser.click("form button");
+        browser.fill("#email", "ada@example.com");
+        browser.fill("#password", PASSWORD);
+        browser.click("form button");
+        assert!(browser.url() == at("/") && has_session(&browser), "it is known now: {}", browser.url());
     }
 
     fn a_person_looks_after_the_own_account(database) {

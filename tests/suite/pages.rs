@@ -76,6 +76,22 @@ fn leaving(view: View<'_>, provider: &str, why: Departure) -> String {
     Leaving { view, provider, to: "/", why }.render()
 }
 
+/// The pages of an unusual sign-in.
+fn unusual_pages(view: View<'_>) -> Vec<(String, String)> {
+    let verify = |problems: &[Problem], sent_again| VerifySignIn { view, problems, sent_again }.render();
+    let not_me = |token| NotMe { view, token }.render();
+    let named = |(name, page): (&str, String)| (name.to_owned(), page);
+    let pages = [
+        ("verify-signin", verify(&[], false)),
+        ("verify-signin-wrong", verify(&[Problem::Refused(Refusal::CodeWrong)], false)),
+        ("verify-signin-missing", verify(&[Problem::CodeMissing], false)),
+        ("verify-signin-sent", verify(&[], true)),
+        ("not-me", not_me(Some("a-token"))),
+        ("not-me-done", not_me(None)),
+    ];
+    pages.into_iter().map(named).collect()
+}
+
 /// Every page in its variants, by name.
 fn every_page(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
     let Input { name, email, callback_url } = input;
@@ -109,13 +125,7 @@ fn every_page(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
     ];
     pages.extend(account_pages(view, input));
     pages.extend(mailed_pages(view, input));
-    let verify = |problems: &[Problem], sent_again| VerifySignIn { view, problems, sent_again }.render();
-    pages.push(("verify-signin".to_owned(), verify(&[], false)));
-    pages.push(("verify-signin-wrong".to_owned(), verify(&[Problem::Refused(Refusal::CodeWrong)], false)));
-    pages.push(("verify-signin-missing".to_owned(), verify(&[Problem::CodeMissing], false)));
-    pages.push(("verify-signin-sent".to_owned(), verify(&[], true)));
-    pages.push(("not-me".to_owned(), NotMe { view, token: Some("a-token") }.render()));
-    pages.push(("not-me-done".to_owned(), NotMe { view, token: None }.render()));
+    pages.extend(unusual_pages(view));
     for &refusal in Refusal::ALL {
         let page = Refused { view, refusal, request_id: RequestId::next(), callback_url }.render();
         pages.push((format!("refused-{}", refusal.code().to_lowercase()), page));

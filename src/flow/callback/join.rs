@@ -9,6 +9,7 @@ use crate::account::email::Email;
 use crate::account::profile::{LONGEST_NAME, is_picture};
 use crate::app::App;
 use crate::error::Error;
+use crate::flow::ending;
 use crate::id::{SessionId, UserId};
 use crate::oauth::Identity;
 use crate::oauth::provider::Provider;
@@ -86,7 +87,7 @@ async fn known(
     }
     let ended = if first && tx.user_prove_email(&user.id, &user.email, now).await? {
         user.email_verified = true;
-        tx.sessions_delete_of_user(&user.id, None).await?
+        ending::end_all(tx, &user.id, None).await?
     } else {
         Vec::new()
     };
@@ -112,10 +113,9 @@ async fn proved_owner(
         (&[Action::Link], Vec::new())
     } else {
         tx.accounts_delete_of_user(&user.id).await?;
-        tx.tickets_delete_of_user(&user.id).await?;
         tx.pendings_delete_of_user(&user.id).await?;
         tx.devices_revoke_of_user(&user.id, now).await?;
-        let ended = tx.sessions_delete_of_user(&user.id, None).await?;
+        let ended = ending::end_all(tx, &user.id, None).await?;
         tx.user_prove_email(&user.id, &user.email, now).await?;
         (user.name, user.image) = (name_of(identity), image_of(identity));
         tx.user_set_profile(&user.id, &user.name, user.image.as_deref(), now).await?;
@@ -177,7 +177,7 @@ pub(super) async fn linked(
     // Whoever else is signed in may be the one who made the account under an address that is not theirs.
     let first = proves(identity, user) && tx.user_prove_email(&user.id, &user.email, now).await?;
     let ended = match first {
-        true => tx.sessions_delete_of_user(&user.id, Some(asking)).await?,
+        true => ending::end_all(tx, &user.id, Some(asking)).await?,
         false => Vec::new(),
     };
     Ok(Ok(Some(ended)))

@@ -20,6 +20,7 @@ on_both_databases! {
         let site = mailing(database, &mailbox).start();
         let (mut ada, id) = proved(&site, &mailbox, ADA);
         let (mut phone, _) = site.signed_in(ADA);
+        assert_eq!(phone.get("/auth/me").json()["user"]["email"], ADA);
         let asked = ada.post(AT, &json!({ "newEmail": " ADA@New.example", "callbackURL": "/x" }));
         assert_eq!((asked.status, asked.json()), (200, json!({ "status": true })));
         assert_eq!(ada.get("/auth/me").json()["user"]["email"], ADA, "asking changes nothing");
