@@ -13,7 +13,8 @@ use crate::http::visit::{Visit, is_form};
 use crate::oauth::EndSession;
 use crate::store::auth_log::Action;
 use crate::store::session_providers::ProviderSession;
-use crate::ui::pages::{self, Departure, Notice};
+use crate::ui::pages::leaving::Departure;
+use crate::ui::pages::{self, Notice};
 
 /// The page that asks; strangers have nothing to sign out of and are shown the sign-in page.
 pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {

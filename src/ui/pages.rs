@@ -2,16 +2,15 @@
 
 use askama::Template;
 
-pub mod account;
-
 use crate::config::provider::Kind;
-pub mod dev_mail;
-pub mod mailed;
-
-use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::ui::{Provider, STYLE, View};
 
+pub mod account;
+pub mod dev_mail;
+pub mod leaving;
+pub mod mailed;
+pub mod refused;
 pub mod verify;
 
 /// The sign-in form.
@@ -69,43 +68,6 @@ pub struct SignedIn<'a> {
     /// Who is signed in: the display name, or the address.
     pub who: &'a str,
     /// Where to go on to; checked by the caller to be ours.
-    pub callback_url: Option<&'a str>,
-}
-
-/// Leads on to a provider.
-#[derive(Template)]
-#[template(path = "leaving.html", config = "src/ui/askama.toml")]
-pub struct Leaving<'a> {
-    /// Language and brand.
-    pub view: View<'a>,
-    /// The provider's name.
-    pub provider: &'a str,
-    /// Where it is waiting.
-    pub to: &'a str,
-    /// What for.
-    pub why: Departure,
-}
-
-/// Why somebody goes to a provider from a form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Departure {
-    /// To sign out there too.
-    SignOut,
-    /// To add it to the ways to sign in.
-    Link,
-}
-
-/// The page for every refusal.
-#[derive(Template)]
-#[template(path = "refused.html", config = "src/ui/askama.toml")]
-pub struct Refused<'a> {
-    /// Language and brand.
-    pub view: View<'a>,
-    /// Why.
-    pub refusal: Refusal,
-    /// Under which the log knows more.
-    pub request_id: RequestId,
-    /// Where a sign-in leads back to; checked by the caller to be ours.
     pub callback_url: Option<&'a str>,
 }
 
@@ -174,15 +136,6 @@ enum Field {
     Code,
 }
 
-/// What a refused visitor can do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Remedy {
-    SignIn,
-    SignInAgain,
-    Retry,
-    Home,
-}
-
 macro_rules! rendered {
     ($($page:ident)*) => { $(
         impl $page<'_> {
@@ -194,7 +147,7 @@ macro_rules! rendered {
     )* };
 }
 
-rendered!(SignIn SignUp SignOut SignedIn Leaving Refused);
+rendered!(SignIn SignUp SignOut SignedIn);
 
 impl SignIn<'_> {
     /// Whether the address has to be proved first: the page offers to send the mail again.
