@@ -1,16 +1,17 @@
 //! How many sign-ins a second does a Sidegate carry, and does the time of an answer tell whether an account
-//! exists?
+//! exists: to who signs in, asks for a new password, or signs up?
 //!
 //! ```text
-//! cargo bench --bench sign_in                          # both questions on SQLite, two minutes
+//! cargo bench --bench sign_in                          # all questions on SQLite, seven minutes
 //! SIDEGATE_BENCH_POSTGRES=postgres://… cargo bench --bench sign_in
 //! cargo bench --bench sign_in -- --samples 2000        # more answer times
 //! cargo bench --bench sign_in -- --instructions        # user instructions of one sign-in, under valgrind
 //! ```
 //!
 //! The server has its default hashing (argon2id, one hash for each core) and every rate limit out of the way.
-//! Rates are measured without the answer floor, answer times with the default one: three people in step, one
-//! of each kind, who change places every time, so that nothing but what they ask for tells the kinds apart.
+//! Rates are measured without the answer floor, answer times with the default one: people in step, one of each
+//! kind, who change places every time, so that nothing but what they ask for tells the kinds apart. Mails go to
+//! the catcher.
 //! Where answers are later than the floor the machine was too busy for this hashing, and the p-value says
 //! what that gives away.
 
@@ -100,7 +101,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for kind in Kind::available() {
         let house = House::open(kind, &options.sidegate, ("250ms", false))?;
-        println!("\n{}", answer_times(&house, &options, kind)?);
+        for question in QUESTIONS {
+            println!("\n{}", answer_times(&house, &options, (kind, question))?);
+        }
     }
     Ok(())
 }
@@ -127,7 +130,9 @@ impl House {
             sections: &format!(
                 "[password]\nanswer_floor = \"{floor}\"\n\n\
                  [limits]\nattempts_per_address = 1000000\nattempts_per_account = 1000000\n\
-                 attempts_in_all = 1000000\n"
+                 attempts_in_all = 1000000\nmails_per_recipient = 1000000\n\n\
+                 [sign_up]\nrequire_verified_email = false\n\n\
+                 [mail]\ntransport = \"catcher\"\nper_recipient = 1000000\nin_all = 100000000\n"
             ),
         };
         let process = plan.start(directory.path())?;
@@ -198,30 +203,65 @@ fn rate(house: &House, options: &Options) -> Result<String, Box<dyn Error>> {
     ))
 }
 
-/// Failures that must look alike.
-const KINDS: [(&str, &str); 3] = [
-    ("unknown account", "nobody@example.com"),
-    ("wrong password", KNOWN),
-    ("wrong password, imported scrypt row", IMPORTED),
+/// A question whose answers must look alike.
+#[derive(Clone, Copy)]
+struct Question {
+    name: &'static str,
+    path: &'static str,
+    status: u16,
+    /// Who is meant: the first is nobody, or somebody new each time.
+    kinds: &'static [(&'static str, &'static str)],
+}
+
+const QUESTIONS: [Question; 3] = [
+    Question {
+        name: "failed sign-ins",
+        path: "/auth/sign-in/email",
+        status: 401,
+        kinds: &[
+            ("unknown account", "nobody@example.com"),
+            ("wrong password", KNOWN),
+            ("wrong password, imported scrypt row", IMPORTED),
+        ],
+    },
+    Question {
+        name: "requests for a new password",
+        path: "/auth/request-password-reset",
+        status: 200,
+        kinds: &[("unknown account", "nobody@example.com"), ("known account", KNOWN)],
+    },
+    Question {
+        name: "sign-ups",
+        path: "/auth/sign-up/email",
+        status: 200,
+        kinds: &[("free address", "new{n}@example.com"), ("taken address", KNOWN)],
+    },
 ];
 
-fn answer_times(house: &House, options: &Options, kind: Kind) -> Result<String, Box<dyn Error>> {
-    let people = options.alike * KINDS.len();
+fn answer_times(
+    house: &House,
+    options: &Options,
+    (kind, question): (Kind, Question),
+) -> Result<String, Box<dyn Error>> {
+    let Question { path, status, kinds, .. } = question;
+    let people = options.alike * kinds.len();
     let rounds = options.samples.div_ceil(options.alike.max(1));
     let (address, barrier) = (house.process.address, Barrier::new(people));
     let person = |place: usize| -> Result<Vec<(usize, f64)>, String> {
         let mut client = Client::connect(address).map_err(|error| error.to_string());
         let mut times = Vec::new();
         for round in 0..rounds {
-            let which = (place + round) % KINDS.len();
+            let which = (place + round) % kinds.len();
+            let email = kinds[which].1.replace("{n}", &format!("{place}-{round}"));
+            let body = serde_json::json!({ "name": "Ada", "email": email, "password": "not the password" });
             barrier.wait();
             // Whoever failed keeps the step, so that the others can end.
             if let Ok(connected) = &mut client {
                 let sent = now();
-                let answer = connected.sign_in(KINDS[which].1, "not the password");
+                let answer = connected.post(path, &body);
                 let time = sent.elapsed().as_secs_f64() * 1e3;
                 match answer {
-                    Ok(answer) if answer.status == 401 => times.push((which, time)),
+                    Ok(answer) if answer.status == status => times.push((which, time)),
                     Ok(answer) => client = Err(answer.head),
                     Err(error) => client = Err(error.to_string()),
                 }
@@ -241,17 +281,19 @@ fn answer_times(house: &House, options: &Options, kind: Kind) -> Result<String, 
         times.sort_by(f64::total_cmp);
         times
     };
-    Ok(compare(kind, &[of(0), of(1), of(2)]))
+    let times: Vec<Vec<f64>> = (0..kinds.len()).map(of).collect();
+    Ok(compare(kind, question, &times))
 }
 
-fn compare(kind: Kind, times: &[Vec<f64>; 3]) -> String {
+fn compare(kind: Kind, question: Question, times: &[Vec<f64>]) -> String {
     let mut text = format!(
-        "Answer times of failed sign-ins on {}, {} of each kind, floor 250 ms; p by Mann-Whitney against an unknown account\n\n\
+        "Answer times of {} on {}, {} of each kind, floor 250 ms; p by Mann-Whitney against the first\n\n\
          | kind | ms, median | p5 | p95 | over 260 ms | p |\n|---|---:|---:|---:|---:|---:|\n",
+        question.name,
         kind.name(),
         times[0].len()
     );
-    for ((name, _), sorted) in KINDS.iter().zip(times) {
+    for ((name, _), sorted) in question.kinds.iter().zip(times) {
         let late = sorted.iter().filter(|time| **time > 260.0).count();
         let _ = writeln!(
             text,

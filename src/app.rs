@@ -94,6 +94,7 @@ impl App {
                 min_length: config.password.min_length,
                 sign_up_open: config.sign_up.open,
                 mail: config.mail.is_some(),
+                deletion: config.accounts.delete,
                 providers: buttons(&config),
             }),
             mails: Mails::new(&config.public.name, &config.public.origin),

@@ -1,6 +1,6 @@
 //! What a person or program does under our mount prefixes: one file each, and the one match that leads there.
 
-use http::header::{RETRY_AFTER, SET_COOKIE};
+use http::header::{REFRESH, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 
@@ -13,7 +13,7 @@ use crate::id::UserId;
 use crate::refusal::Refusal;
 use crate::store::auth_log::{Action, LogEntry};
 use crate::ui::View;
-use crate::ui::pages::{Notice, Problem, SignedIn};
+use crate::ui::pages::{Departure, Leaving, Notice, Problem, SignedIn};
 
 mod account;
 mod accounts;
@@ -203,6 +203,18 @@ fn to_account(app: &App, outcome: Result<Notice, Refusal>) -> Result<Answer, Err
     };
     let to = format!("{}{}/account?{key}={value}", app.config.public.origin, app.config.mount());
     Ok(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to))
+}
+
+/// A page that leads on to a provider by itself: the policy of our pages lets no form end on another site,
+/// however many redirects lead there.
+fn leave(app: &App, visit: &Visit, (provider, why): (&str, Departure), to: &str) -> Answer {
+    let view = app.ui.view(visit.language());
+    let html = Leaving { view, provider, to, why }.render();
+    let mut answer = answer::page(desk(app), StatusCode::OK, view, html);
+    if let Ok(refresh) = HeaderValue::from_str(&format!("0; url={to}")) {
+        answer.headers_mut().insert(REFRESH, refresh);
+    }
+    answer
 }
 
 /// The line of the log for what this visit did, or for what it tried if `error` stood in the way.

@@ -26,7 +26,7 @@
 //! | judge | [`gate`] | words, saying no, `http::path`, `http::visit`, the rules in `config` |
 //! | rules | [`session`] | words, saying no, tools, `store`, `http::cookie` |
 //! | | [`token`] | words, saying no, tools, `store` |
-//! | | [`account`] | words, saying no, tools |
+//! | | [`account`] | words, saying no, tools, `store::tickets` |
 //! | | [`limit`] | words, saying no, tools, `account::email`, `account::device` |
 //! | carry | [`proxy`] | words, saying no, tools, `http`, [`gate::Pass`], [`session::live`] |
 //! | say | [`answer`] | words, saying no, tools, `http`, `ui` |
@@ -51,10 +51,17 @@
 //!   in memory only after the store ended it. Every copy carries flags that void it; see [`session::cache`].
 //! * **Errors deny.** When the store does not answer, the visitor is [`visitor::Visitor::Unsure`]: 503, never
 //!   "signed out", never "let through".
+//! * **A link in a mail is good once.** It is a [`store::tickets`] row under the hash of its token, bound to
+//!   user, purpose and exact address, and spent by one conditional `DELETE` of a `POST` ([`account::ticket`]).
+//! * **The mailbox alone makes no password good.** Whoever signed up first may not own the address (the classic
+//!   pre-hijack). A verification counts with the account's own password or in its own session; without either,
+//!   the owner of the mailbox sets a new password, and what was there before the first proof goes.
 //! * **The identity is written last**, after everything that came from the client, whose own spellings of
 //!   those names were left out ([`proxy::reserved`]).
 //! * **What a client is told is a closed list** ([`refusal::Refusal`]); what we know besides stays in a
 //!   [`error::Fault`] and reaches only the log, once, in [`answer::refuse`].
+//! * **A mail is sent if and only if what it tells of was committed**: it is a sealed line of the outbox,
+//!   written in the flow's own transaction ([`flow::post`]) and sent by a job, at least once.
 //! * **Secrets have no `Debug`, time is a value, randomness has two doors.**
 //!
 //! Deliberately absent: traits with fewer than three implementers, middleware layers, a dependency-injection
@@ -93,6 +100,22 @@
 //!    token, the log gets its line, an outdated password hash is replaced.
 //! 7. `303` to a checked place on this site, or the page again with `422`; no earlier than the floor, so that
 //!    the time does not tell whether the account exists.
+//!
+//! # A sign-in through a provider
+//!
+//! `GET /auth/sign-in/{provider}`, and back at `GET /auth/callback/{provider}`:
+//!
+//! 1. `flow/start.rs` keeps a flow (hash of the state, hash of a secret for this browser, sealed PKCE verifier,
+//!    nonce, where to go on to), gives the browser the secret in a cookie of that flow alone, and sends it away.
+//! 2. `flow/callback.rs` recalls the flow by its state. A flow that was begun in another browser or at another
+//!    provider signs nobody in; one statement uses it up, so that a second callback finds it used.
+//! 3. [`oauth::provider::Provider::identify`] exchanges the code and believes only what it can verify. No
+//!    transaction is open meanwhile.
+//! 4. `flow/callback/join.rs` decides whose account the identity opens: (provider, subject) first; by address
+//!    only if both sides proved it; an account that somebody made under an unproved address goes to who proves
+//!    it, rid of everything that opened it.
+//! 5. In the same transaction the session begins as after a password, with a note of the provider's own session,
+//!    by which signing out there (`flow/logout_token.rs`) ends it here, and the other way round.
 
 pub mod account;
 pub mod answer;

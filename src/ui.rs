@@ -29,6 +29,8 @@ pub struct Setup<'a> {
     pub sign_up_open: bool,
     /// Whether mail can be sent: the pages lead to what needs it.
     pub mail: bool,
+    /// Whether people can delete their own account.
+    pub deletion: bool,
     /// Who else can say who somebody is, in the order of the buttons.
     pub providers: Vec<Provider>,
 }
@@ -50,6 +52,7 @@ pub struct Ui {
     min_length: usize,
     sign_up_open: bool,
     mail: bool,
+    deletion: bool,
     providers: Vec<Provider>,
     csp: String,
     english: Texts,
@@ -69,6 +72,7 @@ impl Ui {
             min_length: setup.min_length,
             sign_up_open: setup.sign_up_open,
             mail: setup.mail,
+            deletion: setup.deletion,
             providers: setup.providers,
             csp: format!(
                 "default-src 'none'; style-src 'sha256-{hash}'; img-src 'self' data:; form-action 'self'; \

@@ -143,7 +143,7 @@ pub(crate) fn known() -> Visitor {
 pub(crate) fn pass(rules: &Rules, visit: &Visit) -> Pass {
     match gate::decide(rules, visit) {
         Verdict::Forward(pass) => pass,
-        Verdict::Ours(_) | Verdict::AskForCode | Verdict::AskToSignIn | Verdict::Refuse(_) => {
+        Verdict::Ours(_) | Verdict::AskToSignIn | Verdict::AskForCode | Verdict::Refuse(_) => {
             panic!("not forwarded")
         }
     }

@@ -90,7 +90,8 @@ impl Client {
         self.post("/auth/sign-in/email", &serde_json::json!({ "email": email, "password": password }))
     }
 
-    fn post(&mut self, path: &str, body: &serde_json::Value) -> Result<Answer, Box<dyn Error>> {
+    /// Sends JSON from our own origin.
+    pub(crate) fn post(&mut self, path: &str, body: &serde_json::Value) -> Result<Answer, Box<dyn Error>> {
         let (address, body) = (self.address, body.to_string());
         let request = format!(
             "POST {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nAccept: application/json\r\n\

@@ -181,6 +181,18 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_used_is_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("some.file");
+        let country = unusual::Geo { country_file: Some(path.clone()), ..unusual::Geo::default() };
+        let hidden = unusual::Geo { anonymizers_file: Some(path.clone()), ..unusual::Geo::default() };
+        let says = |config| Geo::open(config).err().map(|fault| fault.to_string()).unwrap_or_default();
+        assert!(says(&country).contains("some.file") && says(&hidden).contains("some.file"));
+        std::fs::write(&path, "198.51.100.0/24\nno network\n").expect("written");
+        assert!(says(&country).contains("some.file") && says(&hidden).contains("no network"));
+    }
+
+    #[test]
     fn without_files_only_the_network_is_known() {
         let place = Geo::default().place(IpAddr::from([192, 0, 2, 1]));
         let expected = Place { network: "192.0.2.0/24".to_owned(), country: None, asn: None, fix: None };

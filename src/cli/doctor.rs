@@ -43,7 +43,9 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
 async fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = vec![Finding { what: "store", found: in_time(store(config)).await }];
     match &config.mail {
-        Some(mail) => findings.push(Finding { what: "mail", found: in_time(self::mail(mail)).await }),
+        Some(mail) => {
+            findings.push(Finding { what: "mail", found: in_time(Box::pin(self::mail(mail))).await })
+        }
         None => findings.push(Finding { what: "mail", found: Ok("not configured: none is sent".to_owned()) }),
     }
     findings

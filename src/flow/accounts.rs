@@ -7,13 +7,15 @@ use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::provider::{self, Change};
-use crate::flow::{desk, log_entry, read_json};
-use crate::http::visit::Visit;
+use crate::flow::{desk, log_entry, read_json, to_account};
+use crate::http::form::Form;
+use crate::http::visit::{Visit, is_form};
 use crate::refusal::Refusal;
 use crate::session::rules::is_fresh;
 use crate::store::auth_log::Action;
 use crate::store::identities::Account;
 use crate::time::Now;
+use crate::ui::pages::Notice;
 
 /// The provider of a password.
 const CREDENTIAL: &str = "credential";
@@ -79,23 +81,37 @@ struct Status {
     status: bool,
 }
 
-/// `POST unlink-account`; asks for a recent sign-in.
+/// `POST unlink-account`; asks for a recent sign-in. JSON is told so, the form leads back to the account page.
 pub(super) async fn unlink(app: &App, visit: Visit) -> Result<Answer, Error> {
+    if !is_form(&visit.headers) {
+        attempt(app, &visit, &read_json(&visit)?).await??;
+        return Ok(answer::json(desk(app), StatusCode::OK, &Status { status: true }));
+    }
+    let account_id = Form::parse(&visit.body)?.find("accountId").map(str::to_owned);
+    let outcome = attempt(app, &visit, &UnlinkBody { account_id, provider_id: None }).await?;
+    to_account(app, outcome.map(|()| Notice::MethodUnlinked))
+}
+
+async fn attempt(app: &App, visit: &Visit, body: &UnlinkBody) -> Result<Result<(), Refusal>, Error> {
     let session = visit.visitor.session().ok_or(Refusal::SignInRequired)?;
     let user = &session.user.id;
     app.limits.change(visit.now, user)?;
-    let body: UnlinkBody = read_json(&visit)?;
     if body.account_id.is_none() && body.provider_id.is_none() {
-        return Err(Refusal::Validation.into());
+        return Ok(Err(Refusal::Validation));
     }
     if !is_fresh(session, visit.now) {
-        return Err(Refusal::SessionNotFresh.into());
+        return Ok(Err(Refusal::SessionNotFresh));
     }
     let mut tx = app.store.begin().await?;
     // Two at a time could each leave the other one's account.
     tx.user_touch(user, visit.now).await?;
+    if !tx.session_lives(user, &session.id, visit.now).await? {
+        return Err(Refusal::SignInRequired.into());
+    }
     let accounts = tx.accounts_of_user(user).await?;
-    let account = accounts.iter().find(|account| body.names(account)).ok_or(Refusal::AccountNotFound)?;
+    let Some(account) = accounts.iter().find(|account| body.names(account)) else {
+        return Ok(Err(Refusal::AccountNotFound));
+    };
     let others = accounts.iter().filter(|other| other.id != account.id);
     let error = if usable(app, account) && !others.into_iter().any(|other| usable(app, other)) {
         Some(Refusal::LastAccount)
@@ -103,16 +119,13 @@ pub(super) async fn unlink(app: &App, visit: Visit) -> Result<Answer, Error> {
         tx.account_delete(user, &account.id).await?;
         let name =
             app.providers.find(&account.provider).map_or(&*account.provider, |provider| provider.name());
-        provider::tell(app, &visit, &mut tx, &session.user, (name, Change::Unlinked)).await?;
+        provider::tell(app, visit, &mut tx, &session.user, (name, Change::Unlinked)).await?;
         None
     };
-    let entry = log_entry(&visit, Action::Unlink, Some(user), error.map(Refusal::code));
+    let entry = log_entry(visit, Action::Unlink, Some(user), error.map(Refusal::code));
     tx.auth_log_insert(&entry).await?;
     tx.commit().await?;
-    match error {
-        Some(refusal) => Err(refusal.into()),
-        None => Ok(answer::json(desk(app), StatusCode::OK, &Status { status: true })),
-    }
+    Ok(error.map_or(Ok(()), Err))
 }
 
 /// Whether an account lets its owner in: by a password, or at a provider that is still configured.

@@ -14,7 +14,8 @@ use crate::flow::entry::{self, By, Entered, Proved, SignedIn};
 use crate::flow::pair::{self, Delivery};
 use crate::flow::provider::Change;
 use crate::flow::{
-    callback_if_ours, callback_or_home, desk, log_entry, provider, read_json, set_cookie, with_cookies,
+    callback_if_ours, callback_or_home, desk, log_entry, provider, read_json, set_cookie, to_account,
+    with_cookies,
 };
 use crate::http::cookie::{self, Found};
 use crate::http::form::Form;
@@ -23,7 +24,7 @@ use crate::id::{SessionId, UserId};
 use crate::oauth::provider::Provider;
 use crate::oauth::{Identity, Reply, Secrets};
 use crate::refusal::Refusal;
-use crate::secret::Token;
+use crate::secret::{Token, TokenHash};
 use crate::session::rules::is_fresh;
 use crate::store::auth_log::Action;
 use crate::store::oauth_flows::{Aim, OauthFlow};
@@ -88,6 +89,7 @@ pub(super) async fn show(app: &App, visit: Visit) -> Result<Answer, Error> {
     let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
     let place = |of: fn(&OauthFlow) -> &Option<String>| flow.as_ref().and_then(|flow| of(flow).as_deref());
     let target = place(|flow| &flow.callback_url);
+    let linking = flow.as_ref().is_some_and(|flow| matches!(flow.aim, Aim::Link { .. }));
     let mut answer = match end {
         Ok(End::Entered(Entered::Pending(cookies), _)) => {
             let to = answer::verify_url(desk(app));
@@ -105,6 +107,8 @@ pub(super) async fn show(app: &App, visit: Visit) -> Result<Answer, Error> {
             (Error::Refused(refusal), Some(to)) => {
                 answer::redirect(desk(app), StatusCode::SEE_OTHER, &with_error(&to, *refusal))
             }
+            // Who asked for it is signed in, and hears of it where it was asked for.
+            (Error::Refused(refusal), None) if linking => to_account(app, Err(*refusal))?,
             _ => provider::stopped(app, &visit, error, target),
         },
     };
@@ -238,11 +242,11 @@ async fn go_through(
     if given.code.is_none() && given.error.is_none() {
         return Err(Refusal::Validation.into());
     }
-    if !begun_here(app, visit, flow) {
+    let Some(browser) = browser_of(app, visit, flow).filter(|browser| *browser == flow.browser) else {
         return note(app, visit, flow, Refusal::StateMismatch).await;
-    }
+    };
     let mut tx = app.store.begin().await?;
-    let first = tx.oauth_flow_use(flow.state, provider.id(), flow.browser, visit.now).await?;
+    let first = tx.oauth_flow_use(flow.state, provider.id(), browser, visit.now).await?;
     tx.commit().await?;
     flow.used = Some(visit.now);
     if !first {
@@ -266,12 +270,12 @@ fn again(visit: &Visit) -> Result<End, Error> {
     }
 }
 
-/// Whether the browser has the cookie that the flow was begun with.
-fn begun_here(app: &App, visit: &Visit, flow: &OauthFlow) -> bool {
+/// The hash of the secret that the browser has in the cookie of a flow.
+fn browser_of(app: &App, visit: &Visit, flow: &OauthFlow) -> Option<TokenHash> {
     let name = app.sessions.cookies.of_flow(flow.state);
-    let Found::One(value) = cookie::find(&visit.headers, &name) else { return false };
-    let secret = value.splitn(2, |&b| b == b'.').nth(1).and_then(Token::parse);
-    secret.is_some_and(|secret| secret.hash() == flow.browser)
+    let Found::One(value) = cookie::find(&visit.headers, &name) else { return None };
+    let secret = value.splitn(2, |&b| b == b'.').nth(1)?;
+    Token::parse(secret).map(|secret| secret.hash())
 }
 
 /// Who the provider says it is.
@@ -365,24 +369,29 @@ async fn link(
     if !is_fresh(session, visit.now) {
         return note(app, visit, flow, Refusal::SessionNotFresh).await;
     }
-    let row = app.store.session_by_hash(session.token).await?;
-    let Some(row) = row.filter(|row| row.user.id == *user) else {
+    let mut tx = app.store.begin().await?;
+    // Whoever takes the account over at this moment is waited for, and then ended the session.
+    tx.user_touch(user, visit.now).await?;
+    let lives = tx.session_lives(user, asking, visit.now).await?;
+    let Some(user) = tx.user_by_id(user).await?.filter(|_| lives) else {
+        drop(tx);
         return note(app, visit, flow, Refusal::SignInRequired).await;
     };
-    let mut tx = app.store.begin().await?;
-    let asker = join::Asker { user: &row.user, session: &row.id };
-    let (refusal, ended) = match join::linked(app, &mut tx, provider, identity, &asker, visit.now).await? {
+    let asker = (&user, asking);
+    let (refusal, ended) = match join::linked(app, &mut tx, provider, identity, asker, visit.now).await? {
         Ok(Some(ended)) => {
-            provider::tell(app, visit, &mut tx, &row.user, (provider.name(), Change::Linked)).await?;
+            provider::tell(app, visit, &mut tx, &user, (provider.name(), Change::Linked)).await?;
             (None, ended)
         }
         // It was linked before.
         Ok(None) => return Ok(End::Linked),
         Err(refusal) => (Some(refusal), Vec::new()),
     };
-    let entry = log_entry(visit, Action::Link, Some(user), refusal.map(Refusal::code));
+    let entry = log_entry(visit, Action::Link, Some(&user.id), refusal.map(Refusal::code));
     tx.auth_log_insert(&entry).await?;
     app.sessions.commit_ended(tx, &ended).await?;
+    // The address may be proved now: the next request reads what is in the store.
+    app.sessions.user_changed(&user.id, visit.now).await;
     refusal.map_or(Ok(End::Linked), |refusal| Err(refusal.into()))
 }
 

@@ -4,12 +4,13 @@
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use crate::account::agent;
 use crate::account::email::Email;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::post::{self, To};
-use crate::flow::ticket::{self, Errand};
+use crate::flow::ticket::{self, Link};
 use crate::flow::{callback, desk, log_entry, read_json, set_cookie, to_account};
 use crate::http::form::Form;
 use crate::http::visit::{Credential, Visit, is_form};
@@ -122,7 +123,7 @@ async fn request(
         let to = To { address: new.as_str(), language: Language::preferred(visit.language()) };
         post::post(app, &mut tx, to, &Mail::AlreadyRegistered { link: &link }, visit.now).await?;
     } else {
-        ticket::send(app, visit, &mut tx, &user, Errand::ChangeEmail(new.as_str())).await?;
+        ticket::send(app, visit, &mut tx, &user, Link::ChangeEmail(new.as_str())).await?;
     }
     let error = taken.then_some("USER_ALREADY_EXISTS");
     tx.auth_log_insert(&log_entry(visit, Action::EmailRequest, Some(&user.id), error)).await?;
@@ -156,7 +157,8 @@ async fn confirm(
         }
     }
     tx.auth_log_insert(&log_entry(visit, Action::EmailChange, Some(&user.id), None)).await?;
-    let changed = Mail::EmailChanged { occasion: ticket::occasion(visit), new };
+    let device = agent::family(visit.agent(), None);
+    let changed = Mail::EmailChanged { occasion: ticket::occasion(visit, &device), new };
     ticket::tell(app, visit, &mut tx, user, &changed).await?;
     let ended = cookie.is_some().then_some(session.token);
     app.sessions.commit_ended(tx, ended.as_slice()).await?;

@@ -4,10 +4,11 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::account::agent;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::ticket::{self, Errand};
+use crate::flow::ticket::{self, Link};
 use crate::flow::{
     callback, confirm, desk, ending, log_entry, read_json, set_cookie, to_account, to_sign_in,
 };
@@ -130,7 +131,7 @@ async fn attempt(
     }
     let mut tx = app.store.begin().await?;
     if app.config.mail.is_some() {
-        ticket::send(app, visit, &mut tx, &user, Errand::DeleteAccount).await?;
+        ticket::send(app, visit, &mut tx, &user, Link::DeleteAccount).await?;
         tx.auth_log_insert(&log_entry(visit, Action::DeleteRequest, Some(&user.id), None)).await?;
         tx.commit().await?;
         return Ok(Ok(Outcome::Asked));
@@ -158,7 +159,8 @@ async fn delete(app: &App, visit: &Visit, mut tx: Tx, user: &User) -> Result<Out
     let ended = ending::end_all(&mut tx, &user.id, None).await?;
     tx.user_delete(&user.id).await?;
     tx.auth_log_insert(&log_entry(visit, Action::Delete, Some(&user.id), None)).await?;
-    let deleted = Mail::AccountDeleted { occasion: ticket::occasion(visit) };
+    let device = agent::family(visit.agent(), None);
+    let deleted = Mail::AccountDeleted { occasion: ticket::occasion(visit, &device) };
     ticket::tell(app, visit, &mut tx, user, &deleted).await?;
     app.sessions.commit_ended(tx, &ended).await?;
     Ok(Outcome::Deleted)

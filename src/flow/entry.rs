@@ -259,6 +259,17 @@ fn shown<'v>(app: &App, visit: &'v Visit) -> Shown<'v> {
     }
 }
 
+/// Trusts the browser of this visit with a user whose mailbox was proved in it just now. Returns the
+/// `Set-Cookie` value.
+pub(super) async fn trust_here(
+    app: &App,
+    visit: &Visit,
+    tx: &mut Tx,
+    user: &User,
+) -> Result<HeaderValue, Error> {
+    trust(app, visit, tx, user, evidence::here(app, visit)).await
+}
+
 /// Trusts the browser with this user, under another secret than before.
 async fn trust(
     app: &App,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::ticket::{self, Errand};
+use crate::flow::ticket::{self, Link};
 use crate::flow::{desk, ending, entry, log_entry, read_json, set_cookie};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
@@ -69,7 +69,7 @@ async fn secure(app: &App, visit: &Visit, token: &str) -> Result<(), Error> {
     // writes none.
     tx.account_clear_password(&user.id, visit.now).await?;
     let ended = ending::end_all_and_distrust(&mut tx, &user.id, visit.now).await?;
-    ticket::send(app, visit, &mut tx, &user, Errand::ResetPassword { callback_url: None }).await?;
+    ticket::send(app, visit, &mut tx, &user, Link::ResetPassword { callback_url: None }).await?;
     let entry = log_entry(visit, Action::Revoke, Some(&user.id), None);
     tx.auth_log_insert(&LogEntry { detail: Some(DETAIL.to_owned()), ..entry }).await?;
     app.sessions.commit_ended(tx, &ended).await?;

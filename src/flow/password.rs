@@ -4,6 +4,7 @@ use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::account::agent;
 use crate::answer::shapes::UserShape;
 use crate::answer::{self, Answer};
 use crate::app::App;
@@ -117,7 +118,8 @@ async fn attempt(
     }
     tx.auth_log_insert(&log_entry(visit, action, Some(&user.id), None)).await?;
     let again = post::link(app, "forgot-password");
-    let changed = Mail::PasswordChanged { occasion: ticket::occasion(visit), link: &again };
+    let device = agent::family(visit.agent(), None);
+    let changed = Mail::PasswordChanged { occasion: ticket::occasion(visit, &device), link: &again };
     ticket::tell(app, visit, &mut tx, &user, &changed).await?;
     app.sessions.commit_ended(tx, &ended).await?;
     Ok(Ok(Done { user, cookie }))

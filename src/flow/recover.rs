@@ -4,17 +4,19 @@
 //! sessions end. If nobody had proved the mailbox until then, whoever made the account was perhaps not its
 //! owner, and every other way to sign in goes too.
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::account::agent;
 use crate::account::email::Email;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::ticket::{self, Errand};
+use crate::flow::ticket::{self, Link};
 use crate::flow::{
-    callback, callback_if_ours, desk, ending, form_again, log_entry, post, read_json, set_cookie, to_sign_in,
+    callback, callback_if_ours, desk, ending, entry, form_again, log_entry, post, read_json, set_cookie,
+    to_sign_in, with_cookies,
 };
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
@@ -99,7 +101,7 @@ async fn send(
     let mut tx = app.store.begin().await?;
     let user = tx.user_by_email(email.as_str()).await?;
     if let Some(user) = &user {
-        ticket::send(app, visit, &mut tx, user, Errand::ResetPassword { callback_url }).await?;
+        ticket::send(app, visit, &mut tx, user, Link::ResetPassword { callback_url }).await?;
     }
     let error = user.is_none().then_some("USER_NOT_FOUND");
     let whose = user.as_ref().map(|user| &user.id);
@@ -112,15 +114,14 @@ async fn send(
 pub(super) async fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
     let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
     let (_, ticket) = ticket::look(app, visit, TicketKind::ResetPassword, query.get("token")).await?;
-    Ok(page(app, visit, &ticket.user, query.get("token"), query.find("callback_url"), &[]))
+    Ok(page(app, visit, &ticket.user, (query.get("token"), query.find("callback_url")), &[]))
 }
 
 fn page(
     app: &App,
     visit: &Visit,
     user: &User,
-    token: &str,
-    callback_url: Option<&str>,
+    (token, callback_url): (&str, Option<&str>),
     problems: &[Problem],
 ) -> Answer {
     let view = app.ui.view(visit.language());
@@ -157,23 +158,27 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         };
         let target = form.find("callback_url");
         match attempt(app, &visit, &renewal).await? {
-            Ok(()) => to_sign_in(app, target, Notice::PasswordReset),
+            Ok(device) => with_cookies(to_sign_in(app, target, Notice::PasswordReset), vec![device]),
             Err((user, refusal)) => {
                 let problems = [Problem::Refused(refusal)];
-                return Ok(page(app, &visit, &user, &renewal.token, target, &problems));
+                return Ok(page(app, &visit, &user, (&renewal.token, target), &problems));
             }
         }
     } else {
         let renewal: Renewal = read_json(&visit)?;
-        attempt(app, &visit, &renewal).await?.map_err(|(_, refusal)| refusal)?;
-        answer::json(desk(app), StatusCode::OK, &Status { status: true })
+        let device = attempt(app, &visit, &renewal).await?.map_err(|(_, refusal)| refusal)?;
+        with_cookies(answer::json(desk(app), StatusCode::OK, &Status { status: true }), vec![device])
     };
     set_cookie(answer.headers_mut(), app.sessions.forget_cookie());
     Ok(answer)
 }
 
 /// Spends the link. The inner error goes back to the page of this user.
-async fn attempt(app: &App, visit: &Visit, renewal: &Renewal) -> Result<Result<(), (User, Refusal)>, Error> {
+async fn attempt(
+    app: &App,
+    visit: &Visit,
+    renewal: &Renewal,
+) -> Result<Result<HeaderValue, (User, Refusal)>, Error> {
     let kind = TicketKind::ResetPassword;
     let (hash, Ticket { user, .. }) = ticket::look(app, visit, kind, &renewal.token).await?;
     let context = [user.email.as_str(), user.name.as_str(), app.config.public.name.as_str()];
@@ -194,7 +199,8 @@ async fn attempt(app: &App, visit: &Visit, renewal: &Renewal) -> Result<Result<(
         Vec::new()
     };
     tx.auth_log_insert(&log_entry(visit, Action::PasswordReset, Some(&user.id), None)).await?;
-    let (occasion, account) = (ticket::occasion(visit), post::link(app, "account"));
+    let device = agent::family(visit.agent(), None);
+    let (occasion, account) = (ticket::occasion(visit, &device), post::link(app, "account"));
     let again = post::link(app, "forgot-password");
     let changed = Mail::PasswordChanged { occasion, link: &again };
     ticket::tell(app, visit, &mut tx, &user, &changed).await?;
@@ -202,6 +208,8 @@ async fn attempt(app: &App, visit: &Visit, renewal: &Renewal) -> Result<Result<(
         let removed = Mail::MethodUnlinked { occasion, method, link: &account };
         ticket::tell(app, visit, &mut tx, &user, &removed).await?;
     }
+    // The link came to the mailbox as a code would have.
+    let device = entry::trust_here(app, visit, &mut tx, &user).await?;
     app.sessions.commit_ended(tx, &ended).await?;
-    Ok(Ok(()))
+    Ok(Ok(device))
 }

@@ -36,18 +36,19 @@ struct Credentials {
     callback_url: Option<String>,
 }
 
-/// The page. Who is signed in already is told so.
+/// The page. Who is signed in already is told so, unless it is to be proved `again`.
 pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
     let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
     let callback_url = query.find("callback_url");
-    if let Some(answer) = signed_in_already(app, visit, callback_url) {
+    let again = query.find("again").is_some();
+    if !again && let Some(answer) = signed_in_already(app, visit, callback_url) {
         return Ok(answer);
     }
     let view = app.ui.view(visit.language());
     let callback_url = callback_if_ours(app, callback_url);
     let html = pages::SignIn {
         view,
-        email: "",
+        email: visit.visitor.session().map_or("", |session| &session.user.email),
         remember: true,
         callback_url: callback_url.as_deref(),
         problems: &[],

@@ -1,20 +1,19 @@
 //! Signing out: GET asks, POST does. The session is ended in the store before the cookie is taken back, and
 //! before the provider that it came from is asked to sign the person out as well.
 
-use http::header::REFRESH;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{callback_if_ours, desk, entry, log_entry, provider, set_cookie};
+use crate::flow::{callback_if_ours, desk, entry, leave, log_entry, provider, set_cookie};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::oauth::EndSession;
 use crate::store::auth_log::Action;
 use crate::store::session_providers::ProviderSession;
-use crate::ui::pages::{self, Notice};
+use crate::ui::pages::{self, Departure, Notice};
 
 /// The page that asks; strangers have nothing to sign out of and are shown the sign-in page.
 pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
@@ -75,7 +74,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         None => None,
     };
     let mut answer = if form && let Some((to, name)) = &leaving {
-        leaving_page(app, &visit, to, name)
+        leave(app, &visit, (name, Departure::SignOut), to)
     } else if form {
         let to = callback_if_ours(app, target.as_deref()).unwrap_or_else(|| {
             format!("{}?notice={}", answer::sign_in_url(desk(app), None), Notice::SignedOut.key())
@@ -107,16 +106,4 @@ async fn end_at_provider(app: &App, visit: &Visit, by: &ProviderSession) -> Opti
     };
     let url = provider.end_session_url(&end, visit.now).await?;
     Some((url, provider.name().to_owned()))
-}
-
-/// A page that leads on by itself: the policy of our pages lets no form end on another site, however many
-/// redirects lead there.
-fn leaving_page(app: &App, visit: &Visit, to: &str, name: &str) -> Answer {
-    let view = app.ui.view(visit.language());
-    let html = pages::Leaving { view, provider: name, to }.render();
-    let mut answer = answer::page(desk(app), StatusCode::OK, view, html);
-    if let Ok(refresh) = HeaderValue::from_str(&format!("0; url={to}")) {
-        answer.headers_mut().insert(REFRESH, refresh);
-    }
-    answer
 }

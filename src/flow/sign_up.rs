@@ -11,7 +11,7 @@ use crate::answer::shapes::UserShape;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::ticket::{self, Errand};
+use crate::flow::ticket::{self, Link};
 use crate::flow::{
     callback, callback_if_ours, desk, form_again, log_entry, post, read_json, signed_in_already, to_sign_in,
 };
@@ -176,7 +176,7 @@ async fn attempt(
     if new {
         tx.account_insert_credential(&user.id, &hash, visit.now).await?;
         if app.config.mail.is_some() {
-            ticket::send(app, visit, &mut tx, &user, Errand::VerifyEmail { callback_url }).await?;
+            ticket::send(app, visit, &mut tx, &user, Link::VerifyEmail { callback_url }).await?;
         }
     } else {
         let link = post::link(app, "forgot-password");

@@ -13,16 +13,17 @@ use zeroize::Zeroizing;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{callback, callback_if_ours, desk, provider, read_json, with_cookies};
+use crate::flow::{callback, callback_if_ours, desk, leave, provider, read_json, to_account, with_cookies};
 use crate::http::cookie::{self, CookieNames};
 use crate::http::form::Form;
-use crate::http::visit::Visit;
+use crate::http::visit::{Visit, is_form};
 use crate::oauth::Start;
 use crate::oauth::provider::Provider;
 use crate::refusal::Refusal;
 use crate::session::rules::is_fresh;
 use crate::store::oauth_flows::{Aim, OauthFlow};
 use crate::time::Now;
+use crate::ui::pages::{Departure, Notice};
 
 /// How long somebody may take at the provider.
 const LIFE: Duration = Duration::from_mins(10);
@@ -104,12 +105,43 @@ pub(super) async fn social(app: &App, visit: Visit) -> Result<Answer, Error> {
 pub(super) async fn link(app: &App, visit: Visit) -> Result<Answer, Error> {
     let session = visit.visitor.session().ok_or(Refusal::SignInRequired)?;
     app.limits.change(visit.now, &session.user.id)?;
+    let aim = Aim::Link { user: session.user.id.clone(), session: session.id.clone() };
+    let fresh = is_fresh(session, visit.now);
+    if is_form(&visit.headers) {
+        return if fresh {
+            link_form(app, &visit, aim).await
+        } else {
+            to_account(app, Err(Refusal::SessionNotFresh))
+        };
+    }
     let body = read_json(&visit)?;
-    if !is_fresh(session, visit.now) {
+    if !fresh {
         return Err(Refusal::SessionNotFresh.into());
     }
-    let aim = Aim::Link { user: session.user.id.clone(), session: session.id.clone() };
     begin_social(app, &visit, body, aim).await
+}
+
+/// The form of the account page, to which the way leads back.
+async fn link_form(app: &App, visit: &Visit, aim: Aim) -> Result<Answer, Error> {
+    let form = Form::parse(&visit.body)?;
+    let provider = provider::named(app, form.get("provider"))?;
+    let account = format!("{}{}/account", app.config.public.origin, app.config.mount());
+    let wish = Wish {
+        aim,
+        callback_url: Some(format!("{account}?notice={}", Notice::MethodLinked.key())),
+        error_callback_url: None,
+        new_user_callback_url: None,
+        redirect_uri: callback_of(app, provider),
+        remember: true,
+        login_hint: None,
+    };
+    match begin(app, visit, provider, wish).await {
+        Ok(Begun { url, cookies }) => {
+            Ok(with_cookies(leave(app, visit, (provider.name(), Departure::Link), &url), cookies))
+        }
+        Err(Error::Refused(refusal)) => to_account(app, Err(refusal)),
+        Err(fault) => Err(fault),
+    }
 }
 
 async fn begin_social(app: &App, visit: &Visit, body: SocialBody, aim: Aim) -> Result<Answer, Error> {

@@ -17,7 +17,7 @@ use crate::visitor::User;
 
 /// What a link is for, with what its mail needs besides.
 #[derive(Clone, Copy)]
-pub(super) enum Errand<'a> {
+pub(super) enum Link<'a> {
     /// Prove the address.
     VerifyEmail {
         /// Where to go afterwards.
@@ -40,15 +40,15 @@ pub(super) async fn send(
     visit: &Visit,
     tx: &mut Tx,
     user: &User,
-    errand: Errand<'_>,
+    what: Link<'_>,
 ) -> Result<(), Error> {
-    let (kind, page, new_email, callback_url) = match errand {
-        Errand::VerifyEmail { callback_url } => (TicketKind::VerifyEmail, "verify-email", None, callback_url),
-        Errand::ResetPassword { callback_url } => {
+    let (kind, page, new_email, callback_url) = match what {
+        Link::VerifyEmail { callback_url } => (TicketKind::VerifyEmail, "verify-email", None, callback_url),
+        Link::ResetPassword { callback_url } => {
             (TicketKind::ResetPassword, "reset-password", None, callback_url)
         }
-        Errand::ChangeEmail(new) => (TicketKind::ChangeEmail, "change-email", Some(new), None),
-        Errand::DeleteAccount => (TicketKind::DeleteAccount, "delete-user", None, None),
+        Link::ChangeEmail(new) => (TicketKind::ChangeEmail, "change-email", Some(new), None),
+        Link::DeleteAccount => (TicketKind::DeleteAccount, "delete-user", None, None),
     };
     let (token, row) = ticket::issue(&app.ticket_key, kind, user, new_email, visit.now);
     tx.ticket_insert(&row).await?;
@@ -59,11 +59,11 @@ pub(super) async fn send(
     }
     let link = post::link(app, &target);
     let (link, lifetime) = (link.as_str(), ticket::lifetime(kind));
-    let mail = match errand {
-        Errand::VerifyEmail { .. } => Mail::VerifyEmail { link, lifetime },
-        Errand::ResetPassword { .. } => Mail::ResetPassword { link, lifetime },
-        Errand::ChangeEmail(_) => Mail::ConfirmNewEmail { link, lifetime },
-        Errand::DeleteAccount => Mail::DeleteAccount { link, lifetime },
+    let mail = match what {
+        Link::VerifyEmail { .. } => Mail::VerifyEmail { link, lifetime },
+        Link::ResetPassword { .. } => Mail::ResetPassword { link, lifetime },
+        Link::ChangeEmail(_) => Mail::ConfirmNewEmail { link, lifetime },
+        Link::DeleteAccount => Mail::DeleteAccount { link, lifetime },
     };
     let to = To { address: new_email.unwrap_or(&user.email), language: language(visit) };
     post::post(app, tx, to, &mail, visit.now).await
@@ -96,9 +96,9 @@ pub(super) async fn tell(
     post::post(app, tx, to, mail, visit.now).await
 }
 
-/// When and where this visit was, for mails.
-pub(super) fn occasion(visit: &Visit) -> Occasion<'_> {
-    Occasion { at: visit.now, device: visit.agent().unwrap_or_default(), place: None }
+/// When and with which browser (`agent::family`) this visit was.
+pub(super) fn occasion<'d>(visit: &Visit, device: &'d str) -> Occasion<'d> {
+    Occasion { at: visit.now, device, place: None }
 }
 
 fn language(visit: &Visit) -> Language {

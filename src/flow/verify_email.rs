@@ -15,7 +15,7 @@ use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::entry::{self, By, Entered, Proved};
-use crate::flow::ticket::{self, Errand};
+use crate::flow::ticket::{self, Link};
 use crate::flow::{
     callback, callback_if_ours, callback_or_home, confirm, desk, form_again, log_entry, read_json,
     to_account, to_sign_in, with_cookies,
@@ -34,15 +34,14 @@ pub(super) async fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
     let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
     let (_, ticket) = ticket::look(app, visit, TicketKind::VerifyEmail, query.get("token")).await?;
     let callback_url = query.find("callback_url").or(query.find("callbackURL"));
-    Ok(page(app, visit, &ticket.user, query.get("token"), callback_url, &[]))
+    Ok(page(app, visit, &ticket.user, (query.get("token"), callback_url), &[]))
 }
 
 fn page(
     app: &App,
     visit: &Visit,
     user: &User,
-    token: &str,
-    callback_url: Option<&str>,
+    (token, callback_url): (&str, Option<&str>),
     problems: &[Problem],
 ) -> Answer {
     let view = app.ui.view(visit.language());
@@ -104,7 +103,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         Ok(verified) => verified,
         Err((user, refusal)) if form => {
             let problems = [Problem::Refused(refusal)];
-            return Ok(page(app, &visit, &user, &proof.token, target, &problems));
+            return Ok(page(app, &visit, &user, (&proof.token, target), &problems));
         }
         Err((_, refusal)) => return Err(refusal.into()),
     };
@@ -227,7 +226,7 @@ async fn request(
         None => Some("USER_NOT_FOUND"),
         Some(user) if user.email_verified => Some(Refusal::EmailAlreadyVerified.code()),
         Some(user) => {
-            ticket::send(app, visit, &mut tx, user, Errand::VerifyEmail { callback_url }).await?;
+            ticket::send(app, visit, &mut tx, user, Link::VerifyEmail { callback_url }).await?;
             None
         }
     };

@@ -119,8 +119,8 @@ pub(super) fn gitlab(claims: &Object, profile: &Object, named: &Named) -> Result
 /// its people any address, so that one counts only if the tenant is known or Microsoft itself says that the
 /// domain belongs to the tenant (`xms_edov`).
 pub(super) fn microsoft(claims: &Object, named: &Named, provider: &Configured) -> Result<Person, Failure> {
-    let is_id =
-        |text: &&str| text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    let is_id = |text: &&str| (1..=64).contains(&text.len()) && text.bytes().all(plain);
     let (Some(oid), Some(tenant)) = (claims.text("oid")?.filter(is_id), named.tenant.as_deref()) else {
         return Err(Failure::InvalidAnswer("the ID token names nobody within a tenant"));
     };

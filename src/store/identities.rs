@@ -117,6 +117,9 @@ const IDENTITY_SET_TOKENS: &str = r#"
                          "accessTokenExpiresAt" = $6, "scope" = $7, "updatedAt" = $8
     WHERE "providerId" = $1 AND "accountId" = $2"#;
 
+const IDENTITY_HOLD: &str = r#"
+    UPDATE "account" SET "accountId" = $2 WHERE "providerId" = $1 AND "accountId" = $2 AND "userId" = $3"#;
+
 const ACCOUNT_DELETE: &str = r#"DELETE FROM "account" WHERE "userId" = $1 AND "id" = $2"#;
 
 const ACCOUNTS_DELETE_OF_USER: &str = r#"DELETE FROM "account" WHERE "userId" = $1"#;
@@ -149,6 +152,23 @@ impl Tx {
         let Some(row) = row else { return Ok(None) };
         let owner = row.get::<Option<UserId>>("found.id", &row.name("account.userId"))?;
         Ok(Some(owner.map(|_| user_of(&row)).transpose()?))
+    }
+
+    /// Whether an identity still is this user's, which it then is until this transaction ends.
+    pub async fn identity_hold(
+        &mut self,
+        provider: &str,
+        subject: &str,
+        user: &UserId,
+    ) -> Result<bool, Fault> {
+        on!(&mut self.db, tx => sqlx::query(IDENTITY_HOLD)
+            .bind(provider)
+            .bind(subject)
+            .bind(user)
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected() == 1))
+        .map_err(fault("looking at an identity once more"))
     }
 
     /// Adds an identity; false if it belongs to somebody already.

@@ -143,6 +143,9 @@ const SESSIONS_DELETE_OF_USER: &str = r#"
     DELETE FROM "session" WHERE "userId" = $1 AND ($2 IS NULL OR "id" <> $2)
     RETURNING "token" AS "session.token""#;
 
+const SESSION_LIVES: &str = r#"
+    SELECT EXISTS (SELECT 1 FROM "session" WHERE "userId" = $1 AND "id" = $2 AND "expiresAt" > $3)"#;
+
 /// The condition stands twice: PostgreSQL asks the outer one again if a renewal came between.
 const SESSIONS_DELETE_EXPIRED: &str = r#"
     DELETE FROM "session" WHERE "expiresAt" <= $1 AND "id" IN
@@ -200,6 +203,18 @@ impl Tx {
             self.tell_ended(&[earlier]).await?;
         }
         Ok(changed)
+    }
+
+    /// Whether a user's session is there and has not expired at `now`, for a change that it asks for: a copy in
+    /// memory may have been overtaken.
+    pub async fn session_lives(&mut self, user: &UserId, id: &SessionId, now: Now) -> Result<bool, Fault> {
+        on!(&mut self.db, tx => sqlx::query_scalar(SESSION_LIVES)
+            .bind(user)
+            .bind(id)
+            .bind(now)
+            .fetch_one(&mut **tx)
+            .await)
+        .map_err(fault("looking for a session"))
     }
 
     /// Moves the end of a session, whenever that was done last: false if it has expired or is gone. Until this

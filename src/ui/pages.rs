@@ -72,7 +72,7 @@ pub struct SignedIn<'a> {
     pub callback_url: Option<&'a str>,
 }
 
-/// Leads on to a provider, to sign out there too.
+/// Leads on to a provider.
 #[derive(Template)]
 #[template(path = "leaving.html", config = "src/ui/askama.toml")]
 pub struct Leaving<'a> {
@@ -80,8 +80,19 @@ pub struct Leaving<'a> {
     pub view: View<'a>,
     /// The provider's name.
     pub provider: &'a str,
-    /// Where it signs people out.
+    /// Where it is waiting.
     pub to: &'a str,
+    /// What for.
+    pub why: Departure,
+}
+
+/// Why somebody goes to a provider from a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// To sign out there too.
+    SignOut,
+    /// To add it to the ways to sign in.
+    Link,
 }
 
 /// The page for every refusal.
@@ -167,6 +178,7 @@ enum Field {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Remedy {
     SignIn,
+    SignInAgain,
     Retry,
     Home,
 }
@@ -307,10 +319,9 @@ impl Remedy {
             | Refusal::InvalidGrant
             | Refusal::InvalidCredentials
             | Refusal::SignUpDisabled
-            | Refusal::SessionNotFresh
             | Refusal::CodeRequired
-            | Refusal::SignInEnded => Self::SignIn,
-            Refusal::StateNotFound
+            | Refusal::SignInEnded
+            | Refusal::StateNotFound
             | Refusal::StateMismatch
             | Refusal::StateUsed
             | Refusal::ProviderDenied
@@ -324,6 +335,7 @@ impl Remedy {
             | Refusal::ProviderSignUpDisabled
             | Refusal::InvalidTicket
             | Refusal::EmailNotVerified => Self::SignIn,
+            Refusal::SessionNotFresh => Self::SignInAgain,
             Refusal::TooManyRequests(_)
             | Refusal::Overloaded
             | Refusal::StoreUnavailable
@@ -404,7 +416,13 @@ impl<'a> View<'a> {
     }
 
     fn continue_with(self, provider: &Provider) -> String {
-        self.texts.common.continue_with.replace("{name}", &provider.name)
+        self.with_name(&self.texts.common.continue_with, &provider.name)
+    }
+
+    /// The sign-in page for who is signed in and has to prove it once more.
+    fn again(self, callback_url: Option<&str>) -> String {
+        let link = self.link("sign-in", callback_url);
+        format!("{link}{}again=1", if callback_url.is_some() { '&' } else { '?' })
     }
 
     /// `callback_url` as a link; the start page in place of none and of what a browser might run.

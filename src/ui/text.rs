@@ -88,7 +88,6 @@ pub(super) struct Texts {
     pub(super) signed_in: SignedIn,
     pub(super) leaving: Leaving,
     pub(super) account: account::Account,
-    pub(super) leave: account::Leave,
     pub(super) forgot_password: mailed::ForgotPassword,
     pub(super) reset_password: mailed::ResetPassword,
     pub(super) verify_email: mailed::VerifyEmail,
@@ -171,6 +170,9 @@ pub(super) struct Leaving {
     pub(super) title: String,
     pub(super) lead: String,
     pub(super) go_on: String,
+    pub(super) link_title: String,
+    pub(super) link_lead: String,
+    pub(super) stay: String,
 }
 
 #[derive(Deserialize)]

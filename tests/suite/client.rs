@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::support::database::on_both_databases;
+use crate::support::provider::{Persona, Provider};
 use crate::support::site::Site;
 
 /// The directory in which the client is installed, once for all tests and for as long as its lock file stays
@@ -35,8 +36,11 @@ fn installed() -> &'static Path {
 }
 
 on_both_databases! {
-    fn better_auths_unmodified_client_signs_up_in_and_out_and_revokes(database) {
-        let site = Site::on(database).start();
+    fn better_auths_unmodified_client_signs_up_in_and_out_revokes_and_goes_through_a_provider(database) {
+        let provider = Provider::start();
+        provider.is_visited_by(Persona::new("1", "grace@example.com"));
+        let site = Site::on(database).toml(&provider.toml("corp", "trust_email = true")).start();
+        provider.follow(&site.clock);
         let node = Command::new("node").arg("client.mjs").arg(&site.origin).current_dir(installed()).output()
             .expect("node is installed");
         let (out, err) = (String::from_utf8_lossy(&node.stdout), String::from_utf8_lossy(&node.stderr));

@@ -8,12 +8,20 @@ use crate::support::visitor::Visitor;
 
 mod account;
 mod callback;
+mod change_email;
+mod change_password;
 mod cross_site;
+mod delete_account;
 mod existence;
 mod json;
+mod links;
+mod mailed;
 mod pages;
 pub(crate) mod pending;
+pub(crate) mod provider;
+mod recover;
 mod sessions;
+mod verify_email;
 
 /// A site whose budgets no test exhausts unawares.
 pub(crate) fn roomy(database: crate::support::database::Database) -> Plan {

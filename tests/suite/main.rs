@@ -12,6 +12,7 @@ mod gate;
 mod hostile;
 mod jobs;
 mod mail;
+mod oauth;
 mod pages;
 mod provider;
 mod proxy;

@@ -18,8 +18,9 @@ use sidegate::refusal::Refusal;
 use sidegate::secret::TokenHash;
 use sidegate::time::Now;
 use sidegate::ui::pages::account::{Access, Account, Link, Open};
+use sidegate::ui::pages::mailed::{Confirm, ForgotPassword, ResetPassword, Step, VerifyEmail};
 use sidegate::ui::pages::verify::{NotMe, VerifySignIn};
-use sidegate::ui::pages::{Notice, Problem, Refused, SignIn, SignOut, SignUp, SignedIn};
+use sidegate::ui::pages::{Departure, Leaving, Notice, Problem, Refused, SignIn, SignOut, SignUp, SignedIn};
 use sidegate::ui::{Provider, Setup, Ui, View};
 use sidegate::visitor::{Session, User};
 
@@ -29,7 +30,15 @@ const LANGUAGES: [&str; 2] = ["en", "de"];
 
 /// The least there is to set up.
 fn plain<'a>(name: &'a str, mount: &'a str) -> Setup<'a> {
-    Setup { name, mount, min_length: 8, sign_up_open: true, mail: false, providers: Vec::new() }
+    Setup {
+        name,
+        mount,
+        min_length: 8,
+        sign_up_open: true,
+        mail: false,
+        deletion: true,
+        providers: Vec::new(),
+    }
 }
 
 /// Every kind of provider.
@@ -61,6 +70,26 @@ struct Input<'a> {
 const USUAL: Input<'_> =
     Input { name: "Ada Lovelace", email: "ada@example.com", callback_url: Some("/notes?tab=1&x=ä") };
 
+fn leaving(view: View<'_>, provider: &str, why: Departure) -> String {
+    Leaving { view, provider, to: "/", why }.render()
+}
+
+/// The pages of an unusual sign-in.
+fn unusual_pages(view: View<'_>) -> Vec<(String, String)> {
+    let verify = |problems: &[Problem], sent_again| VerifySignIn { view, problems, sent_again }.render();
+    let not_me = |token| NotMe { view, token }.render();
+    let named = |(name, page): (&str, String)| (name.to_owned(), page);
+    let pages = [
+        ("verify-signin", verify(&[], false)),
+        ("verify-signin-wrong", verify(&[Problem::Refused(Refusal::CodeWrong)], false)),
+        ("verify-signin-missing", verify(&[Problem::CodeMissing], false)),
+        ("verify-signin-sent", verify(&[], true)),
+        ("not-me", not_me(Some("a-token"))),
+        ("not-me-done", not_me(None)),
+    ];
+    pages.into_iter().map(named).collect()
+}
+
 /// Every page in its variants, by name.
 fn every_page(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
     let Input { name, email, callback_url } = input;
@@ -89,15 +118,12 @@ fn every_page(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
         ("sign-up-common".to_owned(), sign_up(&[Problem::Refused(Refusal::PasswordTooCommon)])),
         ("sign-out".to_owned(), SignOut { view, who: email, callback_url }.render()),
         ("signed-in".to_owned(), SignedIn { view, who: name, callback_url }.render()),
+        ("leaving".to_owned(), leaving(view, name, Departure::SignOut)),
+        ("leaving-link".to_owned(), leaving(view, name, Departure::Link)),
     ];
     pages.extend(account_pages(view, input));
-    let verify = |problems: &[Problem], sent_again| VerifySignIn { view, problems, sent_again }.render();
-    pages.push(("verify-signin".to_owned(), verify(&[], false)));
-    pages.push(("verify-signin-wrong".to_owned(), verify(&[Problem::Refused(Refusal::CodeWrong)], false)));
-    pages.push(("verify-signin-missing".to_owned(), verify(&[Problem::CodeMissing], false)));
-    pages.push(("verify-signin-sent".to_owned(), verify(&[], true)));
-    pages.push(("not-me".to_owned(), NotMe { view, token: Some("a-token") }.render()));
-    pages.push(("not-me-done".to_owned(), NotMe { view, token: None }.render()));
+    pages.extend(mailed_pages(view, input));
+    pages.extend(unusual_pages(view));
     for &refusal in Refusal::ALL {
         let page = Refused { view, refusal, request_id: RequestId::next(), callback_url }.render();
         pages.push((format!("refused-{}", refusal.code().to_lowercase()), page));
@@ -164,6 +190,33 @@ fn account_pages(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
         ("account-bare".to_owned(), page(Some(&bare), true, Some(Notice::NameSaved), None)),
         ("account-old".to_owned(), page(None, true, None, Some(Refusal::SessionNotFresh))),
         ("account-wrong".to_owned(), page(Some(&bare), false, None, Some(Refusal::PasswordTooShort))),
+    ]
+}
+
+/// The pages behind links in mails: what a link carries comes from whoever made it.
+fn mailed_pages(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
+    let Input { name: token, email, callback_url } = input;
+    let wrong = [Problem::Refused(Refusal::InvalidPassword)];
+    let unproved = [Problem::Refused(Refusal::EmailNotVerified)];
+    let forgot =
+        |email, problems: &[Problem]| ForgotPassword { view, email, callback_url, problems }.render();
+    let reset = |problems: &[Problem]| ResetPassword { view, email, token, callback_url, problems }.render();
+    let verify = |password, problems: &[Problem]| {
+        VerifyEmail { view, email, token, callback_url, password, problems }.render()
+    };
+    let confirm = |step| Confirm { view, step, token }.render();
+    let sign_in = SignIn { view, email, remember: true, callback_url, problems: &unproved, notice: None };
+    vec![
+        ("sign-in-unproved".to_owned(), sign_in.render()),
+        ("forgot-password".to_owned(), forgot("", &[])),
+        ("forgot-password-wrong".to_owned(), forgot(email, &[Problem::Refused(Refusal::InvalidEmail)])),
+        ("reset-password".to_owned(), reset(&[])),
+        ("reset-password-wrong".to_owned(), reset(&[Problem::Refused(Refusal::PasswordTooCommon)])),
+        ("verify-email".to_owned(), verify(true, &[])),
+        ("verify-email-wrong".to_owned(), verify(true, &wrong)),
+        ("verify-email-own".to_owned(), verify(false, &[])),
+        ("change-email".to_owned(), confirm(Step::ChangeEmail(email))),
+        ("delete-user".to_owned(), confirm(Step::DeleteAccount(email))),
     ]
 }
 

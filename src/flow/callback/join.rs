@@ -6,9 +6,10 @@
 //! owner of the mailbox) loses it, with everything that opened it, to whom a provider proves to be the owner.
 
 use crate::account::email::Email;
-use crate::account::profile::is_picture;
+use crate::account::profile::{LONGEST_NAME, is_picture};
 use crate::app::App;
 use crate::error::Error;
+use crate::flow::ending;
 use crate::id::{SessionId, UserId};
 use crate::oauth::Identity;
 use crate::oauth::provider::Provider;
@@ -19,9 +20,6 @@ use crate::store::auth_log::Action;
 use crate::store::identities::{self, Kept};
 use crate::time::Now;
 use crate::visitor::User;
-
-/// Longest display name that is taken over, in characters.
-const LONGEST_NAME: usize = 128;
 
 /// What an identity leads to.
 pub(super) enum Joined {
@@ -38,14 +36,6 @@ pub(super) enum Joined {
     Refused(Refusal, Option<UserId>),
     /// Somebody else came in between: everything has to be looked at once more.
     Overtaken,
-}
-
-/// Who asks for a link, and the session that asks.
-pub(super) struct Asker<'a> {
-    /// Whose account it will be.
-    pub(super) user: &'a User,
-    /// The session that stays.
-    pub(super) session: &'a SessionId,
 }
 
 /// Finds the owner of an identity, or makes one.
@@ -82,13 +72,22 @@ async fn known(
     mut user: User,
     now: Now,
 ) -> Result<Joined, Error> {
+    let first = proves(identity, &user);
+    // Whoever takes the account over at this moment takes this identity from it: then it opens nothing. The
+    // user comes before the account, as everywhere where both are held.
+    if first {
+        tx.user_touch(&user.id, now).await?;
+    }
+    if !tx.identity_hold(provider.id(), &identity.subject, &user.id).await? {
+        return Ok(Joined::Overtaken);
+    }
     if provider.stores_tokens() {
         let kept = kept(app, provider, identity);
         tx.identity_set_tokens(provider.id(), &identity.subject, &kept, now).await?;
     }
-    let ended = if proves(identity, &user) && tx.user_prove_email(&user.id, &user.email, now).await? {
+    let ended = if first && tx.user_prove_email(&user.id, &user.email, now).await? {
         user.email_verified = true;
-        tx.sessions_delete_of_user(&user.id, None).await?
+        ending::end_all(tx, &user.id, None).await?
     } else {
         Vec::new()
     };
@@ -114,10 +113,9 @@ async fn proved_owner(
         (&[Action::Link], Vec::new())
     } else {
         tx.accounts_delete_of_user(&user.id).await?;
-        tx.tickets_delete_of_user(&user.id).await?;
         tx.pendings_delete_of_user(&user.id).await?;
         tx.devices_revoke_of_user(&user.id, now).await?;
-        let ended = tx.sessions_delete_of_user(&user.id, None).await?;
+        let ended = ending::end_all(tx, &user.id, None).await?;
         tx.user_prove_email(&user.id, &user.email, now).await?;
         (user.name, user.image) = (name_of(identity), image_of(identity));
         tx.user_set_profile(&user.id, &user.name, user.image.as_deref(), now).await?;
@@ -153,17 +151,16 @@ async fn new(
     })
 }
 
-/// Adds an identity to the ways in which the asker signs in, and returns the sessions that this ended; `None`
+/// Adds an identity to the ways in which a user signs in whose session `asking` asked for it, and returns the sessions that this ended; `None`
 /// if it was added before.
 pub(super) async fn linked(
     app: &App,
     tx: &mut Tx,
     provider: &Provider,
     identity: &Identity,
-    asker: &Asker<'_>,
+    (user, asking): (&User, &SessionId),
     now: Now,
 ) -> Result<Result<Option<Vec<TokenHash>>, Refusal>, Error> {
-    let user = asker.user;
     match tx.identity_user(provider.id(), &identity.subject).await? {
         Some(Some(owner)) if owner.id == user.id => return Ok(Ok(None)),
         Some(_) => return Ok(Err(Refusal::LinkedElsewhere)),
@@ -180,7 +177,7 @@ pub(super) async fn linked(
     // Whoever else is signed in may be the one who made the account under an address that is not theirs.
     let first = proves(identity, user) && tx.user_prove_email(&user.id, &user.email, now).await?;
     let ended = match first {
-        true => tx.sessions_delete_of_user(&user.id, Some(asker.session)).await?,
+        true => ending::end_all(tx, &user.id, Some(asking)).await?,
         false => Vec::new(),
     };
     Ok(Ok(Some(ended)))

@@ -27,30 +27,6 @@ pub struct Account<'a> {
     pub now: Now,
 }
 
-/// Leads on to a provider. A form may not be answered by a redirect off the site (`form-action`), so the page
-/// itself leads there.
-#[derive(Template)]
-#[template(path = "leave.html", config = "src/ui/askama.toml")]
-pub struct Leave<'a> {
-    /// Language and brand.
-    pub view: View<'a>,
-    /// The provider's name.
-    pub name: &'a str,
-    /// Where it leads: `https:`, or `http:` on loopback, as made by us.
-    pub url: &'a str,
-}
-
-impl Leave<'_> {
-    /// The page as HTML.
-    pub fn render(&self) -> String {
-        html(self)
-    }
-
-    fn title(&self) -> String {
-        self.view.texts.leave.title.replace("{name}", self.name)
-    }
-}
-
 /// How the account is entered, and where from.
 pub struct Access<'a> {
     /// Whether there is a password.
@@ -116,10 +92,11 @@ impl Account<'_> {
         self.provider(link).map_or(Kind::Oidc, |provider| provider.kind)
     }
 
-    /// Whether there is another way in than this one.
+    /// Whether it is no way in, or not the only one.
     fn can_go(&self, access: &Access<'_>, link: &Link) -> bool {
         let others = access.links.iter().filter(|other| other.id != link.id);
-        access.password || others.filter_map(|other| self.provider(other)).next().is_some()
+        let gone = self.provider(link).is_none();
+        gone || access.password || others.filter_map(|other| self.provider(other)).next().is_some()
     }
 
     /// What a session runs in.

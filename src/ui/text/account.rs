@@ -41,19 +41,11 @@ pub(in crate::ui) struct Account {
     pub(in crate::ui) delete_ask: String,
     pub(in crate::ui) delete_lead: String,
     pub(in crate::ui) delete_submit: String,
+    pub(in crate::ui) delete_by_mail: String,
     now: String,
     minutes: String,
     hours: String,
     days: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::ui) struct Leave {
-    pub(in crate::ui) title: String,
-    pub(in crate::ui) lead: String,
-    pub(in crate::ui) go_on: String,
-    pub(in crate::ui) stay: String,
 }
 
 impl Account {

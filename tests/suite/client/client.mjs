@@ -23,7 +23,7 @@ function browser() {
     return response;
   };
   const client = createAuthClient({ baseURL: `${origin}/auth`, fetchOptions: { customFetchImpl: browse } });
-  return { client, cookies };
+  return { client, cookies, browse };
 }
 
 function good({ data, error }) {
@@ -31,7 +31,7 @@ function good({ data, error }) {
   return data;
 }
 
-const { client, cookies } = browser();
+const { client, cookies, browse } = browser();
 assert.equal(good(await client.getSession()), null);
 
 const made = good(await client.signUp.email({ name: 'Ada', email, password }));
@@ -83,5 +83,27 @@ assert.equal((await client.listSessions()).error.status, 401);
 
 good(await client.signIn.email({ email, password }));
 assert.deepEqual(good(await client.revokeSessions()), { status: true });
+assert.equal(good(await client.getSession()), null);
+
+// Through a provider, which sends the browser back at once.
+assert.equal((await client.signIn.social({ provider: 'none' })).error.code, 'PROVIDER_NOT_FOUND');
+const away = good(await client.signIn.social({ provider: 'corp', callbackURL: '/notes', disableRedirect: true }));
+assert.equal(away.redirect, false);
+const sent = await fetch(away.url, { redirect: 'manual' });
+const back = await browse(sent.headers.get('location'), { redirect: 'manual' });
+assert.equal(back.headers.get('location'), `${origin}/notes`);
+const grace = good(await client.getSession()).user;
+assert.equal(grace.email, 'grace@example.com');
+const accounts = good(await client.listAccounts());
+assert.equal(accounts.length, 1);
+assert.equal(accounts[0].providerId, 'corp');
+assert.equal(accounts[0].userId, grace.id);
+const last = await client.unlinkAccount({ accountId: accounts[0].id });
+assert.equal(last.error.code, 'FAILED_TO_UNLINK_LAST_ACCOUNT');
+const link = good(await client.linkSocial({ provider: 'corp', disableRedirect: true }));
+assert.ok(link.url.startsWith(away.url.split('?')[0]));
+const out = good(await client.signOut());
+assert.equal(out.success, true);
+assert.ok(out.url.includes('id_token_hint='));
 assert.equal(good(await client.getSession()), null);
 console.log('all is well');

@@ -211,3 +211,54 @@ fn its_page_is_fit_for_everybody() {
         browser.console().into_iter().filter(|line| !line.contains("status of 400")).collect();
     assert_eq!(console, Vec::<String>::new());
 }
+
+#[test]
+fn a_person_clicks_through_the_provider_into_the_app_and_out_again() {
+    let demo = Demo::start(&[]);
+    let provider = Known::of(&demo);
+    let browser = Browser::start();
+    browser.window(1280, 800);
+    browser.go(&format!("{}/", demo.origin));
+    assert!(browser.url().contains("/auth/sign-in"), "{}", browser.url());
+    assert!(browser.text("a[href*='/sign-in/demo']").contains("Continue with Demo provider"));
+
+    // Second thoughts lead back to the sign-in page, and nothing has happened.
+    browser.click("a[href*='/sign-in/demo']");
+    assert!(browser.url().starts_with(&provider.issuer), "{}", browser.url());
+    browser.click("button.quiet");
+    assert!(browser.url().starts_with(&format!("{}/auth/callback/demo", demo.origin)), "{}", browser.url());
+    assert!(browser.text("main").contains("cancelled"), "{}", browser.text("main"));
+    browser.go(&format!("{}/", demo.origin));
+
+    browser.click("a[href*='/sign-in/demo']");
+    assert_eq!(browser.text("h1"), "Choose a person");
+    browser.click("button[value=katherine]");
+    assert_eq!(browser.url(), format!("{}/", demo.origin));
+    assert_eq!(browser.text("#who strong"), "Katherine Johnson");
+    assert!(browser.text("#told").contains("katherine@example.com"));
+    browser.go(&format!("{}/auth/account", demo.origin));
+    assert!(browser.text("main").contains("Demo provider"), "{}", browser.text("main"));
+
+    browser.go(&format!("{}/", demo.origin));
+    browser.click("header button");
+    // By way of the provider, which has nobody signed in and sends her back.
+    let signed_out = format!("{}/auth/sign-in", demo.origin);
+    let arrived = (0..500).any(|_| {
+        let arrived = browser.url().starts_with(&signed_out);
+        if !arrived {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        arrived
+    });
+    assert!(arrived, "{}", browser.url());
+    browser.go(&format!("{}/", demo.origin));
+    assert!(browser.url().contains("/auth/sign-in"), "she is out: {}", browser.url());
+
+    // Another person is another user.
+    browser.click("a[href*='/sign-in/demo']");
+    browser.click("button[value=alan]");
+    assert_eq!(browser.text("#who strong"), "Alan Turing");
+    let console: Vec<_> =
+        browser.console().into_iter().filter(|line| !line.contains("status of 403")).collect();
+    assert_eq!(console, Vec::<String>::new());
+}

@@ -207,10 +207,18 @@ on_both_databases! {
         for secret in ["accountId", "This browser", "change-password", "delete-user", "Signed in"] {
             assert!(!page.contains(secret), "{secret}");
         }
-        assert!(page.contains("ada@example.com") && page.contains("/auth/sign-out"), "{page}");
-        let out = ada.submit("/auth/sign-out", &[("callback_url", "/auth/account")]);
-        assert_eq!((out.status, &*leads(&site, &out)), (303, "/auth/account"));
-        assert_eq!(ada.navigate("/auth/account").status, 302);
+        assert!(page.contains("/auth/sign-in?callback_url=%2Fauth%2Faccount&#38;again=1"), "{page}");
+        let page = ada.navigate("/auth/sign-in?callback_url=%2Fauth%2Faccount&again=1").text();
+        assert!(page.contains("type=\"password\"") && page.contains("value=\"ada@example.com\""), "{page}");
+        let old = token(&ada);
+        let fields = [("email", "ada@example.com"), ("password", PASSWORD), ("remember", "on"),
+                      ("callback_url", "/auth/account")];
+        assert_eq!(leads(&site, &ada.submit("/auth/sign-in", &fields)), "/auth/account");
+        assert!(ada.navigate("/auth/account").text().contains("This browser"));
+        assert!(!opens(&site, &old), "SES-1: the session that was proved anew is another");
+        site.pass(Duration::from_secs(86_400));
+        let refused = ada.ask("GET", "/auth/list-sessions").navigating().send();
+        assert!(refused.text().contains("again=1"), "and no page that refuses is a dead end");
     }
 
     fn lk_9_the_last_way_in_has_no_button_that_takes_it_away(database) {
@@ -226,6 +234,34 @@ on_both_databases! {
         assert!(!shown(&mut ada, "value=\"one\"") && shown(&mut ada, "value=\"two\""), "which is no way in");
         link(&site, "three", &id, "gitlab");
         assert!(shown(&mut ada, "value=\"one\"") && shown(&mut ada, "value=\"three\""));
+    }
+
+    fn a_provider_is_linked_and_unlinked_by_the_forms_of_the_page(database) {
+        let site = roomy(database).toml(PROVIDERS).start();
+        let (mut ada, id) = site.member("ada@example.com");
+        let leaving = ada.submit("/auth/link-social", &[("provider", "github")]);
+        let to = leaving.header("refresh").expect("the way on").trim_start_matches("0; url=").to_owned();
+        assert_eq!(leaving.status, 200, "CSP: a form is answered by no redirect off the site");
+        assert!(to.starts_with("https://github.com/login/oauth/authorize?"), "{to}");
+        assert!(leaving.text().contains("href=\"https://github.com/"), "{}", leaving.text());
+        assert!(!leaving.all("set-cookie").is_empty(), "OA-3: bound to the browser");
+        assert_eq!(ada.submit("/auth/link-social", &[("provider", "nobody")]).status, 404);
+
+        link(&site, "one", &id, "github");
+        let done = ada.submit("/auth/unlink-account", &[("accountId", "one")]);
+        assert_eq!((done.status, &*leads(&site, &done)), (303, "/auth/account?notice=method-unlinked"));
+        let gone = ada.submit("/auth/unlink-account", &[("accountId", "one")]);
+        assert_eq!(leads(&site, &gone), "/auth/account?problem=ACCOUNT_NOT_FOUND");
+        site.block_on(site.database.execute(r#"DELETE FROM "account""#));
+        link(&site, "two", &id, "github");
+        let last = ada.submit("/auth/unlink-account", &[("accountId", "two")]);
+        assert_eq!(leads(&site, &last), "/auth/account?problem=FAILED_TO_UNLINK_LAST_ACCOUNT", "LK-9");
+        assert_eq!(rows(&site, "account"), 1);
+        site.pass(Duration::from_secs(86_400));
+        for (path, field) in [("link-social", ("provider", "gitlab")), ("unlink-account", ("accountId", "two"))] {
+            let stale = ada.submit(&format!("/auth/{path}"), &[field]);
+            assert_eq!(leads(&site, &stale), "/auth/account?problem=SESSION_NOT_FRESH", "LK-6: {path}");
+        }
     }
 
     fn providers_are_links_on_both_pages_and_keep_the_way(database) {

@@ -16,6 +16,7 @@ mod life;
 mod modes;
 mod not_me;
 mod pages;
+mod places;
 
 /// Two browsers.
 pub(crate) const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0";

@@ -86,6 +86,19 @@ on_both_databases! {
         assert!(tx.session_renew(&id, START, START.plus(minutes(59)), end).await.expect("answers"));
     }
 
+    async fn a_session_lives_for_its_user_until_it_expires_or_ends(database) {
+        let store = database.open().await;
+        let ada = stored_user(&store, "ada@example.com").await;
+        let bob = stored_user(&store, "bob@example.com").await;
+        let (id, hash) = stored_session(&store, &ada, START, START.plus(minutes(60))).await;
+        let mut tx = store.begin().await.expect("begins");
+        assert!(tx.session_lives(&ada.id, &id, START.plus(minutes(59))).await.expect("answers"));
+        assert!(!tx.session_lives(&ada.id, &id, START.plus(minutes(60))).await.expect("answers"));
+        assert!(!tx.session_lives(&bob.id, &id, START).await.expect("answers"));
+        assert!(tx.session_delete(hash).await.expect("ends"));
+        assert!(!tx.session_lives(&ada.id, &id, START).await.expect("answers"));
+    }
+
     async fn a_session_ends_by_its_token_once(database) {
         let store = database.open().await;
         let ada = stored_user(&store, "ada@example.com").await;

@@ -113,18 +113,28 @@ impl Browser {
 
     /// Waits until the page that `leaves` marked has given way to another.
     fn arrive(&self, css: &str) {
-        let script =
-            json!({ "script": "return !window.left && document.readyState === 'complete'", "args": [] });
+        assert!(self.comes("!window.left"), "nothing opened after a click on {css}");
+    }
+
+    /// Waits until pages that lead on by themselves have led to this one.
+    pub(crate) fn arrive_at(&self, url: &str) {
+        let there = self.comes(&format!("location.href === {}", json!(url)));
+        assert!(there, "{} is not {url}", self.url());
+    }
+
+    /// Whether a page with this condition is loaded before patience ends.
+    fn comes(&self, condition: &str) -> bool {
+        let script = format!("return {condition} && document.readyState === 'complete'");
+        let script = json!({ "script": script, "args": [] });
         let path = format!("/session/{}/execute/sync", self.session);
-        let arrived = (0..3000).any(|_| {
+        (0..3000).any(|_| {
             // Between two pages there is none to ask, which is an error.
             let arrived = self.send("POST", &path, &script) == Ok(json!(true));
             if !arrived {
                 std::thread::sleep(Duration::from_millis(10));
             }
             arrived
-        });
-        assert!(arrived, "nothing opened after a click on {css}");
+        })
     }
 
     /// The visible text of an element.

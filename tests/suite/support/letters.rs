@@ -2,10 +2,12 @@
 //! from the catcher.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use sidegate::id::RowId;
 use sidegate::mail::{Mailer, Message, sealed_for};
 
+use crate::support::raw::PATIENCE;
 use crate::support::site::Site;
 
 /// The section with which mails are caught.
@@ -25,12 +27,7 @@ pub(crate) struct Letter {
 impl Letter {
     /// The code that it brings.
     pub(crate) fn code(&self) -> String {
-        let is_code = |line: &&str| {
-            let digits = line.chars().filter(char::is_ascii_digit).count();
-            digits == 8 && line.chars().all(|c| c.is_ascii_digit() || c == ' ')
-        };
-        let line = self.text.lines().map(str::trim).find(is_code);
-        line.unwrap_or_else(|| panic!("no code: {}", self.text)).to_owned()
+        code_in(&self.text)
     }
 
     /// The path and query of the first link to one of our pages below this path.
@@ -42,14 +39,22 @@ impl Letter {
     }
 }
 
+/// The line that is a code.
+pub(crate) fn code_in(text: &str) -> String {
+    let is_code = |line: &&str| {
+        let digits = line.chars().filter(char::is_ascii_digit).count();
+        digits == 8 && line.chars().all(|c| c.is_ascii_digit() || c == ' ')
+    };
+    let line = text.lines().map(str::trim).find(is_code);
+    line.unwrap_or_else(|| panic!("no code: {text}")).to_owned()
+}
+
 /// All mails, in the order in which they were decided on.
 pub(crate) fn letters(site: &Site) -> Vec<Letter> {
     // First those that wait: one that leaves in between is then found in the catcher.
     let rows = site.block_on(
         site.database.texts(r#"SELECT "id" || ' ' || "body" FROM "sidegate_outbox" WHERE "body" <> ''"#),
     );
-    let ids = site
-        .block_on(site.database.texts(r#"SELECT "id" FROM "sidegate_outbox" ORDER BY "createdAt", "id""#));
     let mut found = BTreeMap::new();
     if let Some(Mailer::Catcher(catcher)) = &site.app.mailer {
         for caught in catcher.list() {
@@ -67,8 +72,19 @@ pub(crate) fn letters(site: &Site) -> Vec<Letter> {
             Letter { to: message.to.clone(), subject: message.subject.clone(), text: message.text.clone() };
         found.insert(id.to_owned(), (message.at, letter));
     }
-    assert!(ids.iter().all(|id| found.contains_key(id)), "a mail is nowhere");
     let mut letters: Vec<(i64, Letter)> = found.into_values().collect();
     letters.sort_by_key(|(at, _)| *at);
     letters.into_iter().map(|(_, letter)| letter).collect()
+}
+
+/// Lets time pass once every mail has left: one whose time is over while it waits is given up.
+#[expect(clippy::disallowed_methods, reason = "mails leave by the machine's clock")]
+pub(crate) fn later(site: &Site, time: Duration) {
+    let started = Instant::now();
+    let waiting = r#"SELECT "id" FROM "sidegate_outbox" WHERE "body" <> ''"#;
+    while !site.block_on(site.database.texts(waiting)).is_empty() {
+        assert!(started.elapsed() < PATIENCE, "a mail does not leave");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    site.pass(time);
 }

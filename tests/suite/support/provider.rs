@@ -9,6 +9,7 @@ use sidegate::time::Clock;
 use url::Url;
 
 use crate::support::database::START;
+use crate::support::raw::{self, Response};
 use crate::support::upstream::{Arrived, Upstream};
 
 mod keys;
@@ -206,11 +207,6 @@ impl Provider {
         self.asked(endpoint).pop().unwrap_or_else(|| panic!("nothing was asked of {endpoint:?}"))
     }
 
-    /// Everything that arrived, for whatever path.
-    pub(crate) fn arrived(&self) -> Vec<Arrived> {
-        self.http.arrived()
-    }
-
     /// The session that the latest visitor has here.
     pub(crate) fn sid(&self) -> String {
         self.shared.state().sids.last().expect("somebody signed in").clone()
@@ -227,16 +223,20 @@ impl Provider {
         token::stray_id_token(&self.shared, persona, nonce, lies)
     }
 
-    /// What a browser with a person at it gets when it is sent here: the URL of the callback. Panics if it
-    /// is not sent back.
+    /// What a browser with a person at it gets when it is sent here: the URL to which it is sent back. Panics
+    /// if it is not.
     pub(crate) fn authorize(&self, url: &str) -> String {
+        let response = self.visited(url);
+        assert_eq!(response.status, 302, "{}", response.text());
+        response.header("location").expect("a location").to_owned()
+    }
+
+    /// What a browser gets here.
+    pub(crate) fn visited(&self, url: &str) -> Response {
         let url = Url::parse(url).expect("a URL");
         assert_eq!(url.origin().ascii_serialization(), self.origin, "{url} is not here");
         let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
-        let request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", self.http.address);
-        let response = crate::support::raw::ask(self.http.address, request);
-        assert_eq!(response.status, 302, "{}", response.text());
-        response.header("location").expect("a location").to_owned()
+        raw::ask(self.http.address, format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", self.http.address))
     }
 
     /// The `[[providers]]` table with which a site knows it, and further lines of it.

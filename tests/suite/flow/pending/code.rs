@@ -8,6 +8,7 @@ use super::{
 };
 use crate::flow::{credentials, opens, rows, set_cookie, token};
 use crate::support::database::on_both_databases;
+use crate::support::letters::later;
 
 on_both_databases! {
     fn ses_2_the_right_code_makes_the_sign_in_come_about_with_a_new_token_and_the_browser_known(database) {
@@ -64,7 +65,7 @@ on_both_databases! {
         assert_eq!(ada.get("/app").status, 200);
         ada.cookies.remove("sidegate");
         assert_eq!(ada.post("/auth/sign-in/email", &credentials(ADA)).json()["user"]["email"], ADA);
-        site.pass(seconds(1));
+        later(&site, seconds(1));
         assert_eq!(other.post("/auth/verify-signin/resend", &json!({})).status, 200);
         assert_eq!(verify(&mut other, &last_code(&site)).status, 200, "a new code has all its tries");
     }
@@ -74,16 +75,16 @@ on_both_databases! {
         ada_at_home(&site);
         let mut tries = 0;
         for _ in 0..8 {
-            site.pass(seconds(1));
+            later(&site, seconds(1));
             let mut other = pending(&site);
             let code = last_code(&site);
             tries += (0..5).filter(|_| verify(&mut other, &another(&code)).code() == "INVALID_OTP").count();
         }
         assert!(tries <= 25, "{tries}");
-        site.pass(seconds(1));
+        later(&site, seconds(1));
         let mut other = pending(&site);
         assert_eq!(verify(&mut other, &last_code(&site)).code(), "TOO_MANY_ATTEMPTS");
-        site.pass(minutes(60));
+        later(&site, minutes(60));
         assert_eq!(other.post("/auth/verify-signin/resend", &json!({})).status, 200);
         assert_eq!(verify(&mut other, &last_code(&site)).status, 200);
     }
@@ -92,15 +93,15 @@ on_both_databases! {
         let site = watchful(database).start();
         ada_at_home(&site);
         let mut other = pending(&site);
-        site.pass(seconds(1));
+        later(&site, seconds(1));
         let mut late = pending(&site);
         let late_code = last_code(&site);
-        site.pass(minutes(10));
+        later(&site, minutes(10));
         let answer = verify(&mut late, &late_code);
         assert_eq!((answer.status, answer.code()), (400, "OTP_EXPIRED".to_owned()));
         assert_eq!(other.post("/auth/verify-signin/resend", &json!({})).status, 200);
         let code = last_code(&site);
-        site.pass(minutes(10) - seconds(1));
+        later(&site, minutes(10) - seconds(1));
         assert_eq!(verify(&mut other, &code).status, 200);
     }
 
@@ -109,7 +110,7 @@ on_both_databases! {
         ada_at_home(&site);
         let mut one = pending(&site);
         let first = last_code(&site);
-        site.pass(minutes(1));
+        later(&site, minutes(1));
         let mut two = pending(&site);
         let second = last_code(&site);
         assert_ne!(first, second);
@@ -162,13 +163,13 @@ on_both_databases! {
         ada_at_home(&site);
         let mut other = pending(&site);
         let first = last_code(&site);
-        site.pass(minutes(1));
+        later(&site, minutes(1));
         assert_eq!(other.post("/auth/verify-signin/resend", &json!({})).status, 200);
         let second = last_code(&site);
         assert_ne!(first, second);
         assert_eq!(verify(&mut other, &first).code(), "INVALID_OTP");
         let more = (0..20).map(|_| {
-            site.pass(seconds(1));
+            later(&site, seconds(1));
             other.post("/auth/verify-signin/resend", &json!({}))
         }).collect::<Vec<_>>();
         assert_eq!(more.iter().filter(|answer| answer.status == 200).count(), 8);

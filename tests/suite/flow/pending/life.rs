@@ -9,6 +9,7 @@ use super::{
 };
 use crate::flow::{credentials, opens, rows, token};
 use crate::support::database::{Database, on_both_databases};
+use crate::support::letters::later;
 use crate::support::raw::PATIENCE;
 use crate::support::site::Site;
 
@@ -27,11 +28,11 @@ on_both_databases! {
         let site = watchful(database).start();
         ada_at_home(&site);
         let mut other = pending(&site);
-        site.pass(hours(12) - minutes(1));
+        later(&site, hours(12) - minutes(1));
         assert_eq!(other.get("/app").code(), "NEEDS_SIGN_IN_VERIFICATION");
         assert_eq!(other.post("/auth/verify-signin/resend", &json!({})).status, 200);
         let code = last_code(&site);
-        site.pass(minutes(1));
+        later(&site, minutes(1));
         assert_eq!(rows(&site, "sidegate_pending_session"), 1, "no job has run");
         assert_eq!(other.get("/app").code(), "UNAUTHORIZED");
         assert_eq!(other.navigate("/app").header("location"), Some(&*format!("{}/auth/sign-in?callback_url=%2Fapp", site.origin)));
@@ -44,7 +45,7 @@ on_both_databases! {
         let site = watchful(database).start();
         ada_at_home(&site);
         assert_eq!(rows(&site, "sidegate_device"), 1);
-        site.pass(hours(24 * 400));
+        later(&site, hours(24 * 400));
         let _again = Jobs::start(&site.app);
         eventually("the row is deleted", || rows(&site, "sidegate_device") == 0);
     }
@@ -53,7 +54,7 @@ on_both_databases! {
         let site = watchful(database).start();
         ada_at_home(&site);
         for (at, form) in [("verify-signin/cancel", false), ("verify-signin/cancel", true), ("sign-out", false), ("sign-out", true)] {
-            site.pass(seconds(1));
+            later(&site, seconds(1));
             let mut other = pending(&site);
             let cookie = other.cookies["sidegate-pending"].clone();
             let code = last_code(&site);

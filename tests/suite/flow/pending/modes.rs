@@ -6,6 +6,7 @@ use super::{
 };
 use crate::flow::{credentials, roomy, rows};
 use crate::support::database::on_both_databases;
+use crate::support::letters::later;
 
 on_both_databases! {
     fn without_mail_nothing_is_judged(database) {
@@ -42,7 +43,7 @@ on_both_databases! {
         assert_eq!(answer.json()["user"]["email"], ADA, "{}", answer.text());
         assert_eq!(mails(&site).len(), 1);
         assert_eq!(log(&site), ["yes - R0", "yes - R3"]);
-        site.pass(hours(24 * 31));
+        later(&site, hours(24 * 31));
         let answer = browser(&site, FIREFOX).post("/auth/sign-in/email", &credentials(ADA));
         assert_eq!(answer.json()["pending"], true, "a month later");
     }
@@ -68,7 +69,7 @@ on_both_databases! {
     fn an_account_that_slept_for_half_a_year_is_asked_even_at_home(database) {
         let site = watchful(database).start();
         let (mut ada, _) = ada_at_home(&site);
-        site.pass(hours(24 * 181));
+        later(&site, hours(24 * 181));
         ada.cookies.remove("sidegate");
         assert_eq!(ada.post("/auth/sign-in/email", &credentials(ADA)).json()["pending"], true);
         assert!(log(&site).contains(&"no NEEDS_SIGN_IN_VERIFICATION R4 R7".to_owned()), "{:?}", log(&site));
@@ -110,7 +111,7 @@ on_both_databases! {
         let site = watchful(database).start();
         site.sign_up(ADA);
         prove_mailboxes(&site);
-        site.pass(hours(24 * 181));
+        later(&site, hours(24 * 181));
         let _waits = pending(&site);
     }
 }

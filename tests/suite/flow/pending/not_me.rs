@@ -3,12 +3,11 @@
 use serde_json::json;
 
 use super::{
-    ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_code, last_letter, minutes, pending, verify,
-    watchful,
+    ADA, SAFARI, ada_at_home, browser, hours, last_code, last_letter, minutes, pending, verify, watchful,
 };
 use crate::flow::{credentials, opens, rows, token};
 use crate::support::database::on_both_databases;
-use crate::support::letters::letters;
+use crate::support::letters::{later, letters};
 use crate::support::site::PASSWORD;
 
 on_both_databases! {
@@ -18,7 +17,7 @@ on_both_databases! {
         let mut thief = pending(&site);
         assert_eq!(verify(&mut thief, &last_code(&site)).status, 200, "whoever reads the mails too");
         let (of_ada, of_thief) = (token(&ada), token(&thief));
-        site.pass(minutes(1));
+        later(&site, minutes(1));
         let mut waiting = browser(&site, "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36");
         assert_eq!(waiting.post("/auth/sign-in/email", &credentials(ADA)).json()["pending"], true);
         let code = last_code(&site);
@@ -35,8 +34,8 @@ on_both_databases! {
         assert!(opens(&site, &of_ada) && opens(&site, &of_thief));
 
         let secret = link.split_once("token=").expect("a token").1;
-        site.pass(minutes(1));
-        let mut owner = browser(&site, FIREFOX);
+        later(&site, minutes(1));
+        let mut owner = browser(&site, SAFARI);
         let done = owner.submit("/auth/not-me", &[("token", secret)]);
         assert_eq!(done.status, 200);
         assert!(done.text().contains("role=\"status\""), "{}", done.text());
@@ -58,9 +57,27 @@ on_both_databases! {
         assert_eq!(owner.post("/auth/reset-password", &body).status, 200);
         assert_ne!(PASSWORD, "another private phrase");
         let body = json!({ "email": ADA, "password": "another private phrase" });
-        site.pass(minutes(1));
+        later(&site, minutes(1));
         assert_eq!(ada.post("/auth/sign-in/email", &body).json()["pending"], true);
         assert_eq!(verify(&mut ada, &last_code(&site)).status, 200);
+    }
+
+    fn em_6_a_reset_ends_what_waits_and_leaves_known_only_the_browser_in_which_it_was_done(database) {
+        let site = watchful(database).start();
+        let (mut ada, _) = ada_at_home(&site);
+        let mut waiting = pending(&site);
+        let code = last_code(&site);
+        later(&site, minutes(1));
+        let mut phone = browser(&site, "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1");
+        assert_eq!(phone.post("/auth/request-password-reset", &json!({ "email": ADA })).status, 200);
+        let reset = letters(&site).pop().expect("a mail").link(&site, "/auth/reset-password?token=");
+        let token = reset.split_once("token=").expect("a token").1.split('&').next().expect("a token").to_owned();
+        let body = json!({ "newPassword": "another private phrase", "token": token });
+        assert_eq!(phone.post("/auth/reset-password", &body).status, 200);
+        assert_eq!(verify(&mut waiting, &code).code(), "SIGN_IN_VERIFICATION_ENDED");
+        let body = json!({ "email": ADA, "password": "another private phrase" });
+        assert_eq!(phone.post("/auth/sign-in/email", &body).json()["user"]["email"], ADA, "no second mail");
+        assert_eq!(ada.post("/auth/sign-in/email", &body).json()["pending"], true);
     }
 
     fn a_link_that_is_not_good_does_nothing_and_neither_does_another_site(database) {
@@ -82,7 +99,7 @@ on_both_databases! {
         assert_eq!(foreign.status, 403);
         assert!(opens(&site, &token(&ada)));
         assert_eq!(letters(&site).len(), before);
-        site.pass(hours(24 * 7));
+        later(&site, hours(24 * 7));
         assert_eq!(browser(&site, SAFARI).post("/auth/not-me", &json!({ "token": secret })).code(), "INVALID_TOKEN");
     }
 }

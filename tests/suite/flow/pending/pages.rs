@@ -1,8 +1,11 @@
 //! The same by forms, as a browser without scripts sends them.
 
+use std::time::Duration;
+
 use super::{ADA, SAFARI, ada_at_home, another, browser, last_code, watchful};
 use crate::flow::set_cookie;
 use crate::support::database::on_both_databases;
+use crate::support::letters::later;
 use crate::support::site::{PASSWORD, Site};
 use crate::support::visitor::Visitor;
 
@@ -45,6 +48,7 @@ on_both_databases! {
             assert!(text.contains("role=\"alert\"") && text.contains("aria-invalid=\"true\"") && text.contains(problem), "{text}");
             assert!(typed.len() < 5 || !text.contains(typed), "the code is not shown again");
         }
+        later(&site, Duration::from_secs(1));
         let sent = ada.submit("/auth/verify-signin/resend", &[]);
         assert_eq!(sent.header("location"), Some(&*format!("{}/auth/verify-signin?notice=sent", site.origin)));
         assert!(ada.navigate("/auth/verify-signin?notice=sent").text().contains("role=\"status\""));

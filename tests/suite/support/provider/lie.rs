@@ -35,6 +35,8 @@ pub(crate) enum Lie {
     Claim(&'static str, Value),
     /// It lacks this claim.
     NoClaim(&'static str),
+    /// It has this claim once more, before all others.
+    Repeats(&'static str, Value),
     /// Its header has this member, whatever it was.
     Header(&'static str, Value),
     /// Its header lacks this member.

@@ -36,7 +36,9 @@ pub(super) fn stray_id_token(
 ) -> String {
     let mut state = shared.state();
     let mut claims = common(shared, &state, persona, super::TENANT);
-    nonce.iter().for_each(|nonce| drop(claims.insert("nonce".to_owned(), json!(nonce))));
+    if let Some(nonce) = nonce {
+        claims.insert("nonce".to_owned(), json!(nonce));
+    }
     signed(&mut state, &json!({ "typ": "JWT" }), claims, lies)
 }
 
@@ -74,8 +76,11 @@ pub(super) fn logout_token(
         "jti": state.fresh("jti"),
         "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
     }));
-    subject.iter().for_each(|subject| drop(claims.insert("sub".to_owned(), json!(subject))));
-    sid.iter().for_each(|sid| drop(claims.insert("sid".to_owned(), json!(sid))));
+    for (name, value) in [("sub", subject), ("sid", sid)] {
+        if let Some(value) = value {
+            claims.insert(name.to_owned(), json!(value));
+        }
+    }
     signed(&mut state, &json!({ "typ": "logout+jwt" }), claims, lies)
 }
 
@@ -107,8 +112,13 @@ fn signed(state: &mut State, header: &Value, mut claims: Map<String, Value>, lie
         Lie::NoHeader(name) => Some((*name, None)),
         _ => None,
     });
-    let token =
-        keys.sign(alg, SECRET, &Value::from(header).to_string(), &Value::from(claims.clone()).to_string());
+    let mut payload = Value::from(claims.clone()).to_string();
+    for lie in lies {
+        if let Lie::Repeats(name, value) = lie {
+            payload = format!("{{\"{name}\":{value},{}", &payload[1..]);
+        }
+    }
+    let token = keys.sign(alg, SECRET, &Value::from(header).to_string(), &payload);
     if !tampered {
         return token;
     }
