@@ -42,6 +42,7 @@ impl Remedy {
         match refusal {
             Refusal::SignInRequired
             | Refusal::InvalidToken
+            | Refusal::InvalidGrant
             | Refusal::InvalidCredentials
             | Refusal::SignUpDisabled
             | Refusal::CodeRequired
