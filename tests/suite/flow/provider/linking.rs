@@ -167,7 +167,7 @@ on_both_databases! {
         let page = ada.arrive(&provider.authorize(&url));
         assert_eq!(went(&page, &site), "/auth/account?problem=SOCIAL_ACCOUNT_ALREADY_LINKED");
         let told = ada.navigate("/auth/account?problem=SOCIAL_ACCOUNT_ALREADY_LINKED").text();
-        assert!(told.contains("cannot be added") && !told.contains("bob"), "{told}");
+        assert!(told.contains("is in use already") && !told.contains("bob"), "{told}");
         assert_eq!(went(&links(&mut ada, &provider), &site), "/oh?error=account_already_linked_to_different_user");
         assert_eq!(rows(&site, "account"), 2);
     }
