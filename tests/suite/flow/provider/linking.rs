@@ -165,7 +165,9 @@ on_both_databases! {
         let body = json!({ "provider": "corp" });
         let url = ada.post("/auth/link-social", &body).json()["url"].as_str().expect("a URL").to_owned();
         let page = ada.arrive(&provider.authorize(&url));
-        assert_eq!((page.status, page.text().contains("bob")), (409, false));
+        assert_eq!(went(&page, &site), "/auth/account?problem=SOCIAL_ACCOUNT_ALREADY_LINKED");
+        let told = ada.navigate("/auth/account?problem=SOCIAL_ACCOUNT_ALREADY_LINKED").text();
+        assert!(told.contains("is in use already") && !told.contains("bob"), "{told}");
         assert_eq!(went(&links(&mut ada, &provider), &site), "/oh?error=account_already_linked_to_different_user");
         assert_eq!(rows(&site, "account"), 2);
     }
