@@ -264,83 +264,6 @@ impl Problem {
     }
 }
 
-impl Remedy {
-    const fn of(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::SignInRequired
-            | Refusal::InvalidToken
-            | Refusal::InvalidGrant
-            | Refusal::InvalidCredentials
-            | Refusal::SignUpDisabled
-            | Refusal::CodeRequired
-            | Refusal::SignInEnded
-            | Refusal::StateNotFound
-            | Refusal::StateMismatch
-            | Refusal::StateUsed
-            | Refusal::ProviderDenied
-            | Refusal::ProviderUnavailable
-            | Refusal::ProviderRejected
-            | Refusal::ProviderInvalid
-            | Refusal::IssuerMismatch
-            | Refusal::ProviderAccountNotAllowed
-            | Refusal::AccountNotLinked
-            | Refusal::EmailNotFound
-            | Refusal::ProviderSignUpDisabled
-            | Refusal::InvalidTicket
-            | Refusal::EmailNotVerified => Self::SignIn,
-            Refusal::SessionNotFresh => Self::SignInAgain,
-            Refusal::TooManyRequests(_)
-            | Refusal::Overloaded
-            | Refusal::StoreUnavailable
-            | Refusal::UpstreamUnreachable
-            | Refusal::UpstreamInvalid
-            | Refusal::UpstreamTimeout
-            | Refusal::Internal => Self::Retry,
-            Refusal::MalformedTarget
-            | Refusal::AmbiguousPath
-            | Refusal::BadHost
-            | Refusal::Misdirected
-            | Refusal::BadFraming
-            | Refusal::RepeatedAuthorization
-            | Refusal::BadBody
-            | Refusal::TargetTooLong
-            | Refusal::HeadTooLarge
-            | Refusal::BodyTooLarge
-            | Refusal::MethodNotAllowed
-            | Refusal::ExpectationFailed
-            | Refusal::NotImplemented
-            | Refusal::UnsupportedMediaType
-            | Refusal::NotFound
-            | Refusal::Forbidden
-            | Refusal::CrossOrigin
-            | Refusal::InvalidEmail
-            | Refusal::PasswordTooShort
-            | Refusal::PasswordTooLong
-            | Refusal::PasswordTooCommon
-            | Refusal::Validation
-            | Refusal::CodeWrong
-            | Refusal::CodeExpired
-            | Refusal::CodeSpent
-            | Refusal::SignInUnusual
-            | Refusal::InvalidCallbackUrl
-            | Refusal::ProviderNotFound
-            | Refusal::IdTokenNotSupported
-            | Refusal::LinkedElsewhere
-            | Refusal::DifferentEmail
-            | Refusal::LastAccount
-            | Refusal::AccountNotFound
-            | Refusal::EmailNotHere
-            | Refusal::InvalidPassword
-            | Refusal::NoPassword
-            | Refusal::EmailMismatch
-            | Refusal::EmailAlreadyVerified
-            | Refusal::ResetDisabled
-            | Refusal::VerificationDisabled
-            | Refusal::ChangeEmailDisabled => Self::Home,
-        }
-    }
-}
-
 /// What the markup asks for.
 impl<'a> View<'a> {
     /// The letter on the tile beside the name.
@@ -369,7 +292,7 @@ impl<'a> View<'a> {
     }
 
     fn continue_with(self, provider: &Provider) -> String {
-        self.with_name(&self.texts.common.continue_with, &provider.name)
+        Self::with_name(&self.texts.common.continue_with, &provider.name)
     }
 
     /// The sign-in page for who is signed in and has to prove it once more.
@@ -385,7 +308,7 @@ impl<'a> View<'a> {
     }
 
     /// A text about a provider.
-    fn with_name(self, text: &str, name: &str) -> String {
+    fn with_name(text: &str, name: &str) -> String {
         text.replace("{name}", name)
     }
 

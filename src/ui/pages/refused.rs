@@ -59,7 +59,8 @@ impl Remedy {
             | Refusal::EmailNotFound
             | Refusal::ProviderSignUpDisabled
             | Refusal::InvalidTicket
-            | Refusal::EmailNotVerified => Self::SignIn,
+            | Refusal::EmailNotVerified
+            | Refusal::InvalidGrant => Self::SignIn,
             Refusal::SessionNotFresh => Self::SignInAgain,
             Refusal::TooManyRequests(_)
             | Refusal::Overloaded
