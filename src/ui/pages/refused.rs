@@ -42,6 +42,7 @@ impl Remedy {
         match refusal {
             Refusal::SignInRequired
             | Refusal::InvalidToken
+            | Refusal::InvalidGrant
             | Refusal::InvalidCredentials
             | Refusal::SignUpDisabled
             | Refusal::CodeRequired
@@ -59,8 +60,7 @@ impl Remedy {
             | Refusal::EmailNotFound
             | Refusal::ProviderSignUpDisabled
             | Refusal::InvalidTicket
-            | Refusal::EmailNotVerified
-            | Refusal::InvalidGrant => Self::SignIn,
+            | Refusal::EmailNotVerified => Self::SignIn,
             Refusal::SessionNotFresh => Self::SignInAgain,
             Refusal::TooManyRequests(_)
             | Refusal::Overloaded

@@ -171,6 +171,16 @@ on_both_databases! {
         assert!(opens(&site, text(&again, "access_token")), "the account is not locked");
     }
 
+    fn tk_7_after_the_grace_a_used_token_is_a_replay_although_its_successor_was_not_used(database) {
+        let site = plan(database).start();
+        let first = program(&site);
+        let next = exchanged(&site, text(&first, "refresh_token"));
+        site.pass(Duration::from_millis(30_001));
+        refused(&site, text(&first, "refresh_token"));
+        assert!(!opens(&site, text(&next, "access_token")));
+        refused(&site, text(&next, "refresh_token"));
+    }
+
     fn tk_7_once_the_successor_was_used_its_parent_is_a_replay_even_within_the_grace(database) {
         let site = plan(database).start();
         let first = program(&site);
@@ -348,6 +358,9 @@ fn race(sites: &[&Site], token: &str) {
     });
     let successors: HashSet<&str> = pairs.iter().map(|pair| text(pair, "refresh_token")).collect();
     assert_eq!(successors.len(), 1, "one successor");
+    let generations =
+        sites[0].database.texts(r#"SELECT CAST("generation" AS text) FROM "sidegate_refresh_family""#);
+    assert_eq!(sites[0].block_on(generations), ["1"], "one exchange");
     for pair in &pairs {
         for site in sites {
             assert!(opens(site, text(pair, "access_token")));
