@@ -239,10 +239,12 @@ impl Endpoint {
             | E::RevokeOtherSessions
             | E::LinkSocial
             | E::ListAccounts
-            | E::UnlinkAccount => true,
-            E::ChangePassword | E::ChangeEmailPage | E::ChangeEmail | E::DeleteUserPage | E::DeleteUser => {
-                true
-            }
+            | E::UnlinkAccount
+            | E::ChangePassword
+            | E::ChangeEmailPage
+            | E::ChangeEmail
+            | E::DeleteUserPage
+            | E::DeleteUser => true,
             // Strangers are led to the sign-in page.
             E::AccountPage
             | E::VerifyEmailPage
@@ -251,8 +253,8 @@ impl Endpoint {
             | E::ForgotPasswordPage
             | E::RequestPasswordReset
             | E::ResetPasswordPage
-            | E::ResetPassword => false,
-            E::SignInPage
+            | E::ResetPassword
+            | E::SignInPage
             | E::SignIn
             | E::SignInEmail
             | E::Login
