@@ -45,16 +45,8 @@ const ANSWERS: [&str; 4] = ["code", "state", "iss", "error"];
 struct Given {
     state: Option<Zeroizing<String>>,
     code: Option<Zeroizing<String>>,
-    #[serde(default)]
     error: Option<String>,
     iss: Option<String>,
-}
-
-/// The same from a front end that received it itself, and how it wants to be known from then on.
-#[derive(Deserialize)]
-struct Handed {
-    #[serde(flatten)]
-    given: Given,
     #[serde(default)]
     delivery: Delivery,
 }
@@ -85,6 +77,7 @@ pub(super) async fn show(app: &App, visit: Visit) -> Result<Answer, Error> {
         code: secret("code"),
         error: query.find("error").map(str::to_owned),
         iss: query.find("iss").map(str::to_owned),
+        delivery: Delivery::Cookie,
     };
     let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
     let place = |of: fn(&OauthFlow) -> &Option<String>| flow.as_ref().and_then(|flow| of(flow).as_deref());
@@ -128,8 +121,8 @@ pub(super) fn form(app: &App, visit: &Visit) -> Result<Answer, Error> {
     let form = Form::parse(&visit.body)?;
     let answers = ANSWERS.iter().filter_map(|name| form.find(name).map(|value| (name, value)));
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(answers).finish();
-    let (origin, mount) = (&app.config.public.origin, app.config.mount());
-    let to = format!("{origin}{mount}/callback/{}?{query}", provider.id());
+    let (origin, mount, id) = (&app.config.public.origin, app.config.mount(), provider.id());
+    let to = format!("{origin}{mount}/callback/{id}?{query}");
     Ok(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to))
 }
 
@@ -151,23 +144,22 @@ struct LinkedShape {
 /// `POST signin/{provider}`.
 pub(super) async fn code(app: &App, visit: Visit) -> Result<Answer, Error> {
     let provider = provider::of_path(app, &visit)?;
-    let Handed { given, delivery } = read_json(&visit)?;
+    let given: Given = read_json(&visit)?;
     let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
     let mut answer = match end {
         Ok(End::Entered(Entered::Pending(cookies), _)) => {
             with_cookies(answer::json(desk(app), StatusCode::OK, &shapes::pending(desk(app))), cookies)
         }
-        Ok(End::Entered(Entered::SignedIn(signed_in), _)) if delivery == Delivery::Bearer => {
+        Ok(End::Entered(Entered::SignedIn(signed_in), _)) if given.delivery == Delivery::Bearer => {
             pair::first(app, &visit, &signed_in.session).await?
         }
         Ok(End::Entered(Entered::SignedIn(SignedIn { session, cookies }), new_user)) => {
-            let target = flow.as_ref().and_then(|flow| flow.callback_url.as_deref());
             let shape = EnteredShape {
                 user: (&session.user).into(),
                 session: (&session).into(),
                 expires_at: session.expires,
                 new_user,
-                callback_url: callback_if_ours(app, target),
+                callback_url: callback_if_ours(app, flow.as_ref().and_then(|it| it.callback_url.as_deref())),
             };
             with_cookies(answer::json(desk(app), StatusCode::OK, &shape), cookies)
         }
