@@ -13,7 +13,8 @@ use crate::id::UserId;
 use crate::refusal::Refusal;
 use crate::store::auth_log::{Action, LogEntry};
 use crate::ui::View;
-use crate::ui::pages::{Departure, Leaving, Notice, Problem, SignedIn};
+use crate::ui::pages::leaving::{Departure, Leaving};
+use crate::ui::pages::{Notice, Problem, SignedIn};
 
 mod account;
 mod accounts;

@@ -28,12 +28,11 @@ use crate::secret::{Token, TokenHash};
 use crate::session::rules::is_fresh;
 use crate::store::auth_log::Action;
 use crate::store::oauth_flows::{Aim, OauthFlow};
-use crate::store::session_providers::ProviderSession;
 use crate::time::Now;
 
 mod join;
 
-use join::Joined;
+use join::{Arrival, Joined};
 
 /// How often browsers that arrive with the same identity at the same time may get in each other's way.
 const ROUNDS: usize = 3;
@@ -45,8 +44,16 @@ const ANSWERS: [&str; 4] = ["code", "state", "iss", "error"];
 struct Given {
     state: Option<Zeroizing<String>>,
     code: Option<Zeroizing<String>>,
+    #[serde(default)]
     error: Option<String>,
     iss: Option<String>,
+}
+
+/// The same from a front end that received it itself, and how it wants to be known from then on.
+#[derive(Deserialize)]
+struct Handed {
+    #[serde(flatten)]
+    given: Given,
     #[serde(default)]
     delivery: Delivery,
 }
@@ -54,7 +61,7 @@ struct Given {
 /// How a way through a provider ended well.
 enum End {
     /// Signed in, or about to be; with a new account or not.
-    Entered(Entered, bool),
+    Entered(Box<Entered>, bool),
     /// The account at the provider is one more way to sign in.
     Linked,
     /// Nothing was done: the flow was used before, and the visitor is signed in.
@@ -77,21 +84,21 @@ pub(super) async fn show(app: &App, visit: Visit) -> Result<Answer, Error> {
         code: secret("code"),
         error: query.find("error").map(str::to_owned),
         iss: query.find("iss").map(str::to_owned),
-        delivery: Delivery::Cookie,
     };
     let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
     let place = |of: fn(&OauthFlow) -> &Option<String>| flow.as_ref().and_then(|flow| of(flow).as_deref());
     let target = place(|flow| &flow.callback_url);
     let linking = flow.as_ref().is_some_and(|flow| matches!(flow.aim, Aim::Link { .. }));
     let mut answer = match end {
-        Ok(End::Entered(Entered::Pending(cookies), _)) => {
-            let to = answer::verify_url(desk(app));
+        Ok(End::Entered(entered, new)) => {
+            let (to, cookies) = match *entered {
+                Entered::Pending(cookies) => (answer::verify_url(desk(app)), cookies),
+                Entered::SignedIn(signed_in) => {
+                    let welcome = place(|flow| &flow.new_user_callback_url).filter(|_| new);
+                    (callback_or_home(app, welcome.or(target)), signed_in.cookies)
+                }
+            };
             with_cookies(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to), cookies)
-        }
-        Ok(End::Entered(Entered::SignedIn(signed_in), new)) => {
-            let welcome = place(|flow| &flow.new_user_callback_url).filter(|_| new);
-            let to = callback_or_home(app, welcome.or(target));
-            with_cookies(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to), signed_in.cookies)
         }
         Ok(End::Linked | End::Already) => {
             answer::redirect(desk(app), StatusCode::SEE_OTHER, &callback_or_home(app, target))
@@ -121,8 +128,8 @@ pub(super) fn form(app: &App, visit: &Visit) -> Result<Answer, Error> {
     let form = Form::parse(&visit.body)?;
     let answers = ANSWERS.iter().filter_map(|name| form.find(name).map(|value| (name, value)));
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(answers).finish();
-    let (origin, mount, id) = (&app.config.public.origin, app.config.mount(), provider.id());
-    let to = format!("{origin}{mount}/callback/{id}?{query}");
+    let (origin, mount) = (&app.config.public.origin, app.config.mount());
+    let to = format!("{origin}{mount}/callback/{}?{query}", provider.id());
     Ok(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to))
 }
 
@@ -144,25 +151,28 @@ struct LinkedShape {
 /// `POST signin/{provider}`.
 pub(super) async fn code(app: &App, visit: Visit) -> Result<Answer, Error> {
     let provider = provider::of_path(app, &visit)?;
-    let given: Given = read_json(&visit)?;
+    let Handed { given, delivery } = read_json(&visit)?;
     let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
     let mut answer = match end {
-        Ok(End::Entered(Entered::Pending(cookies), _)) => {
-            with_cookies(answer::json(desk(app), StatusCode::OK, &shapes::pending(desk(app))), cookies)
-        }
-        Ok(End::Entered(Entered::SignedIn(signed_in), _)) if given.delivery == Delivery::Bearer => {
-            pair::first(app, &visit, &signed_in.session).await?
-        }
-        Ok(End::Entered(Entered::SignedIn(SignedIn { session, cookies }), new_user)) => {
-            let shape = EnteredShape {
-                user: (&session.user).into(),
-                session: (&session).into(),
-                expires_at: session.expires,
-                new_user,
-                callback_url: callback_if_ours(app, flow.as_ref().and_then(|it| it.callback_url.as_deref())),
-            };
-            with_cookies(answer::json(desk(app), StatusCode::OK, &shape), cookies)
-        }
+        Ok(End::Entered(entered, new_user)) => match *entered {
+            Entered::Pending(cookies) => {
+                with_cookies(answer::json(desk(app), StatusCode::OK, &shapes::pending(desk(app))), cookies)
+            }
+            Entered::SignedIn(signed_in) if delivery == Delivery::Bearer => {
+                pair::first(app, &visit, &signed_in.session).await?
+            }
+            Entered::SignedIn(SignedIn { session, cookies }) => {
+                let target = flow.as_ref().and_then(|flow| flow.callback_url.as_deref());
+                let shape = EnteredShape {
+                    user: (&session.user).into(),
+                    session: (&session).into(),
+                    expires_at: session.expires,
+                    new_user,
+                    callback_url: callback_if_ours(app, target),
+                };
+                with_cookies(answer::json(desk(app), StatusCode::OK, &shape), cookies)
+            }
+        },
         Ok(End::Linked) => answer::json(desk(app), StatusCode::OK, &LinkedShape { status: true }),
         Ok(End::Already) => return Err(Refusal::StateUsed.into()),
         Err(error) => return Err(error),
@@ -248,9 +258,10 @@ async fn go_through(
         Ok(identity) => identity,
         Err(refusal) => return note(app, visit, flow, refusal).await,
     };
+    let arrival = Arrival { app, provider, identity: &identity, now: visit.now };
     match flow.aim.clone() {
-        Aim::SignIn => sign_in(app, visit, provider, flow, &identity).await,
-        Aim::Link { user, session } => link(app, visit, provider, flow, &identity, (&user, &session)).await,
+        Aim::SignIn => sign_in(visit, flow, &arrival).await,
+        Aim::Link { user, session } => link(visit, flow, &arrival, (&user, &session)).await,
     }
 }
 
@@ -294,16 +305,11 @@ async fn asked(
 }
 
 /// Signs in whose identity it is, or who it makes an account for.
-async fn sign_in(
-    app: &App,
-    visit: &Visit,
-    provider: &Provider,
-    flow: &OauthFlow,
-    identity: &Identity,
-) -> Result<End, Error> {
+async fn sign_in(visit: &Visit, flow: &OauthFlow, arrival: &Arrival<'_>) -> Result<End, Error> {
+    let Arrival { app, provider, identity, .. } = *arrival;
     for _ in 0..ROUNDS {
         let mut tx = app.store.begin().await?;
-        let (user, actions, ended) = match join::owner(app, &mut tx, provider, identity, visit.now).await? {
+        let (user, actions, ended) = match arrival.owner(&mut tx).await? {
             Joined::Owner { user, actions, ended } => (user, actions, ended),
             Joined::Refused(refusal, user) => {
                 let entry = log_entry(visit, Action::SignIn, user.as_ref(), Some(refusal.code()));
@@ -319,7 +325,7 @@ async fn sign_in(
         if actions.contains(&Action::Link) {
             provider::tell(app, visit, &mut tx, &user, (provider.name(), Change::Linked)).await?;
         }
-        let by = provider_session(app, provider, identity);
+        let by = provider::session(app, provider, identity);
         let proved = Proved {
             user: &user,
             by: By::Provider(&by),
@@ -329,33 +335,20 @@ async fn sign_in(
         let entered = entry::enter(app, visit, tx, proved).await;
         // Whatever became of the commit, as with every session that is ended.
         app.sessions.ended(&ended);
-        return Ok(End::Entered(entered?, actions.contains(&Action::SignUp)));
+        return Ok(End::Entered(Box::new(entered?), actions.contains(&Action::SignUp)));
     }
     Err(Refusal::Overloaded.into())
-}
-
-/// What is kept of the provider's side of a session.
-fn provider_session(app: &App, provider: &Provider, identity: &Identity) -> ProviderSession {
-    let purpose = provider::id_token_of(provider.id(), &identity.subject);
-    ProviderSession {
-        provider: provider.id().to_owned(),
-        issuer: identity.issuer.clone(),
-        subject: identity.subject.clone(),
-        sid: identity.sid.clone(),
-        id_token: identity.id_token.as_ref().map(|token| app.seal.seal(&purpose, token.as_bytes())),
-    }
 }
 
 /// Links the account at the provider to the user who asked for it, from the session that asked for it, which
 /// the store must still know.
 async fn link(
-    app: &App,
     visit: &Visit,
-    provider: &Provider,
     flow: &OauthFlow,
-    identity: &Identity,
+    arrival: &Arrival<'_>,
     (user, asking): (&UserId, &SessionId),
 ) -> Result<End, Error> {
+    let Arrival { app, provider, .. } = *arrival;
     let session = visit.visitor.session().filter(|session| session.id == *asking);
     let Some(session) = session else { return note(app, visit, flow, Refusal::SignInRequired).await };
     if !is_fresh(session, visit.now) {
@@ -369,8 +362,7 @@ async fn link(
         drop(tx);
         return note(app, visit, flow, Refusal::SignInRequired).await;
     };
-    let asker = (&user, asking);
-    let (refusal, ended) = match join::linked(app, &mut tx, provider, identity, asker, visit.now).await? {
+    let (refusal, ended) = match arrival.linked(&mut tx, (&user, asking)).await? {
         Ok(Some(ended)) => {
             provider::tell(app, visit, &mut tx, &user, (provider.name(), Change::Linked)).await?;
             (None, ended)

@@ -231,10 +231,8 @@ impl Endpoint {
     /// Whether a stranger is answered with 401.
     pub fn needs_session(self) -> bool {
         match self {
-            E::UpdateUser => true,
-            // Strangers are led to the sign-in page.
-            E::AccountPage => false,
-            E::Me
+            E::UpdateUser
+            | E::Me
             | E::ListSessions
             | E::RevokeSession
             | E::RevokeSessions
@@ -245,7 +243,9 @@ impl Endpoint {
             E::ChangePassword | E::ChangeEmailPage | E::ChangeEmail | E::DeleteUserPage | E::DeleteUser => {
                 true
             }
-            E::VerifyEmailPage
+            // Strangers are led to the sign-in page.
+            E::AccountPage
+            | E::VerifyEmailPage
             | E::VerifyEmail
             | E::SendVerificationEmail
             | E::ForgotPasswordPage
