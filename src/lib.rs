@@ -51,6 +51,9 @@
 //!   in memory only after the store ended it. Every copy carries flags that void it; see [`session::cache`].
 //! * **Errors deny.** When the store does not answer, the visitor is [`visitor::Visitor::Unsure`]: 503, never
 //!   "signed out", never "let through".
+//! * **Every token leads to a session that can be ended.** What memory keeps beside an access token is the
+//!   session's shared copy, whose flags void both ([`session::bearer`]). A header that is not, byte for byte,
+//!   one that we write is no token of ours ([`token::keys`]).
 //! * **A link in a mail is good once.** It is a [`store::tickets`] row under the hash of its token, bound to
 //!   user, purpose and exact address, and spent by one conditional `DELETE` of a `POST` ([`account::ticket`]).
 //! * **The mailbox alone makes no password good.** Whoever signed up first may not own the address (the classic

@@ -5,9 +5,29 @@ use serde_json::json;
 use super::{opens, parts};
 use crate::flow::credentials;
 use crate::flow::pending::{SAFARI, ada_at_home, browser, last_code, watchful};
+use crate::flow::provider::site;
 use crate::support::database::on_both_databases;
+use crate::support::provider::Provider;
 
 on_both_databases! {
+    fn a_front_end_that_took_the_callback_itself_may_have_a_pair(database) {
+        let provider = Provider::start();
+        let site = site(database, &provider);
+        provider.register(&[&format!("{}/oauth/done", site.origin)]);
+        let mut program = site.stranger();
+        let url = program.get("/auth/get-oauth-url/corp?redirect_uri=/oauth/done").json();
+        let callback = provider.authorize(url["oAuthUrl"].as_str().expect("a URL"));
+        let callback = url::Url::parse(&callback).expect("a URL");
+        let mut body: serde_json::Map<String, serde_json::Value> =
+            callback.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
+        body.insert("delivery".to_owned(), json!("bearer"));
+        let done = program.post("/auth/signin/corp", &body.into());
+        assert_eq!(done.status, 200, "{}", done.text());
+        assert!(program.cookies.is_empty(), "{:?}", program.cookies);
+        assert!(opens(&site, done.json()["access_token"].as_str().expect("a token")));
+        assert_eq!(done.json()["user"]["email"], "ada@example.com");
+    }
+
     fn an_unusual_sign_in_gives_no_pair_before_its_code_and_one_after(database) {
         let site = watchful(database).start();
         let (_, id) = ada_at_home(&site);
