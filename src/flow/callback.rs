@@ -149,7 +149,8 @@ pub(super) async fn code(app: &App, visit: Visit) -> Result<Answer, Error> {
         Ok(End::Entered(Entered::Pending(cookies), _)) => {
             with_cookies(answer::json(desk(app), StatusCode::OK, &shapes::pending(desk(app))), cookies)
         }
-        Ok(End::Entered(Entered::SignedIn(SignedIn { session, cookies }), new_user)) => {
+        Ok(End::Entered(Entered::SignedIn(signed_in), new_user)) => {
+            let SignedIn { session, cookies } = *signed_in;
             let target = flow.as_ref().and_then(|flow| flow.callback_url.as_deref());
             let shape = EnteredShape {
                 user: (&session.user).into(),
