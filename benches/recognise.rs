@@ -10,16 +10,20 @@
 //! store are one question at a time with its way through the office's threads and back; the row is in the
 //! database's memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use sidegate::config::Assertion;
 use sidegate::http::cookie::{self, Found};
 use sidegate::id::SessionId;
 use sidegate::secret::{Key, Purpose, RootSecret, Token, TokenHash};
+use sidegate::session::bearer::Vouched;
 use sidegate::session::cache::{Cache, Near};
 use sidegate::session::{Recognised, Sessions};
 use sidegate::store::Store;
 use sidegate::store::sessions::SessionRow;
 use sidegate::time::Clock;
+use sidegate::token::Tokens;
 use tokio::runtime::{Builder, Runtime};
 
 #[path = "support/database.rs"]
@@ -48,6 +52,41 @@ fn main() {
         }
     });
     micro.measure("recognise, hit in the worker's own table", || recognise(1));
+    micro.measure("access token, hit in the worker's own table", || vouched(1));
+    micro.measure("access token, 1 000 of as many sessions", || vouched(1_000));
+    micro.measure("access token, first sight: verified", || {
+        let (house, tokens) = House::with_tokens(Kind::Sqlite);
+        let text = tokens.access(&session(TokenHash([7; 32])), NOW).expect("a token").token;
+        move || {
+            let _house = &house;
+            assert!(tokens.verify(text.as_bytes(), NOW).is_some(), "it is good");
+        }
+    });
+    micro.measure("access token, made", || {
+        let (house, tokens) = House::with_tokens(Kind::Sqlite);
+        let session = session(TokenHash([7; 32]));
+        move || {
+            let _house = &house;
+            assert!(tokens.access(&session, NOW).is_ok(), "it is made");
+        }
+    });
+    micro.measure("assertion, made once for each copy of a session", || {
+        let (house, tokens) = House::with_tokens(Kind::Sqlite);
+        let mut session = Arc::into_inner(session(TokenHash([7; 32]))).expect("the only one");
+        move || {
+            let _house = &house;
+            session.assertion = OnceLock::new();
+            assert!(tokens.assert(&session, NOW).is_ok(), "it is made");
+        }
+    });
+    micro.measure("assertion, there already", || {
+        let (house, tokens) = House::with_tokens(Kind::Sqlite);
+        let session = session(TokenHash([7; 32]));
+        move || {
+            let _house = &house;
+            assert!(tokens.assert(&session, NOW).is_ok(), "it is there");
+        }
+    });
     micro.measure("Cache::get, 1 000 sessions", || shared(1_000));
     micro.measure("Cache::get, 100 000 sessions", || shared(100_000));
     micro.measure("recognise, 1 000 sessions", || recognise(1_000));
@@ -112,6 +151,28 @@ fn recognise(count: usize) -> impl FnMut() {
     }
 }
 
+/// The same for as many access tokens.
+fn vouched(count: usize) -> impl FnMut() {
+    let (mut house, tokens) = House::with_tokens(Kind::Sqlite);
+    let keys: Vec<_> = self::tokens(&key(7), count).iter().map(Token::hash).collect();
+    let texts: Vec<String> = keys
+        .iter()
+        .map(|key| {
+            let given = async || Ok(Some(Arc::into_inner(session(*key)).expect("the only one")));
+            let found = house.office.block_on(house.sessions.cache.fetch(*key, given)).expect("kept");
+            let session = found.expect("kept");
+            let text = tokens.access(&session, NOW).expect("a token").token;
+            house.sessions.vouch(text.as_bytes(), session.expires, Some(session));
+            text
+        })
+        .collect();
+    let mut random = Random(1);
+    move || match house.sessions.vouched(&mut house.near, random.pick(&texts).as_bytes(), NOW) {
+        Some(Vouched::Opens(_)) => {}
+        Some(Vouched::Verified(..) | Vouched::Over) | None => panic!("not cached"),
+    }
+}
+
 /// Puts a session into the cache as if the store had given it.
 async fn keep(cache: &Cache, token: TokenHash) {
     let given = async || Ok(Some(Arc::into_inner(session(token)).expect("the only one")));
@@ -151,6 +212,17 @@ impl House {
         limits.cache_entries = 200_000;
         let sessions = Arc::new(Sessions::new(store.clone(), limits, &secret(7), false));
         Self { office, store, sessions, near: Near::default(), _database: database }
+    }
+
+    /// A house with a key that signs, and assertions switched on.
+    fn with_tokens(kind: Kind) -> (Self, Tokens) {
+        let house = Self::new(kind);
+        let mut config = inputs::config();
+        let (header, audience) = ("x-sidegate-assertion".to_owned(), "http://127.0.0.1:3000".to_owned());
+        config.identity.assertion = Some(Assertion { header, lifetime: Duration::from_mins(5), audience });
+        let tokens = Tokens::new(house.store.clone(), &config);
+        house.office.block_on(tokens.start(NOW)).unwrap_or_else(|fault| panic!("{fault}"));
+        (house, tokens)
     }
 
     fn recognise(&mut self, token: &Token) -> Recognised {

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::http::return_to;
 use crate::http::visit::{AnswerForm, ReplyTo};
 use crate::refusal::Refusal;
-use crate::ui::pages::Refused;
+use crate::ui::pages::refused::Refused;
 use crate::ui::{Ui, View};
 
 pub mod shapes;

@@ -253,6 +253,8 @@ pub struct Tokens {
     pub algorithm: Algorithm,
     /// For how long an access token is good.
     pub access_lifetime: Duration,
+    /// How long after its use a refresh token still gives the successor that it gave.
+    pub refresh_grace: Duration,
     /// How long one key signs.
     pub rotate_every: Duration,
 }

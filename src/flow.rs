@@ -13,7 +13,8 @@ use crate::id::UserId;
 use crate::refusal::Refusal;
 use crate::store::auth_log::{Action, LogEntry};
 use crate::ui::View;
-use crate::ui::pages::{Departure, Leaving, Notice, Problem, SignedIn};
+use crate::ui::pages::leaving::{Departure, Leaving};
+use crate::ui::pages::{Notice, Problem, SignedIn};
 
 mod account;
 mod accounts;
@@ -26,6 +27,7 @@ mod ending;
 mod entry;
 mod logout_token;
 mod not_me;
+mod pair;
 mod password;
 pub mod post;
 mod provider;
@@ -115,6 +117,8 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::DevMails => dev_mail::list(app, visit).await,
         Endpoint::DevMail => dev_mail::show(app, &visit),
         Endpoint::Jwks => Ok(token::jwks(app, &visit)),
+        Endpoint::Refresh => token::refresh(app, visit).await,
+        Endpoint::Revoke => token::revoke(app, visit).await,
     }
 }
 

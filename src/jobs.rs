@@ -1,6 +1,5 @@
 //! What goes on without anybody asking: hearing of sessions that other replicas ended, cutting connections
-//! whose session is over, deleting what is old, sending mails.
-//! whose session is over, deleting what has expired, new keys to sign with.
+//! whose session is over, deleting what is old, sending mails, new keys to sign with.
 //!
 //! A job that fails or panics is logged and started again after a pause; it never takes the process with it.
 

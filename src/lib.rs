@@ -62,6 +62,8 @@
 //!   those names were left out ([`proxy::reserved`]).
 //! * **What a client is told is a closed list** ([`refusal::Refusal`]); what we know besides stays in a
 //!   [`error::Fault`] and reaches only the log, once, in [`answer::refuse`].
+//! * **A mail is sent if and only if what it tells of was committed**: it is a sealed line of the outbox,
+//!   written in the flow's own transaction ([`flow::post`]) and sent by a job, at least once.
 //! * **Secrets have no `Debug`, time is a value, randomness has two doors.**
 //!
 //! Deliberately absent: traits with fewer than three implementers, middleware layers, a dependency-injection

@@ -43,6 +43,8 @@ pub enum Refusal {
     SignInRequired,
     /// The bearer token is not valid (RFC 6750 §3.1).
     InvalidToken,
+    /// The refresh token is not valid (RFC 6749 §5.2).
+    InvalidGrant,
     /// Signed in, but not allowed.
     Forbidden,
     /// The request came from another site.
@@ -169,6 +171,7 @@ impl Refusal {
         Self::NotFound,
         Self::SignInRequired,
         Self::InvalidToken,
+        Self::InvalidGrant,
         Self::Forbidden,
         Self::CrossOrigin,
         Self::InvalidCredentials,
@@ -231,6 +234,7 @@ impl Refusal {
             | Self::BadHost
             | Self::BadFraming
             | Self::RepeatedAuthorization
+            | Self::InvalidGrant
             | Self::BadBody
             | Self::InvalidEmail
             | Self::PasswordTooShort
@@ -310,6 +314,7 @@ impl Refusal {
             Self::NotFound => "NOT_FOUND",
             Self::SignInRequired => "UNAUTHORIZED",
             Self::InvalidToken => "INVALID_TOKEN",
+            Self::InvalidGrant => "INVALID_GRANT",
             Self::Forbidden => "FORBIDDEN",
             Self::CrossOrigin => "INVALID_ORIGIN",
             Self::InvalidCredentials => "INVALID_EMAIL_OR_PASSWORD",

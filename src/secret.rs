@@ -18,6 +18,10 @@ const RANDOM: usize = 32;
 const TAG: usize = 8;
 /// Bytes of a token.
 const TOKEN: usize = RANDOM + TAG;
+/// Bytes at the beginning of a token that its successors begin with too.
+const FAMILY: usize = 12;
+/// What a successor is computed from begins with this: the message is longer than that of any tag.
+const SUCCESSOR: &[u8] = b"successor";
 /// Characters of a token as text (base64url without padding).
 pub const TOKEN_TEXT: usize = 54;
 
@@ -53,6 +57,11 @@ impl Token {
     /// The hash under which the session is stored.
     pub fn hash(&self) -> TokenHash {
         TokenHash::of(&self.0)
+    }
+
+    /// What it has in common with its successors and their successors, as text (16 of base64url). No secret.
+    pub fn family(&self) -> String {
+        URL_SAFE_NO_PAD.encode(&self.0[..FAMILY])
     }
 
     /// The text for a cookie value or a link.
@@ -116,6 +125,8 @@ pub enum Purpose {
     Pending,
     /// Codes that are typed, as they are stored.
     Code,
+    /// Refresh tokens, and the successor of each.
+    Refresh,
     /// What the store keeps but may not show: mails that wait, tokens of providers.
     Sealed,
     /// Whom a mail went to, where mails to one address are counted.
@@ -132,6 +143,7 @@ impl Purpose {
             Self::Ticket => b"sidegate/ticket/v1",
             Self::Pending => b"sidegate/pending/v1",
             Self::Code => b"sidegate/code/v1",
+            Self::Refresh => b"sidegate/refresh/v1",
             Self::Sealed => b"sidegate/sealed/v1",
             Self::Recipient => b"sidegate/recipient/v1",
         }
@@ -235,9 +247,21 @@ impl Key {
 
     /// A new token, tagged with this key.
     pub fn issue(&self) -> Token {
+        self.tagged(random::<RANDOM>())
+    }
+
+    /// The one token that follows on `token`: whoever has the key and `token` comes to the same, and nobody
+    /// else to any, so that it need not be kept anywhere.
+    pub fn successor(&self, token: &Token) -> Token {
+        let mut random = self.mac(&[SUCCESSOR, &token.0].concat());
+        random[..FAMILY].copy_from_slice(&token.0[..FAMILY]);
+        self.tagged(random)
+    }
+
+    fn tagged(&self, random: [u8; RANDOM]) -> Token {
         let mut bytes = [0; TOKEN];
-        bytes[..RANDOM].copy_from_slice(&random::<RANDOM>());
-        let tag = self.mac(&bytes[..RANDOM]);
+        bytes[..RANDOM].copy_from_slice(&random);
+        let tag = self.mac(&random);
         bytes[RANDOM..].copy_from_slice(&tag[..TAG]);
         Token(bytes)
     }
@@ -278,6 +302,19 @@ mod tests {
         let again = Token::parse(text.as_bytes()).expect("parses");
         assert!(again.hash() == token.hash() && key.issued(&again));
         assert!(!root.key(Purpose::Device).issued(&again));
+    }
+
+    #[test]
+    fn a_successor_is_one_and_another_keys_is_another() {
+        let root = RootSecret::new(vec![7; 32]).expect("long enough");
+        let key = root.key(Purpose::Refresh);
+        let (token, other) = (key.issue(), key.issue());
+        let next = key.successor(&token);
+        assert!(next.hash() == key.successor(&token).hash() && key.issued(&next));
+        assert!(next.hash() != token.hash() && next.hash() != key.successor(&other).hash());
+        assert!(next.hash() != key.successor(&next).hash());
+        assert!(next.family() == token.family() && other.family() != token.family());
+        assert!(next.hash() != root.key(Purpose::SessionTag).successor(&token).hash());
     }
 
     #[test]

@@ -143,8 +143,8 @@ impl Sessions {
 
     /// The session with this public handle, as [`Self::fetch`] finds it.
     pub async fn fetch_by_id(&self, id: &SessionId, now: Now) -> Found {
-        match self.store.session_token_by_id(id).await {
-            Ok(Some(token)) => self.fetch(token, now).await,
+        match self.store.session_by_id(id).await {
+            Ok(Some(row)) => self.fetch(row.token, now).await,
             Ok(None) => Ok(None),
             Err(fault) => Err(Arc::new(fault)),
         }
@@ -199,6 +199,25 @@ impl Sessions {
         // The next request reads what is now in the store.
         session.stale.store(true, Ordering::Release);
         Ok(renewed)
+    }
+
+    /// The live session with this public handle, as the store has it.
+    pub async fn by_id(&self, id: &SessionId, now: Now) -> Result<Option<Session>, Fault> {
+        let row = self.store.session_by_id(id).await?;
+        Ok(row.map(|row| self.loaded(row, now)).filter(|session| now < session.expires))
+    }
+
+    /// Moves the end of a session in the flow's own transaction, and keeps others from changing it meanwhile.
+    /// False if it is over.
+    pub async fn touch(&self, tx: &mut Tx, session: &mut Session, now: Now) -> Result<bool, Fault> {
+        (session.renewed, session.expires) =
+            (now, rules::expiry(&self.limits, session.remember, session.opened, now));
+        tx.session_touch(&session.id, now, session.expires).await
+    }
+
+    /// When a session ends at the latest, however much it is used.
+    pub fn last_end(&self, session: &Session) -> Now {
+        rules::last_end(&self.limits, session.remember, session.opened)
     }
 
     /// Writes a new session in the flow's own transaction.

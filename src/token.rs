@@ -8,14 +8,15 @@ use std::time::Duration;
 use crate::config::{self, Config};
 use crate::error::Fault;
 use crate::id::RowId;
-use crate::secret::Seal;
 use crate::secret::pair::Pair;
+use crate::secret::{Key, Purpose, Seal};
 use crate::store::Store;
 use crate::time::Now;
 
 pub mod access;
 pub mod assertion;
 pub mod keys;
+pub mod refresh;
 
 use keys::{Ring, SigningKey};
 
@@ -33,6 +34,8 @@ const LOOK_AGAIN: i64 = 10_000;
 pub struct Tokens {
     store: Store,
     seal: Seal,
+    /// Tags refresh tokens, and makes the successor of each.
+    refresh: Key,
     settings: config::Tokens,
     assertion: Option<config::Assertion>,
     /// Who signs: the public origin. Access tokens are for the same.
@@ -57,6 +60,7 @@ impl Tokens {
         Self {
             store,
             seal: config.secret.seal(),
+            refresh: config.secret.key(Purpose::Refresh),
             settings: config.tokens.clone(),
             assertion: config.identity.assertion.clone(),
             issuer: config.public.origin.clone(),

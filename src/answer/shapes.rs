@@ -14,6 +14,9 @@ use crate::visitor::{Session, User};
 pub struct RefusalShape<'a> {
     message: &'a str,
     code: &'static str,
+    /// The same as OAuth clients read it (RFC 6749 §5.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
     #[serde(rename = "login_url", skip_serializing_if = "Option::is_none")]
     login_url: Option<String>,
     #[serde(rename = "verify_url", skip_serializing_if = "Option::is_none")]
@@ -29,6 +32,7 @@ pub fn refusal<'a>(desk: Desk<'a>, reply_to: &ReplyTo, refusal: Refusal) -> Refu
     RefusalShape {
         message: desk.ui.message(refusal),
         code: refusal.code(),
+        error: (refusal == Refusal::InvalidGrant).then_some("invalid_grant"),
         login_url: sign_in_helps.then(|| sign_in_url(desk, reply_to.return_to.as_deref())),
         verify_url: (refusal == Refusal::CodeRequired).then(|| verify_url(desk)),
         request_id: reply_to.id.to_string(),

@@ -112,6 +112,7 @@ fn session(raw: &RawSession, p: &mut Problems) -> Session {
 
 fn tokens(raw: &RawTokens, p: &mut Problems) -> Tokens {
     between(p, "tokens.access_lifetime", raw.access_lifetime, Span::minutes(1), Span::minutes(60));
+    between(p, "tokens.refresh_grace", raw.refresh_grace, Span::millis(0), Span::seconds(60));
     between(p, "tokens.rotate_every", raw.rotate_every, Span::days(1), Span::days(400));
     Tokens {
         algorithm: match raw.algorithm {
@@ -119,6 +120,7 @@ fn tokens(raw: &RawTokens, p: &mut Problems) -> Tokens {
             SignedWith::Es256 => Algorithm::Es256,
         },
         access_lifetime: raw.access_lifetime.0,
+        refresh_grace: raw.refresh_grace.0,
         rotate_every: raw.rotate_every.0,
     }
 }

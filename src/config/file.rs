@@ -209,6 +209,7 @@ table! {
     RawTokens {
         algorithm: SignedWith = SignedWith::EdDsa,
         access_lifetime: Span = Span::minutes(15),
+        refresh_grace: Span = Span::seconds(30),
         rotate_every: Span = Span::days(30),
     }
 }

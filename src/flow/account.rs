@@ -66,15 +66,27 @@ fn link(account: identities::Account) -> Link {
 #[derive(Deserialize)]
 struct Wish {
     name: Option<String>,
-    /// `null` takes the picture away.
-    #[serde(default, deserialize_with = "present")]
-    image: Option<Option<String>>,
+    #[serde(default)]
+    image: Image,
     /// Not changed here.
     email: Option<serde_json::Value>,
 }
 
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+/// What becomes of the picture.
+#[derive(Default)]
+enum Image {
+    /// It stays.
+    #[default]
+    Same,
+    /// There is this one from now on; `null` and an empty text are none.
+    Other(Option<String>),
+}
+
+impl<'de> Deserialize<'de> for Image {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let image: Option<String> = Option::deserialize(deserializer)?;
+        Ok(Self::Other(image.filter(|image| !image.is_empty())))
+    }
 }
 
 #[derive(Serialize)]
@@ -86,7 +98,7 @@ struct Status {
 pub(super) async fn update_user(app: &App, visit: Visit) -> Result<Answer, Error> {
     if is_form(&visit.headers) {
         let form = Form::parse(&visit.body)?;
-        let wish = Wish { name: Some(form.get("name").to_owned()), image: None, email: None };
+        let wish = Wish { name: Some(form.get("name").to_owned()), image: Image::Same, email: None };
         let outcome = attempt(app, &visit, wish).await?;
         return to_account(app, outcome.map(|()| Notice::NameSaved));
     }
@@ -101,10 +113,11 @@ async fn attempt(app: &App, visit: &Visit, wish: Wish) -> Result<Result<(), Refu
         return Ok(Err(Refusal::EmailNotHere));
     }
     let name = wish.name.as_deref().map(str::trim);
-    let image = wish.image.as_ref().map(|image| image.as_deref().filter(|image| !image.is_empty()));
     let sound = name.is_none_or(|name| !name.is_empty() && is_name(name))
-        && image.flatten().is_none_or(is_picture)
-        && (name.is_some() || image.is_some());
+        && match &wish.image {
+            Image::Same => name.is_some(),
+            Image::Other(image) => image.as_deref().is_none_or(is_picture),
+        };
     if !sound {
         return Ok(Err(Refusal::Validation));
     }
@@ -116,8 +129,8 @@ async fn attempt(app: &App, visit: &Visit, wish: Wish) -> Result<Result<(), Refu
     if let Some(name) = name {
         tx.user_set_name(user, name, visit.now).await?;
     }
-    if let Some(image) = image {
-        tx.user_set_image(user, image, visit.now).await?;
+    if let Image::Other(image) = &wish.image {
+        tx.user_set_image(user, image.as_deref(), visit.now).await?;
     }
     tx.auth_log_insert(&log_entry(visit, Action::Update, Some(user), None)).await?;
     tx.commit().await?;

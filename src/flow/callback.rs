@@ -1,8 +1,6 @@
 //! The way back from a provider: the flow is recalled and used up, the provider is asked who it is, and that
 //! person is signed in or the account there is linked.
 
-use std::sync::atomic::Ordering;
-
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use url::{Url, form_urlencoded};
@@ -13,6 +11,7 @@ use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::{Error, Fault};
 use crate::flow::entry::{self, By, Entered, Proved, SignedIn};
+use crate::flow::pair::{self, Delivery};
 use crate::flow::provider::Change;
 use crate::flow::{
     callback_if_ours, callback_or_home, desk, log_entry, provider, read_json, set_cookie, to_account,
@@ -25,16 +24,15 @@ use crate::id::{SessionId, UserId};
 use crate::oauth::provider::Provider;
 use crate::oauth::{Identity, Reply, Secrets};
 use crate::refusal::Refusal;
-use crate::secret::Token;
+use crate::secret::{Token, TokenHash};
 use crate::session::rules::is_fresh;
 use crate::store::auth_log::Action;
 use crate::store::oauth_flows::{Aim, OauthFlow};
-use crate::store::session_providers::ProviderSession;
 use crate::time::Now;
 
 mod join;
 
-use join::Joined;
+use join::{Arrival, Joined};
 
 /// How often browsers that arrive with the same identity at the same time may get in each other's way.
 const ROUNDS: usize = 3;
@@ -49,6 +47,15 @@ struct Given {
     #[serde(default)]
     error: Option<String>,
     iss: Option<String>,
+}
+
+/// The same from a front end that received it itself, and how it wants to be known from then on.
+#[derive(Deserialize)]
+struct Handed {
+    #[serde(flatten)]
+    given: Given,
+    #[serde(default)]
+    delivery: Delivery,
 }
 
 /// How a way through a provider ended well.
@@ -83,14 +90,15 @@ pub(super) async fn show(app: &App, visit: Visit) -> Result<Answer, Error> {
     let target = place(|flow| &flow.callback_url);
     let linking = flow.as_ref().is_some_and(|flow| matches!(flow.aim, Aim::Link { .. }));
     let mut answer = match end {
-        Ok(End::Entered(Entered::Pending(cookies), _)) => {
-            let to = answer::verify_url(desk(app));
+        Ok(End::Entered(entered, new)) => {
+            let (to, cookies) = match entered {
+                Entered::Pending(cookies) => (answer::verify_url(desk(app)), cookies),
+                Entered::SignedIn(signed_in) => {
+                    let welcome = place(|flow| &flow.new_user_callback_url).filter(|_| new);
+                    (callback_or_home(app, welcome.or(target)), signed_in.cookies)
+                }
+            };
             with_cookies(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to), cookies)
-        }
-        Ok(End::Entered(Entered::SignedIn(signed_in), new)) => {
-            let welcome = place(|flow| &flow.new_user_callback_url).filter(|_| new);
-            let to = callback_or_home(app, welcome.or(target));
-            with_cookies(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to), signed_in.cookies)
         }
         Ok(End::Linked | End::Already) => {
             answer::redirect(desk(app), StatusCode::SEE_OTHER, &callback_or_home(app, target))
@@ -143,24 +151,29 @@ struct LinkedShape {
 /// `POST signin/{provider}`.
 pub(super) async fn code(app: &App, visit: Visit) -> Result<Answer, Error> {
     let provider = provider::of_path(app, &visit)?;
-    let given = read_json(&visit)?;
+    let Handed { given, delivery } = read_json(&visit)?;
     let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
     let mut answer = match end {
-        Ok(End::Entered(Entered::Pending(cookies), _)) => {
-            with_cookies(answer::json(desk(app), StatusCode::OK, &shapes::pending(desk(app))), cookies)
-        }
-        Ok(End::Entered(Entered::SignedIn(signed_in), new_user)) => {
-            let SignedIn { session, cookies } = *signed_in;
-            let target = flow.as_ref().and_then(|flow| flow.callback_url.as_deref());
-            let shape = EnteredShape {
-                user: (&session.user).into(),
-                session: (&session).into(),
-                expires_at: session.expires,
-                new_user,
-                callback_url: callback_if_ours(app, target),
-            };
-            with_cookies(answer::json(desk(app), StatusCode::OK, &shape), cookies)
-        }
+        Ok(End::Entered(entered, new_user)) => match entered {
+            Entered::Pending(cookies) => {
+                with_cookies(answer::json(desk(app), StatusCode::OK, &shapes::pending(desk(app))), cookies)
+            }
+            Entered::SignedIn(signed_in) if delivery == Delivery::Bearer => {
+                pair::first(app, &visit, &signed_in.session).await?
+            }
+            Entered::SignedIn(signed_in) => {
+                let SignedIn { session, cookies } = *signed_in;
+                let target = flow.as_ref().and_then(|flow| flow.callback_url.as_deref());
+                let shape = EnteredShape {
+                    user: (&session.user).into(),
+                    session: (&session).into(),
+                    expires_at: session.expires,
+                    new_user,
+                    callback_url: callback_if_ours(app, target),
+                };
+                with_cookies(answer::json(desk(app), StatusCode::OK, &shape), cookies)
+            }
+        },
         Ok(End::Linked) => answer::json(desk(app), StatusCode::OK, &LinkedShape { status: true }),
         Ok(End::Already) => return Err(Refusal::StateUsed.into()),
         Err(error) => return Err(error),
@@ -232,11 +245,11 @@ async fn go_through(
     if given.code.is_none() && given.error.is_none() {
         return Err(Refusal::Validation.into());
     }
-    if !begun_here(app, visit, flow) {
+    let Some(browser) = browser_of(app, visit, flow).filter(|browser| *browser == flow.browser) else {
         return note(app, visit, flow, Refusal::StateMismatch).await;
-    }
+    };
     let mut tx = app.store.begin().await?;
-    let first = tx.oauth_flow_use(flow.state, provider.id(), flow.browser, visit.now).await?;
+    let first = tx.oauth_flow_use(flow.state, provider.id(), browser, visit.now).await?;
     tx.commit().await?;
     flow.used = Some(visit.now);
     if !first {
@@ -246,9 +259,10 @@ async fn go_through(
         Ok(identity) => identity,
         Err(refusal) => return note(app, visit, flow, refusal).await,
     };
+    let arrival = Arrival { app, provider, identity: &identity, now: visit.now };
     match flow.aim.clone() {
-        Aim::SignIn => sign_in(app, visit, provider, flow, &identity).await,
-        Aim::Link { user, session } => link(app, visit, provider, flow, &identity, (&user, &session)).await,
+        Aim::SignIn => sign_in(visit, flow, &arrival).await,
+        Aim::Link { user, session } => link(visit, flow, &arrival, (&user, &session)).await,
     }
 }
 
@@ -260,12 +274,12 @@ fn again(visit: &Visit) -> Result<End, Error> {
     }
 }
 
-/// Whether the browser has the cookie that the flow was begun with.
-fn begun_here(app: &App, visit: &Visit, flow: &OauthFlow) -> bool {
+/// The hash of the secret that the browser has in the cookie of a flow.
+fn browser_of(app: &App, visit: &Visit, flow: &OauthFlow) -> Option<TokenHash> {
     let name = app.sessions.cookies.of_flow(flow.state);
-    let Found::One(value) = cookie::find(&visit.headers, &name) else { return false };
-    let secret = value.splitn(2, |&b| b == b'.').nth(1).and_then(Token::parse);
-    secret.is_some_and(|secret| secret.hash() == flow.browser)
+    let Found::One(value) = cookie::find(&visit.headers, &name) else { return None };
+    let secret = value.splitn(2, |&b| b == b'.').nth(1)?;
+    Token::parse(secret).map(|secret| secret.hash())
 }
 
 /// Who the provider says it is.
@@ -292,16 +306,11 @@ async fn asked(
 }
 
 /// Signs in whose identity it is, or who it makes an account for.
-async fn sign_in(
-    app: &App,
-    visit: &Visit,
-    provider: &Provider,
-    flow: &OauthFlow,
-    identity: &Identity,
-) -> Result<End, Error> {
+async fn sign_in(visit: &Visit, flow: &OauthFlow, arrival: &Arrival<'_>) -> Result<End, Error> {
+    let Arrival { app, provider, identity, .. } = *arrival;
     for _ in 0..ROUNDS {
         let mut tx = app.store.begin().await?;
-        let (user, actions, ended) = match join::owner(app, &mut tx, provider, identity, visit.now).await? {
+        let (user, actions, ended) = match arrival.owner(&mut tx).await? {
             Joined::Owner { user, actions, ended } => (user, actions, ended),
             Joined::Refused(refusal, user) => {
                 let entry = log_entry(visit, Action::SignIn, user.as_ref(), Some(refusal.code()));
@@ -317,7 +326,7 @@ async fn sign_in(
         if actions.contains(&Action::Link) {
             provider::tell(app, visit, &mut tx, &user, (provider.name(), Change::Linked)).await?;
         }
-        let by = provider_session(app, provider, identity);
+        let by = provider::session(app, provider, identity);
         let proved = Proved {
             user: &user,
             by: By::Provider(&by),
@@ -332,28 +341,15 @@ async fn sign_in(
     Err(Refusal::Overloaded.into())
 }
 
-/// What is kept of the provider's side of a session.
-fn provider_session(app: &App, provider: &Provider, identity: &Identity) -> ProviderSession {
-    let purpose = provider::id_token_of(provider.id(), &identity.subject);
-    ProviderSession {
-        provider: provider.id().to_owned(),
-        issuer: identity.issuer.clone(),
-        subject: identity.subject.clone(),
-        sid: identity.sid.clone(),
-        id_token: identity.id_token.as_ref().map(|token| app.seal.seal(&purpose, token.as_bytes())),
-    }
-}
-
 /// Links the account at the provider to the user who asked for it, from the session that asked for it, which
 /// the store must still know.
 async fn link(
-    app: &App,
     visit: &Visit,
-    provider: &Provider,
     flow: &OauthFlow,
-    identity: &Identity,
+    arrival: &Arrival<'_>,
     (user, asking): (&UserId, &SessionId),
 ) -> Result<End, Error> {
+    let Arrival { app, provider, .. } = *arrival;
     let session = visit.visitor.session().filter(|session| session.id == *asking);
     let Some(session) = session else { return note(app, visit, flow, Refusal::SignInRequired).await };
     if !is_fresh(session, visit.now) {
@@ -367,8 +363,7 @@ async fn link(
         drop(tx);
         return note(app, visit, flow, Refusal::SignInRequired).await;
     };
-    let asker = (&user, asking);
-    let (refusal, ended) = match join::linked(app, &mut tx, provider, identity, asker, visit.now).await? {
+    let (refusal, ended) = match arrival.linked(&mut tx, (&user, asking)).await? {
         Ok(Some(ended)) => {
             provider::tell(app, visit, &mut tx, &user, (provider.name(), Change::Linked)).await?;
             (None, ended)
@@ -381,7 +376,7 @@ async fn link(
     tx.auth_log_insert(&entry).await?;
     app.sessions.commit_ended(tx, &ended).await?;
     // The address may be proved now: the next request reads what is in the store.
-    session.stale.store(true, Ordering::Release);
+    app.sessions.user_changed(&user.id, visit.now).await;
     refusal.map_or(Ok(End::Linked), |refusal| Err(refusal.into()))
 }
 

@@ -9,11 +9,13 @@ use crate::flow::desk;
 use crate::flow::post::{self, To};
 use crate::gate::endpoint;
 use crate::http::visit::{ReplyTo, Visit};
+use crate::oauth::Identity;
 use crate::oauth::failure::Failure;
 use crate::oauth::provider::Provider;
 use crate::refusal::Refusal;
 use crate::secret::TokenHash;
 use crate::store::Tx;
+use crate::store::session_providers::ProviderSession;
 use crate::ui::mails::{Mail, Occasion};
 use crate::ui::text::Language;
 use crate::visitor::User;
@@ -84,4 +86,16 @@ pub(super) fn verifier_of(state: TokenHash) -> String {
 /// For what the ID token is sealed with which a session was opened.
 pub(super) fn id_token_of(provider: &str, subject: &str) -> String {
     format!("session_provider.idToken {provider} {subject}")
+}
+
+/// What is kept of the provider's side of a session.
+pub(super) fn session(app: &App, provider: &Provider, identity: &Identity) -> ProviderSession {
+    let purpose = id_token_of(provider.id(), &identity.subject);
+    ProviderSession {
+        provider: provider.id().to_owned(),
+        issuer: identity.issuer.clone(),
+        subject: identity.subject.clone(),
+        sid: identity.sid.clone(),
+        id_token: identity.id_token.as_ref().map(|token| app.seal.seal(&purpose, token.as_bytes())),
+    }
 }

@@ -12,6 +12,7 @@ use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::entry::{self, By, Entered, Proved};
+use crate::flow::pair::{self, Delivery};
 use crate::flow::{
     callback, callback_if_ours, callback_or_home, desk, form_again, log_entry, read_json, signed_in_already,
     with_cookies,
@@ -129,15 +130,20 @@ struct EmailBody {
     #[serde(rename = "callbackURL", alias = "callback_url")]
     callback_url: Option<String>,
     remember_me: Option<bool>,
+    #[serde(default)]
+    delivery: Delivery,
 }
 
 /// `POST sign-in/email`.
 pub(super) async fn email(app: &App, visit: Visit) -> Result<Answer, Error> {
-    let EmailBody { email, password, callback_url, remember_me } = read_json(&visit)?;
+    let EmailBody { email, password, callback_url, remember_me, delivery } = read_json(&visit)?;
     let callback_url = callback(app, callback_url.as_deref())?;
     let remember = remember_me.unwrap_or(true);
     let credentials = Credentials { email, password, remember, callback_url };
     Ok(match attempt(app, &visit, &credentials).await?? {
+        Entered::SignedIn(signed_in) if delivery == Delivery::Bearer => {
+            pair::first(app, &visit, &signed_in.session).await?
+        }
         Entered::SignedIn(signed_in) => {
             let shape = shapes::signed_in(&signed_in.session, credentials.callback_url);
             with_cookies(answer::json(desk(app), StatusCode::OK, &shape), signed_in.cookies)
@@ -154,6 +160,8 @@ struct LoginBody {
     #[serde(alias = "callbackURL")]
     callback_url: Option<String>,
     remember: Option<bool>,
+    #[serde(default)]
+    delivery: Delivery,
 }
 
 #[derive(Serialize)]
@@ -167,11 +175,14 @@ struct LoginShape<'a> {
 
 /// `POST login`.
 pub(super) async fn login(app: &App, visit: Visit) -> Result<Answer, Error> {
-    let LoginBody { email, password, callback_url, remember } = read_json(&visit)?;
+    let LoginBody { email, password, callback_url, remember, delivery } = read_json(&visit)?;
     let callback_url = callback(app, callback_url.as_deref())?;
     let remember = remember.unwrap_or(true);
     let credentials = Credentials { email, password, remember, callback_url };
     Ok(match attempt(app, &visit, &credentials).await?? {
+        Entered::SignedIn(signed_in) if delivery == Delivery::Bearer => {
+            pair::first(app, &visit, &signed_in.session).await?
+        }
         Entered::SignedIn(signed_in) => {
             let session = &signed_in.session;
             let shape = LoginShape {

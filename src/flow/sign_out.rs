@@ -13,7 +13,8 @@ use crate::http::visit::{Visit, is_form};
 use crate::oauth::EndSession;
 use crate::store::auth_log::Action;
 use crate::store::session_providers::ProviderSession;
-use crate::ui::pages::{self, Departure, Notice};
+use crate::ui::pages::leaving::Departure;
+use crate::ui::pages::{self, Notice};
 
 /// The page that asks; strangers have nothing to sign out of and are shown the sign-in page.
 pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
@@ -40,7 +41,7 @@ struct Wish {
 }
 
 #[derive(Serialize)]
-struct Success {
+struct Done {
     success: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
@@ -84,7 +85,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         let wish: Wish = serde_json::from_slice(&visit.body).unwrap_or_default();
         let redirect = leaving.is_some().then_some(!wish.disable_redirect);
         let url = leaving.map(|(url, _)| url);
-        answer::json(desk(app), StatusCode::OK, &Success { success: true, url, redirect })
+        answer::json(desk(app), StatusCode::OK, &Done { success: true, url, redirect })
     };
     set_cookie(answer.headers_mut(), app.sessions.forget_cookie());
     if pending.is_some() {

@@ -23,7 +23,8 @@ use crate::refusal::Refusal;
 use crate::session::rules::is_fresh;
 use crate::store::oauth_flows::{Aim, OauthFlow};
 use crate::time::Now;
-use crate::ui::pages::{Departure, Notice};
+use crate::ui::pages::Notice;
+use crate::ui::pages::leaving::Departure;
 
 /// How long somebody may take at the provider.
 const LIFE: Duration = Duration::from_mins(10);

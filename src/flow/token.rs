@@ -1,16 +1,149 @@
-//! Tokens for programs, and the public keys for whoever checks what we sign.
+//! Tokens for programs: a new pair for an old one, the end of one, and the public keys for whoever checks what
+//! we sign.
 
 use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::answer::{self, Answer};
 use crate::app::App;
-use crate::flow::desk;
-use crate::http::visit::Visit;
+use crate::error::Error;
+use crate::flow::{desk, log_entry, pair, read_json};
+use crate::http::form::Form;
+use crate::http::visit::{Visit, is_form};
+use crate::id::{SessionId, UserId};
+use crate::refusal::Refusal;
+use crate::secret::Token;
+use crate::store::auth_log::Action;
+use crate::time::Now;
 use crate::token::JWKS_AGE;
+use crate::token::refresh::Standing;
+use crate::visitor::Session;
 
 /// `GET jwks`.
 pub(super) fn jwks(app: &App, visit: &Visit) -> Answer {
     let mut answer = answer::json(desk(app), StatusCode::OK, &app.tokens.ring().jwks(visit.now));
     answer::keep_for(answer.headers_mut(), JWKS_AGE);
     answer
+}
+
+/// What a program sends, as JSON or as the form of RFC 6749 §6.
+#[derive(Deserialize)]
+struct RefreshBody {
+    refresh_token: Zeroizing<String>,
+    grant_type: Option<String>,
+}
+
+/// A refresh token that was good, and what came of it.
+struct Exchanged {
+    session: Session,
+    next: Token,
+    /// When the family ends.
+    ends: Now,
+}
+
+/// `POST refresh`: the next pair. The session is used by it, and so lives on.
+pub(super) async fn refresh(app: &App, visit: Visit) -> Result<Answer, Error> {
+    let RefreshBody { refresh_token, grant_type } = if is_form(&visit.headers) {
+        let form = Form::parse(&visit.body)?;
+        let refresh_token = Zeroizing::new(form.get("refresh_token").to_owned());
+        RefreshBody { refresh_token, grant_type: form.find("grant_type").map(str::to_owned) }
+    } else {
+        read_json(&visit)?
+    };
+    if refresh_token.is_empty() || grant_type.is_some_and(|kind| kind != "refresh_token") {
+        return Err(Refusal::Validation.into());
+    }
+    let token = app.tokens.refresh_parse(&refresh_token).ok_or(Refusal::InvalidGrant)?;
+    let Exchanged { session, next, ends } = attempt(app, &visit, &token).await?;
+    pair::answer(app, &visit, &session, &next, ends)
+}
+
+/// Exchanges a refresh token. Of many that do so together one makes the exchange and the others get what it
+/// made; nobody is signed out by being late.
+async fn attempt(app: &App, visit: &Visit, token: &Token) -> Result<Exchanged, Error> {
+    // The second look finds what whoever was quicker has made.
+    for _ in 0..2 {
+        let family = app.tokens.refresh_family(token).await?.ok_or(Refusal::InvalidGrant)?;
+        let session = app.sessions.by_id(&family.session, visit.now).await?;
+        let mut session = session.ok_or(Refusal::InvalidGrant)?;
+        let (next, ends) = (app.tokens.refresh_next(token), family.expires);
+        match app.tokens.refresh_standing(token, &family, visit.now) {
+            Standing::Current => {
+                let mut tx = app.store.begin().await?;
+                // The session first, as whoever ends it does, so that neither waits for the other.
+                let rotated = app.sessions.touch(&mut tx, &mut session, visit.now).await?
+                    && tx.refresh_rotate(&family.id, token.hash(), next.hash(), visit.now).await?;
+                if rotated {
+                    tx.commit().await?;
+                    return Ok(Exchanged { session, next, ends });
+                }
+            }
+            Standing::JustUsed => return Ok(Exchanged { session, next, ends }),
+            Standing::Replayed => {
+                let refusal = Refusal::InvalidGrant;
+                tracing::warn!(
+                    request_id = %visit.id,
+                    user = session.user.id.as_str(),
+                    generation = family.generation,
+                    "a refresh token was used a second time: its session is ended"
+                );
+                end(app, visit, (&session.user.id, &session.id), Some("REFRESH_TOKEN_REUSED")).await?;
+                return Err(refusal.into());
+            }
+            Standing::Expired => return Err(Refusal::InvalidGrant.into()),
+        }
+    }
+    Err(Refusal::InvalidGrant.into())
+}
+
+/// Ends a session, and with it its refresh tokens.
+async fn end(
+    app: &App,
+    visit: &Visit,
+    (user, session): (&UserId, &SessionId),
+    reason: Option<&'static str>,
+) -> Result<(), Error> {
+    let mut tx = app.store.begin().await?;
+    let ended = tx.session_delete_by_id(user, session).await?;
+    if ended.is_some() {
+        tx.auth_log_insert(&log_entry(visit, Action::Revoke, Some(user), reason)).await?;
+    }
+    app.sessions.commit_ended(tx, ended.as_slice()).await?;
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct RevokeBody {
+    token: Zeroizing<String>,
+}
+
+#[derive(Serialize)]
+struct Success {
+    success: bool,
+}
+
+/// `POST revoke` (RFC 7009): ends what a token of either kind keeps going. The answer is the same for a token
+/// that opens nothing.
+pub(super) async fn revoke(app: &App, visit: Visit) -> Result<Answer, Error> {
+    let RevokeBody { token } = if is_form(&visit.headers) {
+        RevokeBody { token: Zeroizing::new(Form::parse(&visit.body)?.get("token").to_owned()) }
+    } else {
+        read_json(&visit)?
+    };
+    if token.is_empty() {
+        return Err(Refusal::Validation.into());
+    }
+    let found = match app.tokens.refresh_parse(&token) {
+        Some(token) => match app.tokens.refresh_family(&token).await? {
+            Some(family) => app.sessions.by_id(&family.session, visit.now).await?,
+            None => None,
+        }
+        .map(|session| (session.user.id, session.id)),
+        None => app.tokens.verify(token.as_bytes(), visit.now).map(|access| (access.user, access.session)),
+    };
+    if let Some((user, session)) = found {
+        end(app, &visit, (&user, &session), None).await?;
+    }
+    Ok(answer::json(desk(app), StatusCode::OK, &Success { success: true }))
 }

@@ -9,6 +9,7 @@ use crate::answer::{self, Answer, shapes};
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::entry::{self, SignedIn};
+use crate::flow::pair::{self, Delivery};
 use crate::flow::{callback_or_home, desk, form_again, log_entry, read_json, set_cookie, with_cookies};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
@@ -49,14 +50,20 @@ fn ended(app: &App, status: StatusCode) -> Answer {
 #[derive(Deserialize)]
 struct CodeBody {
     code: Zeroizing<String>,
+    #[serde(default)]
+    delivery: Delivery,
 }
 
 /// Takes the code: a form leads on or is shown again, JSON hears of the session.
 pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     if !is_form(&visit.headers) {
-        let CodeBody { code } = read_json(&visit)?;
+        let CodeBody { code, delivery } = read_json(&visit)?;
         let pending = visit.visitor.pending().ok_or(Refusal::SignInEnded)?;
         let (signed_in, callback_url) = attempt(app, &visit, pending, &code).await??;
+        if delivery == Delivery::Bearer {
+            let pair = pair::first(app, &visit, &signed_in.session).await?;
+            return Ok(with_cookies(pair, vec![entry::forget_pending(app)]));
+        }
         let url = callback_url.map(|url| callback_or_home(app, Some(&url)));
         let shape = shapes::signed_in(&signed_in.session, url);
         return Ok(with_cookies(answer::json(desk(app), StatusCode::OK, &shape), signed_in.cookies));

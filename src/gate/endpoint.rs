@@ -105,6 +105,10 @@ pub enum Endpoint {
     DevMail,
     /// The public keys for what we sign.
     Jwks,
+    /// A new pair of tokens for a refresh token.
+    Refresh,
+    /// Ends what a token keeps going (RFC 7009).
+    Revoke,
 }
 
 use Endpoint as E;
@@ -167,6 +171,8 @@ const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::GET, "dev/mail/{id}", E::DevMail),
     (Method::GET, "jwks", E::Jwks),
     (Method::GET, ".well-known/jwks.json", E::Jwks),
+    (Method::POST, "refresh", E::Refresh),
+    (Method::POST, "revoke", E::Revoke),
 ];
 
 /// What a path below a mount prefix leads to.
@@ -225,10 +231,8 @@ impl Endpoint {
     /// Whether a stranger is answered with 401.
     pub fn needs_session(self) -> bool {
         match self {
-            E::UpdateUser => true,
-            // Strangers are led to the sign-in page.
-            E::AccountPage => false,
-            E::Me
+            E::UpdateUser
+            | E::Me
             | E::ListSessions
             | E::RevokeSession
             | E::RevokeSessions
@@ -239,7 +243,9 @@ impl Endpoint {
             E::ChangePassword | E::ChangeEmailPage | E::ChangeEmail | E::DeleteUserPage | E::DeleteUser => {
                 true
             }
-            E::VerifyEmailPage
+            // Strangers are led to the sign-in page.
+            E::AccountPage
+            | E::VerifyEmailPage
             | E::VerifyEmail
             | E::SendVerificationEmail
             | E::ForgotPasswordPage
@@ -272,14 +278,14 @@ impl Endpoint {
             | E::NotMePage
             | E::NotMe => false,
             E::DevMails | E::DevMail => false,
-            E::Jwks => false,
+            E::Jwks | E::Refresh | E::Revoke => false,
         }
     }
 
     /// Whether a `POST` of another site is let through. The form of a provider is answered by a redirect and
-    /// changes nothing; a logout token is proof in itself.
+    /// changes nothing; a logout token and a refresh token are proof in themselves, and no cookie is looked at.
     pub fn takes_foreign_posts(self) -> bool {
-        matches!(self, E::CallbackForm | E::BackChannelLogout)
+        matches!(self, E::CallbackForm | E::BackChannelLogout | E::Refresh | E::Revoke)
     }
 
     /// Whether the answer waits for the floor below which it would tell whether an account exists.

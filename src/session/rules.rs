@@ -18,6 +18,11 @@ pub fn expiry(limits: &config::Session, remember: bool, opened: Now, now: Now) -
     end.min(idle_end)
 }
 
+/// When such a session ends at the latest, however much it is used.
+pub fn last_end(limits: &config::Session, remember: bool, opened: Now) -> Now {
+    opened.plus(if remember { limits.absolute } else { limits.short.min(limits.absolute) })
+}
+
 /// Whether its use now should move the end of the session, which is written at most once per `renew_every`.
 pub fn renewal_due(limits: &config::Session, session: &Session, now: Now) -> bool {
     session.remember

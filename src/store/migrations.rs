@@ -33,6 +33,7 @@ const ALL: &[Migration] = &[
     migration!("0006_tickets"),
     migration!("0007_pending"),
     migration!("0008_keys"),
+    migration!("0009_refresh"),
 ];
 
 /// The columns that our queries name, looked for once in tables that were there before us.

@@ -71,8 +71,8 @@ fn session_of(row: &Row) -> Result<SessionRow, Fault> {
 
 const SESSION_BY_HASH: &str = concat!("SELECT ", session_columns!(), r#"WHERE "session"."token" = $1"#);
 
-const SESSION_TOKEN_BY_ID: &str =
-    r#"SELECT "token" AS "session.token" FROM "session" WHERE "id" = $1 AND length("token") = 43"#;
+const SESSION_BY_ID: &str =
+    concat!("SELECT ", session_columns!(), r#"WHERE "session"."id" = $1 AND length("session"."token") = 43"#);
 
 /// Rows that better-auth wrote hold a token in clear (32 characters) and open nothing here, so they
 /// are not listed; a hash has 43.
@@ -95,15 +95,15 @@ impl Store {
         row.as_ref().map(session_of).transpose()
     }
 
-    /// The hash of the token of the session with this public handle.
-    pub async fn session_token_by_id(&self, id: &SessionId) -> Result<Option<TokenHash>, Fault> {
-        let row = on!(&self.read, pool => sqlx::query(SESSION_TOKEN_BY_ID)
+    /// The session with this public handle, whether it has expired or not.
+    pub async fn session_by_id(&self, id: &SessionId) -> Result<Option<SessionRow>, Fault> {
+        let row = on!(&self.read, pool => sqlx::query(SESSION_BY_ID)
             .bind(id)
             .fetch_optional(pool)
             .await
             .map(|row| row.map(Row::from)))
         .map_err(fault("reading a session"))?;
-        row.map(|row| row.get("session.token", id.as_str())).transpose()
+        row.as_ref().map(session_of).transpose()
     }
 
     /// A user's sessions that have not expired at `now`, newest first.
@@ -129,6 +129,9 @@ const SESSION_RENEW: &str = r#"
     WHERE "id" = $1 AND "updatedAt" = $2 AND "expiresAt" > $3"#;
 
 const SESSION_SET_TOKEN: &str = r#"UPDATE "session" SET "token" = $2 WHERE "token" = $1"#;
+
+const SESSION_TOUCH: &str =
+    r#"UPDATE "session" SET "updatedAt" = $2, "expiresAt" = $3 WHERE "id" = $1 AND "expiresAt" > $2"#;
 
 const SESSION_DELETE: &str = r#"DELETE FROM "session" WHERE "token" = $1"#;
 
@@ -212,6 +215,19 @@ impl Tx {
             .fetch_one(&mut **tx)
             .await)
         .map_err(fault("looking for a session"))
+    }
+
+    /// Moves the end of a session, whenever that was done last: false if it has expired or is gone. Until this
+    /// transaction ends, nobody else changes the session.
+    pub async fn session_touch(&mut self, id: &SessionId, now: Now, expires: Now) -> Result<bool, Fault> {
+        on!(&mut self.db, tx => sqlx::query(SESSION_TOUCH)
+            .bind(id)
+            .bind(now)
+            .bind(expires)
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected() == 1))
+        .map_err(fault("renewing a session"))
     }
 
     /// Ends the session with this token; false if there is none.

@@ -2,16 +2,15 @@
 
 use askama::Template;
 
-pub mod account;
-
 use crate::config::provider::Kind;
-pub mod dev_mail;
-pub mod mailed;
-
-use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::ui::{Provider, STYLE, View};
 
+pub mod account;
+pub mod dev_mail;
+pub mod leaving;
+pub mod mailed;
+pub mod refused;
 pub mod verify;
 
 /// The sign-in form.
@@ -69,43 +68,6 @@ pub struct SignedIn<'a> {
     /// Who is signed in: the display name, or the address.
     pub who: &'a str,
     /// Where to go on to; checked by the caller to be ours.
-    pub callback_url: Option<&'a str>,
-}
-
-/// Leads on to a provider.
-#[derive(Template)]
-#[template(path = "leaving.html", config = "src/ui/askama.toml")]
-pub struct Leaving<'a> {
-    /// Language and brand.
-    pub view: View<'a>,
-    /// The provider's name.
-    pub provider: &'a str,
-    /// Where it is waiting.
-    pub to: &'a str,
-    /// What for.
-    pub why: Departure,
-}
-
-/// Why somebody goes to a provider from a form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Departure {
-    /// To sign out there too.
-    SignOut,
-    /// To add it to the ways to sign in.
-    Link,
-}
-
-/// The page for every refusal.
-#[derive(Template)]
-#[template(path = "refused.html", config = "src/ui/askama.toml")]
-pub struct Refused<'a> {
-    /// Language and brand.
-    pub view: View<'a>,
-    /// Why.
-    pub refusal: Refusal,
-    /// Under which the log knows more.
-    pub request_id: RequestId,
-    /// Where a sign-in leads back to; checked by the caller to be ours.
     pub callback_url: Option<&'a str>,
 }
 
@@ -174,15 +136,6 @@ enum Field {
     Code,
 }
 
-/// What a refused visitor can do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Remedy {
-    SignIn,
-    SignInAgain,
-    Retry,
-    Home,
-}
-
 macro_rules! rendered {
     ($($page:ident)*) => { $(
         impl $page<'_> {
@@ -194,7 +147,7 @@ macro_rules! rendered {
     )* };
 }
 
-rendered!(SignIn SignUp SignOut SignedIn Leaving Refused);
+rendered!(SignIn SignUp SignOut SignedIn);
 
 impl SignIn<'_> {
     /// Whether the address has to be proved first: the page offers to send the mail again.
@@ -311,82 +264,6 @@ impl Problem {
     }
 }
 
-impl Remedy {
-    const fn of(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::SignInRequired
-            | Refusal::InvalidToken
-            | Refusal::InvalidCredentials
-            | Refusal::SignUpDisabled
-            | Refusal::CodeRequired
-            | Refusal::SignInEnded
-            | Refusal::StateNotFound
-            | Refusal::StateMismatch
-            | Refusal::StateUsed
-            | Refusal::ProviderDenied
-            | Refusal::ProviderUnavailable
-            | Refusal::ProviderRejected
-            | Refusal::ProviderInvalid
-            | Refusal::IssuerMismatch
-            | Refusal::ProviderAccountNotAllowed
-            | Refusal::AccountNotLinked
-            | Refusal::EmailNotFound
-            | Refusal::ProviderSignUpDisabled
-            | Refusal::InvalidTicket
-            | Refusal::EmailNotVerified => Self::SignIn,
-            Refusal::SessionNotFresh => Self::SignInAgain,
-            Refusal::TooManyRequests(_)
-            | Refusal::Overloaded
-            | Refusal::StoreUnavailable
-            | Refusal::UpstreamUnreachable
-            | Refusal::UpstreamInvalid
-            | Refusal::UpstreamTimeout
-            | Refusal::Internal => Self::Retry,
-            Refusal::MalformedTarget
-            | Refusal::AmbiguousPath
-            | Refusal::BadHost
-            | Refusal::Misdirected
-            | Refusal::BadFraming
-            | Refusal::RepeatedAuthorization
-            | Refusal::BadBody
-            | Refusal::TargetTooLong
-            | Refusal::HeadTooLarge
-            | Refusal::BodyTooLarge
-            | Refusal::MethodNotAllowed
-            | Refusal::ExpectationFailed
-            | Refusal::NotImplemented
-            | Refusal::UnsupportedMediaType
-            | Refusal::NotFound
-            | Refusal::Forbidden
-            | Refusal::CrossOrigin
-            | Refusal::InvalidEmail
-            | Refusal::PasswordTooShort
-            | Refusal::PasswordTooLong
-            | Refusal::PasswordTooCommon
-            | Refusal::Validation
-            | Refusal::CodeWrong
-            | Refusal::CodeExpired
-            | Refusal::CodeSpent
-            | Refusal::SignInUnusual
-            | Refusal::InvalidCallbackUrl
-            | Refusal::ProviderNotFound
-            | Refusal::IdTokenNotSupported
-            | Refusal::LinkedElsewhere
-            | Refusal::DifferentEmail
-            | Refusal::LastAccount
-            | Refusal::AccountNotFound
-            | Refusal::EmailNotHere
-            | Refusal::InvalidPassword
-            | Refusal::NoPassword
-            | Refusal::EmailMismatch
-            | Refusal::EmailAlreadyVerified
-            | Refusal::ResetDisabled
-            | Refusal::VerificationDisabled
-            | Refusal::ChangeEmailDisabled => Self::Home,
-        }
-    }
-}
-
 /// What the markup asks for.
 impl<'a> View<'a> {
     /// The letter on the tile beside the name.
@@ -415,7 +292,7 @@ impl<'a> View<'a> {
     }
 
     fn continue_with(self, provider: &Provider) -> String {
-        self.with_name(&self.texts.common.continue_with, &provider.name)
+        Self::with_name(&self.texts.common.continue_with, &provider.name)
     }
 
     /// The sign-in page for who is signed in and has to prove it once more.
@@ -431,7 +308,7 @@ impl<'a> View<'a> {
     }
 
     /// A text about a provider.
-    fn with_name(self, text: &str, name: &str) -> String {
+    fn with_name(text: &str, name: &str) -> String {
         text.replace("{name}", name)
     }
 

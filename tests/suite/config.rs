@@ -203,3 +203,21 @@ fn the_health_check_fails_where_nobody_listens() {
     assert_eq!(output.status.code(), Some(1));
     assert!(err(&output).contains("does not answer"), "{}", err(&output));
 }
+
+#[test]
+fn every_provider_of_the_readme_is_good_with_what_is_commented_out_too() {
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("a README");
+    let blocks = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let mut shown = 0;
+    for block in blocks.filter(|block| block.contains("[[providers]]")) {
+        shown += 1;
+        // What lies in files there is not here.
+        let lines = block.lines().filter(|line| !line.contains("_file = "));
+        let all: Vec<&str> = lines.map(|line| line.strip_prefix("# ").unwrap_or(line)).collect();
+        let all = all.join("\n");
+        let checked = Home::with(&format!("{MINIMAL}\n{all}\nclient_secret = \"x\"\n")).check();
+        assert_eq!(checked.status.code(), Some(0), "{all}\n{}", err(&checked));
+    }
+    assert_eq!(shown, 8, "one for each kind, a GitLab of one's own, and the first look");
+}

@@ -1,7 +1,5 @@
 //! Signing in at a provider, from outside: each kind as its documentation describes it, and every lie.
 
-use serde_json::json;
-
 use crate::support::database::Database;
 use crate::support::provider::{Endpoint, Kind, Lie, Persona, Provider, TENANT};
 use crate::support::raw::Response;
@@ -105,17 +103,17 @@ impl Stand {
         self.site.block_on(self.site.database.texts(sql))
     }
 
-    /// The user of a visitor, as the JSON API shows it.
-    pub(crate) fn user(&self, visitor: &mut Visitor) -> serde_json::Value {
-        let response = visitor.get("/auth/get-session");
-        assert_eq!(response.status, 200, "{}", response.text());
-        response.json()["user"].clone()
-    }
-
     /// How often something was asked of the provider.
     pub(crate) fn asked(&self, endpoint: Endpoint) -> usize {
         self.provider.asked(endpoint).len()
     }
+}
+
+/// The user of a visitor, as the JSON API shows it.
+pub(crate) fn user_of(visitor: &mut Visitor) -> serde_json::Value {
+    let response = visitor.get("/auth/get-session");
+    assert_eq!(response.status, 200, "{}", response.text());
+    response.json()["user"].clone()
 }
 
 /// Whether a browser has a session cookie.

@@ -18,9 +18,11 @@ use sidegate::refusal::Refusal;
 use sidegate::secret::TokenHash;
 use sidegate::time::Now;
 use sidegate::ui::pages::account::{Access, Account, Link, Open};
+use sidegate::ui::pages::leaving::{Departure, Leaving};
 use sidegate::ui::pages::mailed::{Confirm, ForgotPassword, ResetPassword, Step, VerifyEmail};
+use sidegate::ui::pages::refused::Refused;
 use sidegate::ui::pages::verify::{NotMe, VerifySignIn};
-use sidegate::ui::pages::{Departure, Leaving, Notice, Problem, Refused, SignIn, SignOut, SignUp, SignedIn};
+use sidegate::ui::pages::{Notice, Problem, SignIn, SignOut, SignUp, SignedIn};
 use sidegate::ui::{Provider, Setup, Ui, View};
 use sidegate::visitor::{Session, User};
 

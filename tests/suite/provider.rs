@@ -78,7 +78,7 @@ fn post(provider: &Provider, pairs: &[(&str, &str)], fields: &str) -> Response {
     )
 }
 
-fn exchange<'c>(code: &'c str) -> Vec<(&'static str, &'c str)> {
+fn exchange(code: &str) -> Vec<(&'static str, &str)> {
     vec![
         ("grant_type", "authorization_code"),
         ("code", code),

@@ -17,8 +17,10 @@ use crate::support::visitor::Visitor;
 
 mod access;
 mod assertion;
+mod delivery;
 mod forged;
 mod keys;
+mod refresh;
 
 /// The root secret of sites whose keys a test opens.
 const SECRET: &str = "one secret for all replicas, 32 bytes or more";

@@ -50,15 +50,11 @@ pub(super) fn mail(
             (Transport::Catcher, Some("no-reply@localhost"))
         }
     };
-    let from = match raw.from.as_deref().or(from) {
-        Some(text) => mailbox("mail.from", text, p),
-        None => {
-            if !p.about("mail.from") {
-                p.add("mail.from", "is not given", EXAMPLE);
-            }
-            None
-        }
-    };
+    let given = raw.from.as_deref().or(from);
+    if given.is_none() && !p.about("mail.from") {
+        p.add("mail.from", "is not given", EXAMPLE);
+    }
+    let from = given.and_then(|text| mailbox("mail.from", text, p));
     let mut from = from.unwrap_or(Mailbox { name: None, address: String::new() });
     if from.name.is_none() {
         from.name = Some(public.name.clone());

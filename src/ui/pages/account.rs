@@ -94,9 +94,9 @@ impl Account<'_> {
 
     /// Whether it is no way in, or not the only one.
     fn can_go(&self, access: &Access<'_>, link: &Link) -> bool {
-        let others = access.links.iter().filter(|other| other.id != link.id);
+        let mut others = access.links.iter().filter(|other| other.id != link.id);
         let gone = self.provider(link).is_none();
-        gone || access.password || others.filter_map(|other| self.provider(other)).next().is_some()
+        gone || access.password || others.any(|other| self.provider(other).is_some())
     }
 
     /// What a session runs in.

@@ -9,11 +9,13 @@ use crate::support::raw::Response;
 use crate::support::site::{PASSWORD, Plan, Site};
 use crate::support::visitor::Visitor;
 
-/// A site that writes to this mailbox, with budgets that no test exhausts unawares.
+/// A site that writes to this mailbox, with budgets that no test exhausts unawares, and where no sign-in is
+/// unusual.
 pub(crate) fn mailing(database: Database, mailbox: &Mailbox) -> Plan {
     roomy(database)
         .set("limits", "attempts_per_address = 10000\nmails_per_recipient = 1000")
         .set("mail", &format!("per_recipient = 1000\n{}", mailbox.config()))
+        .set("unusual", "mode = \"off\"")
         // People in these tests have one kind of browser and no cookies: each sign-in would be worth a mail.
         .set("unusual", "mode = \"off\"")
 }

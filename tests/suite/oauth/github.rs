@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Stand, known_to_app, verified_account};
+use super::{Stand, known_to_app, user_of, verified_account};
 use crate::support::database::{Database, on_both_databases};
 use crate::support::provider::{Answer, Endpoint, Kind, Lie, Persona};
 
@@ -34,7 +34,7 @@ on_both_databases! {
         let mut emails: Vec<Value> = (0..120).map(|n| address(&format!("old{n}@example.com"), false, true)).collect();
         emails.push(address("ada@example.com", true, true));
         stand.provider.is_visited_by(Persona::ada().emails(emails));
-        let user = stand.user(&mut stand.enters());
+        let user = user_of(&mut stand.enters());
         assert_eq!(user["email"], json!("ada@example.com"));
         assert!(stand.asked(Endpoint::Emails) > 1, "the list has pages");
     }
@@ -52,7 +52,7 @@ on_both_databases! {
         let emails = vec![address("victim@example.com", false, true), address("ada@example.com", true, true)];
         // The public address is whatever its owner writes there.
         stand.provider.is_visited_by(Persona::ada().emails(emails).with("email", "victim@example.com"));
-        let user = stand.user(&mut stand.enters());
+        let user = user_of(&mut stand.enters());
         assert_eq!(user["email"], json!("ada@example.com"));
     }
 

@@ -148,7 +148,7 @@ on_both_databases! {
             json!(f64::MAX),
             json!(i64::MAX),
             json!(u64::MAX),
-            json!(NOW as f64 + 3600.5),
+            json!(1_767_326_645.5),
             json!(format!("{}", NOW + 3600)),
             json!(true),
             json!([NOW + 3600]),

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{Stand, grace, known_to_app, verified_account};
+use super::{Stand, grace, known_to_app, user_of, verified_account};
 use crate::support::database::on_both_databases;
 use crate::support::provider::{CLIENT, Endpoint, Kind, Persona, SECRET};
 
 /// Ada comes twice, Grace once, and the app knows them apart. What is stored of Ada must be this.
 fn two_people(stand: &Stand, subject: &str, verified: bool, image: Option<&str>) {
     let mut ada = stand.enters();
-    let user = stand.user(&mut ada);
+    let user = user_of(&mut ada);
     assert_eq!(user["email"], json!("ada@example.com"));
     assert_eq!(user["name"], json!("Ada Lovelace"));
     assert_eq!(user["emailVerified"], json!(verified));
@@ -142,7 +142,7 @@ on_both_databases! {
     fn discord_people_without_picture_or_display_name_get_those_that_discord_shows(database) {
         let stand = Stand::of(database, Kind::Discord, "");
         stand.provider.is_visited_by(Persona::new("80351110224678912", "nelly@example.com"));
-        let user = stand.user(&mut stand.enters());
+        let user = user_of(&mut stand.enters());
         assert_eq!(user["image"], json!("https://cdn.discordapp.com/embed/avatars/5.png"));
         assert_eq!(user["name"], json!("disco80351110224678912"));
     }
@@ -235,7 +235,7 @@ fn for_untrusted(database: crate::support::database::Database, kind: Kind) {
     verified_account(&stand, "ada@example.com");
     stand.refuses(403, "ACCOUNT_NOT_LINKED", "its word does not count");
     stand.provider.is_visited_by(grace());
-    let user = stand.user(&mut stand.enters());
+    let user = user_of(&mut stand.enters());
     assert_eq!(user["emailVerified"], json!(false), "signing up proves nothing either");
     assert_eq!(stand.provider.last(Endpoint::Authorize).parameters["client_id"], CLIENT);
 }

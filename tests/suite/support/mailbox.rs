@@ -238,7 +238,12 @@ fn say(shared: &Shared, to: &mut impl Wire, at: Stage, usual: &str) -> Result<()
         None => usual,
         Some(Does::Says(line)) => line,
         Some(Does::Waits) => {
-            let _ = to.read(&mut [0]);
+            let mut late = [0; 512];
+            let count = to.read(&mut late).unwrap_or(0);
+            if count > 0 {
+                let late = String::from_utf8_lossy(&late[..count]).trim_end().to_owned();
+                shared.change(|state| state.said.push(late));
+            }
             return Err(Over);
         }
         Some(Does::HangsUp | Does::TakesAndHangsUp) => return Err(Over),

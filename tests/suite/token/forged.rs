@@ -193,7 +193,7 @@ fn tk_1_claims_that_are_missing_unknown_or_doubled_are_refused() {
         scene.refuses([scene.stolen.sign(&claims)]);
     }
     scene.refuses([scene.with("scope", json!("read")), scene.with("nbf", json!(0))]);
-    let doubled = scene.claims.to_string().replace("{", "{\"exp\":9999999999,");
+    let doubled = scene.claims.to_string().replace('{', "{\"exp\":9999999999,");
     let head = URL_SAFE_NO_PAD.encode(scene.header.to_string());
     let signed = format!("{head}.{}", URL_SAFE_NO_PAD.encode(doubled));
     let signature = scene.stolen.pair.sign(signed.as_bytes()).expect("signs");

@@ -238,12 +238,18 @@ impl Kind {
         }
         match self {
             Self::Oidc | Self::Google => {
-                name.iter().for_each(|name| say("name", json!(name)));
-                picture.iter().for_each(|picture| say("picture", json!(picture)));
+                if let Some(name) = name {
+                    say("name", json!(name));
+                }
+                if let Some(picture) = picture {
+                    say("picture", json!(picture));
+                }
             }
             Self::GitLab => say("groups_direct", json!(["sidegate"])),
             Self::Entra => {
-                name.iter().for_each(|name| say("name", json!(name)));
+                if let Some(name) = name {
+                    say("name", json!(name));
+                }
                 // `sub` is another one for each application.
                 say("sub", json!(format!("pairwise-{subject}")));
                 say("oid", json!(subject));
@@ -269,7 +275,9 @@ impl Kind {
             Self::Oidc | Self::Google | Self::GitLab | Self::Entra => {
                 let mut claims = self.claims(persona);
                 for (claim, value) in [("name", name), ("picture", picture)] {
-                    value.iter().for_each(|value| drop(claims.insert(claim.to_owned(), json!(value))));
+                    if let Some(value) = value {
+                        claims.insert(claim.to_owned(), json!(value));
+                    }
                 }
                 return claims;
             }

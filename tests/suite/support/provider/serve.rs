@@ -1,6 +1,7 @@
 //! The endpoints of the test's identity provider. What a real one would refuse is refused here, and noted.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::TcpStream;
 
@@ -166,7 +167,9 @@ fn keys(shared: &Shared, state: &State) -> Reply {
     let mut keys = OWN.published(|alg| state.kid(alg));
     if shared.kind == Kind::Entra {
         let issuer = shared.kind.issuer(&shared.origin(), "{tenantid}");
-        keys.iter_mut().for_each(|key| key["issuer"] = json!(issuer));
+        for key in &mut keys {
+            key["issuer"] = json!(issuer);
+        }
     }
     json_reply(200, json!({ "keys": keys }))
 }
@@ -355,7 +358,7 @@ fn emails(shared: &Shared, state: &State, asked: &Asked) -> Result<Reply, Wrong>
     let mut reply = json_reply(200, shown);
     if page * size < all.len() {
         let url = format!("{}/api/v3/user/emails?per_page={size}&page={}", shared.origin(), page + 1);
-        reply.fields.push_str(&format!("Link: <{url}>; rel=\"next\"\r\n"));
+        let _ = write!(reply.fields, "Link: <{url}>; rel=\"next\"\r\n");
     }
     Ok(reply)
 }

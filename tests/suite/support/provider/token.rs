@@ -36,7 +36,9 @@ pub(super) fn stray_id_token(
 ) -> String {
     let mut state = shared.state();
     let mut claims = common(shared, &state, persona, super::TENANT);
-    nonce.iter().for_each(|nonce| drop(claims.insert("nonce".to_owned(), json!(nonce))));
+    if let Some(nonce) = nonce {
+        claims.insert("nonce".to_owned(), json!(nonce));
+    }
     signed(&mut state, &json!({ "typ": "JWT" }), claims, lies)
 }
 
@@ -74,8 +76,11 @@ pub(super) fn logout_token(
         "jti": state.fresh("jti"),
         "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
     }));
-    subject.iter().for_each(|subject| drop(claims.insert("sub".to_owned(), json!(subject))));
-    sid.iter().for_each(|sid| drop(claims.insert("sid".to_owned(), json!(sid))));
+    for (name, value) in [("sub", subject), ("sid", sid)] {
+        if let Some(value) = value {
+            claims.insert(name.to_owned(), json!(value));
+        }
+    }
     signed(&mut state, &json!({ "typ": "logout+jwt" }), claims, lies)
 }
 
