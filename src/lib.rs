@@ -59,6 +59,8 @@
 //! * **The mailbox alone makes no password good.** Whoever signed up first may not own the address (the classic
 //!   pre-hijack). A verification counts with the account's own password or in its own session; without either,
 //!   the owner of the mailbox sets a new password, and what was there before the first proof goes.
+//! * **A pending sign-in is no session.** It has a table, a cookie and a token of its own, is a stranger to the
+//!   gate, and gets a new token when its code came back.
 //! * **The identity is written last**, after everything that came from the client, whose own spellings of
 //!   those names were left out ([`proxy::reserved`]).
 //! * **What a client is told is a closed list** ([`refusal::Refusal`]); what we know besides stays in a

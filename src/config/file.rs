@@ -336,6 +336,7 @@ table! {
 
 table! {
     /// `[geo]`
+    #[expect(clippy::struct_field_names, reason = "the keys are named so")]
     RawGeo {
         country_file: Option<String> = None,
         asn_file: Option<String> = None,

@@ -61,7 +61,7 @@ struct Handed {
 /// How a way through a provider ended well.
 enum End {
     /// Signed in, or about to be; with a new account or not.
-    Entered(Box<Entered>, bool),
+    Entered(Entered, bool),
     /// The account at the provider is one more way to sign in.
     Linked,
     /// Nothing was done: the flow was used before, and the visitor is signed in.
@@ -91,7 +91,7 @@ pub(super) async fn show(app: &App, visit: Visit) -> Result<Answer, Error> {
     let linking = flow.as_ref().is_some_and(|flow| matches!(flow.aim, Aim::Link { .. }));
     let mut answer = match end {
         Ok(End::Entered(entered, new)) => {
-            let (to, cookies) = match *entered {
+            let (to, cookies) = match entered {
                 Entered::Pending(cookies) => (answer::verify_url(desk(app)), cookies),
                 Entered::SignedIn(signed_in) => {
                     let welcome = place(|flow| &flow.new_user_callback_url).filter(|_| new);
@@ -154,14 +154,15 @@ pub(super) async fn code(app: &App, visit: Visit) -> Result<Answer, Error> {
     let Handed { given, delivery } = read_json(&visit)?;
     let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
     let mut answer = match end {
-        Ok(End::Entered(entered, new_user)) => match *entered {
+        Ok(End::Entered(entered, new_user)) => match entered {
             Entered::Pending(cookies) => {
                 with_cookies(answer::json(desk(app), StatusCode::OK, &shapes::pending(desk(app))), cookies)
             }
             Entered::SignedIn(signed_in) if delivery == Delivery::Bearer => {
                 pair::first(app, &visit, &signed_in.session).await?
             }
-            Entered::SignedIn(SignedIn { session, cookies }) => {
+            Entered::SignedIn(signed_in) => {
+                let SignedIn { session, cookies } = *signed_in;
                 let target = flow.as_ref().and_then(|flow| flow.callback_url.as_deref());
                 let shape = EnteredShape {
                     user: (&session.user).into(),
@@ -335,7 +336,7 @@ async fn sign_in(visit: &Visit, flow: &OauthFlow, arrival: &Arrival<'_>) -> Resu
         let entered = entry::enter(app, visit, tx, proved).await;
         // Whatever became of the commit, as with every session that is ended.
         app.sessions.ended(&ended);
-        return Ok(End::Entered(Box::new(entered?), actions.contains(&Action::SignUp)));
+        return Ok(End::Entered(entered?, actions.contains(&Action::SignUp)));
     }
     Err(Refusal::Overloaded.into())
 }

@@ -71,7 +71,7 @@ pub(super) struct SignedIn {
 /// What became of a sign-in.
 pub(super) enum Entered {
     /// It came about.
-    SignedIn(SignedIn),
+    SignedIn(Box<SignedIn>),
     /// It waits for its code, at [`answer::verify_url`](crate::answer::verify_url); with these `Set-Cookie`
     /// values.
     Pending(Vec<HeaderValue>),
@@ -104,11 +104,11 @@ pub(super) async fn enter(
             return Err(refusal.into());
         }
         if outcome != Outcome::Trust {
-            word::notice(app, visit, &mut tx, user, &here, &judged.rules).await?;
+            word::notice(app, visit, &mut tx, user, (&here, &judged.rules)).await?;
         }
     }
-    let rules = judged.map(|judged| judged.names());
-    Ok(Entered::SignedIn(open(app, visit, tx, proved, here, rules).await?))
+    let rules = judged.map(|judged| judged.names()).unwrap_or_default();
+    Ok(Entered::SignedIn(Box::new(open(app, visit, tx, proved, (here, rules)).await?)))
 }
 
 /// Opens the session of a pending sign-in whose code came back. Commits `tx`.
@@ -124,17 +124,17 @@ pub(super) async fn verified(
         remember: pending.remember,
         callback_url: pending.callback_url.as_deref(),
     };
-    open(app, visit, tx, proved, evidence::here(app, visit), Some(pending.rules.clone())).await
+    open(app, visit, tx, proved, (evidence::here(app, visit), pending.rules.clone())).await
 }
 
-/// Opens the session of a sign-in that is trusted, and trusts its browser from now on. Commits `tx`.
+/// Opens the session of a sign-in that is trusted, by these rules, and trusts its browser, as it was seen, from
+/// now on. Commits `tx`.
 async fn open(
     app: &App,
     visit: &Visit,
     mut tx: Tx,
     proved: Proved<'_>,
-    here: Sighting,
-    rules: Option<String>,
+    (here, rules): (Sighting, String),
 ) -> Result<SignedIn, Error> {
     let user = proved.user;
     let Earlier { session: ended, pending } = end_earlier(app, visit, &mut tx).await?;
@@ -145,7 +145,7 @@ async fn open(
         tx.session_provider_insert(&opened.session.id, by).await?;
     }
     let device = trust(app, visit, &mut tx, user, here).await?;
-    tx.auth_log_insert(&entry(visit, user, None, rules.unwrap_or_default())).await?;
+    tx.auth_log_insert(&entry(visit, user, None, rules)).await?;
     app.sessions.commit_ended(tx, ended.as_slice()).await?;
     let mut cookies = vec![opened.cookie, device];
     if pending {

@@ -68,7 +68,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         let shape = shapes::signed_in(&signed_in.session, url);
         return Ok(with_cookies(answer::json(desk(app), StatusCode::OK, &shape), signed_in.cookies));
     }
-    let Some(pending) = visit.visitor.pending() else { return not_pending(app, &visit) };
+    let Some(pending) = visit.visitor.pending() else { return Ok(not_pending(app, &visit)) };
     let form = Form::parse(&visit.body)?;
     let code = Zeroizing::new(form.get("code").to_owned());
     let problem = if code.trim().is_empty() {
@@ -90,11 +90,11 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
 }
 
 /// What a form is answered with whose sender owes no code.
-fn not_pending(app: &App, visit: &Visit) -> Result<Answer, Error> {
+fn not_pending(app: &App, visit: &Visit) -> Answer {
     if visit.visitor.session().is_some() {
-        return Ok(answer::redirect(desk(app), StatusCode::SEE_OTHER, &callback_or_home(app, None)));
+        return answer::redirect(desk(app), StatusCode::SEE_OTHER, &callback_or_home(app, None));
     }
-    Ok(ended(app, StatusCode::SEE_OTHER))
+    ended(app, StatusCode::SEE_OTHER)
 }
 
 /// Compares the code; every comparison is counted before it is made. Right, it makes the sign-in come about,
@@ -153,7 +153,7 @@ struct Status {
 pub(super) async fn resend(app: &App, visit: Visit) -> Result<Answer, Error> {
     let form = is_form(&visit.headers);
     let Some(id) = visit.visitor.pending() else {
-        return if form { not_pending(app, &visit) } else { Err(Refusal::SignInEnded.into()) };
+        return if form { Ok(not_pending(app, &visit)) } else { Err(Refusal::SignInEnded.into()) };
     };
     let mut tx = app.store.begin().await?;
     let Some(pending) = tx.pending_by_id(id, visit.now).await? else {

@@ -64,7 +64,7 @@ pub(super) async fn judge(
         created: user.created,
         last: devices.first().map(|device| device.seen).max(logged),
         guesses: lines.iter().filter(guess).filter(elsewhere).count(),
-        changed_elsewhere: lines.iter().filter(is_change).any(|line| elsewhere(&line)),
+        changed_elsewhere: lines.iter().any(|line| is_change(line) && elsewhere(&line)),
         here: here.clone(),
     };
     Ok(Some(unusual::judge(config.mode, &signs)))
@@ -88,6 +88,6 @@ fn is_guess(line: &Logged) -> bool {
 }
 
 /// Whether the password or the address was changed.
-fn is_change(line: &&Logged) -> bool {
+fn is_change(line: &Logged) -> bool {
     line.success && ["password-reset", "password-change", "email-change"].contains(&line.action.as_str())
 }

@@ -46,8 +46,7 @@ pub(super) async fn notice(
     visit: &Visit,
     tx: &mut Tx,
     user: &User,
-    here: &Sighting,
-    rules: &[Rule],
+    (here, rules): (&Sighting, &[Rule]),
 ) -> Result<(), Error> {
     let place = coarse(&here.place);
     let link = not_me(app, tx, user, visit.now).await?;

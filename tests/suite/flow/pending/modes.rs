@@ -1,12 +1,14 @@
 //! What follows in each mode, and for whom no code can be sent.
 
 use super::{
-    ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_letter, log, mails, pending, prove_mailboxes,
-    watchful, with_password,
+    ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_code, last_letter, log, mails, pending,
+    prove_mailboxes, watchful, with_password,
 };
+use crate::flow::provider::returns;
 use crate::flow::{credentials, roomy, rows};
 use crate::support::database::on_both_databases;
 use crate::support::letters::later;
+use crate::support::provider::{Persona, Provider};
 
 on_both_databases! {
     fn without_mail_nothing_is_judged(database) {
@@ -113,5 +115,36 @@ on_both_databases! {
         prove_mailboxes(&site);
         later(&site, hours(24 * 181));
         let _waits = pending(&site);
+    }
+
+    fn r9_a_provider_is_believed_but_not_when_strict(database) {
+        let provider = Provider::start();
+        let plan = watchful(database).toml(&provider.toml("corp", "trust_email = true"));
+        let site = plan.set("unusual", "mode = \"strict\"").start();
+        provider.follow(&site.clock);
+        provider.is_visited_by(Persona::ada());
+        let mut ada = browser(&site, FIREFOX);
+        assert_eq!(returns(&mut ada, &provider).header("location"), Some(&*format!("{}/notes", site.origin)), "R0");
+        let mut other = browser(&site, SAFARI);
+        assert_eq!(returns(&mut other, &provider).header("location"), Some(&*format!("{}/auth/verify-signin", site.origin)));
+        assert_eq!(other.get("/app").code(), "NEEDS_SIGN_IN_VERIFICATION");
+        let done = other.submit("/auth/verify-signin", &[("code", &last_code(&site))]);
+        assert_eq!(done.header("location"), Some(&*format!("{}/notes", site.origin)));
+        assert_eq!(other.get("/app").status, 200);
+        let subjects = site.block_on(site.database.texts(r#"SELECT "subject" FROM "sidegate_session_provider""#));
+        assert!(subjects.len() == 2 && subjects[0] == subjects[1], "the session remembers its provider: {subjects:?}");
+        assert_eq!(log(&site), ["no NEEDS_SIGN_IN_VERIFICATION R4", "yes - R0", "yes - R4"]);
+    }
+
+    fn r9_a_provider_is_believed(database) {
+        let provider = Provider::start();
+        let site = watchful(database).toml(&provider.toml("corp", "trust_email = true")).start();
+        provider.follow(&site.clock);
+        provider.is_visited_by(Persona::ada());
+        for agent in [FIREFOX, SAFARI] {
+            let mut ada = browser(&site, agent);
+            assert_eq!(returns(&mut ada, &provider).header("location"), Some(&*format!("{}/notes", site.origin)));
+        }
+        assert_eq!(log(&site), ["yes - R9", "yes - R9"]);
     }
 }
