@@ -267,6 +267,8 @@ impl Refusal {
             | Self::CodeRequired
             | Self::SignInEnded => StatusCode::UNAUTHORIZED,
             Self::Forbidden
+            | Self::CodeSpent
+            | Self::SignInUnusual
             | Self::CrossOrigin
             | Self::InvalidCallbackUrl
             | Self::SessionNotFresh
