@@ -16,6 +16,7 @@ mod serve;
 
 use crate::config::problem::Problems;
 use crate::config::{self, Config, Flags, NewSecret, Sources};
+use crate::server::tls::Tls;
 
 /// Bad usage or configuration (`EX_USAGE` of sysexits.h).
 const EXIT_USAGE: u8 = 64;
@@ -68,7 +69,11 @@ impl Settings {
             Flags { upstream: self.upstream.clone(), listen: self.listen.clone(), store: self.store.clone() };
         let env = std::env::vars_os().collect();
         let sources = Sources { file: self.config.clone(), env, flags, new_secret };
-        config::load(&sources).map_err(Failure::Configuration)
+        let config = config::load(&sources).map_err(Failure::Configuration)?;
+        if let Some(tls) = &config.tls {
+            Tls::load(tls.clone()).map_err(|unusable| Failure::Usage(unusable.to_string()))?;
+        }
+        Ok(config)
     }
 }
 
@@ -76,7 +81,7 @@ impl Settings {
 pub(crate) enum Failure {
     /// The configuration is wrong; nothing was done.
     Configuration(Problems),
-    /// What was asked for is not what the command does; nothing was done.
+    /// What was asked for is not what the command does, or cannot be done as it stands; nothing was done.
     Usage(String),
     /// Anything else, in one line.
     Other(String),

@@ -30,6 +30,8 @@ use rule::Rule;
 pub struct Config {
     /// Where we listen.
     pub listen: Listen,
+    /// How connections are encrypted, if that is done here.
+    pub tls: Option<Tls>,
     /// How the world reaches us.
     pub public: Public,
     /// The app behind us.
@@ -85,6 +87,26 @@ impl Listen {
         };
         SocketAddr::new(ip, self.address.port())
     }
+}
+
+/// `[tls]`
+#[derive(Clone)]
+pub struct Tls {
+    /// At least one. The first is for clients that name no host, or one that none is for.
+    pub certificates: Vec<Certificate>,
+    /// Who issues the certificates by which clients show who they are (PEM).
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client without such a certificate is turned away.
+    pub client_required: bool,
+}
+
+/// A certificate and its key, as PEM files.
+#[derive(Clone)]
+pub struct Certificate {
+    /// The certificate, then those of its issuers.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
 }
 
 /// `[public]`

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
@@ -49,7 +49,15 @@ pub struct Sending {
     /// The body.
     pub body: RequestBody,
     /// The connection itself, if the request asks to leave HTTP.
-    pub upgrade: Option<OnUpgrade>,
+    pub upgrade: Option<Leaving>,
+}
+
+/// A client's connection, or its stream, that is to become a tunnel.
+pub struct Leaving {
+    /// What it becomes.
+    pub client: OnUpgrade,
+    /// Whether it is a stream of HTTP/2, where 200 stands for 101 (RFC 8441 §5).
+    pub http2: bool,
 }
 
 /// What an answer is the answer to.
@@ -57,7 +65,7 @@ struct Asked<'a> {
     visit: &'a Visit,
     pass: Pass,
     /// The client's connection, if the request asked to leave HTTP.
-    upgrade: Option<OnUpgrade>,
+    upgrade: Option<Leaving>,
 }
 
 impl Proxy {
@@ -176,7 +184,7 @@ impl Proxy {
     fn switch(
         &self,
         asked: &Asked<'_>,
-        client: OnUpgrade,
+        leaving: Leaving,
         head: response::Head,
         connection: Connection,
     ) -> Response<UpstreamBody> {
@@ -184,7 +192,7 @@ impl Proxy {
         let tunnel = Tunnel {
             upstream: stream,
             unread,
-            client,
+            client: leaving.client,
             silence: self.ticker.deadline(),
             watch: self.ticker.deadline(),
             patience: self.config.limits.tunnel_idle,
@@ -200,6 +208,11 @@ impl Proxy {
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
         let headers = response.headers_mut();
+        if leaving.http2 {
+            headers.remove(SEC_WEBSOCKET_ACCEPT);
+            *response.status_mut() = StatusCode::OK;
+            return response;
+        }
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         if let Some(protocol) = &asked.visit.upgrade {
             headers.insert(UPGRADE, protocol.clone());

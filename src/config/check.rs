@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 mod identity;
 mod net;
 mod rules;
+mod tls;
 
 use super::file::{LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession};
 use super::problem::Problems;
@@ -41,6 +42,7 @@ pub(super) fn check(
         limits: limits(&raw.limits, p),
         trusted_proxies: net::trusted(&raw.proxies.trusted, p),
         log: log(&raw.log, p),
+        tls: tls::tls(&raw.tls, &public, p),
         listen,
         public,
         paths,

@@ -35,6 +35,7 @@ table! {
         secret_file: Option<String> = None,
         paths: Vec<String> = vec!["/auth".to_owned()],
         listen: RawListen = RawListen::default(),
+        tls: RawTls = RawTls::default(),
         public: RawPublic = RawPublic::default(),
         upstream: RawUpstream = RawUpstream::default(),
         store: RawStore = RawStore::default(),
@@ -55,6 +56,25 @@ table! {
     RawListen {
         address: String = "127.0.0.1:8080".to_owned(),
         workers: usize = 0,
+    }
+}
+
+table! {
+    /// `[tls]`
+    RawTls {
+        certificate: Option<String> = None,
+        key: Option<String> = None,
+        more: Vec<RawCertificate> = Vec::new(),
+        client_ca: Option<String> = None,
+        client_required: bool = false,
+    }
+}
+
+table! {
+    /// One of `[[tls.more]]`
+    RawCertificate {
+        certificate: Option<String> = None,
+        key: Option<String> = None,
     }
 }
 
@@ -211,6 +231,8 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
     Some(match table {
         "" => Raw::KEYS,
         "listen" => RawListen::KEYS,
+        "tls" => RawTls::KEYS,
+        "tls.more" => RawCertificate::KEYS,
         "public" => RawPublic::KEYS,
         "upstream" => RawUpstream::KEYS,
         "store" => RawStore::KEYS,

@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::proxy::Proxy;
 use crate::proxy::ticker::Ticker;
 use crate::server::connection;
+use crate::server::tls::Tls;
 use crate::session::cache::Near;
 
 /// How long to wait after the system ran out of something, at first and at most.
@@ -31,6 +32,8 @@ pub(super) struct Worker {
     pub(super) proxy: Proxy,
     pub(super) near: RefCell<Near>,
     pub(super) ticker: Ticker,
+    /// How connections are encrypted, if they are.
+    pub(super) tls: Option<Tls>,
     seats: Arc<Seats>,
     stopping: Cell<bool>,
 }
@@ -74,6 +77,7 @@ pub(super) fn start(
     number: usize,
     app: Arc<App>,
     listener: TcpListener,
+    tls: Option<Tls>,
     stop: watch::Receiver<bool>,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
@@ -84,19 +88,25 @@ pub(super) fn start(
                 return;
             }
         };
-        if let Err(error) = runtime.block_on(run(app, listener, stop)) {
+        if let Err(error) = runtime.block_on(run(app, listener, tls, stop)) {
             tracing::error!(%error, "a worker cannot listen");
         }
     })
 }
 
-async fn run(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+async fn run(
+    app: Arc<App>,
+    listener: TcpListener,
+    tls: Option<Tls>,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let ticker = Ticker::default();
     let worker = Rc::new(Worker {
         proxy: Proxy::new(Arc::clone(&app.config), ticker.clone(), Arc::clone(&app.sessions.live)),
         near: RefCell::default(),
         ticker: ticker.clone(),
+        tls,
         seats: Arc::default(),
         stopping: Cell::new(false),
         app,
