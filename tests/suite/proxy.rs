@@ -3,6 +3,7 @@
 mod drain;
 mod failure;
 mod headers;
+mod http2;
 mod streaming;
 mod upgrade;
 mod upstream;

@@ -2,6 +2,7 @@
 
 pub(crate) mod browser;
 pub(crate) mod database;
+pub(crate) mod h2;
 pub(crate) mod journal;
 pub(crate) mod raw;
 pub(crate) mod site;
