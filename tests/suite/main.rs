@@ -17,3 +17,4 @@ mod serve;
 mod session;
 mod store;
 mod support;
+mod tls;
