@@ -15,7 +15,8 @@ mod migrate;
 mod serve;
 
 use crate::config::problem::Problems;
-use crate::config::{self, Config, Flags, NewSecret, Sources};
+use crate::config::{self, Config, Flags, NewSecret, Sources, Unusable};
+use crate::proxy::connect::Connector;
 use crate::server::tls::Tls;
 
 /// Bad usage or configuration (`EX_USAGE` of sysexits.h).
@@ -70,9 +71,11 @@ impl Settings {
         let env = std::env::vars_os().collect();
         let sources = Sources { file: self.config.clone(), env, flags, new_secret };
         let config = config::load(&sources).map_err(Failure::Configuration)?;
+        let unusable = |unusable: Unusable| Failure::Usage(unusable.to_string());
         if let Some(tls) = &config.tls {
-            Tls::load(tls.clone()).map_err(|unusable| Failure::Usage(unusable.to_string()))?;
+            Tls::load(tls.clone()).map_err(unusable)?;
         }
+        Connector::new(&config.upstream.tls).map_err(unusable)?;
         Ok(config)
     }
 }

@@ -5,6 +5,7 @@
 //! the way ends in one list of [`Problems`].
 
 use std::ffi::OsString;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -124,10 +125,12 @@ pub struct Public {
 /// `[upstream]`
 #[derive(Clone)]
 pub struct Upstream {
-    /// Host name or address of the app; an IPv6 address without brackets.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
+    /// Where the app listens; several places are several instances of the same app.
+    pub targets: Vec<Target>,
+    /// How it shows that it is the app, where it is reached by TLS.
+    pub tls: UpstreamTls,
+    /// How long an instance that could not be reached is passed over, if there are others.
+    pub rest: Duration,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
     /// How long the head of an answer may take.
@@ -138,6 +141,64 @@ pub struct Upstream {
     pub keep_alive: Duration,
     /// Unused connections kept by each worker.
     pub max_idle: usize,
+}
+
+/// One place where the app listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A host name or address (IPv6 without brackets) and a port.
+    Tcp {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Whether TLS is spoken.
+        tls: bool,
+    },
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port, tls } => {
+                let scheme = if *tls { "https" } else { "http" };
+                if host.contains(':') {
+                    write!(f, "{scheme}://[{host}]:{port}")
+                } else {
+                    write!(f, "{scheme}://{host}:{port}")
+                }
+            }
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// TLS towards the app.
+#[derive(Clone, Default)]
+pub struct UpstreamTls {
+    /// Who issues the app's certificate (PEM), in place of the authorities of the web.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate by which we show the app who we are.
+    pub client: Option<Certificate>,
+}
+
+/// A file that a key names and that cannot be used.
+#[derive(Debug)]
+pub struct Unusable {
+    /// The key path.
+    pub key: String,
+    /// What is wrong with the file.
+    pub what: String,
+}
+
+impl std::error::Error for Unusable {}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.what)
+    }
 }
 
 /// `[store]`

@@ -18,8 +18,11 @@ use crate::http::visit::Visit;
 use crate::session::live::Live;
 
 mod chunked;
+pub mod connect;
 pub mod failure;
 pub mod headers;
+pub mod instances;
+pub mod pem;
 pub mod reserved;
 pub mod response;
 pub mod ticker;
@@ -27,8 +30,10 @@ mod upgrade;
 mod upload;
 mod upstream;
 
+use connect::Connector;
 use failure::Failure;
 use headers::{Framing, HeadWriter};
+use instances::Instances;
 use response::UpstreamBody;
 use ticker::Ticker;
 use upgrade::Tunnel;
@@ -70,9 +75,16 @@ struct Asked<'a> {
 
 impl Proxy {
     /// A worker's way to the app.
-    pub fn new(config: Arc<Config>, ticker: Ticker, live: Arc<Live>) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        connector: Connector,
+        instances: Arc<Instances>,
+        ticker: Ticker,
+        live: Arc<Live>,
+    ) -> Self {
         let head_writer = Rc::new(HeadWriter::new(&config));
-        let pool = Rc::new(Pool::new(config.upstream.clone(), ticker.clone(), Arc::clone(&live)));
+        let settings = config.upstream.clone();
+        let pool = Rc::new(Pool::new(settings, connector, instances, ticker.clone(), Arc::clone(&live)));
         Self { config, head_writer, pool, ticker, live }
     }
 
@@ -108,12 +120,9 @@ impl Proxy {
         };
         // Asked now: of a body that has been sent nothing is left to be seen.
         let repeatable = upload.repeatable() && headers::idempotent(&visit.method);
-        let mut kept = self.pool.take();
+        let mut kept = true;
         loop {
-            let mut connection = match kept.take() {
-                Some(connection) => connection,
-                None => Box::pin(self.pool.connect()).await?,
-            };
+            let mut connection = self.pool.connection(visit.now, kept).await?;
             self.head_writer.write(&mut connection.out, visit, &pass, framing);
             match self.exchange(&mut connection, &mut upload, visit).await {
                 Ok(head) => {
@@ -124,6 +133,7 @@ impl Proxy {
                 // new connection, if it can do no harm (RFC 9112 §9.3.1).
                 Err(Failure::Closed { untouched: true }) if connection.reused() && repeatable => {
                     upload = Upload::head_only();
+                    kept = false;
                 }
                 Err(failure) => return Err(failure),
             }

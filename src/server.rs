@@ -9,7 +9,11 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 use crate::app::App;
-use tls::{Tls, Unusable};
+use crate::config::Unusable;
+use crate::proxy::connect::Connector;
+use crate::proxy::instances::Instances;
+use tls::Tls;
+use worker::Shared;
 
 mod connection;
 mod front;
@@ -37,7 +41,14 @@ impl Server {
     /// # Errors
     /// If a certificate cannot be used, the address cannot be bound or a thread cannot be started.
     pub fn start(app: &Arc<App>) -> io::Result<Self> {
+        let upstream = &app.config.upstream;
         let tls = app.config.tls.clone().map(Tls::load).transpose().map_err(io::Error::other)?;
+        let shared = Shared {
+            app: Arc::clone(app),
+            tls: tls.clone(),
+            connector: Connector::new(&upstream.tls).map_err(io::Error::other)?,
+            instances: Arc::new(Instances::new(upstream.targets.len(), upstream.rest)),
+        };
         let listen = &app.config.listen;
         let listeners = listen::bind(listen.address, listen.workers.max(1))?;
         let address = listeners.first().map_or(Ok(listen.address), std::net::TcpListener::local_addr)?;
@@ -45,9 +56,7 @@ impl Server {
         let workers = listeners
             .into_iter()
             .enumerate()
-            .map(|(number, listener)| {
-                worker::start(number, Arc::clone(app), listener, tls.clone(), stop.clone())
-            })
+            .map(|(number, listener)| worker::start(number, shared.clone(), listener, stop.clone()))
             .collect::<io::Result<Vec<_>>>()?;
         Ok(Self { address, tls, stopping, workers })
     }

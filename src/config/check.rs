@@ -8,6 +8,7 @@ mod identity;
 mod net;
 mod rules;
 mod tls;
+mod upstream;
 
 use super::file::{LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession};
 use super::problem::Problems;
@@ -28,7 +29,7 @@ pub(super) fn check(
     let public = net::public(&raw.public, &listen, p, &mut dangers);
     let paths = rules::paths(&raw.paths, p);
     let config = Config {
-        upstream: net::upstream(&raw.upstream, &listen, p),
+        upstream: upstream::upstream(&raw.upstream, &listen, p),
         store: net::store(&raw.store, p),
         secret,
         sign_up: SignUp { open: raw.sign_up.open },

@@ -1,41 +1,25 @@
 //! TLS towards the client: certificates from files, chosen by the name that the client asks for, and replaced
 //! while connections are open.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, Ticketer};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config;
+use crate::config::{self, Unusable};
+use crate::proxy::pem;
 
 /// HTTP/2 in the protocol negotiation (RFC 9113 §3.2).
 pub(super) const H2: &[u8] = b"h2";
 /// HTTP/1.1 in the protocol negotiation (RFC 7301 §6).
 const HTTP_1_1: &[u8] = b"http/1.1";
-
-/// Why the TLS settings cannot be used: key path, and what is wrong with the file that it names.
-#[derive(Debug)]
-pub struct Unusable {
-    key: String,
-    what: String,
-}
-
-impl std::error::Error for Unusable {}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.what)
-    }
-}
 
 /// The server's side of TLS. Clones share the certificates.
 #[derive(Clone)]
@@ -115,14 +99,12 @@ fn certificates(
             0 => format!("tls.{name}"),
             _ => format!("tls.more[{}].{name}", place - 1),
         };
-        let chain = chain(&files.certificate, &key("certificate"))?;
+        let chain = pem::chain(&files.certificate, &key("certificate"))?;
         let unusable =
             |what: String| Unusable { key: key("key"), what: format!("{} {what}", files.key.display()) };
-        let private = PrivateKeyDer::from_pem_file(&files.key)
-            .map_err(|error| unusable(format!("holds no private key: {error}")))?;
         let private = provider
             .key_provider
-            .load_private_key(private)
+            .load_private_key(pem::key(&files.key, &key("key"))?)
             .map_err(|error| unusable(format!("cannot be used: {error}")))?;
         let certified = CertifiedKey::new(chain, private);
         match certified.keys_match() {
@@ -134,15 +116,6 @@ fn certificates(
     Ok(certificates)
 }
 
-fn chain(file: &Path, key: &str) -> Result<Vec<CertificateDer<'static>>, Unusable> {
-    let unusable =
-        |what: String| Unusable { key: key.to_owned(), what: format!("{} {what}", file.display()) };
-    let chain: Vec<_> = CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect)
-        .map_err(|error| unusable(format!("cannot be read: {error}")))?;
-    if chain.is_empty() { Err(unusable("holds no certificate".to_owned())) } else { Ok(chain) }
-}
-
 fn verifier(
     file: &PathBuf,
     required: bool,
@@ -151,7 +124,7 @@ fn verifier(
     let key = "tls.client_ca";
     let unusable = |what: String| Unusable { key: key.to_owned(), what };
     let mut roots = RootCertStore::empty();
-    for certificate in chain(file, key)? {
+    for certificate in pem::chain(file, key)? {
         roots.add(certificate).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);

@@ -4,6 +4,7 @@ mod drain;
 mod failure;
 mod headers;
 mod http2;
+mod instances;
 mod streaming;
 mod upgrade;
 mod upstream;

@@ -12,7 +12,7 @@ use crate::support::raw::Raw;
 use crate::support::site::{Plan, Site};
 
 /// Certificates made by `openssl`, once for all tests.
-fn certificates() -> &'static Path {
+pub(crate) fn certificates() -> &'static Path {
     static MADE: OnceLock<TempDir> = OnceLock::new();
     MADE.get_or_init(|| {
         let directory = tempfile::tempdir().expect("a directory");
@@ -42,31 +42,35 @@ fn certificates() -> &'static Path {
                 ],
             );
         }
-        // A client whose certificate the second of them issued.
-        openssl(
-            directory.path(),
-            &[
-                "req",
-                "-x509",
-                "-CA",
-                "second.pem",
-                "-CAkey",
-                "second.key",
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-days",
-                "3650",
-                "-keyout",
-                "client.key",
-                "-out",
-                "client.pem",
-                "-subj",
-                "/CN=client",
-                "-addext",
-                "basicConstraints=critical,CA:FALSE",
-            ],
-        );
+        // An app and a client whose certificates the second of them issued.
+        for (name, names) in [("app", "IP:127.0.0.1"), ("client", "DNS:client.test")] {
+            openssl(
+                directory.path(),
+                &[
+                    "req",
+                    "-x509",
+                    "-CA",
+                    "second.pem",
+                    "-CAkey",
+                    "second.key",
+                    "-newkey",
+                    "rsa:2048",
+                    "-nodes",
+                    "-days",
+                    "3650",
+                    "-keyout",
+                    &format!("{name}.key"),
+                    "-out",
+                    &format!("{name}.pem"),
+                    "-subj",
+                    &format!("/CN={name}"),
+                    "-addext",
+                    "basicConstraints=critical,CA:FALSE",
+                    "-addext",
+                    &format!("subjectAltName={names}"),
+                ],
+            );
+        }
         directory
     })
     .path()
