@@ -267,8 +267,6 @@ impl Refusal {
             | Self::CodeRequired
             | Self::SignInEnded => StatusCode::UNAUTHORIZED,
             Self::Forbidden
-            | Self::CodeSpent
-            | Self::SignInUnusual
             | Self::CrossOrigin
             | Self::InvalidCallbackUrl
             | Self::SessionNotFresh
