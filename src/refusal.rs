@@ -258,9 +258,17 @@ impl Refusal {
             | Self::EmailAlreadyVerified
             | Self::ResetDisabled
             | Self::VerificationDisabled
-            | Self::ChangeEmailDisabled => StatusCode::BAD_REQUEST,
-            Self::SignInRequired | Self::InvalidToken | Self::InvalidCredentials => StatusCode::UNAUTHORIZED,
+            | Self::ChangeEmailDisabled
+            | Self::CodeWrong
+            | Self::CodeExpired => StatusCode::BAD_REQUEST,
+            Self::SignInRequired
+            | Self::InvalidToken
+            | Self::InvalidCredentials
+            | Self::CodeRequired
+            | Self::SignInEnded => StatusCode::UNAUTHORIZED,
             Self::Forbidden
+            | Self::CodeSpent
+            | Self::SignInUnusual
             | Self::CrossOrigin
             | Self::InvalidCallbackUrl
             | Self::SessionNotFresh
@@ -269,7 +277,9 @@ impl Refusal {
             | Self::AccountNotLinked
             | Self::ProviderSignUpDisabled
             | Self::DifferentEmail
-            | Self::EmailNotVerified => StatusCode::FORBIDDEN,
+            | Self::EmailNotVerified
+            | Self::CodeSpent
+            | Self::SignInUnusual => StatusCode::FORBIDDEN,
             Self::NotFound | Self::ProviderNotFound | Self::IdTokenNotSupported => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -287,9 +297,6 @@ impl Refusal {
             | Self::ProviderInvalid => StatusCode::BAD_GATEWAY,
             Self::Overloaded | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::CodeRequired | Self::SignInEnded => StatusCode::UNAUTHORIZED,
-            Self::CodeWrong | Self::CodeExpired => StatusCode::BAD_REQUEST,
-            Self::CodeSpent | Self::SignInUnusual => StatusCode::FORBIDDEN,
             Self::LinkedElsewhere => StatusCode::CONFLICT,
         }
     }
@@ -313,7 +320,7 @@ impl Refusal {
             Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
             Self::NotFound => "NOT_FOUND",
             Self::SignInRequired => "UNAUTHORIZED",
-            Self::InvalidToken => "INVALID_TOKEN",
+            Self::InvalidToken | Self::InvalidTicket => "INVALID_TOKEN",
             Self::InvalidGrant => "INVALID_GRANT",
             Self::Forbidden => "FORBIDDEN",
             Self::CrossOrigin => "INVALID_ORIGIN",
@@ -328,7 +335,6 @@ impl Refusal {
             Self::SessionNotFresh => "SESSION_NOT_FRESH",
             Self::EmailNotHere => "EMAIL_CAN_NOT_BE_UPDATED",
             Self::EmailNotVerified => "EMAIL_NOT_VERIFIED",
-            Self::InvalidTicket => "INVALID_TOKEN",
             Self::InvalidPassword => "INVALID_PASSWORD",
             Self::NoPassword => "CREDENTIAL_ACCOUNT_NOT_FOUND",
             Self::EmailMismatch => "EMAIL_MISMATCH",

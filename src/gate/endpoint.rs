@@ -278,9 +278,12 @@ impl Endpoint {
             | E::ResendCode
             | E::CancelSignIn
             | E::NotMePage
-            | E::NotMe => false,
-            E::DevMails | E::DevMail => false,
-            E::Jwks | E::Refresh | E::Revoke => false,
+            | E::NotMe
+            | E::DevMails
+            | E::DevMail
+            | E::Jwks
+            | E::Refresh
+            | E::Revoke => false,
         }
     }
 

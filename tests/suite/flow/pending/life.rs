@@ -28,7 +28,7 @@ on_both_databases! {
         let site = watchful(database).start();
         ada_at_home(&site);
         let mut other = pending(&site);
-        later(&site, hours(12) - minutes(1));
+        later(&site, minutes(719));
         assert_eq!(other.get("/app").code(), "NEEDS_SIGN_IN_VERIFICATION");
         assert_eq!(other.post("/auth/verify-signin/resend", &json!({})).status, 200);
         let code = last_code(&site);
