@@ -18,7 +18,7 @@
 //!
 //! | level | modules | may import |
 //! |---|---|---|
-//! | words | [`id`] [`secret`] [`time`] [`visitor`] | each other, leftwards |
+//! | words | [`id`] [`pattern`] [`secret`] [`time`] [`visitor`] | each other, leftwards |
 //! | saying no | [`refusal`] [`error`] | words |
 //! | tools | [`config`] [`log`] | the above |
 //! | wire | [`http`] | the above |
@@ -138,6 +138,7 @@ pub mod limit;
 pub mod log;
 pub mod mail;
 pub mod oauth;
+pub mod pattern;
 pub mod proxy;
 pub mod refusal;
 pub mod secret;
