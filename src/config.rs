@@ -233,6 +233,10 @@ pub struct Tokens {
     pub refresh_grace: Duration,
     /// How long one key signs.
     pub rotate_every: Duration,
+    /// Whether users may make personal access tokens, and use them.
+    pub personal: bool,
+    /// Longest life of one.
+    pub personal_max_lifetime: Duration,
 }
 
 /// `[limits]`

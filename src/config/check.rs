@@ -117,6 +117,8 @@ fn tokens(raw: &RawTokens, p: &mut Problems) -> Tokens {
     between(p, "tokens.access_lifetime", raw.access_lifetime, Span::minutes(1), Span::minutes(60));
     between(p, "tokens.refresh_grace", raw.refresh_grace, Span::millis(0), Span::seconds(60));
     between(p, "tokens.rotate_every", raw.rotate_every, Span::days(1), Span::days(400));
+    let lifetime = raw.personal_max_lifetime;
+    between(p, "tokens.personal_max_lifetime", lifetime, Span::minutes(60), Span::days(3650));
     Tokens {
         algorithm: match raw.algorithm {
             SignedWith::EdDsa => Algorithm::EdDsa,
@@ -125,6 +127,8 @@ fn tokens(raw: &RawTokens, p: &mut Problems) -> Tokens {
         access_lifetime: raw.access_lifetime.0,
         refresh_grace: raw.refresh_grace.0,
         rotate_every: raw.rotate_every.0,
+        personal: raw.personal,
+        personal_max_lifetime: raw.personal_max_lifetime.0,
     }
 }
 

@@ -236,6 +236,8 @@ table! {
         access_lifetime: Span = Span::minutes(15),
         refresh_grace: Span = Span::seconds(30),
         rotate_every: Span = Span::days(30),
+        personal: bool = true,
+        personal_max_lifetime: Span = Span::days(365),
     }
 }
 
