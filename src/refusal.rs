@@ -266,7 +266,8 @@ impl Refusal {
             | Self::VerificationDisabled
             | Self::ChangeEmailDisabled
             | Self::CodeWrong
-            | Self::CodeExpired => StatusCode::BAD_REQUEST,
+            | Self::CodeExpired
+            | Self::TooManyPersonalTokens => StatusCode::BAD_REQUEST,
             Self::SignInRequired
             | Self::InvalidToken
             | Self::InvalidCredentials
@@ -283,7 +284,8 @@ impl Refusal {
             | Self::DifferentEmail
             | Self::EmailNotVerified
             | Self::CodeSpent
-            | Self::SignInUnusual => StatusCode::FORBIDDEN,
+            | Self::SignInUnusual
+            | Self::InsufficientScope => StatusCode::FORBIDDEN,
             Self::NotFound | Self::ProviderNotFound | Self::IdTokenNotSupported => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -302,8 +304,6 @@ impl Refusal {
             Self::Overloaded | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::LinkedElsewhere => StatusCode::CONFLICT,
-            Self::InsufficientScope => StatusCode::FORBIDDEN,
-            Self::TooManyPersonalTokens => StatusCode::BAD_REQUEST,
         }
     }
 

@@ -57,9 +57,9 @@ impl fmt::Display for Target {
                 let (scheme, usual) = if *tls { ("https", 443) } else { ("http", 80) };
                 write!(f, "{scheme}://")?;
                 if host.contains(':') {
-                    write!(f, "[{host}]")?
+                    write!(f, "[{host}]")?;
                 } else {
-                    f.write_str(host)?
+                    f.write_str(host)?;
                 }
                 if *port == usual { Ok(()) } else { write!(f, ":{port}") }
             }

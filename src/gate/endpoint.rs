@@ -241,6 +241,9 @@ impl Endpoint {
     pub fn needs_session(self) -> bool {
         match self {
             E::UpdateUser
+            | E::CreatePersonalToken
+            | E::PersonalTokens
+            | E::RevokePersonalToken
             | E::Me
             | E::ListSessions
             | E::RevokeSession
@@ -293,10 +296,6 @@ impl Endpoint {
             | E::Jwks
             | E::Refresh
             | E::Revoke => false,
-            | E::NotMe => false,
-            E::DevMails | E::DevMail => false,
-            E::Jwks | E::Refresh | E::Revoke => false,
-            E::CreatePersonalToken | E::PersonalTokens | E::RevokePersonalToken => true,
         }
     }
 

@@ -49,6 +49,7 @@ impl Connection {
 }
 
 /// The idle connections of one worker, for each instance, the most recently used first.
+#[expect(clippy::vec_box, reason = "they are handed on as boxes")]
 pub(super) struct Pool {
     settings: Upstream,
     connector: Connector,

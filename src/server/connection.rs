@@ -104,7 +104,7 @@ async fn http1(worker: &Rc<Worker>, client: &Arc<Client>, io: TokioIo<Watched>) 
         .header_read_timeout(None)
         .serve_connection(io, service)
         .with_upgrades();
-    until_stopped(worker, pin!(connection), |connection| connection.graceful_shutdown()).await
+    until_stopped(worker, pin!(connection), http1::UpgradeableConnection::graceful_shutdown).await
 }
 
 async fn http2(worker: &Rc<Worker>, client: &Arc<Client>, io: TokioIo<Watched>) -> hyper::Result<()> {
@@ -120,7 +120,7 @@ async fn http2(worker: &Rc<Worker>, client: &Arc<Client>, io: TokioIo<Watched>) 
         .max_local_error_reset_streams(MOST_RESETS)
         .enable_connect_protocol()
         .serve_connection(io, service);
-    until_stopped(worker, pin!(connection), |connection| connection.graceful_shutdown()).await
+    until_stopped(worker, pin!(connection), http2::Connection::graceful_shutdown).await
 }
 
 /// Polls a connection to its end, and tells it once when no further request shall be taken.

@@ -1,7 +1,7 @@
 //! TLS towards the client: certificates from files, chosen by the name that the client asks for, and replaced
 //! while connections are open.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::client::verify_server_name;
@@ -117,7 +117,7 @@ fn certificates(
 }
 
 fn verifier(
-    file: &PathBuf,
+    file: &Path,
     required: bool,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, Unusable> {
