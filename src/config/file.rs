@@ -15,12 +15,12 @@ macro_rules! table {
         $(#[$doc])*
         #[derive(Deserialize, PartialEq)]
         #[serde(default)]
-        pub(super) struct $name {
-            $(pub(super) $field: $type,)*
+        pub(in crate::config) struct $name {
+            $(pub(in crate::config) $field: $type,)*
         }
 
         impl $name {
-            const KEYS: &[&str] = &[$(stringify!($field)),*];
+            pub(in crate::config) const KEYS: &[&str] = &[$(stringify!($field)),*];
         }
 
         impl Default for $name {
@@ -30,6 +30,10 @@ macro_rules! table {
         }
     };
 }
+
+pub(in crate::config) mod tls;
+
+use tls::{RawCertificate, RawTls};
 
 table! {
     /// The whole file.
@@ -65,25 +69,6 @@ table! {
     RawListen {
         address: String = "127.0.0.1:8080".to_owned(),
         workers: usize = 0,
-    }
-}
-
-table! {
-    /// `[tls]`
-    RawTls {
-        certificate: Option<String> = None,
-        key: Option<String> = None,
-        more: Vec<RawCertificate> = Vec::new(),
-        client_ca: Option<String> = None,
-        client_required: bool = false,
-    }
-}
-
-table! {
-    /// One of `[[tls.more]]`
-    RawCertificate {
-        certificate: Option<String> = None,
-        key: Option<String> = None,
     }
 }
 

@@ -281,7 +281,7 @@ fn a_tool_is_named_only_where_it_belongs() {
         ("OsRng", &["src/secret.rs", "src/id.rs"][..]),
         ("SystemRandom", &["src/secret.rs", "src/id.rs"][..]),
         ("moka", &["src/session/cache.rs", "src/session/bearer.rs"][..]),
-        ("TcpStream::connect", &["src/proxy/upstream.rs", "src/oauth/", "src/cli/"][..]),
+        ("TcpStream::connect", &["src/proxy/connect.rs", "src/oauth/", "src/cli/"][..]),
         ("lettre", &["src/mail.rs", "src/mail/"][..]),
         ("jsonwebtoken", &["src/oauth/", "src/demo/"][..]),
         ("env::var", &["src/cli.rs", "src/cli/", "src/main.rs"][..]),

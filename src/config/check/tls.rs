@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::Public;
-use crate::config::file::RawTls;
+use crate::config::file::tls::RawTls;
 use crate::config::problem::Problems;
 use crate::config::tls::{Certificate, Tls};
 
