@@ -29,6 +29,7 @@ mod logout_token;
 mod not_me;
 mod pair;
 mod password;
+mod personal;
 pub mod post;
 mod provider;
 mod recover;
@@ -119,6 +120,9 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::Jwks => Ok(token::jwks(app, &visit)),
         Endpoint::Refresh => token::refresh(app, visit).await,
         Endpoint::Revoke => token::revoke(app, visit).await,
+        Endpoint::CreatePersonalToken => personal::create(app, visit).await,
+        Endpoint::PersonalTokens => personal::list(app, visit).await,
+        Endpoint::RevokePersonalToken => personal::revoke(app, visit).await,
     }
 }
 

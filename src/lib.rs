@@ -18,7 +18,7 @@
 //!
 //! | level | modules | may import |
 //! |---|---|---|
-//! | words | [`id`] [`secret`] [`time`] [`visitor`] | each other, leftwards |
+//! | words | [`id`] [`pattern`] [`secret`] [`time`] [`visitor`] | each other, leftwards |
 //! | saying no | [`refusal`] [`error`] | words |
 //! | tools | [`config`] [`log`] | the above |
 //! | wire | [`http`] | the above |
@@ -54,6 +54,9 @@
 //! * **Every token leads to a session that can be ended.** What memory keeps beside an access token is the
 //!   session's shared copy, whose flags void both ([`session::bearer`]). A header that is not, byte for byte,
 //!   one that we write is no token of ours ([`token::keys`]).
+//! * **A personal access token is kept as a session is**, under a hash and in a table of its own, and ends in the
+//!   same ways ([`session`]). Its [`visitor::Grant`] lets it do less than its owner, never more: the gate holds
+//!   both against every reading of the path, and lets it at no endpoint that changes the account.
 //! * **A link in a mail is good once.** It is a [`store::tickets`] row under the hash of its token, bound to
 //!   user, purpose and exact address, and spent by one conditional `DELETE` of a `POST` ([`account::ticket`]).
 //! * **The mailbox alone makes no password good.** Whoever signed up first may not own the address (the classic
@@ -138,6 +141,7 @@ pub mod limit;
 pub mod log;
 pub mod mail;
 pub mod oauth;
+pub mod pattern;
 pub mod proxy;
 pub mod refusal;
 pub mod secret;

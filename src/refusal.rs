@@ -149,6 +149,10 @@ pub enum Refusal {
     LastAccount,
     /// The caller has no such account.
     AccountNotFound,
+    /// The token does not go that far (RFC 6750 §3.1).
+    InsufficientScope,
+    /// The caller has as many personal access tokens as one can have.
+    TooManyPersonalTokens,
 }
 
 impl Refusal {
@@ -224,6 +228,8 @@ impl Refusal {
         Self::DifferentEmail,
         Self::LastAccount,
         Self::AccountNotFound,
+        Self::InsufficientScope,
+        Self::TooManyPersonalTokens,
     ];
 
     /// The status that goes with it.
@@ -267,8 +273,6 @@ impl Refusal {
             | Self::CodeRequired
             | Self::SignInEnded => StatusCode::UNAUTHORIZED,
             Self::Forbidden
-            | Self::CodeSpent
-            | Self::SignInUnusual
             | Self::CrossOrigin
             | Self::InvalidCallbackUrl
             | Self::SessionNotFresh
@@ -298,6 +302,8 @@ impl Refusal {
             Self::Overloaded | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::LinkedElsewhere => StatusCode::CONFLICT,
+            Self::InsufficientScope => StatusCode::FORBIDDEN,
+            Self::TooManyPersonalTokens => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -373,6 +379,8 @@ impl Refusal {
             Self::DifferentEmail => "LINKING_DIFFERENT_EMAILS_NOT_ALLOWED",
             Self::LastAccount => "FAILED_TO_UNLINK_LAST_ACCOUNT",
             Self::AccountNotFound => "ACCOUNT_NOT_FOUND",
+            Self::InsufficientScope => "INSUFFICIENT_SCOPE",
+            Self::TooManyPersonalTokens => "TOO_MANY_PERSONAL_TOKENS",
         }
     }
 

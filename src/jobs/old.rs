@@ -26,6 +26,8 @@ const KEEP_DEVICES: Duration = Duration::from_hours(400 * 24);
 enum Old {
     /// Sessions that have expired.
     Sessions,
+    /// Personal access tokens that have expired.
+    PersonalTokens,
     /// Sign-ins that waited for their code too long.
     Pending,
     /// Browsers that were not seen for too long.
@@ -43,8 +45,9 @@ enum Old {
 }
 
 impl Old {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Sessions,
+        Self::PersonalTokens,
         Self::Pending,
         Self::Devices,
         Self::Flows,
@@ -58,6 +61,7 @@ impl Old {
     const fn name(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",
+            Self::PersonalTokens => "personal access tokens",
             Self::Pending => "pending sign-ins",
             Self::Devices => "devices",
             Self::Flows => "flows at providers",
@@ -72,6 +76,7 @@ impl Old {
     async fn delete(self, app: &App, tx: &mut Tx, now: Now) -> Result<u64, Fault> {
         match self {
             Self::Sessions => tx.sessions_delete_expired(now, AT_ONCE).await,
+            Self::PersonalTokens => tx.personal_tokens_delete_expired(now, AT_ONCE).await,
             Self::Pending => tx.pendings_delete_expired(now, AT_ONCE).await,
             Self::Devices => tx.devices_delete_stale(now.minus(KEEP_DEVICES), AT_ONCE).await,
             Self::Flows => tx.oauth_flows_delete_expired(now.minus(KEEP_FLOWS), AT_ONCE).await,

@@ -20,6 +20,7 @@ mod assertion;
 mod delivery;
 mod forged;
 mod keys;
+mod personal;
 mod refresh;
 
 /// The root secret of sites whose keys a test opens.
