@@ -319,7 +319,8 @@ fn mail_is_configured_whole_or_not_at_all() {
     let catcher = config("mail.transport = \"catcher\"");
     assert_eq!(catcher.dangers, [""; 0]);
     // Behind a proxy that everyone can reach, a listener on loopback keeps nobody out.
-    let shown = "mail.transport = \"catcher\"\npublic.url = \"http://app.example\"\npublic.danger_plain_http = true";
+    let shown =
+        "mail.transport = \"catcher\"\npublic.url = \"http://app.example\"\npublic.danger_plain_http = true";
     assert!(config(shown).dangers.iter().any(|danger| danger.contains("the catcher shows every mail")));
     let catcher = catcher.mail.expect("mail");
     assert_eq!(catcher.from.address, "no-reply@localhost");
