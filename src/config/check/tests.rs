@@ -316,7 +316,13 @@ fn mail_is_configured_whole_or_not_at_all() {
     let mail = config(near).mail.expect("mail");
     assert_eq!(mail.from.name.as_deref(), Some("127.0.0.1"), "the name of the site");
     assert!(matches!(mail.transport, Transport::Smtp(smtp) if smtp.host == "::1"));
-    let catcher = config("mail.transport = \"catcher\"").mail.expect("mail");
+    let catcher = config("mail.transport = \"catcher\"");
+    assert_eq!(catcher.dangers, [""; 0]);
+    // Behind a proxy that everyone can reach, a listener on loopback keeps nobody out.
+    let shown =
+        "mail.transport = \"catcher\"\npublic.url = \"http://app.example\"\npublic.danger_plain_http = true";
+    assert!(config(shown).dangers.iter().any(|danger| danger.contains("the catcher shows every mail")));
+    let catcher = catcher.mail.expect("mail");
     assert_eq!(catcher.from.address, "no-reply@localhost");
 }
 
