@@ -146,7 +146,7 @@ fn callback(app: &App, target: Option<&str>) -> Result<Option<String>, Refusal> 
     desk(app).place(target).map(Some).ok_or(Refusal::InvalidCallbackUrl)
 }
 
-/// Like [`callback`], for pages: what leads off the site is dropped.
+/// Like [`callback()`], for pages: what leads off the site is dropped.
 fn callback_if_ours(app: &App, target: Option<&str>) -> Option<String> {
     callback(app, target).ok().flatten()
 }

@@ -38,6 +38,7 @@ table! {
         secret_file: Option<String> = None,
         paths: Vec<String> = vec!["/auth".to_owned()],
         listen: RawListen = RawListen::default(),
+        tls: RawTls = RawTls::default(),
         public: RawPublic = RawPublic::default(),
         upstream: RawUpstream = RawUpstream::default(),
         store: RawStore = RawStore::default(),
@@ -68,6 +69,25 @@ table! {
 }
 
 table! {
+    /// `[tls]`
+    RawTls {
+        certificate: Option<String> = None,
+        key: Option<String> = None,
+        more: Vec<RawCertificate> = Vec::new(),
+        client_ca: Option<String> = None,
+        client_required: bool = false,
+    }
+}
+
+table! {
+    /// One of `[[tls.more]]`
+    RawCertificate {
+        certificate: Option<String> = None,
+        key: Option<String> = None,
+    }
+}
+
+table! {
     /// `[public]`: without `url` it is derived from `listen.address`, without `name` it is the host.
     RawPublic {
         url: Option<String> = None,
@@ -80,6 +100,11 @@ table! {
     /// `[upstream]`
     RawUpstream {
         url: Option<String> = None,
+        more: Vec<String> = Vec::new(),
+        rest: Span = Span::seconds(5),
+        ca_file: Option<String> = None,
+        client_certificate: Option<String> = None,
+        client_key: Option<String> = None,
         connect_timeout: Span = Span::seconds(2),
         response_timeout: Span = Span::seconds(60),
         idle_timeout: Span = Span::seconds(60),
@@ -351,6 +376,8 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
     Some(match table {
         "" => Raw::KEYS,
         "listen" => RawListen::KEYS,
+        "tls" => RawTls::KEYS,
+        "tls.more" => RawCertificate::KEYS,
         "public" => RawPublic::KEYS,
         "upstream" => RawUpstream::KEYS,
         "store" => RawStore::KEYS,

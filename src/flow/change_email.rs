@@ -149,6 +149,8 @@ async fn confirm(
         return Err(Refusal::InvalidTicket.into());
     }
     tx.tickets_delete_of_user(&user.id).await?;
+    // Their codes are in the other mailbox.
+    tx.pendings_delete_of_user(&user.id).await?;
     let mut cookie = None;
     if visit.credential == Credential::Cookie {
         cookie = app.sessions.rotate(&mut tx, session, visit.now).await?;

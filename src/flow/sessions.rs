@@ -75,8 +75,7 @@ pub(super) async fn revoke_others(app: &App, visit: Visit) -> Result<Answer, Err
     let session = may_change(app, &visit)?;
     let mut tx = app.store.begin().await?;
     // EM-8: an intruder may have asked for another address.
-    tx.tickets_delete_of_user(&session.user.id).await?;
-    let ended = tx.sessions_delete_of_user(&session.user.id, Some(&session.id)).await?;
+    let ended = ending::end_all(&mut tx, &session.user.id, Some(&session.id)).await?;
     finish(app, &visit, tx, &ended, None).await?;
     done(app, &visit, Notice::SessionsEnded)
 }

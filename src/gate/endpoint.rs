@@ -241,6 +241,9 @@ impl Endpoint {
     pub fn needs_session(self) -> bool {
         match self {
             E::UpdateUser
+            | E::CreatePersonalToken
+            | E::PersonalTokens
+            | E::RevokePersonalToken
             | E::Me
             | E::ListSessions
             | E::RevokeSession
@@ -287,10 +290,12 @@ impl Endpoint {
             | E::ResendCode
             | E::CancelSignIn
             | E::NotMePage
-            | E::NotMe => false,
-            E::DevMails | E::DevMail => false,
-            E::Jwks | E::Refresh | E::Revoke => false,
-            E::CreatePersonalToken | E::PersonalTokens | E::RevokePersonalToken => true,
+            | E::NotMe
+            | E::DevMails
+            | E::DevMail
+            | E::Jwks
+            | E::Refresh
+            | E::Revoke => false,
         }
     }
 

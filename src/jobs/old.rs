@@ -12,6 +12,9 @@ use crate::time::Now;
 const EVERY: Duration = Duration::from_mins(10);
 /// Rows deleted in one transaction, so that no other waits long for its turn.
 const AT_ONCE: u32 = 500;
+/// How long a way through a provider is kept after its time, so that who comes late is led back to where it
+/// began.
+const KEEP_FLOWS: Duration = Duration::from_hours(24);
 /// How long the line of a mail that was given up is kept.
 const KEEP_FAILED_MAILS: Duration = Duration::from_hours(30 * 24);
 
@@ -76,7 +79,7 @@ impl Old {
             Self::PersonalTokens => tx.personal_tokens_delete_expired(now, AT_ONCE).await,
             Self::Pending => tx.pendings_delete_expired(now, AT_ONCE).await,
             Self::Devices => tx.devices_delete_stale(now.minus(KEEP_DEVICES), AT_ONCE).await,
-            Self::Flows => tx.oauth_flows_delete_expired(now, AT_ONCE).await,
+            Self::Flows => tx.oauth_flows_delete_expired(now.minus(KEEP_FLOWS), AT_ONCE).await,
             Self::LogoutTokens => tx.logout_tokens_delete_expired(now, AT_ONCE).await,
             Self::Tickets => tx.tickets_delete_expired(now, AT_ONCE).await,
             Self::Mails => {
