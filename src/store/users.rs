@@ -162,7 +162,9 @@ impl Tx {
             .await
             .map(|done| done.rows_affected() == 1));
         match changed {
-            Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => {
+            Err(error)
+                if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation) =>
+            {
                 Ok(false)
             }
             changed => changed.map_err(fault("changing an address")),
