@@ -276,8 +276,10 @@ impl Sessions {
         let tokens = self.store.personal_tokens_of_user(user, now).await;
         match (sessions, tokens) {
             (Ok(sessions), Ok(tokens)) => {
-                sessions.iter().for_each(|row| self.cache.forget(&row.token));
-                tokens.iter().for_each(|row| self.cache.forget(&row.token));
+                let sessions = sessions.iter().map(|row| &row.token);
+                for token in sessions.chain(tokens.iter().map(|row| &row.token)) {
+                    self.cache.forget(token);
+                }
             }
             (Err(_), _) | (_, Err(_)) => self.cache.clear(),
         }

@@ -163,7 +163,7 @@ async fn answered(app: &App, question: Question, now: Now) -> Result<Visitor, Ar
     let found = match question {
         Question::Answered(visitor) => return Ok(visitor),
         Question::Session(token) => app.sessions.fetch(token, now).await?,
-        Question::Personal(token) => app.sessions.personal_fetch(token, now).await?,
+        Question::Personal(token) => app.sessions.personal_fetch(&app.office, token, now).await?,
         Question::Verified(value, until, token) => {
             let found = app.sessions.fetch(token, now).await?;
             app.sessions.vouch(bearer(&value).unwrap_or_default(), until, found.clone());

@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use crate::error::Fault;
 use crate::id::{RowId, SessionId};
 use crate::secret::{PERSONAL_PREFIX, Token, TokenHash};
@@ -35,8 +37,9 @@ impl Sessions {
         self.remembered(near, token.personal_hash(), now, || true)
     }
 
-    /// Asks the store for a token and keeps the answer, as [`Self::fetch`] does for a session.
-    pub async fn personal_fetch(&self, token: TokenHash, now: Now) -> Found {
+    /// Asks the store for a token and keeps the answer, as [`Self::fetch`] does for a session. That it is used
+    /// is written down by the office, now and then.
+    pub async fn personal_fetch(&self, office: &Handle, token: TokenHash, now: Now) -> Found {
         let load = || async move {
             let Some((row, user)) = self.store.personal_token_by_hash(token).await? else {
                 return Ok(None);
@@ -46,7 +49,7 @@ impl Sessions {
             let session = self.personal_loaded(row, user, now)?;
             if due && now < session.expires {
                 // Whoever asks does not wait for it.
-                tokio::spawn(note_use(self.store.clone(), id, now));
+                office.spawn(note_use(self.store.clone(), id, now));
             }
             Ok(Some(session).filter(|session| session.usable(now)))
         };

@@ -4,6 +4,7 @@ use sidegate::id::RowId;
 use sidegate::pattern::Pattern;
 use sidegate::store::Store;
 use sidegate::store::personal_tokens::PersonalRow;
+use sidegate::time::Now;
 use sidegate::visitor::{Grant, User};
 
 use super::{minutes, stored_session, stored_user, token};
@@ -38,7 +39,7 @@ fn said(row: &PersonalRow) -> impl PartialEq + std::fmt::Debug {
         row.token,
         row.grant.paths.clone(),
         row.grant.read_only,
-        [Some(row.created), Some(row.expires), row.used].map(|at| at.map(|at| at.iso())),
+        [Some(row.created), Some(row.expires), row.used].map(|at| at.map(Now::iso)),
     )
 }
 
