@@ -296,10 +296,6 @@ impl Endpoint {
             | E::Jwks
             | E::Refresh
             | E::Revoke => false,
-            E::NotMe => false,
-            E::DevMails | E::DevMail => false,
-            E::Jwks | E::Refresh | E::Revoke => false,
-            E::CreatePersonalToken | E::PersonalTokens | E::RevokePersonalToken => true,
         }
     }
 

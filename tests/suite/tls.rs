@@ -89,10 +89,15 @@ fn file(name: &str) -> PathBuf {
     certificates().join(name)
 }
 
+/// The path of a file, for the configuration.
+fn text(name: &str) -> String {
+    file(name).display().to_string()
+}
+
 /// A site that speaks TLS, and whose answers to `curl` tell what was negotiated.
 fn plan(more: &str) -> Plan {
-    let (certificate, key) = (file("first.pem"), file("first.key"));
-    let tls = format!("certificate = {certificate:?}\nkey = {key:?}\n{more}");
+    let (certificate, key) = (text("first.pem"), text("first.key"));
+    let tls = format!("certificate = \"{certificate}\"\nkey = \"{key}\"\n{more}");
     Site::on(Database::sqlite()).https().set("tls", &tls).rule("/open/**", "public")
 }
 
@@ -133,9 +138,9 @@ fn browsers_negotiate_http_2_and_others_http_1() {
 
 #[test]
 fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
-    let (certificate, key) = (file("second.pem"), file("second.key"));
+    let (certificate, key) = (text("second.pem"), text("second.key"));
     let site =
-        plan("").toml(&format!("[[tls.more]]\ncertificate = {certificate:?}\nkey = {key:?}\n")).start();
+        plan("").toml(&format!("[[tls.more]]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n")).start();
     assert!(subject(&site, "second.test").ends_with("second"), "{}", subject(&site, "second.test"));
     assert!(subject(&site, "unknown.test").ends_with("first"));
 }
@@ -199,8 +204,8 @@ fn a_reload_shows_the_new_certificate_and_cuts_no_connection() {
 
 #[test]
 fn clients_without_a_certificate_are_turned_away_where_one_is_required() {
-    let authority = file("second.pem");
-    let site = plan(&format!("client_ca = {authority:?}\nclient_required = true")).start();
+    let authority = text("second.pem");
+    let site = plan(&format!("client_ca = \"{authority}\"\nclient_required = true")).start();
     assert_eq!(curl(&site, &[], "/open/x"), "0 000");
     let own = |name: &str| {
         let (certificate, key) = (file(&format!("{name}.pem")), file(&format!("{name}.key")));
@@ -212,7 +217,7 @@ fn clients_without_a_certificate_are_turned_away_where_one_is_required() {
     };
     assert_eq!(own("client"), "2 200");
     assert_eq!(own("renewed"), "0 000", "of another issuer");
-    let optional = plan(&format!("client_ca = {authority:?}")).start();
+    let optional = plan(&format!("client_ca = \"{authority}\"")).start();
     assert_eq!(curl(&optional, &[], "/open/x"), "2 200");
 }
 

@@ -1,5 +1,6 @@
 //! Several instances of one app, and the ways to reach one: TLS, sockets in the file system.
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
@@ -128,7 +129,7 @@ fn an_app_behind_tls_must_show_the_certificate_of_its_authority() {
         let mut lines = format!("url = \"https://127.0.0.1:{port}\"\nca_file = \"{}\"", file(authority));
         if !client.is_empty() {
             let (certificate, key) = (file(&format!("{client}.pem")), file(&format!("{client}.key")));
-            lines += &format!("\nclient_certificate = \"{certificate}\"\nclient_key = \"{key}\"");
+            let _ = write!(lines, "\nclient_certificate = \"{certificate}\"\nclient_key = \"{key}\"");
         }
         let stage = Stage::on(Stage::plan().set("upstream", &lines));
         get(&stage)

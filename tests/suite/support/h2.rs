@@ -35,13 +35,11 @@ impl H2 {
             .enable_all()
             .build()
             .expect("a runtime");
-        let sender = runtime.block_on(async {
+        let (sender, connection) = runtime.block_on(async {
             let stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
-            let (sender, connection) =
-                handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
-            tokio::spawn(connection);
-            sender
+            handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2")
         });
+        runtime.spawn(connection);
         Self { runtime, sender }
     }
 
