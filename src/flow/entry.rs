@@ -12,9 +12,9 @@ use crate::account::email::Email;
 use crate::account::unusual::{Judgement, Outcome, Sighting};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::log_entry;
+use crate::flow::{cookies, log_entry};
 use crate::http::cookie::{self, Found};
-use crate::http::visit::Visit;
+use crate::http::visit::{Credential, Visit};
 use crate::id::PendingId;
 use crate::refusal::Refusal;
 use crate::secret::{Token, TokenHash};
@@ -144,10 +144,11 @@ async fn open(
     if let By::Provider(by) = proved.by {
         tx.session_provider_insert(&opened.session.id, by).await?;
     }
+    let mut cookies = cookies::first(app, &mut tx, (&opened.session, &opened.token), user, visit.now).await?;
     let device = trust(app, visit, &mut tx, user, here).await?;
     tx.auth_log_insert(&entry(visit, user, None, rules)).await?;
     app.sessions.commit_ended(tx, ended.as_slice()).await?;
-    let mut cookies = vec![opened.cookie, device];
+    cookies.push(device);
     if pending {
         cookies.push(forget_pending(app));
     }
@@ -194,7 +195,7 @@ async fn wait_for_code(
     let names = &app.sessions.cookies;
     let mut cookies = vec![names.set(names.pending, token.reveal(), Some(PENDING_LIFE))];
     if ended.is_some() {
-        cookies.push(app.sessions.forget_cookie());
+        cookies.extend(app.sessions.forget_cookies());
     }
     Ok(cookies)
 }
@@ -232,7 +233,11 @@ struct Earlier {
 /// Ends what the browser brought along, whatever it opens: it must open nothing after this.
 async fn end_earlier(app: &App, visit: &Visit, tx: &mut Tx) -> Result<Earlier, Error> {
     let names = &app.sessions.cookies;
-    let session = brought(visit, names.session).map(|token| token.hash());
+    let session = if app.sessions.signed {
+        visit.visitor.session().filter(|_| visit.credential == Credential::Cookie).map(|session| session.token)
+    } else {
+        brought(visit, names.session).map(|token| token.hash())
+    };
     if let Some(token) = session {
         tx.session_delete(token).await?;
     }
