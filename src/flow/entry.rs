@@ -234,7 +234,11 @@ struct Earlier {
 async fn end_earlier(app: &App, visit: &Visit, tx: &mut Tx) -> Result<Earlier, Error> {
     let names = &app.sessions.cookies;
     let session = if app.sessions.signed {
-        visit.visitor.session().filter(|_| visit.credential == Credential::Cookie).map(|session| session.token)
+        visit
+            .visitor
+            .session()
+            .filter(|_| visit.credential == Credential::Cookie)
+            .map(|session| session.token)
     } else {
         brought(visit, names.session).map(|token| token.hash())
     };

@@ -35,13 +35,7 @@ struct Claims {
 
 impl Tokens {
     /// A signed cookie for `session` of `user`, which is stored under `key`, good no longer than the session itself.
-    pub fn cookie(
-        &self,
-        session: &Session,
-        user: &User,
-        key: TokenHash,
-        now: Now,
-    ) -> Result<Minted, Fault> {
+    pub fn cookie(&self, session: &Session, user: &User, key: TokenHash, now: Now) -> Result<Minted, Fault> {
         let expires = now.plus(self.cookie_lifetime).min(session.expires);
         let claims = Claims {
             iss: self.issuer.clone(),

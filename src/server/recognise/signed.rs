@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::error::Fault;
-use crate::flow::exchange::{self, Asking};
 use crate::flow::cookies;
+use crate::flow::exchange::{self, Asking};
 use crate::http::cookie::{self, Found};
 use crate::http::visit::Visit;
 use crate::secret::Token;
@@ -48,18 +48,18 @@ pub(super) fn question(worker: &Worker, visit: &Visit, found: &Found<'_>) -> Opt
         Found::One(value) => Some(*value),
         Found::Nothing | Found::Conflict => None,
     };
-    if let Some(text) = text
-        && let Some(session) = app.sessions.carried(&mut worker.near.borrow_mut(), text, now)
-    {
+    let carried = text.and_then(|text| app.sessions.carried(&mut worker.near.borrow_mut(), text, now));
+    if let Some(session) = carried {
         return Some(if ours { as_stored(worker, &session, now) } else { known(session) });
     }
-    let refresh = match (text.and_then(Token::parse), cookie::find(&visit.headers, app.sessions.cookies.refresh)) {
-        (_, Found::Conflict) => return Some(stranger),
-        (Some(token), _) => app.sessions.issued(&token).then_some(Refresh::Session(token)),
-        (None, Found::One(value)) => app.tokens.refresh_parse(Holder::Browser, value).map(Refresh::Token),
-        (None, Found::Nothing) if text.is_none() => return None,
-        (None, Found::Nothing) => None,
-    };
+    let refresh =
+        match (text.and_then(Token::parse), cookie::find(&visit.headers, app.sessions.cookies.refresh)) {
+            (_, Found::Conflict) => return Some(stranger),
+            (Some(token), _) => app.sessions.issued(&token).then_some(Refresh::Session(token)),
+            (None, Found::One(value)) => app.tokens.refresh_parse(Holder::Browser, value).map(Refresh::Token),
+            (None, Found::Nothing) if text.is_none() => return None,
+            (None, Found::Nothing) => None,
+        };
     let refresh = refresh.filter(|refresh| !app.sessions.cache.is_gone(&refresh.token().hash()));
     let text = text.filter(|text| app.tokens.cookie_look(text, now) != Look::Foreign);
     if text.is_none() && refresh.is_none() {
@@ -71,7 +71,8 @@ pub(super) fn question(worker: &Worker, visit: &Visit, found: &Found<'_>) -> Opt
 /// The session of a good cookie, as the store has it.
 fn as_stored(worker: &Worker, session: &Session, now: Now) -> Question {
     let sessions = &worker.app.sessions;
-    match sessions.remembered(&mut worker.near.borrow_mut(), &session.token, now) {
+    let remembered = sessions.remembered(&mut worker.near.borrow_mut(), &session.token, now);
+    match remembered {
         Some(session) => known(session),
         None if sessions.cache.is_gone(&session.token) => Question::Answered(Visitor::Stranger),
         None => Question::Session(session.token),
@@ -83,11 +84,7 @@ fn known(session: Arc<Session>) -> Question {
 }
 
 /// Asks the office.
-pub(super) async fn ask(
-    app: &Arc<App>,
-    visit: &Visit,
-    carried: Carried,
-) -> (Visitor, Option<Arc<Renewal>>) {
+pub(super) async fn ask(app: &Arc<App>, visit: &Visit, carried: Carried) -> (Visitor, Option<Arc<Renewal>>) {
     let (office, asking, now) = (Arc::clone(app), Asking::of(visit), visit.now);
     match app.office.spawn(async move { answered(&office, carried, &asking, now).await }).await {
         Ok(Ok(answered)) => answered,
