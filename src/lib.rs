@@ -54,6 +54,10 @@
 //! * **Every token leads to a session that can be ended.** What memory keeps beside an access token is the
 //!   session's shared copy, whose flags void both ([`session::bearer`]). A header that is not, byte for byte,
 //!   one that we write is no token of ours ([`token::keys`]).
+//! * **A signed cookie is a session for some minutes at most.** It tells the app who is asking and no endpoint of
+//!   ours anything; sessions that are known to have ended are on a list for as long as one could be good
+//!   ([`session::cache::Cache::listing_ended`]). A refresh cookie is exchanged in the request that needs it, once for
+//!   all that show it, and the answer carries what came of it whatever it is ([`session::renewal`]).
 //! * **A link in a mail is good once.** It is a [`store::tickets`] row under the hash of its token, bound to
 //!   user, purpose and exact address, and spent by one conditional `DELETE` of a `POST` ([`account::ticket`]).
 //! * **The mailbox alone makes no password good.** Whoever signed up first may not own the address (the classic
@@ -85,6 +89,7 @@
 //! 3. `server/recognise.rs` finds the cookie and asks [`session::Sessions::recognise`]: the worker's table,
 //!    then the shared cache. Nothing waits. Only a token that carries our tag and is not in memory is asked
 //!    of the store, by the office, once for all who ask at the same time.
+//!    A signed cookie is verified by the office at its first sight, and needs no store (`server/recognise/signed.rs`).
 //! 4. [`gate::decide`] says `Forward(Pass)`.
 //! 5. [`proxy::Proxy::forward`] writes the head in one pass, takes an idle connection of this worker, sends
 //!    head and first piece of the body in one write, and waits for the head of the answer.

@@ -114,13 +114,11 @@ async fn answered(
     let renewal = app.sessions.renewals.of(hash, now);
     let renewed = renewal.settle(async || renew(app, asking, &refresh, now).await).await?;
     let session = renewed.map(|renewed| Arc::clone(&renewed.session));
-    match session.filter(|session| !app.sessions.cache.has_ended(&session.token)) {
-        Some(session) => Ok((Visitor::Known(session), Some(renewal))),
-        None => {
-            app.sessions.cache.note_gone(hash);
-            Ok((Visitor::Stranger, None))
-        }
+    if let Some(session) = session.filter(|session| !app.sessions.cache.has_ended(&session.token)) {
+        return Ok((Visitor::Known(session), Some(renewal)));
     }
+    app.sessions.cache.note_gone(hash);
+    Ok((Visitor::Stranger, None))
 }
 
 /// The session of a cookie that is good and whose session is not known to have ended.
