@@ -52,6 +52,46 @@ fn main() {
         }
     });
     micro.measure("recognise, hit in the worker's own table", || recognise(1));
+    tokens_and_signed_cookies(&micro);
+    micro.measure("Cache::get, 1 000 sessions", || shared(1_000));
+    micro.measure("Cache::get, 100 000 sessions", || shared(100_000));
+    micro.measure("recognise, 1 000 sessions", || recognise(1_000));
+    micro.measure("recognise, 100 000 sessions", || recognise(100_000));
+    micro.measure("refuse an invented token by its tag", || {
+        let mut house = House::new(Kind::Sqlite);
+        let tokens = tokens(&key(8), SOME);
+        let mut random = Random(1);
+        move || match house.recognise(random.pick(&tokens)) {
+            Recognised::Nobody => {}
+            Recognised::Known(_) | Recognised::Ask(_) => panic!("not refused"),
+        }
+    });
+    micro.measure("refuse a token known to be gone", || {
+        let mut house = House::new(Kind::Sqlite);
+        let tokens = tokens(&key(7), SOME);
+        for token in &tokens {
+            assert!(!house.ask(token), "it opens something");
+        }
+        let mut random = Random(1);
+        move || match house.recognise(random.pick(&tokens)) {
+            Recognised::Nobody => {}
+            Recognised::Known(_) | Recognised::Ask(_) => panic!("it was forgotten that it is gone"),
+        }
+    });
+    let asking = micro.across_threads(4_000);
+    for kind in Kind::available() {
+        asking.measure(&format!("miss, asks the store ({})", kind.name()), || {
+            let house = House::new(kind);
+            let tokens = tokens(&key(7), SOME);
+            house.write(&tokens);
+            let mut random = Random(1);
+            move || assert!(house.ask(random.pick(&tokens)), "the store has it")
+        });
+    }
+}
+
+/// What is signed: carried by clients, or made for the app.
+fn tokens_and_signed_cookies(micro: &Micro) {
     micro.measure("access token, hit in the worker's own table", || vouched(1));
     micro.measure("access token, 1 000 of as many sessions", || vouched(1_000));
     micro.measure("signed cookie, hit in the worker's own table", || carried(1));
@@ -98,41 +138,6 @@ fn main() {
             assert!(tokens.assert(&session, NOW).is_ok(), "it is there");
         }
     });
-    micro.measure("Cache::get, 1 000 sessions", || shared(1_000));
-    micro.measure("Cache::get, 100 000 sessions", || shared(100_000));
-    micro.measure("recognise, 1 000 sessions", || recognise(1_000));
-    micro.measure("recognise, 100 000 sessions", || recognise(100_000));
-    micro.measure("refuse an invented token by its tag", || {
-        let mut house = House::new(Kind::Sqlite);
-        let tokens = tokens(&key(8), SOME);
-        let mut random = Random(1);
-        move || match house.recognise(random.pick(&tokens)) {
-            Recognised::Nobody => {}
-            Recognised::Known(_) | Recognised::Ask(_) => panic!("not refused"),
-        }
-    });
-    micro.measure("refuse a token known to be gone", || {
-        let mut house = House::new(Kind::Sqlite);
-        let tokens = tokens(&key(7), SOME);
-        for token in &tokens {
-            assert!(!house.ask(token), "it opens something");
-        }
-        let mut random = Random(1);
-        move || match house.recognise(random.pick(&tokens)) {
-            Recognised::Nobody => {}
-            Recognised::Known(_) | Recognised::Ask(_) => panic!("it was forgotten that it is gone"),
-        }
-    });
-    let asking = micro.across_threads(4_000);
-    for kind in Kind::available() {
-        asking.measure(&format!("miss, asks the store ({})", kind.name()), || {
-            let house = House::new(kind);
-            let tokens = tokens(&key(7), SOME);
-            house.write(&tokens);
-            let mut random = Random(1);
-            move || assert!(house.ask(random.pick(&tokens)), "the store has it")
-        });
-    }
 }
 
 /// A key for tags; houses have number 7.

@@ -1,14 +1,14 @@
 //! The end of a session whose cookie is a signed one, and what ends with it.
 
 use std::io::{Read as _, Write as _};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
-use super::{LIFETIME, copy, gives_both, pair, signed, takes_both, with_only};
+use super::{ALMOST, LIFETIME, copy, gives_both, pair, signed, takes_both, with_only};
 use crate::flow::{credentials, rows};
 use crate::support::database::on_both_databases;
-use crate::support::raw::{PATIENCE, Raw};
+use crate::support::raw::Raw;
 use crate::support::site::PASSWORD;
 use crate::support::upstream::Upstream;
 
@@ -127,11 +127,9 @@ fn a_session_that_one_replica_ended_is_soon_refused_by_the_other_although_the_co
     let held = copy(&two, &ada);
     assert_eq!(copy(&two, &held).get("/app").status, 200);
     assert_eq!(ada.post("/auth/sign-out", &json!({})).status, 200);
-    let begun = Instant::now();
-    while copy(&two, &held).get("/app").status == 200 {
-        assert!(begun.elapsed() < PATIENCE, "it never hears of it");
-        std::thread::yield_now();
-    }
+    // However slow the machine: it is told long before so many answers.
+    let told = (0..5_000).any(|_| copy(&two, &held).get("/app").status == 401);
+    assert!(told, "it never hears of it");
     assert_eq!(copy(&two, &held).get("/app").status, 401);
 }
 
@@ -143,7 +141,7 @@ fn a_replica_that_is_not_told_refuses_it_after_the_lifetime_at_the_latest() {
     assert_eq!(copy(&two, &held).get("/app").status, 200);
     // Past both, so that nobody tells.
     one.block_on(one.database.execute(r#"DELETE FROM "session""#));
-    two.pass(LIFETIME - Duration::from_secs(1));
+    two.pass(ALMOST);
     assert_eq!(copy(&two, &held).get("/app").status, 200);
     two.pass(Duration::from_secs(1));
     assert_eq!(copy(&two, &held).get("/app").status, 401);

@@ -20,9 +20,9 @@ fn from_before(site: &Site) -> (Visitor, String) {
     let key = TokenHash::from_column(&keys[0]).expect("a hash");
     let token = site.block_on(async {
         let session = site.app.sessions.fetch(key, now).await.ok().flatten().expect("it lives");
-        let mut tx = site.app.store.begin().await.ok().expect("it begins");
+        let mut tx = site.app.store.begin().await.expect("it begins");
         let opening = Opening { now, remember: true, address: "127.0.0.1".to_owned(), agent: None };
-        let opened = site.app.sessions.open(&mut tx, &session.user, opening).await.ok().expect("it opens");
+        let opened = site.app.sessions.open(&mut tx, &session.user, opening).await.expect("it opens");
         assert!(tx.commit().await.is_ok());
         opened.token
     });
