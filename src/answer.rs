@@ -194,6 +194,7 @@ pub fn allow(headers: &mut HeaderMap, methods: &str) {
 fn challenge(refusal: Refusal) -> Option<HeaderValue> {
     match refusal {
         Refusal::InvalidToken => Some(HeaderValue::from_static("Bearer error=\"invalid_token\"")),
+        Refusal::InsufficientScope => Some(HeaderValue::from_static("Bearer error=\"insufficient_scope\"")),
         Refusal::RepeatedAuthorization => Some(HeaderValue::from_static("Bearer error=\"invalid_request\"")),
         _ if refusal.status() == StatusCode::UNAUTHORIZED => Some(HeaderValue::from_static("Bearer")),
         _ => None,

@@ -17,7 +17,10 @@ mod migrate;
 mod serve;
 
 use crate::config::problem::Problems;
+use crate::config::tls::Unusable;
 use crate::config::{self, Config, Flags, NewSecret, Sources};
+use crate::proxy::connect::Connector;
+use crate::server::tls::Tls;
 
 /// Bad usage or configuration (`EX_USAGE` of sysexits.h).
 const EXIT_USAGE: u8 = 64;
@@ -74,7 +77,13 @@ impl Settings {
             Flags { upstream: self.upstream.clone(), listen: self.listen.clone(), store: self.store.clone() };
         let env = std::env::vars_os().collect();
         let sources = Sources { file: self.config.clone(), env, flags, new_secret };
-        config::load(&sources).map_err(Failure::Configuration)
+        let config = config::load(&sources).map_err(Failure::Configuration)?;
+        let unusable = |unusable: Unusable| Failure::Usage(unusable.to_string());
+        if let Some(tls) = &config.tls {
+            Tls::load(tls.clone()).map_err(unusable)?;
+        }
+        Connector::new(&config.upstream.tls).map_err(unusable)?;
+        Ok(config)
     }
 }
 
@@ -82,7 +91,7 @@ impl Settings {
 pub(crate) enum Failure {
     /// The configuration is wrong; nothing was done.
     Configuration(Problems),
-    /// What was asked for is not what the command does; nothing was done.
+    /// What was asked for is not what the command does, or cannot be done as it stands; nothing was done.
     Usage(String),
     /// Anything else, in one line.
     Other(String),

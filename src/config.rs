@@ -22,8 +22,10 @@ pub mod provider;
 pub mod rule;
 mod secret;
 mod shape;
+pub mod tls;
 pub(crate) mod units;
 pub mod unusual;
+pub mod upstream;
 
 use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
@@ -36,10 +38,12 @@ use rule::Rule;
 pub struct Config {
     /// Where we listen.
     pub listen: Listen,
+    /// How connections are encrypted, if that is done here.
+    pub tls: Option<tls::Tls>,
     /// How the world reaches us.
     pub public: Public,
     /// The app behind us.
-    pub upstream: Upstream,
+    pub upstream: upstream::Upstream,
     /// Where users and sessions are kept.
     pub store: Store,
     /// The root secret of the installation.
@@ -115,34 +119,6 @@ pub struct Public {
     pub https: bool,
     /// Name shown on the pages.
     pub name: String,
-}
-
-/// `[upstream]`
-#[derive(Clone)]
-pub struct Upstream {
-    /// Host name or address of the app; an IPv6 address without brackets.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// How long a connection may take to be made.
-    pub connect_timeout: Duration,
-    /// How long the head of an answer may take.
-    pub response_timeout: Duration,
-    /// How long an answer's body may pause.
-    pub idle_timeout: Duration,
-    /// How long an unused connection is kept; shorter than the app keeps it.
-    pub keep_alive: Duration,
-    /// Unused connections kept by each worker.
-    pub max_idle: usize,
-}
-
-impl Upstream {
-    /// Scheme, host and port of the app, as an origin is written.
-    pub fn origin(&self) -> String {
-        let Self { host, port, .. } = self;
-        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        if *port == 80 { format!("http://{host}") } else { format!("http://{host}:{port}") }
-    }
 }
 
 /// `[store]`
@@ -270,6 +246,10 @@ pub struct Tokens {
     pub refresh_grace: Duration,
     /// How long one key signs.
     pub rotate_every: Duration,
+    /// Whether users may make personal access tokens, and use them.
+    pub personal: bool,
+    /// Longest life of one.
+    pub personal_max_lifetime: Duration,
 }
 
 /// `[limits]`

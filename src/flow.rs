@@ -31,6 +31,7 @@ mod logout_token;
 mod not_me;
 mod pair;
 mod password;
+mod personal;
 pub mod post;
 mod provider;
 mod recover;
@@ -121,6 +122,9 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::Jwks => Ok(token::jwks(app, &visit)),
         Endpoint::Refresh => token::refresh(app, visit).await,
         Endpoint::Revoke => token::revoke(app, visit).await,
+        Endpoint::CreatePersonalToken => personal::create(app, visit).await,
+        Endpoint::PersonalTokens => personal::list(app, visit).await,
+        Endpoint::RevokePersonalToken => personal::revoke(app, visit).await,
     }
 }
 
@@ -144,7 +148,7 @@ fn callback(app: &App, target: Option<&str>) -> Result<Option<String>, Refusal> 
     desk(app).place(target).map(Some).ok_or(Refusal::InvalidCallbackUrl)
 }
 
-/// Like [`callback`], for pages: what leads off the site is dropped.
+/// Like [`callback()`], for pages: what leads off the site is dropped.
 fn callback_if_ours(app: &App, target: Option<&str>) -> Option<String> {
     callback(app, target).ok().flatten()
 }

@@ -5,10 +5,13 @@
 
 use std::sync::Arc;
 
+use http::Method;
+
 use crate::config::rule::Access;
 use crate::http::visit::{Credential, Visit};
+use crate::id::UserId;
 use crate::refusal::Refusal;
-use crate::visitor::{Session, Visitor};
+use crate::visitor::{Grant, Session, Visitor};
 
 pub mod endpoint;
 pub mod rules;
@@ -92,6 +95,11 @@ fn ours(rules: &Rules, visit: &Visit, endpoint: Endpoint) -> Verdict {
     if foreign && !endpoint.takes_foreign_posts() {
         return Verdict::Refuse(Refusal::CrossOrigin);
     }
+    if visit.visitor.session().is_some_and(|session| session.grant.is_some())
+        && !endpoint.takes_personal_tokens()
+    {
+        return Verdict::Refuse(Refusal::InsufficientScope);
+    }
     match visit.visitor {
         Visitor::Unsure if !matches!(endpoint, Endpoint::Ok | Endpoint::Jwks) => {
             Verdict::Refuse(Refusal::StoreUnavailable)
@@ -124,6 +132,12 @@ fn app(rules: &Rules, visit: &Visit, demand: Demand) -> Verdict {
     if demand.owner == Owner::Other {
         return Verdict::Refuse(if rules.hide_existence { Refusal::NotFound } else { Refusal::Forbidden });
     }
+    if let Some(session) = session
+        && let Some(grant) = &session.grant
+        && !granted(grant, visit, &session.user.id)
+    {
+        return Verdict::Refuse(Refusal::InsufficientScope);
+    }
     if visit.upgrade.is_some()
         && visit.credential == Credential::Cookie
         && session.is_some()
@@ -132,6 +146,14 @@ fn app(rules: &Rules, visit: &Visit, demand: Demand) -> Verdict {
         return Verdict::Refuse(Refusal::CrossOrigin);
     }
     Verdict::Forward(Pass { session: session.cloned() })
+}
+
+/// Whether a personal access token may do this, however the path is read. What is sent through a tunnel is
+/// nothing that can be called reading.
+fn granted(grant: &Grant, visit: &Visit, user: &UserId) -> bool {
+    let reads = [Method::GET, Method::HEAD].contains(&visit.method) && visit.upgrade.is_none();
+    let within = |paths: &Vec<_>| visit.path.readings().all(|reading| rules::within(paths, reading, user));
+    (reads || !grant.read_only) && grant.paths.as_ref().is_none_or(within)
 }
 
 fn unauthorized(visit: &Visit) -> Refusal {

@@ -18,7 +18,7 @@
 //!
 //! | level | modules | may import |
 //! |---|---|---|
-//! | words | [`id`] [`secret`] [`time`] [`visitor`] | each other, leftwards |
+//! | words | [`id`] [`pattern`] [`secret`] [`time`] [`visitor`] | each other, leftwards |
 //! | saying no | [`refusal`] [`error`] | words |
 //! | tools | [`config`] [`log`] | the above |
 //! | wire | [`http`] | the above |
@@ -58,6 +58,9 @@
 //!   ours anything; sessions that are known to have ended are on a list for as long as one could be good
 //!   ([`session::cache::Cache::listing_ended`]). A refresh cookie is exchanged in the request that needs it, once for
 //!   all that show it, and the answer carries what came of it whatever it is ([`session::renewal`]).
+//! * **A personal access token is kept as a session is**, under a hash and in a table of its own, and ends in the
+//!   same ways ([`session`]). Its [`visitor::Grant`] lets it do less than its owner, never more: the gate holds
+//!   both against every reading of the path, and lets it at no endpoint that changes the account.
 //! * **A link in a mail is good once.** It is a [`store::tickets`] row under the hash of its token, bound to
 //!   user, purpose and exact address, and spent by one conditional `DELETE` of a `POST` ([`account::ticket`]).
 //! * **The mailbox alone makes no password good.** Whoever signed up first may not own the address (the classic
@@ -143,6 +146,7 @@ pub mod limit;
 pub mod log;
 pub mod mail;
 pub mod oauth;
+pub mod pattern;
 pub mod proxy;
 pub mod refusal;
 pub mod secret;

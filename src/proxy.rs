@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
@@ -18,8 +18,11 @@ use crate::http::visit::Visit;
 use crate::session::live::Live;
 
 mod chunked;
+pub mod connect;
 pub mod failure;
 pub mod headers;
+pub mod instances;
+pub mod pem;
 pub mod reserved;
 pub mod response;
 pub mod ticker;
@@ -27,8 +30,10 @@ mod upgrade;
 mod upload;
 mod upstream;
 
+use connect::Connector;
 use failure::Failure;
 use headers::{Framing, HeadWriter};
+use instances::Instances;
 use response::UpstreamBody;
 use ticker::Ticker;
 use upgrade::Tunnel;
@@ -49,7 +54,15 @@ pub struct Sending {
     /// The body.
     pub body: RequestBody,
     /// The connection itself, if the request asks to leave HTTP.
-    pub upgrade: Option<OnUpgrade>,
+    pub upgrade: Option<Leaving>,
+}
+
+/// A client's connection, or its stream, that is to become a tunnel.
+pub struct Leaving {
+    /// What it becomes.
+    pub client: OnUpgrade,
+    /// Whether it is a stream of HTTP/2, where 200 stands for 101 (RFC 8441 §5).
+    pub http2: bool,
 }
 
 /// What an answer is the answer to.
@@ -57,14 +70,21 @@ struct Asked<'a> {
     visit: &'a Visit,
     pass: Pass,
     /// The client's connection, if the request asked to leave HTTP.
-    upgrade: Option<OnUpgrade>,
+    upgrade: Option<Leaving>,
 }
 
 impl Proxy {
     /// A worker's way to the app.
-    pub fn new(config: Arc<Config>, ticker: Ticker, live: Arc<Live>) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        connector: Connector,
+        instances: Arc<Instances>,
+        ticker: Ticker,
+        live: Arc<Live>,
+    ) -> Self {
         let head_writer = Rc::new(HeadWriter::new(&config));
-        let pool = Rc::new(Pool::new(config.upstream.clone(), ticker.clone(), Arc::clone(&live)));
+        let settings = config.upstream.clone();
+        let pool = Rc::new(Pool::new(settings, connector, instances, ticker.clone(), Arc::clone(&live)));
         Self { config, head_writer, pool, ticker, live }
     }
 
@@ -100,12 +120,9 @@ impl Proxy {
         };
         // Asked now: of a body that has been sent nothing is left to be seen.
         let repeatable = upload.repeatable() && headers::idempotent(&visit.method);
-        let mut kept = self.pool.take();
+        let mut kept = true;
         loop {
-            let mut connection = match kept.take() {
-                Some(connection) => connection,
-                None => Box::pin(self.pool.connect()).await?,
-            };
+            let mut connection = self.pool.connection(visit.now, kept).await?;
             self.head_writer.write(&mut connection.out, visit, &pass, framing);
             match self.exchange(&mut connection, &mut upload, visit).await {
                 Ok(head) => {
@@ -116,6 +133,7 @@ impl Proxy {
                 // new connection, if it can do no harm (RFC 9112 §9.3.1).
                 Err(Failure::Closed { untouched: true }) if connection.reused() && repeatable => {
                     upload = Upload::head_only();
+                    kept = false;
                 }
                 Err(failure) => return Err(failure),
             }
@@ -176,7 +194,7 @@ impl Proxy {
     fn switch(
         &self,
         asked: &Asked<'_>,
-        client: OnUpgrade,
+        leaving: Leaving,
         head: response::Head,
         connection: Connection,
     ) -> Response<UpstreamBody> {
@@ -184,7 +202,7 @@ impl Proxy {
         let tunnel = Tunnel {
             upstream: stream,
             unread,
-            client,
+            client: leaving.client,
             silence: self.ticker.deadline(),
             watch: self.ticker.deadline(),
             patience: self.config.limits.tunnel_idle,
@@ -200,6 +218,11 @@ impl Proxy {
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
         let headers = response.headers_mut();
+        if leaving.http2 {
+            headers.remove(SEC_WEBSOCKET_ACCEPT);
+            *response.status_mut() = StatusCode::OK;
+            return response;
+        }
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         if let Some(protocol) = &asked.visit.upgrade {
             headers.insert(UPGRADE, protocol.clone());

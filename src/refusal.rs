@@ -149,6 +149,10 @@ pub enum Refusal {
     LastAccount,
     /// The caller has no such account.
     AccountNotFound,
+    /// The token does not go that far (RFC 6750 §3.1).
+    InsufficientScope,
+    /// The caller has as many personal access tokens as one can have.
+    TooManyPersonalTokens,
 }
 
 impl Refusal {
@@ -224,6 +228,8 @@ impl Refusal {
         Self::DifferentEmail,
         Self::LastAccount,
         Self::AccountNotFound,
+        Self::InsufficientScope,
+        Self::TooManyPersonalTokens,
     ];
 
     /// The status that goes with it.
@@ -258,8 +264,15 @@ impl Refusal {
             | Self::EmailAlreadyVerified
             | Self::ResetDisabled
             | Self::VerificationDisabled
-            | Self::ChangeEmailDisabled => StatusCode::BAD_REQUEST,
-            Self::SignInRequired | Self::InvalidToken | Self::InvalidCredentials => StatusCode::UNAUTHORIZED,
+            | Self::ChangeEmailDisabled
+            | Self::CodeWrong
+            | Self::CodeExpired
+            | Self::TooManyPersonalTokens => StatusCode::BAD_REQUEST,
+            Self::SignInRequired
+            | Self::InvalidToken
+            | Self::InvalidCredentials
+            | Self::CodeRequired
+            | Self::SignInEnded => StatusCode::UNAUTHORIZED,
             Self::Forbidden
             | Self::CrossOrigin
             | Self::InvalidCallbackUrl
@@ -269,7 +282,10 @@ impl Refusal {
             | Self::AccountNotLinked
             | Self::ProviderSignUpDisabled
             | Self::DifferentEmail
-            | Self::EmailNotVerified => StatusCode::FORBIDDEN,
+            | Self::EmailNotVerified
+            | Self::CodeSpent
+            | Self::SignInUnusual
+            | Self::InsufficientScope => StatusCode::FORBIDDEN,
             Self::NotFound | Self::ProviderNotFound | Self::IdTokenNotSupported => StatusCode::NOT_FOUND,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -287,9 +303,6 @@ impl Refusal {
             | Self::ProviderInvalid => StatusCode::BAD_GATEWAY,
             Self::Overloaded | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::CodeRequired | Self::SignInEnded => StatusCode::UNAUTHORIZED,
-            Self::CodeWrong | Self::CodeExpired => StatusCode::BAD_REQUEST,
-            Self::CodeSpent | Self::SignInUnusual => StatusCode::FORBIDDEN,
             Self::LinkedElsewhere => StatusCode::CONFLICT,
         }
     }
@@ -313,7 +326,7 @@ impl Refusal {
             Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
             Self::NotFound => "NOT_FOUND",
             Self::SignInRequired => "UNAUTHORIZED",
-            Self::InvalidToken => "INVALID_TOKEN",
+            Self::InvalidToken | Self::InvalidTicket => "INVALID_TOKEN",
             Self::InvalidGrant => "INVALID_GRANT",
             Self::Forbidden => "FORBIDDEN",
             Self::CrossOrigin => "INVALID_ORIGIN",
@@ -328,7 +341,6 @@ impl Refusal {
             Self::SessionNotFresh => "SESSION_NOT_FRESH",
             Self::EmailNotHere => "EMAIL_CAN_NOT_BE_UPDATED",
             Self::EmailNotVerified => "EMAIL_NOT_VERIFIED",
-            Self::InvalidTicket => "INVALID_TOKEN",
             Self::InvalidPassword => "INVALID_PASSWORD",
             Self::NoPassword => "CREDENTIAL_ACCOUNT_NOT_FOUND",
             Self::EmailMismatch => "EMAIL_MISMATCH",
@@ -367,6 +379,8 @@ impl Refusal {
             Self::DifferentEmail => "LINKING_DIFFERENT_EMAILS_NOT_ALLOWED",
             Self::LastAccount => "FAILED_TO_UNLINK_LAST_ACCOUNT",
             Self::AccountNotFound => "ACCOUNT_NOT_FOUND",
+            Self::InsufficientScope => "INSUFFICIENT_SCOPE",
+            Self::TooManyPersonalTokens => "TOO_MANY_PERSONAL_TOKENS",
         }
     }
 

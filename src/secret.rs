@@ -25,6 +25,9 @@ const SUCCESSOR: &[u8] = b"successor";
 /// Characters of a token as text (base64url without padding).
 pub const TOKEN_TEXT: usize = 54;
 
+/// What the text of a personal access token begins with, so that people and scanners know one where they find it.
+pub const PERSONAL_PREFIX: &str = "sgp_";
+
 /// A token in clear, of a session or for one use: 32 random bytes and an 8-byte keyed tag. It exists in clear
 /// when it is made and when a request carries it; it has no `Debug`, no `Clone` and is wiped when dropped.
 #[derive(ZeroizeOnDrop)]
@@ -57,6 +60,16 @@ impl Token {
     /// The hash under which the session is stored.
     pub fn hash(&self) -> TokenHash {
         TokenHash::of(&self.0)
+    }
+
+    /// The hash under which it is stored as a personal access token. It is not [`Self::hash`], so that neither
+    /// kind is ever found where the other is looked for.
+    pub fn personal_hash(&self) -> TokenHash {
+        const START: usize = PERSONAL_PREFIX.len();
+        let mut bytes = Zeroizing::new([0; START + TOKEN]);
+        bytes[..START].copy_from_slice(PERSONAL_PREFIX.as_bytes());
+        bytes[START..].copy_from_slice(&self.0);
+        TokenHash::of(&bytes[..])
     }
 
     /// What it has in common with its successors and their successors, as text (16 of base64url). No secret.
@@ -129,6 +142,8 @@ pub enum Purpose {
     Refresh,
     /// Refresh tokens in cookies, beside signed session cookies.
     RefreshCookie,
+    /// The tag of personal access tokens.
+    Personal,
     /// What the store keeps but may not show: mails that wait, tokens of providers.
     Sealed,
     /// Whom a mail went to, where mails to one address are counted.
@@ -147,6 +162,7 @@ impl Purpose {
             Self::Code => b"sidegate/code/v1",
             Self::Refresh => b"sidegate/refresh/v1",
             Self::RefreshCookie => b"sidegate/refresh-cookie/v1",
+            Self::Personal => b"sidegate/personal/v1",
             Self::Sealed => b"sidegate/sealed/v1",
             Self::Recipient => b"sidegate/recipient/v1",
         }
@@ -305,6 +321,7 @@ mod tests {
         let again = Token::parse(text.as_bytes()).expect("parses");
         assert!(again.hash() == token.hash() && key.issued(&again));
         assert!(!root.key(Purpose::Device).issued(&again));
+        assert!(again.personal_hash() == token.personal_hash() && token.personal_hash() != token.hash());
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::visitor::{Session, User};
 pub mod bearer;
 pub mod cache;
 pub mod live;
+mod personal;
 pub mod renewal;
 pub mod rules;
 
@@ -36,6 +37,8 @@ pub struct Sessions {
     store: Store,
     limits: config::Session,
     key: Key,
+    /// Tags personal access tokens.
+    personal_key: Key,
     /// What memory knows, for all workers.
     pub cache: Cache,
     /// The connections that end with their session.
@@ -90,6 +93,7 @@ impl Sessions {
             signed,
             limits,
             key: secret.key(Purpose::SessionTag),
+            personal_key: secret.key(Purpose::Personal),
             live: Arc::default(),
             cookies: CookieNames::new(https),
         }
@@ -97,11 +101,14 @@ impl Sessions {
 
     /// Looks a token up in memory: first in the worker's own table, then in the shared cache. Never waits.
     pub fn recognise(&self, near: &mut Near, token: &Token, now: Now) -> Recognised {
-        let hash = token.hash();
+        self.asked(near, token.hash(), now, || self.key.issued(token))
+    }
+
+    fn asked(&self, near: &mut Near, hash: TokenHash, now: Now, issued: impl FnOnce() -> bool) -> Recognised {
         if let Some(session) = self.remembered(near, &hash, now) {
             return Recognised::Known(session);
         }
-        if !self.key.issued(token) || self.cache.is_gone(&hash) {
+        if !issued() || self.cache.is_gone(&hash) {
             return Recognised::Nobody;
         }
         Recognised::Ask(hash)
@@ -221,6 +228,7 @@ impl Sessions {
             over: AtomicBool::new(false),
             renewing: AtomicBool::new(false),
             assertion: OnceLock::new(),
+            grant: None,
         }
     }
 
@@ -293,12 +301,19 @@ impl Sessions {
         Ok(changed.then_some(token))
     }
 
-    /// Has the sessions of a user read again before their next use, after something about the user has changed
-    /// in the store. Other replicas see it when their copies are too old.
+    /// Has the sessions and tokens of a user read again before their next use, after something about the user
+    /// has changed in the store. Other replicas see it when their copies are too old.
     pub async fn user_changed(&self, user: &UserId, now: Now) {
-        match self.store.sessions_of_user(user, now).await {
-            Ok(rows) => rows.iter().for_each(|row| self.cache.forget(&row.token)),
-            Err(_) => self.cache.clear(),
+        let sessions = self.store.sessions_of_user(user, now).await;
+        let tokens = self.store.personal_tokens_of_user(user, now).await;
+        match (sessions, tokens) {
+            (Ok(sessions), Ok(tokens)) => {
+                let sessions = sessions.iter().map(|row| &row.token);
+                for token in sessions.chain(tokens.iter().map(|row| &row.token)) {
+                    self.cache.forget(token);
+                }
+            }
+            (Err(_), _) | (_, Err(_)) => self.cache.clear(),
         }
     }
 
@@ -355,8 +370,11 @@ impl Sessions {
     /// tell us.
     pub async fn cut_ended(&self, now: Now) -> Result<(), Fault> {
         for token in self.live.sweep() {
-            let row = self.store.session_by_hash(token).await?;
-            if !row.is_some_and(|row| self.loaded(row, now).usable(now)) {
+            let session = match self.store.session_by_hash(token).await? {
+                Some(row) => Some(self.loaded(row, now)),
+                None => self.personal_stored(token, now).await?,
+            };
+            if !session.is_some_and(|session| session.usable(now)) {
                 self.live.cut(&token);
             }
         }

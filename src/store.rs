@@ -53,6 +53,7 @@ mod migrations;
 pub mod oauth_flows;
 pub mod outbox;
 pub mod pending;
+pub mod personal_tokens;
 pub mod refresh;
 mod row;
 pub mod session_providers;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::id::{PendingId, SessionId, UserId};
+use crate::pattern::Pattern;
 use crate::secret::TokenHash;
 use crate::time::Now;
 
@@ -88,6 +89,17 @@ pub struct Session {
     pub renewing: AtomicBool,
     /// The identity in a signed token, made when it is first needed.
     pub assertion: OnceLock<Box<str>>,
+    /// What a personal access token may do; `None` for a session that somebody signed in to.
+    pub grant: Option<Box<Grant>>,
+}
+
+/// What a personal access token may do of what its owner may. Such a token is kept as a session is, under its
+/// own hash and id, and ends in the same ways; it opens the app and nothing that changes the account.
+pub struct Grant {
+    /// The paths it is for; `None` for all. An empty list would be none.
+    pub paths: Option<Vec<Pattern>>,
+    /// Whether it is for reading only: `GET` and `HEAD`.
+    pub read_only: bool,
 }
 
 impl Session {

@@ -8,13 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use sidegate::config::rule::{Access, Pattern, Rule, Segment};
+use sidegate::config::rule::{Access, Rule};
 use sidegate::config::{self, Config, Flags, NewSecret, Sources};
 use sidegate::gate::rules::Rules;
 use sidegate::gate::{self, Pass, Verdict};
 use sidegate::http::path::Path;
 use sidegate::http::visit::{Credential, Visit};
 use sidegate::id::{RequestId, SessionId, UserId};
+use sidegate::pattern::{Pattern, Segment};
 use sidegate::secret::TokenHash;
 use sidegate::time::Now;
 use sidegate::visitor::{Session, User, Visitor};
@@ -82,6 +83,7 @@ pub(crate) fn session(token: TokenHash) -> Arc<Session> {
         over: AtomicBool::new(false),
         renewing: AtomicBool::new(false),
         assertion: OnceLock::new(),
+        grant: None,
     })
 }
 

@@ -15,12 +15,11 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
 }
 
 fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
-    let upstream = &config.upstream;
-    let host =
-        if upstream.host.contains(':') { format!("[{}]", upstream.host) } else { upstream.host.clone() };
     writeln!(out, "public     {} ({:?})", config.public.origin, config.public.name)?;
     writeln!(out, "listen     {} with {} workers", config.listen.address, config.listen.workers)?;
-    writeln!(out, "upstream   http://{host}:{}", upstream.port)?;
+    for target in &config.upstream.targets {
+        writeln!(out, "upstream   {target}")?;
+    }
     match &config.store.database {
         Database::Sqlite(path) => writeln!(out, "store      SQLite, {}", path.display())?,
         Database::Postgres(_) => {

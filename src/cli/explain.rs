@@ -213,5 +213,6 @@ fn session(id: UserId, now: Now) -> Session {
         over: AtomicBool::new(false),
         renewing: AtomicBool::new(false),
         assertion,
+        grant: None,
     }
 }

@@ -72,7 +72,13 @@ pub(super) fn office() -> Result<Runtime, Failure> {
 /// Lets `server` run until a signal says otherwise, then lets what is in flight finish. A second signal ends
 /// that at once and counts as a failure.
 pub(super) async fn until_told(app: Arc<App>, server: Server, stop: &mut Stop) -> Result<(), Failure> {
-    stop.told().await;
+    loop {
+        tokio::select! {
+            _ = stop.terminate.recv() => break,
+            _ = stop.interrupt.recv() => break,
+            _ = stop.hangup.recv() => reload(&server),
+        }
+    }
     tracing::info!("stopping; requests in flight are finished");
     let mut stopping = tokio::task::spawn_blocking(move || server.stop());
     tokio::select! {
@@ -83,10 +89,19 @@ pub(super) async fn until_told(app: Arc<App>, server: Server, stop: &mut Stop) -
     Ok(())
 }
 
-/// The signals that ask for an end.
+/// Reads again what can change while we serve.
+fn reload(server: &Server) {
+    match server.reload() {
+        Ok(()) => tracing::info!("certificates were read again"),
+        Err(unusable) => tracing::error!("nothing was reloaded: {unusable}"),
+    }
+}
+
+/// The signals that ask for an end, or for another look at the files.
 pub(super) struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Stop {
@@ -98,6 +113,7 @@ impl Stop {
         Ok(Self {
             terminate: receive(SignalKind::terminate())?,
             interrupt: receive(SignalKind::interrupt())?,
+            hangup: receive(SignalKind::hangup())?,
         })
     }
 

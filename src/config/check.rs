@@ -9,7 +9,9 @@ mod mail;
 mod net;
 mod providers;
 mod rules;
+mod tls;
 mod unusual;
+mod upstream;
 
 use super::file::{
     LogFormat, Raw, RawCookie, RawLimits, RawLog, RawPassword, RawSession, RawSignUp, RawTokens, SignedWith,
@@ -33,7 +35,7 @@ pub(super) fn check(
     let public = net::public(&raw.public, &listen, p, &mut dangers);
     let paths = rules::paths(&raw.paths, p);
     let mail = mail::mail(&raw.mail, (&listen, &public), p, &mut dangers);
-    let upstream = net::upstream(&raw.upstream, &listen, p);
+    let upstream = upstream::upstream(&raw.upstream, &listen, p);
     let identity = identity::identity(raw, &upstream.origin(), &public.origin, p);
     let config = Config {
         store: net::store(&raw.store, p),
@@ -58,6 +60,7 @@ pub(super) fn check(
         geo: unusual::geo(&raw.geo),
         mail,
         identity,
+        tls: tls::tls(&raw.tls, &public, p),
         listen,
         public,
         upstream,
@@ -98,6 +101,7 @@ fn session(raw: &RawSession, p: &mut Problems) -> Session {
     between(p, "session.cache_entries", raw.cache_entries, 1, 100_000_000);
     between(p, "session.cache_age", raw.cache_age, Span::millis(0), Span::minutes(10));
     between(p, "session.jwt_lifetime", raw.jwt_lifetime, Span::minutes(1), Span::minutes(15));
+    between(p, "session.cache_age", raw.cache_age, Span::millis(1), Span::minutes(10));
     ordered(p, ("session.idle", raw.idle), ("session.absolute", raw.absolute), Bound::Most);
     ordered(p, ("session.short", raw.short), ("session.absolute", raw.absolute), Bound::Most);
     ordered(p, ("session.renew_every", raw.renew_every), ("session.idle", raw.idle), Bound::Less);
@@ -120,6 +124,8 @@ fn tokens(raw: &RawTokens, p: &mut Problems) -> Tokens {
     between(p, "tokens.access_lifetime", raw.access_lifetime, Span::minutes(1), Span::minutes(60));
     between(p, "tokens.refresh_grace", raw.refresh_grace, Span::millis(0), Span::seconds(60));
     between(p, "tokens.rotate_every", raw.rotate_every, Span::days(1), Span::days(400));
+    let lifetime = raw.personal_max_lifetime;
+    between(p, "tokens.personal_max_lifetime", lifetime, Span::minutes(60), Span::days(3650));
     Tokens {
         algorithm: match raw.algorithm {
             SignedWith::EdDsa => Algorithm::EdDsa,
@@ -128,6 +134,8 @@ fn tokens(raw: &RawTokens, p: &mut Problems) -> Tokens {
         access_lifetime: raw.access_lifetime.0,
         refresh_grace: raw.refresh_grace.0,
         rotate_every: raw.rotate_every.0,
+        personal: raw.personal,
+        personal_max_lifetime: raw.personal_max_lifetime.0,
     }
 }
 

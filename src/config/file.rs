@@ -15,12 +15,12 @@ macro_rules! table {
         $(#[$doc])*
         #[derive(Deserialize, PartialEq)]
         #[serde(default)]
-        pub(super) struct $name {
-            $(pub(super) $field: $type,)*
+        pub(in crate::config) struct $name {
+            $(pub(in crate::config) $field: $type,)*
         }
 
         impl $name {
-            const KEYS: &[&str] = &[$(stringify!($field)),*];
+            pub(in crate::config) const KEYS: &[&str] = &[$(stringify!($field)),*];
         }
 
         impl Default for $name {
@@ -31,6 +31,10 @@ macro_rules! table {
     };
 }
 
+pub(in crate::config) mod tls;
+
+use tls::{RawCertificate, RawTls};
+
 table! {
     /// The whole file.
     Raw {
@@ -38,6 +42,7 @@ table! {
         secret_file: Option<String> = None,
         paths: Vec<String> = vec!["/auth".to_owned()],
         listen: RawListen = RawListen::default(),
+        tls: RawTls = RawTls::default(),
         public: RawPublic = RawPublic::default(),
         upstream: RawUpstream = RawUpstream::default(),
         store: RawStore = RawStore::default(),
@@ -80,6 +85,11 @@ table! {
     /// `[upstream]`
     RawUpstream {
         url: Option<String> = None,
+        more: Vec<String> = Vec::new(),
+        rest: Span = Span::seconds(5),
+        ca_file: Option<String> = None,
+        client_certificate: Option<String> = None,
+        client_key: Option<String> = None,
         connect_timeout: Span = Span::seconds(2),
         response_timeout: Span = Span::seconds(60),
         idle_timeout: Span = Span::seconds(60),
@@ -223,6 +233,8 @@ table! {
         access_lifetime: Span = Span::minutes(15),
         refresh_grace: Span = Span::seconds(30),
         rotate_every: Span = Span::days(30),
+        personal: bool = true,
+        personal_max_lifetime: Span = Span::days(365),
     }
 }
 
@@ -361,6 +373,8 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
     Some(match table {
         "" => Raw::KEYS,
         "listen" => RawListen::KEYS,
+        "tls" => RawTls::KEYS,
+        "tls.more" => RawCertificate::KEYS,
         "public" => RawPublic::KEYS,
         "upstream" => RawUpstream::KEYS,
         "store" => RawStore::KEYS,

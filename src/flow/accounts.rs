@@ -117,6 +117,8 @@ async fn attempt(app: &App, visit: &Visit, body: &UnlinkBody) -> Result<Result<(
         Some(Refusal::LastAccount)
     } else {
         tx.account_delete(user, &account.id).await?;
+        // One of them may have come this way.
+        tx.pendings_delete_of_user(user).await?;
         let name =
             app.providers.find(&account.provider).map_or(&*account.provider, |provider| provider.name());
         provider::tell(app, visit, &mut tx, &session.user, (name, Change::Unlinked)).await?;

@@ -39,7 +39,7 @@ const ROUNDS: usize = 3;
 /// What a provider sends; the rest of its form is left behind.
 const ANSWERS: [&str; 4] = ["code", "state", "iss", "error"];
 
-/// What the provider sent along with the browser.
+/// What the provider sent along with the browser, or to a front end that received it itself and sends it on.
 #[derive(Deserialize)]
 struct Given {
     state: Option<Zeroizing<String>>,
@@ -47,13 +47,7 @@ struct Given {
     #[serde(default)]
     error: Option<String>,
     iss: Option<String>,
-}
-
-/// The same from a front end that received it itself, and how it wants to be known from then on.
-#[derive(Deserialize)]
-struct Handed {
-    #[serde(flatten)]
-    given: Given,
+    /// How such a front end wants to be known from then on.
     #[serde(default)]
     delivery: Delivery,
 }
@@ -84,6 +78,7 @@ pub(super) async fn show(app: &App, visit: Visit) -> Result<Answer, Error> {
         code: secret("code"),
         error: query.find("error").map(str::to_owned),
         iss: query.find("iss").map(str::to_owned),
+        delivery: Delivery::Cookie,
     };
     let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
     let place = |of: fn(&OauthFlow) -> &Option<String>| flow.as_ref().and_then(|flow| of(flow).as_deref());
@@ -151,14 +146,14 @@ struct LinkedShape {
 /// `POST signin/{provider}`.
 pub(super) async fn code(app: &App, visit: Visit) -> Result<Answer, Error> {
     let provider = provider::of_path(app, &visit)?;
-    let Handed { given, delivery } = read_json(&visit)?;
+    let given: Given = read_json(&visit)?;
     let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
     let mut answer = match end {
         Ok(End::Entered(entered, new_user)) => match entered {
             Entered::Pending(cookies) => {
                 with_cookies(answer::json(desk(app), StatusCode::OK, &shapes::pending(desk(app))), cookies)
             }
-            Entered::SignedIn(signed_in) if delivery == Delivery::Bearer => {
+            Entered::SignedIn(signed_in) if given.delivery == Delivery::Bearer => {
                 pair::first(app, &visit, &signed_in.session).await?
             }
             Entered::SignedIn(signed_in) => {
@@ -261,7 +256,7 @@ async fn go_through(
     };
     let arrival = Arrival { app, provider, identity: &identity, now: visit.now };
     match flow.aim.clone() {
-        Aim::SignIn => sign_in(visit, flow, &arrival).await,
+        Aim::SignIn => sign_in(visit, flow, &arrival, given.delivery).await,
         Aim::Link { user, session } => link(visit, flow, &arrival, (&user, &session)).await,
     }
 }
@@ -306,7 +301,12 @@ async fn asked(
 }
 
 /// Signs in whose identity it is, or who it makes an account for.
-async fn sign_in(visit: &Visit, flow: &OauthFlow, arrival: &Arrival<'_>) -> Result<End, Error> {
+async fn sign_in(
+    visit: &Visit,
+    flow: &OauthFlow,
+    arrival: &Arrival<'_>,
+    delivery: Delivery,
+) -> Result<End, Error> {
     let Arrival { app, provider, identity, .. } = *arrival;
     for _ in 0..ROUNDS {
         let mut tx = app.store.begin().await?;
@@ -332,6 +332,7 @@ async fn sign_in(visit: &Visit, flow: &OauthFlow, arrival: &Arrival<'_>) -> Resu
             by: By::Provider(&by),
             remember: flow.remember,
             callback_url: flow.callback_url.as_deref(),
+            delivery,
         };
         let entered = entry::enter(app, visit, tx, proved).await;
         // Whatever became of the commit, as with every session that is ended.

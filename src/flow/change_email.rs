@@ -146,6 +146,8 @@ async fn confirm(
         return Err(Refusal::InvalidTicket.into());
     }
     tx.tickets_delete_of_user(&user.id).await?;
+    // Their codes are in the other mailbox.
+    tx.pendings_delete_of_user(&user.id).await?;
     let mut cookies = None;
     if visit.credential == Credential::Cookie {
         let user = User { email: new.to_owned(), email_verified: true, ..user.clone() };

@@ -16,7 +16,10 @@ pub(super) async fn end_all(
 ) -> Result<Vec<TokenHash>, Fault> {
     tx.tickets_delete_of_user(user).await?;
     tx.pendings_delete_of_user(user).await?;
-    tx.sessions_delete_of_user(user, except).await
+    let mut ended = tx.sessions_delete_of_user(user, except).await?;
+    // After the sessions: a session in which a token is made at this moment is held until the token is there.
+    ended.extend(tx.personal_tokens_delete_of_user(user).await?);
+    Ok(ended)
 }
 
 /// Ends all of it, and trusts no browser any more: whoever used them may not have been the owner. Returns the

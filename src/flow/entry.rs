@@ -12,6 +12,7 @@ use crate::account::email::Email;
 use crate::account::unusual::{Judgement, Outcome, Sighting};
 use crate::app::App;
 use crate::error::Error;
+use crate::flow::pair::Delivery;
 use crate::flow::{cookies, log_entry};
 use crate::http::cookie::{self, Found};
 use crate::http::visit::{Credential, Visit};
@@ -24,6 +25,7 @@ use crate::store::auth_log::{Action, LogEntry};
 use crate::store::devices::DeviceRow;
 use crate::store::pending::PendingRow;
 use crate::store::session_providers::ProviderSession;
+use crate::time::Now;
 use crate::visitor::{Session, User};
 
 mod evidence;
@@ -58,6 +60,8 @@ pub(super) struct Proved<'a> {
     pub(super) remember: bool,
     /// Where to go afterwards, as it was asked for.
     pub(super) callback_url: Option<&'a str>,
+    /// How the session will be known.
+    pub(super) delivery: Delivery,
 }
 
 /// A sign-in that came about.
@@ -117,12 +121,14 @@ pub(super) async fn verified(
     visit: &Visit,
     tx: Tx,
     pending: &PendingRow,
+    delivery: Delivery,
 ) -> Result<SignedIn, Error> {
     let proved = Proved {
         user: &pending.user,
         by: pending.provider.as_ref().map_or(By::Password, By::Provider),
         remember: pending.remember,
         callback_url: pending.callback_url.as_deref(),
+        delivery,
     };
     open(app, visit, tx, proved, (evidence::here(app, visit), pending.rules.clone())).await
 }
@@ -144,11 +150,17 @@ async fn open(
     if let By::Provider(by) = proved.by {
         tx.session_provider_insert(&opened.session.id, by).await?;
     }
-    let mut cookies = cookies::first(app, &mut tx, (&opened.session, &opened.token), user, visit.now).await?;
-    let device = trust(app, visit, &mut tx, user, here).await?;
+    let mut cookies = Vec::new();
+    match proved.delivery {
+        Delivery::Cookie => {
+            let opened = (&opened.session, &opened.token);
+            cookies = cookies::first(app, &mut tx, opened, user, visit.now).await?;
+            cookies.push(trust(app, visit, &mut tx, user, here).await?);
+        }
+        Delivery::Bearer => trust_program(app, visit, &mut tx, user, here).await?,
+    }
     tx.auth_log_insert(&entry(visit, user, None, rules)).await?;
     app.sessions.commit_ended(tx, ended.as_slice()).await?;
-    cookies.push(device);
     if pending {
         cookies.push(forget_pending(app));
     }
@@ -292,22 +304,39 @@ async fn trust(
     if let Some(earlier) = &shown.secret {
         tx.device_rotate(earlier.hash(), secret.hash()).await?;
     }
-    let device = DeviceRow {
-        secret: secret.hash(),
-        created: visit.now,
-        seen: visit.now,
-        agent: here.agent,
-        network: here.place.network,
-        country: here.place.country,
-        asn: here.place.asn.map(i64::from),
-        revoked: None,
-    };
-    tx.device_trust(&user.id, &device, DEVICES).await?;
+    tx.device_trust(&user.id, &device(secret.hash(), here, visit.now), DEVICES).await?;
     // An imported address may be one that no sign-in form takes: nobody needs a proof for it.
     let email = Email::parse(&user.email).ok();
     let value = shown.next(&app.device_key, &secret, email.as_ref());
     let names = &app.sessions.cookies;
     Ok(names.set(names.device, value, Some(DEVICE_COOKIE)))
+}
+
+/// Trusts a program with this user. It keeps no secret, so its line is found by what it looks like and where it
+/// is: however often it signs in, it takes the place of one browser.
+async fn trust_program(
+    app: &App,
+    visit: &Visit,
+    tx: &mut Tx,
+    user: &User,
+    here: Sighting,
+) -> Result<(), Error> {
+    let looks = format!("program {} {} {}", user.id.as_str(), here.place.network, here.agent);
+    let nobodys = TokenHash(app.device_key.mac(looks.as_bytes()));
+    Ok(tx.device_trust(&user.id, &device(nobodys, here, visit.now), DEVICES).await?)
+}
+
+fn device(secret: TokenHash, here: Sighting, now: Now) -> DeviceRow {
+    DeviceRow {
+        secret,
+        created: now,
+        seen: now,
+        agent: here.agent,
+        network: here.place.network,
+        country: here.place.country,
+        asn: here.place.asn.map(i64::from),
+        revoked: None,
+    }
 }
 
 /// The line of the log for this sign-in, with the rules that fired.

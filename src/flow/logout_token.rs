@@ -48,6 +48,8 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         return Ok(rejected(app, "the logout token was used before"));
     }
     let (subject, sid) = (token.subject.as_deref(), token.sid.as_deref());
+    // Those that wait come first: one whose code comes back at this moment has become a session by then.
+    tx.pendings_delete_of_provider(provider.id(), &token.issuer, subject, sid).await?;
     let ended = tx.sessions_delete_of_provider(provider.id(), &token.issuer, subject, sid).await?;
     for (_, user) in &ended {
         tx.auth_log_insert(&log_entry(&visit, Action::ProviderSignOut, Some(user), None)).await?;

@@ -103,7 +103,9 @@ async fn attempt(
     let mut ended = if change.revoke_other_sessions.unwrap_or(false) {
         ending::end_all(&mut tx, &user.id, Some(&session.id)).await?
     } else {
+        // What was begun with the earlier password does not go on after it.
         tx.tickets_delete_of_user(&user.id).await?;
+        tx.pendings_delete_of_user(&user.id).await?;
         Vec::new()
     };
     // SES-2: what the browser sent opens nothing any more. A program that holds the token itself keeps it.

@@ -31,17 +31,18 @@ pub struct To<'a> {
     pub language: Language,
 }
 
-/// Writes `mail` to somebody once `tx` is committed. Does nothing if mail is not configured, or if
-/// there were too many mails to that address or in all: those are left out and logged. Mails that anyone can
-/// ask for leave the second half of both caps to those whose cause is somebody who proved something.
+/// Writes `mail` to somebody once `tx` is committed; false if it does not. Does nothing if mail is not
+/// configured, or if there were too many mails to that address or in all: those are left out and logged. Mails
+/// that anyone can ask for leave the second half of both caps to those whose cause is somebody who proved
+/// something.
 pub async fn post(
     app: &App,
     tx: &mut Tx,
     To { address, language }: To<'_>,
     mail: &Mail<'_>,
     now: Now,
-) -> Result<(), Error> {
-    let Some(config) = &app.config.mail else { return Ok(()) };
+) -> Result<bool, Error> {
+    let Some(config) = &app.config.mail else { return Ok(false) };
     let share = if mail.anyone_can_ask() { 2 } else { 1 };
     let caps = Counts { to_recipient: config.per_recipient / share, in_all: config.in_all / share };
     let recipient = URL_SAFE_NO_PAD.encode(&app.recipient_key.mac(address.as_bytes())[..16]);
@@ -50,7 +51,7 @@ pub async fn post(
     if counts.to_recipient >= caps.to_recipient || counts.in_all >= caps.in_all {
         let whose = if counts.in_all >= caps.in_all { "mail.in_all" } else { "mail.per_recipient" };
         tracing::warn!(recipient, "a mail is left out: `{whose}` is reached");
-        return Ok(());
+        return Ok(false);
     }
     let letter = app.mails.write(mail, address, language);
     let id = RowId::random();
@@ -73,7 +74,7 @@ pub async fn post(
         give_up: now.plus(life),
     };
     tx.outbox_insert(&row).await?;
-    Ok(())
+    Ok(true)
 }
 
 /// The absolute address of one of our pages, made of the public origin and of nothing that a request says:

@@ -75,7 +75,8 @@ pub(super) async fn tell(
         Change::Unlinked => Mail::MethodUnlinked { occasion, method, link: &link },
     };
     let to = To { address: &user.email, language: Language::preferred(visit.language()) };
-    post::post(app, tx, to, &mail, visit.now).await
+    post::post(app, tx, to, &mail, visit.now).await?;
+    Ok(())
 }
 
 /// For what the PKCE verifier of a flow is sealed.

@@ -74,8 +74,10 @@ pub(super) async fn revoke_all(app: &App, visit: Visit) -> Result<Answer, Error>
 pub(super) async fn revoke_others(app: &App, visit: Visit) -> Result<Answer, Error> {
     let session = may_change(app, &visit)?;
     let mut tx = app.store.begin().await?;
-    // EM-8: an intruder may have asked for another address.
+    // EM-8: an intruder may have asked for another address, or wait for a code. The tokens that the user made
+    // for programs are no sessions.
     tx.tickets_delete_of_user(&session.user.id).await?;
+    tx.pendings_delete_of_user(&session.user.id).await?;
     let ended = tx.sessions_delete_of_user(&session.user.id, Some(&session.id)).await?;
     finish(app, &visit, tx, &ended, None).await?;
     done(app, &visit, Notice::SessionsEnded)

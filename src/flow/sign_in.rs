@@ -34,6 +34,7 @@ struct Credentials {
     remember: bool,
     /// Where to go afterwards; checked.
     callback_url: Option<String>,
+    delivery: Delivery,
 }
 
 /// The page. Who is signed in already is told so, unless it is to be proved `again`.
@@ -74,6 +75,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         password: Zeroizing::new(form.get("password").to_owned()),
         remember: form.find("remember").is_some(),
         callback_url: callback_if_ours(app, form.find("callback_url")),
+        delivery: Delivery::Cookie,
     };
     let mut problems = Vec::new();
     if credentials.email.trim().is_empty() {
@@ -139,7 +141,7 @@ pub(super) async fn email(app: &App, visit: Visit) -> Result<Answer, Error> {
     let EmailBody { email, password, callback_url, remember_me, delivery } = read_json(&visit)?;
     let callback_url = callback(app, callback_url.as_deref())?;
     let remember = remember_me.unwrap_or(true);
-    let credentials = Credentials { email, password, remember, callback_url };
+    let credentials = Credentials { email, password, remember, callback_url, delivery };
     Ok(match attempt(app, &visit, &credentials).await?? {
         Entered::SignedIn(signed_in) if delivery == Delivery::Bearer => {
             pair::first(app, &visit, &signed_in.session).await?
@@ -178,7 +180,7 @@ pub(super) async fn login(app: &App, visit: Visit) -> Result<Answer, Error> {
     let LoginBody { email, password, callback_url, remember, delivery } = read_json(&visit)?;
     let callback_url = callback(app, callback_url.as_deref())?;
     let remember = remember.unwrap_or(true);
-    let credentials = Credentials { email, password, remember, callback_url };
+    let credentials = Credentials { email, password, remember, callback_url, delivery };
     Ok(match attempt(app, &visit, &credentials).await?? {
         Entered::SignedIn(signed_in) if delivery == Delivery::Bearer => {
             pair::first(app, &visit, &signed_in.session).await?
@@ -248,7 +250,8 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
         return Ok(Err(Refusal::InvalidCredentials));
     }
     let callback_url = given.callback_url.as_deref();
-    let proved = Proved { user: &user, by: By::Password, remember: given.remember, callback_url };
+    let (remember, delivery) = (given.remember, given.delivery);
+    let proved = Proved { user: &user, by: By::Password, remember, callback_url, delivery };
     match entry::enter(app, visit, tx, proved).await {
         Ok(entered) => Ok(Ok(entered)),
         Err(Error::Refused(refusal)) => Ok(Err(refusal)),

@@ -51,7 +51,6 @@ pub(super) async fn send(
         Link::DeleteAccount => (TicketKind::DeleteAccount, "delete-user", None, None),
     };
     let (token, row) = ticket::issue(&app.ticket_key, kind, user, new_email, visit.now);
-    tx.ticket_insert(&row).await?;
     let mut target = format!("{page}?token={token}");
     if let Some(place) = callback_url.and_then(|url| url.strip_prefix(app.config.public.origin.as_str())) {
         target.push_str("&callback_url=");
@@ -66,7 +65,11 @@ pub(super) async fn send(
         Link::DeleteAccount => Mail::DeleteAccount { link, lifetime },
     };
     let to = To { address: new_email.unwrap_or(&user.email), language: language(visit) };
-    post::post(app, tx, to, &mail, visit.now).await
+    // RL-9: a link that does not leave voids none that did.
+    if post::post(app, tx, to, &mail, visit.now).await? {
+        tx.ticket_insert(&row).await?;
+    }
+    Ok(())
 }
 
 /// What a token is good for now; nothing is spent.
@@ -93,7 +96,8 @@ pub(super) async fn tell(
     mail: &Mail<'_>,
 ) -> Result<(), Error> {
     let to = To { address: &user.email, language: language(visit) };
-    post::post(app, tx, to, mail, visit.now).await
+    post::post(app, tx, to, mail, visit.now).await?;
+    Ok(())
 }
 
 /// When and with which browser (`agent::family`) this visit was.

@@ -9,10 +9,12 @@ use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::exchange::{self, Asking, Exchanged};
-use crate::flow::{desk, pair, read_json};
+use crate::flow::{desk, log_entry, pair, read_json};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::refusal::Refusal;
+use crate::secret::Token;
+use crate::store::auth_log::{Action, LogEntry};
 use crate::token::JWKS_AGE;
 use crate::token::refresh::Holder;
 
@@ -49,6 +51,21 @@ pub(super) async fn refresh(app: &App, visit: Visit) -> Result<Answer, Error> {
     pair::answer(app, &visit, &session, &next, ends)
 }
 
+/// Ends a personal access token: whoever has it may do that much, as a finder who is not its owner should.
+async fn end_personal(app: &App, visit: &Visit, token: &Token) -> Result<(), Error> {
+    let Some((row, user)) = app.store.personal_token_by_hash(token.personal_hash()).await? else {
+        return Ok(());
+    };
+    let mut tx = app.store.begin().await?;
+    let ended = tx.personal_token_delete(&user.id, &row.id).await?;
+    if ended.is_some() {
+        let entry = log_entry(visit, Action::TokenRevoke, Some(&user.id), None);
+        tx.auth_log_insert(&LogEntry { detail: Some(row.id.to_string()), ..entry }).await?;
+    }
+    app.sessions.commit_ended(tx, ended.as_slice()).await?;
+    Ok(())
+}
+
 #[derive(Deserialize)]
 struct RevokeBody {
     token: Zeroizing<String>,
@@ -59,7 +76,7 @@ struct Success {
     success: bool,
 }
 
-/// `POST revoke` (RFC 7009): ends what a token of either kind keeps going. The answer is the same for a token
+/// `POST revoke` (RFC 7009): ends what a token of any kind keeps going. The answer is the same for a token
 /// that opens nothing.
 pub(super) async fn revoke(app: &App, visit: Visit) -> Result<Answer, Error> {
     let RevokeBody { token } = if is_form(&visit.headers) {
@@ -69,6 +86,10 @@ pub(super) async fn revoke(app: &App, visit: Visit) -> Result<Answer, Error> {
     };
     if token.is_empty() {
         return Err(Refusal::Validation.into());
+    }
+    if let Some(token) = app.sessions.personal_parse(token.as_bytes()) {
+        end_personal(app, &visit, &token).await?;
+        return Ok(answer::json(desk(app), StatusCode::OK, &Success { success: true }));
     }
     let found = match app.tokens.refresh_parse(Holder::Program, token.as_bytes()) {
         Some(token) => match app.tokens.refresh_family(&token).await? {

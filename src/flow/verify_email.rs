@@ -15,6 +15,7 @@ use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::entry::{self, By, Entered, Proved};
+use crate::flow::pair::Delivery;
 use crate::flow::ticket::{self, Link};
 use crate::flow::{
     callback, callback_if_ours, callback_or_home, confirm, desk, form_again, log_entry, read_json,
@@ -150,7 +151,8 @@ async fn attempt(
         tx.commit().await?;
         Vec::new()
     } else {
-        let proved = Proved { user: &user, by: By::Mailbox, remember: true, callback_url: None };
+        let delivery = Delivery::Cookie;
+        let proved = Proved { user: &user, by: By::Mailbox, remember: true, callback_url: None, delivery };
         match entry::enter(app, visit, tx, proved).await? {
             Entered::SignedIn(signed_in) => signed_in.cookies,
             Entered::Pending(cookies) => cookies,

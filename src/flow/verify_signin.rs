@@ -59,7 +59,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     if !is_form(&visit.headers) {
         let CodeBody { code, delivery } = read_json(&visit)?;
         let pending = visit.visitor.pending().ok_or(Refusal::SignInEnded)?;
-        let (signed_in, callback_url) = attempt(app, &visit, pending, &code).await??;
+        let (signed_in, callback_url) = attempt(app, &visit, pending, (&code, delivery)).await??;
         if delivery == Delivery::Bearer {
             let pair = pair::first(app, &visit, &signed_in.session).await?;
             return Ok(with_cookies(pair, vec![entry::forget_pending(app)]));
@@ -74,7 +74,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     let problem = if code.trim().is_empty() {
         Problem::CodeMissing
     } else {
-        match attempt(app, &visit, pending, &code).await? {
+        match attempt(app, &visit, pending, (&code, Delivery::Cookie)).await? {
             Ok((signed_in, callback_url)) => {
                 let to = callback_or_home(app, callback_url.as_deref());
                 let answer = answer::redirect(desk(app), StatusCode::SEE_OTHER, &to);
@@ -103,7 +103,7 @@ async fn attempt(
     app: &App,
     visit: &Visit,
     id: &PendingId,
-    typed: &str,
+    (typed, delivery): (&str, Delivery),
 ) -> Result<Result<(SignedIn, Option<String>), Refusal>, Error> {
     // What cannot be a code is a slip, and no guess.
     let Some(code) = Code::parse(typed) else { return Ok(Err(Refusal::CodeWrong)) };
@@ -128,7 +128,7 @@ async fn attempt(
     if !tx.pending_delete(id).await? {
         return Ok(Err(Refusal::SignInEnded));
     }
-    let signed_in = entry::verified(app, visit, tx, &pending).await?;
+    let signed_in = entry::verified(app, visit, tx, &pending, delivery).await?;
     Ok(Ok((signed_in, pending.callback_url)))
 }
 

@@ -109,6 +109,12 @@ pub enum Endpoint {
     Refresh,
     /// Ends what a token keeps going (RFC 7009).
     Revoke,
+    /// Makes a personal access token.
+    CreatePersonalToken,
+    /// The caller's personal access tokens.
+    PersonalTokens,
+    /// Ends one of them.
+    RevokePersonalToken,
 }
 
 use Endpoint as E;
@@ -173,6 +179,9 @@ const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::GET, ".well-known/jwks.json", E::Jwks),
     (Method::POST, "refresh", E::Refresh),
     (Method::POST, "revoke", E::Revoke),
+    (Method::POST, "personal-tokens", E::CreatePersonalToken),
+    (Method::GET, "personal-tokens", E::PersonalTokens),
+    (Method::POST, "revoke-personal-token", E::RevokePersonalToken),
 ];
 
 /// What a path below a mount prefix leads to.
@@ -232,6 +241,9 @@ impl Endpoint {
     pub fn needs_session(self) -> bool {
         match self {
             E::UpdateUser
+            | E::CreatePersonalToken
+            | E::PersonalTokens
+            | E::RevokePersonalToken
             | E::Me
             | E::ListSessions
             | E::RevokeSession
@@ -278,9 +290,16 @@ impl Endpoint {
             | E::ResendCode
             | E::CancelSignIn
             | E::NotMePage
-            | E::NotMe => false,
+            | E::NotMe
+            | E::DevMails
+            | E::DevMail
+            | E::Jwks
+            | E::Refresh
+            | E::Revoke => false,
+            E::NotMe => false,
             E::DevMails | E::DevMail => false,
             E::Jwks | E::Refresh | E::Revoke => false,
+            E::CreatePersonalToken | E::PersonalTokens | E::RevokePersonalToken => true,
         }
     }
 
@@ -288,6 +307,22 @@ impl Endpoint {
     /// changes nothing; a logout token and a refresh token are proof in themselves, and no cookie is looked at.
     pub fn takes_foreign_posts(self) -> bool {
         matches!(self, E::CallbackForm | E::BackChannelLogout | E::Refresh | E::Revoke)
+    }
+
+    /// Whether a personal access token may come along: it says who is asking, or is not looked at. Everything
+    /// else is for who has signed in.
+    pub fn takes_personal_tokens(self) -> bool {
+        matches!(
+            self,
+            E::Me
+                | E::GetSession
+                | E::Ok
+                | E::Providers
+                | E::Jwks
+                | E::Refresh
+                | E::Revoke
+                | E::BackChannelLogout
+        )
     }
 
     /// Whether the answer waits for the floor below which it would tell whether an account exists.

@@ -2,9 +2,10 @@
 
 use http::Method;
 
-use crate::config::rule::{Access, Case, OWNER_TREE, Pattern, Rule, Segment};
+use crate::config::rule::{Access, Rule};
 use crate::http::path::segments;
 use crate::id::UserId;
+use crate::pattern::{Case, OWNER_TREE, Pattern, Segment};
 
 /// The compiled rules of one site.
 pub struct Rules {
@@ -138,6 +139,14 @@ fn owner_of(path: &str, user: Option<&UserId>, case: Case) -> Owner {
         (Some(id), Some(user)) if id == user.as_str() => Owner::Visitor,
         _ => Owner::Other,
     }
+}
+
+/// Whether a reading of a path matches one of these patterns for this user.
+pub(super) fn within(patterns: &[Pattern], path: &str, user: &UserId) -> bool {
+    patterns.iter().any(|pattern| match matches(pattern, path, Some(user), Case::Exact) {
+        Some(Owner::Nobody | Owner::Visitor) => true,
+        Some(Owner::Other) | None => false,
+    })
 }
 
 /// Matches a pattern; a match says whose the path is by its `{user_id}` segments.

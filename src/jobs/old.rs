@@ -12,6 +12,9 @@ use crate::time::Now;
 const EVERY: Duration = Duration::from_mins(10);
 /// Rows deleted in one transaction, so that no other waits long for its turn.
 const AT_ONCE: u32 = 500;
+/// How long a way through a provider is kept after its time, so that who comes late is led back to where it
+/// began.
+const KEEP_FLOWS: Duration = Duration::from_hours(24);
 /// How long the line of a mail that was given up is kept.
 const KEEP_FAILED_MAILS: Duration = Duration::from_hours(30 * 24);
 
@@ -23,6 +26,8 @@ const KEEP_DEVICES: Duration = Duration::from_hours(400 * 24);
 enum Old {
     /// Sessions that have expired.
     Sessions,
+    /// Personal access tokens that have expired.
+    PersonalTokens,
     /// Sign-ins that waited for their code too long.
     Pending,
     /// Browsers that were not seen for too long.
@@ -40,8 +45,9 @@ enum Old {
 }
 
 impl Old {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Sessions,
+        Self::PersonalTokens,
         Self::Pending,
         Self::Devices,
         Self::Flows,
@@ -55,6 +61,7 @@ impl Old {
     const fn name(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",
+            Self::PersonalTokens => "personal access tokens",
             Self::Pending => "pending sign-ins",
             Self::Devices => "devices",
             Self::Flows => "flows at providers",
@@ -69,9 +76,10 @@ impl Old {
     async fn delete(self, app: &App, tx: &mut Tx, now: Now) -> Result<u64, Fault> {
         match self {
             Self::Sessions => tx.sessions_delete_expired(now, AT_ONCE).await,
+            Self::PersonalTokens => tx.personal_tokens_delete_expired(now, AT_ONCE).await,
             Self::Pending => tx.pendings_delete_expired(now, AT_ONCE).await,
             Self::Devices => tx.devices_delete_stale(now.minus(KEEP_DEVICES), AT_ONCE).await,
-            Self::Flows => tx.oauth_flows_delete_expired(now, AT_ONCE).await,
+            Self::Flows => tx.oauth_flows_delete_expired(now.minus(KEEP_FLOWS), AT_ONCE).await,
             Self::LogoutTokens => tx.logout_tokens_delete_expired(now, AT_ONCE).await,
             Self::Tickets => tx.tickets_delete_expired(now, AT_ONCE).await,
             Self::Mails => {

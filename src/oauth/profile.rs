@@ -198,12 +198,15 @@ fn domain(email: &str) -> Option<String> {
     }
 }
 
-/// An address in which everybody sees the same domain; anything else is none.
+/// An address in which everybody sees the same mailbox and domain; anything else is none. The Kelvin sign is a
+/// `k` in lower case.
 fn clean_email(text: &str) -> Option<String> {
     let one = |c| text.matches(c).count() == 1;
     let sound = text.len() <= LONGEST_EMAIL
         && one('@')
-        && !text.chars().any(|c| c.is_control() || c.is_whitespace() || "\"\\<>(),:;%＠﹫".contains(c));
+        && !text
+            .chars()
+            .any(|c| c.is_control() || c.is_whitespace() || "\"\\<>(),:;%＠﹫\u{212a}".contains(c));
     (sound && domain(text).is_some()).then(|| text.to_owned())
 }
 

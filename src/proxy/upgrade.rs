@@ -10,8 +10,8 @@ use bytes::{Buf as _, BytesMut};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
+use crate::proxy::connect::Stream;
 use crate::proxy::ticker::{Deadline, TICK};
 use crate::session::live::Line;
 
@@ -20,7 +20,7 @@ const BUFFER: usize = 16 * 1024;
 
 /// An upgraded connection to the app, waiting for the client's side.
 pub(super) struct Tunnel {
-    pub(super) upstream: TcpStream,
+    pub(super) upstream: Stream,
     /// What the app sent behind its 101.
     pub(super) unread: BytesMut,
     pub(super) client: OnUpgrade,
@@ -40,7 +40,7 @@ impl Tunnel {
         let client = TokioIo::new(client.await.map_err(io::Error::other)?);
         let mut to_client = Pipe::starting_with(unread);
         let mut to_upstream = Pipe::starting_with(BytesMut::new());
-        let (mut client, mut upstream): (TokioIo<Upgraded>, TcpStream) = (client, upstream);
+        let (mut client, mut upstream): (TokioIo<Upgraded>, Stream) = (client, upstream);
         silence.arm(patience);
         std::future::poll_fn(|cx| {
             let before = to_client.passed + to_upstream.passed;

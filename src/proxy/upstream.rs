@@ -1,20 +1,20 @@
-//! Connections to the app: made, kept idle in a list of this worker, checked before they are used again.
+//! Connections to the app: made, kept idle in lists of this worker, checked before they are used again.
 
 use std::cell::RefCell;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use http::HeaderName;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::config::Upstream;
+use crate::config::upstream::Upstream;
+use crate::proxy::connect::{Connector, Stream};
 use crate::proxy::failure::Failure;
+use crate::proxy::instances::{Instances, UnderWay};
 use crate::proxy::ticker::{Deadline, Ticker};
 use crate::session::live::Live;
+use crate::time::Now;
 
 /// A connection is given up after this many requests.
 const MOST_REQUESTS: u32 = 10_000;
@@ -23,7 +23,7 @@ const OLDEST: Duration = Duration::from_mins(10);
 
 /// One connection to the app. Boxed wherever it is handed on, so that what is moved is a pointer.
 pub(super) struct Connection {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     /// Bytes that were read and belong to the answer that is being received.
     pub(super) unread: BytesMut,
     /// Bytes that wait to be written, kept for their allocation.
@@ -32,6 +32,10 @@ pub(super) struct Connection {
     pub(super) names: Vec<HeaderName>,
     /// For whatever is being waited for.
     pub(super) deadline: Deadline,
+    /// Which instance of the app it leads to.
+    place: usize,
+    /// Counted there as long as a request is being answered.
+    under_way: Option<UnderWay>,
     requests: u32,
     born: u64,
     idle_since: u64,
@@ -42,26 +46,29 @@ impl Connection {
     pub(super) fn reused(&self) -> bool {
         self.requests > 0
     }
-
-    /// Whether the app closed it, or spoke without being asked.
-    fn spoiled(&self) -> bool {
-        let mut byte = [0];
-        !matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-    }
 }
 
-/// The idle connections of one worker, the most recently used first.
+/// The idle connections of one worker, for each instance, the most recently used first.
 #[expect(clippy::vec_box, reason = "they are handed on as boxes")]
 pub(super) struct Pool {
     settings: Upstream,
+    connector: Connector,
+    instances: Arc<Instances>,
     ticker: Ticker,
     live: Arc<Live>,
-    idle: RefCell<Vec<Box<Connection>>>,
+    idle: RefCell<Vec<Vec<Box<Connection>>>>,
 }
 
 impl Pool {
-    pub(super) fn new(settings: Upstream, ticker: Ticker, live: Arc<Live>) -> Self {
-        Self { settings, ticker, live, idle: RefCell::new(Vec::new()) }
+    pub(super) fn new(
+        settings: Upstream,
+        connector: Connector,
+        instances: Arc<Instances>,
+        ticker: Ticker,
+        live: Arc<Live>,
+    ) -> Self {
+        let idle = RefCell::new((0..instances.count()).map(|_| Vec::new()).collect());
+        Self { settings, connector, instances, ticker, live, idle }
     }
 
     pub(super) fn settings(&self) -> &Upstream {
@@ -78,11 +85,38 @@ impl Pool {
         &self.live
     }
 
-    /// An idle connection that can be used.
-    pub(super) fn take(&self) -> Option<Box<Connection>> {
+    /// A connection to the instance that has the least to do: one that is idle, if it can be used and `kept`
+    /// allows it, or a new one.
+    ///
+    /// # Errors
+    /// If no instance can be reached; each was tried once.
+    pub(super) async fn connection(&self, now: Now, kept: bool) -> Result<Box<Connection>, Failure> {
+        let mut place = self.instances.choose(now, &[]).unwrap_or_default();
+        if kept && let Some(mut connection) = self.take(place) {
+            connection.under_way = self.instances.begin(place);
+            return Ok(connection);
+        }
+        let mut tried = Vec::new();
         loop {
-            let connection = self.idle.borrow_mut().pop()?;
-            if !self.too_old(&connection) && !connection.spoiled() {
+            // Boxed: it happens once for many requests.
+            match Box::pin(self.connect(place)).await {
+                Ok(connection) => {
+                    self.instances.answered(place);
+                    return Ok(connection);
+                }
+                Err(failure) => {
+                    tried.push(place);
+                    self.instances.failed(place, now);
+                    place = self.instances.choose(now, &tried).ok_or(failure)?;
+                }
+            }
+        }
+    }
+
+    fn take(&self, place: usize) -> Option<Box<Connection>> {
+        loop {
+            let mut connection = self.idle.borrow_mut().get_mut(place)?.pop()?;
+            if !self.too_old(&connection) && !connection.stream.spoiled() {
                 return Some(connection);
             }
         }
@@ -93,7 +127,9 @@ impl Pool {
         connection.requests += 1;
         connection.idle_since = self.ticker.now();
         connection.deadline.disarm();
+        connection.under_way = None;
         let mut idle = self.idle.borrow_mut();
+        let Some(idle) = idle.get_mut(connection.place) else { return };
         let clean = connection.unread.is_empty() && connection.out.is_empty();
         if clean && connection.requests < MOST_REQUESTS && idle.len() < self.settings.max_idle {
             idle.push(connection);
@@ -102,7 +138,9 @@ impl Pool {
 
     /// Closes what has been idle for too long.
     pub(super) fn sweep(&self) {
-        self.idle.borrow_mut().retain(|connection| !self.too_old(connection));
+        for idle in self.idle.borrow_mut().iter_mut() {
+            idle.retain(|connection| !self.too_old(connection));
+        }
     }
 
     fn too_old(&self, connection: &Connection) -> bool {
@@ -111,13 +149,14 @@ impl Pool {
         longer(connection.idle_since, self.settings.keep_alive) || longer(connection.born, OLDEST)
     }
 
-    /// A new connection.
-    pub(super) async fn connect(&self) -> Result<Box<Connection>, Failure> {
-        let stream = timeout(self.settings.connect_timeout, self.open())
+    async fn connect(&self, place: usize) -> Result<Box<Connection>, Failure> {
+        let Some(target) = self.settings.targets.get(place) else {
+            return Err(Failure::Unreachable(std::io::ErrorKind::NotFound.into()));
+        };
+        let stream = timeout(self.settings.connect_timeout, self.connector.open(target))
             .await
             .map_err(|_| Failure::ConnectTimeout)?
             .map_err(Failure::Unreachable)?;
-        stream.set_nodelay(true).map_err(Failure::Unreachable)?;
         let now = self.ticker.now();
         Ok(Box::new(Connection {
             stream,
@@ -125,17 +164,11 @@ impl Pool {
             out: Vec::with_capacity(1024),
             names: Vec::new(),
             deadline: self.ticker.deadline(),
+            place,
+            under_way: self.instances.begin(place),
             requests: 0,
             born: now,
             idle_since: now,
         }))
-    }
-
-    async fn open(&self) -> io::Result<TcpStream> {
-        let Upstream { host, port, .. } = &self.settings;
-        match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-            Ok(address) => TcpStream::connect(SocketAddr::new(address, *port)).await,
-            Err(_) => TcpStream::connect((host.as_str(), *port)).await,
-        }
     }
 }

@@ -1,131 +1,156 @@
-//! One connection of a client: its bytes looked at before the HTTP parser sees them, its patience measured,
-//! its end orderly.
+//! One connection of a client, from the socket to its orderly end: TLS, the version of HTTP, the requests.
 
-use std::future::{Future as _, poll_fn};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use hyper::server::conn::http1;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::config::Limits;
-use crate::proxy::response::UpstreamBody;
-use crate::proxy::ticker::Deadline;
-use crate::refusal::Refusal;
 use crate::server::front;
-use crate::server::head_scan::HeadScan;
+use crate::server::tls::{H2, Tls};
+use crate::server::watched::{Client, SMALLEST_BUFFER, Socket, Speaks, Watched};
 use crate::server::worker::{Seat, Worker};
 
-/// hyper's lower bound for its buffers, in bytes.
-const SMALLEST_BUFFER: usize = 8192;
-
-/// What a connection's bytes and its requests tell each other.
-pub(super) struct Client {
-    pub(super) peer: SocketAddr,
-    /// Heads that were looked at and are not served yet.
-    heads: AtomicU32,
-    /// The head behind them is larger than it may be.
-    too_large: AtomicBool,
-    /// The connection left HTTP.
-    switched: AtomicBool,
-    /// A request is being answered, so that silence is no idleness.
-    busy: AtomicBool,
-    /// For the next head, or what is missing of it.
-    silence: Deadline,
-    keep_alive: Duration,
-    /// The socket, if HTTP ended on it in the middle of what the client was saying.
-    cut_short: Mutex<Option<TcpStream>>,
-}
-
-impl Client {
-    /// The head of a request has come. Refused unless it was looked at and found sound.
-    pub(super) fn begin(&self) -> Result<(), Refusal> {
-        self.busy.store(true, Ordering::Relaxed);
-        self.silence.disarm();
-        let looked_at = self.heads.load(Ordering::Relaxed);
-        self.heads.store(looked_at.saturating_sub(1), Ordering::Relaxed);
-        match looked_at {
-            0 if self.too_large.load(Ordering::Relaxed) => Err(Refusal::HeadTooLarge),
-            0 => Err(Refusal::BadFraming),
-            _ => Ok(()),
-        }
-    }
-
-    /// The connection leaves HTTP: it is a tunnel from here on.
-    pub(super) fn switch(&self) {
-        self.switched.store(true, Ordering::Relaxed);
-    }
-
-    fn take_cut_short(&self) -> Option<TcpStream> {
-        self.cut_short.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn end(&self) {
-        self.busy.store(false, Ordering::Relaxed);
-        self.silence.arm(self.keep_alive);
-    }
-}
+/// How an HTTP/2 connection begins that was not negotiated (RFC 9113 §3.4). No HTTP/1 request that we take
+/// has a method of this name.
+const PREFACE: &[u8; 4] = b"PRI ";
+/// Requests that one HTTP/2 connection may have under way.
+const MOST_STREAMS: u32 = 128;
+/// What a client may send ahead in one stream, in bytes.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// What a client may send ahead in all streams of a connection, in bytes.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What is kept for a client that does not read, for each stream, in bytes.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Streams that a client may begin wrongly or give up at once, before the connection is ended (CVE-2023-44487,
+/// CVE-2025-8671).
+const MOST_RESETS: usize = 64;
 
 /// Serves one connection to its end. The `seat` is taken for as long as the socket is open, as a tunnel too.
 pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, seat: Arc<Seat>) {
-    let limits = worker.app.config.limits;
-    let client = Arc::new(Client {
-        peer,
-        heads: AtomicU32::new(0),
-        too_large: AtomicBool::new(false),
-        switched: AtomicBool::new(false),
-        busy: AtomicBool::new(false),
-        silence: worker.ticker.deadline(),
-        keep_alive: limits.keep_alive,
-        cut_short: Mutex::default(),
-    });
-    client.silence.arm(limits.head_timeout);
-    let io = Watched {
-        stream: Some(stream),
-        _seat: Arc::clone(&seat),
-        client: Arc::clone(&client),
-        scan: HeadScan::new(limits.head.max(SMALLEST_BUFFER)),
-        in_head: true,
-        stalled: worker.ticker.deadline(),
-        limits,
+    let patience = worker.app.config.limits.head_timeout;
+    // Boxed: what happens once is no part of what an idle connection keeps.
+    let begun = match &worker.tls {
+        Some(tls) => Box::pin(in_time(&worker, patience, encrypted(tls, stream))).await,
+        None => Box::pin(in_time(&worker, patience, plain(stream))).await,
     };
-    let service = service_fn(|request| front::answer(Rc::clone(&worker), Arc::clone(&client), request));
-    let connection = http1::Builder::new()
-        .max_buf_size(limits.head.max(SMALLEST_BUFFER))
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(io), service)
-        .with_upgrades();
-    let ended = {
-        let mut connection = pin!(connection);
-        let mut told = false;
-        // Asked at every turn rather than awaited beside it: a stop is rare, and the ticker wakes everybody
-        // for it.
-        poll_fn(|cx| {
-            if worker.stopping() && !told {
-                told = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            connection.as_mut().poll(cx)
-        })
-        .await
+    match begun {
+        Some(Ok((socket, speaks))) => speak(worker, socket, peer, seat, speaks).await,
+        Some(Err(error)) => tracing::debug!(%peer, %error, "a connection that did not begin"),
+        None => tracing::debug!(%peer, "a connection took too long to begin"),
+    }
+}
+
+async fn encrypted(tls: &Tls, stream: TcpStream) -> io::Result<(Socket, Speaks)> {
+    let stream = tls.acceptor().accept(stream).await?;
+    let negotiated = stream.get_ref().1.alpn_protocol();
+    let speaks = if negotiated == Some(H2) { Speaks::Http2 } else { Speaks::Http1 };
+    Ok((Socket::Tls(Box::new(stream)), speaks))
+}
+
+async fn plain(stream: TcpStream) -> io::Result<(Socket, Speaks)> {
+    let mut start = [0; PREFACE.len()];
+    stream.peek(&mut start).await?;
+    let speaks = if &start == PREFACE { Speaks::Http2 } else { Speaks::Http1 };
+    Ok((Socket::Plain(stream), speaks))
+}
+
+/// What comes of `future`, unless it takes longer than `patience` or the worker stops.
+async fn in_time<T>(worker: &Worker, patience: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let deadline = worker.ticker.deadline();
+    deadline.arm(patience);
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending if worker.stopping() => Poll::Ready(None),
+        Poll::Pending => deadline.poll(cx).map(|()| None),
+    })
+    .await
+}
+
+async fn speak(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, seat: Arc<Seat>, speaks: Speaks) {
+    let limits = worker.app.config.limits;
+    let client = Arc::new(Client::new(peer, speaks, &limits, &worker.ticker));
+    let io = TokioIo::new(Watched::new(socket, Arc::clone(&client), seat, limits, &worker.ticker));
+    let ended = match speaks {
+        Speaks::Http1 => http1(&worker, &client, io).await,
+        // Boxed: it is larger, and there are fewer of them.
+        Speaks::Http2 => Box::pin(http2(&worker, &client, io)).await,
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");
     }
-    if let Some(stream) = client.take_cut_short() {
+    if let Some(socket) = client.take_cut_short() {
         // Boxed: its buffer need not be part of every connection.
-        Box::pin(linger(stream)).await;
+        Box::pin(linger(socket)).await;
+    }
+}
+
+async fn http1(worker: &Rc<Worker>, client: &Arc<Client>, io: TokioIo<Watched>) -> hyper::Result<()> {
+    let service = service_fn(|request| front::answer(Rc::clone(worker), Arc::clone(client), request));
+    let connection = http1::Builder::new()
+        .max_buf_size(worker.app.config.limits.head.max(SMALLEST_BUFFER))
+        .header_read_timeout(None)
+        .serve_connection(io, service)
+        .with_upgrades();
+    until_stopped(worker, pin!(connection), http1::UpgradeableConnection::graceful_shutdown).await
+}
+
+async fn http2(worker: &Rc<Worker>, client: &Arc<Client>, io: TokioIo<Watched>) -> hyper::Result<()> {
+    let service = service_fn(|request| front::answer(Rc::clone(worker), Arc::clone(client), request));
+    let head = u32::try_from(worker.app.config.limits.head).unwrap_or(u32::MAX);
+    let connection = http2::Builder::new(OnThisThread)
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MOST_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(head)
+        .max_local_error_reset_streams(MOST_RESETS)
+        .enable_connect_protocol()
+        .serve_connection(io, service);
+    until_stopped(worker, pin!(connection), http2::Connection::graceful_shutdown).await
+}
+
+/// Polls a connection to its end, and tells it once when no further request shall be taken.
+///
+/// Asked at every turn rather than awaited beside it: a stop is rare, and the ticker wakes everybody for it.
+async fn until_stopped<C: Future>(
+    worker: &Worker,
+    mut connection: Pin<&mut C>,
+    stop: fn(Pin<&mut C>),
+) -> C::Output {
+    let mut told = false;
+    poll_fn(|cx| {
+        if worker.stopping() && !told {
+            told = true;
+            stop(connection.as_mut());
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Runs the streams of an HTTP/2 connection on the thread of the connection.
+#[derive(Clone, Copy)]
+struct OnThisThread;
+
+impl<F: Future + 'static> Executor<F> for OnThisThread {
+    fn execute(&self, stream: F) {
+        tokio::task::spawn_local(async move {
+            stream.await;
+        });
     }
 }
 
@@ -134,175 +159,13 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// Ends our side and reads away what the client still sends: to close at once would reset the connection, and
 /// the client could lose the answer before it has read it (RFC 9112 §9.6).
-async fn linger(mut stream: TcpStream) {
+async fn linger(mut socket: Socket) {
     let read_away = async {
-        stream.shutdown().await?;
+        socket.shutdown().await?;
         let mut buffer = [0; 4096];
-        while stream.read(&mut buffer).await? > 0 {}
+        while socket.read(&mut buffer).await? > 0 {}
         io::Result::Ok(())
     };
     // Whether the client hears of it or not, the connection is over.
-    let _ = tokio::time::timeout(LINGER, read_away).await;
-}
-
-/// The socket, watched.
-struct Watched {
-    /// There until this is dropped.
-    stream: Option<TcpStream>,
-    _seat: Arc<Seat>,
-    client: Arc<Client>,
-    scan: HeadScan,
-    /// A head has begun and is not complete.
-    in_head: bool,
-    /// For a client that does not read what it asked for.
-    stalled: Deadline,
-    limits: Limits,
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        if !self.scan.between_messages() && !self.client.switched.load(Ordering::Relaxed) {
-            *self.client.cut_short.lock().unwrap_or_else(PoisonError::into_inner) = self.stream.take();
-        }
-    }
-}
-
-impl Watched {
-    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
-        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-
-    fn look_at(&mut self, bytes: &[u8]) {
-        let client = &*self.client;
-        if client.switched.load(Ordering::Relaxed) {
-            self.scan.stop();
-            return;
-        }
-        let found = self.scan.feed(bytes);
-        if found.too_large {
-            client.too_large.store(true, Ordering::Relaxed);
-        }
-        if found.heads > 0 {
-            client.heads.fetch_add(found.heads, Ordering::Relaxed);
-            self.in_head = false;
-        } else if found.head_bytes && !self.in_head {
-            self.in_head = true;
-            client.silence.arm(self.limits.head_timeout);
-        }
-    }
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        match self.stream()?.poll_read(cx, buffer) {
-            Poll::Ready(Ok(())) => {
-                self.look_at(&buffer.filled()[before..]);
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(error) => Poll::Ready(error),
-            Poll::Pending if self.client.busy.load(Ordering::Relaxed) => Poll::Pending,
-            Poll::Pending => self.client.silence.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
-        }
-    }
-}
-
-impl Watched {
-    /// Measures how long the client has taken nothing.
-    fn patiently<T>(&self, cx: &Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stalled.disarm();
-            return written;
-        }
-        self.stalled.arm_once(self.limits.body_idle);
-        self.stalled.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = self.stream()?.poll_write(cx, bytes);
-        self.patiently(cx, written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = self.stream()?.poll_write_vectored(cx, slices);
-        self.patiently(cx, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream()?.poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream()?.poll_shutdown(cx)
-    }
-}
-
-/// The body of an answer; its end is the end of the request.
-pub(super) struct ReplyBody {
-    kind: Kind,
-    client: Arc<Client>,
-}
-
-enum Kind {
-    Own(Bytes),
-    App(UpstreamBody),
-}
-
-impl ReplyBody {
-    /// A body of ours.
-    pub(super) fn own(client: Arc<Client>, body: Bytes) -> Self {
-        Self { kind: Kind::Own(body), client }
-    }
-
-    /// A body of the app's.
-    pub(super) fn app(client: Arc<Client>, body: UpstreamBody) -> Self {
-        Self { kind: Kind::App(body), client }
-    }
-}
-
-impl Drop for ReplyBody {
-    fn drop(&mut self) {
-        self.client.end();
-    }
-}
-
-impl Body for ReplyBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match &mut self.kind {
-            Kind::Own(body) if body.is_empty() => Poll::Ready(None),
-            Kind::Own(body) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(body))))),
-            Kind::App(body) => Pin::new(body).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Own(body) => body.is_empty(),
-            Kind::App(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Own(body) => SizeHint::with_exact(body.len() as u64),
-            Kind::App(body) => body.size_hint(),
-        }
-    }
+    let _ = timeout(LINGER, read_away).await;
 }

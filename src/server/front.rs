@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, EXPECT, SET_COOKIE, UPGRADE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -20,12 +20,13 @@ use crate::http::body::RequestBody;
 use crate::http::client;
 use crate::http::visit::{Credential, ReplyTo, Visit};
 use crate::id::RequestId;
-use crate::proxy::Sending;
 use crate::proxy::failure::Failure;
+use crate::proxy::{Leaving, Sending};
 use crate::refusal::Refusal;
-use crate::server::connection::{Client, ReplyBody};
+use crate::server::reply::ReplyBody;
+use crate::server::watched::Client;
 use crate::server::worker::Worker;
-use crate::server::{read, recognise};
+use crate::server::{http2, read, recognise};
 use crate::session::renewal::Renewal;
 use crate::visitor::Visitor;
 
@@ -38,11 +39,14 @@ pub(super) async fn answer(
     let app = &*worker.app;
     let id = RequestId::next();
     let sound = client.begin();
+    let http2 = request.version() == Version::HTTP_2;
     let (mut parts, body) = {
-        let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
+        let leaves = request.headers().contains_key(UPGRADE) || request.method() == Method::CONNECT;
+        let upgrade = leaves.then(|| Leaving { client: hyper::upgrade::on(&mut request), http2 });
         let (parts, body) = request.into_parts();
         (parts, Sending { body: RequestBody::new(body), upgrade })
     };
+    let sound = if http2 { sound.and_then(|()| http2::adapt(&mut parts)) } else { sound };
     let longest = app.config.limits.target;
     let read = match sound.and_then(|()| read::read(&mut parts, &app.config.public, longest)) {
         Ok(read) => read,

@@ -11,7 +11,7 @@ use crate::error::Fault;
 use crate::gate;
 use crate::http::cookie::{self, Found};
 use crate::http::visit::{Credential, Visit};
-use crate::secret::{TOKEN_TEXT, Token, TokenHash};
+use crate::secret::{PERSONAL_PREFIX, TOKEN_TEXT, Token, TokenHash};
 use crate::server::worker::Worker;
 use crate::session::bearer::Vouched;
 use crate::session::renewal::Renewal;
@@ -46,6 +46,7 @@ pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) -> Option<Arc<
             Shown::Nothing => (Credential::None, Question::Answered(Visitor::Stranger)),
             Shown::Foreign => (Credential::UnknownBearer, Question::Answered(Visitor::Stranger)),
             Shown::Session(token) => (Credential::UnknownBearer, by_token(worker, Some(token), visit.now)),
+            Shown::Personal(token) => (Credential::UnknownBearer, by_personal(worker, &token, visit.now)),
             Shown::Access(question) => (Credential::UnknownBearer, question),
         },
     };
@@ -85,6 +86,8 @@ enum Shown {
     Foreign,
     /// The token of a session.
     Session(Token),
+    /// A personal access token.
+    Personal(Token),
     /// An access token.
     Access(Question),
 }
@@ -95,6 +98,8 @@ enum Question {
     Answered(Visitor),
     /// What this token opens.
     Session(TokenHash),
+    /// What this personal access token opens.
+    Personal(TokenHash),
     /// What this access token opens: it was verified, is good until then, and leads to that session.
     Verified(HeaderValue, Now, TokenHash),
     /// Whether this access token is good, and what it opens.
@@ -114,6 +119,11 @@ fn shown(worker: &Worker, visit: &mut Visit) -> Shown {
         };
         visit.headers.remove(AUTHORIZATION);
         return Shown::Session(token);
+    }
+    if text.starts_with(PERSONAL_PREFIX.as_bytes()) {
+        let Some(token) = app.sessions.personal_parse(text) else { return Shown::Foreign };
+        visit.headers.remove(AUTHORIZATION);
+        return Shown::Personal(token);
     }
     let question = match app.sessions.vouched(&mut worker.near.borrow_mut(), text, visit.now) {
         Some(Vouched::Opens(session)) => Question::Answered(Visitor::Known(session)),
@@ -135,10 +145,25 @@ fn shown(worker: &Worker, visit: &mut Visit) -> Shown {
 /// Who holds the token of a session, as far as memory knows.
 fn by_token(worker: &Worker, token: Option<Token>, now: Now) -> Question {
     let Some(token) = token else { return Question::Answered(Visitor::Stranger) };
-    match worker.app.sessions.recognise(&mut worker.near.borrow_mut(), &token, now) {
+    let recognised = worker.app.sessions.recognise(&mut worker.near.borrow_mut(), &token, now);
+    question(recognised, Question::Session)
+}
+
+/// Whose this personal access token is, as far as memory knows.
+fn by_personal(worker: &Worker, token: &Token, now: Now) -> Question {
+    let app = &worker.app;
+    if !app.config.tokens.personal {
+        return Question::Answered(Visitor::Stranger);
+    }
+    let recognised = app.sessions.personal_recognise(&mut worker.near.borrow_mut(), token, now);
+    question(recognised, Question::Personal)
+}
+
+fn question(recognised: Recognised, ask: impl FnOnce(TokenHash) -> Question) -> Question {
+    match recognised {
         Recognised::Known(session) => Question::Answered(Visitor::Known(session)),
         Recognised::Nobody => Question::Answered(Visitor::Stranger),
-        Recognised::Ask(hash) => Question::Session(hash),
+        Recognised::Ask(hash) => ask(hash),
     }
 }
 
@@ -159,6 +184,7 @@ async fn answered(app: &App, question: Question, now: Now) -> Result<Visitor, Ar
         // It has an office of its own.
         Question::Carried(_) => None,
         Question::Session(token) => app.sessions.fetch(token, now).await?,
+        Question::Personal(token) => app.sessions.personal_fetch(&app.office, token, now).await?,
         Question::Verified(value, until, token) => {
             let found = app.sessions.fetch(token, now).await?;
             app.sessions.vouch(bearer(&value).unwrap_or_default(), until, found.clone());

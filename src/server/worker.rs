@@ -18,8 +18,11 @@ use tokio::sync::{Notify, watch};
 
 use crate::app::App;
 use crate::proxy::Proxy;
+use crate::proxy::connect::Connector;
+use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
 use crate::server::connection;
+use crate::server::tls::Tls;
 use crate::session::cache::Near;
 
 /// How long to wait after the system ran out of something, at first and at most.
@@ -31,6 +34,8 @@ pub(super) struct Worker {
     pub(super) proxy: Proxy,
     pub(super) near: RefCell<Near>,
     pub(super) ticker: Ticker,
+    /// How connections are encrypted, if they are.
+    pub(super) tls: Option<Tls>,
     seats: Arc<Seats>,
     stopping: Cell<bool>,
 }
@@ -69,10 +74,23 @@ impl Drop for Seat {
     }
 }
 
+/// What all workers have in common.
+#[derive(Clone)]
+pub(super) struct Shared {
+    /// The application.
+    pub(super) app: Arc<App>,
+    /// How connections of clients are encrypted, if they are.
+    pub(super) tls: Option<Tls>,
+    /// How connections to the app are made.
+    pub(super) connector: Connector,
+    /// The instances of the app.
+    pub(super) instances: Arc<Instances>,
+}
+
 /// Starts a worker on its own thread.
 pub(super) fn start(
     number: usize,
-    app: Arc<App>,
+    shared: Shared,
     listener: TcpListener,
     stop: watch::Receiver<bool>,
 ) -> io::Result<JoinHandle<()>> {
@@ -84,19 +102,27 @@ pub(super) fn start(
                 return;
             }
         };
-        if let Err(error) = runtime.block_on(run(app, listener, stop)) {
+        if let Err(error) = runtime.block_on(run(shared, listener, stop)) {
             tracing::error!(%error, "a worker cannot listen");
         }
     })
 }
 
-async fn run(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+async fn run(shared: Shared, listener: TcpListener, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+    let Shared { app, tls, connector, instances } = shared;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let ticker = Ticker::default();
     let worker = Rc::new(Worker {
-        proxy: Proxy::new(Arc::clone(&app.config), ticker.clone(), Arc::clone(&app.sessions.live)),
+        proxy: Proxy::new(
+            Arc::clone(&app.config),
+            connector,
+            instances,
+            ticker.clone(),
+            Arc::clone(&app.sessions.live),
+        ),
         near: RefCell::default(),
         ticker: ticker.clone(),
+        tls,
         seats: Arc::default(),
         stopping: Cell::new(false),
         app,

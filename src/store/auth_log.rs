@@ -45,6 +45,10 @@ pub enum Action {
     DeleteRequest,
     /// The account was deleted.
     Delete,
+    /// A personal access token was made.
+    TokenCreate,
+    /// A personal access token was ended.
+    TokenRevoke,
 }
 
 impl Action {
@@ -69,6 +73,8 @@ impl Action {
             Self::EmailChange => "email-change",
             Self::DeleteRequest => "delete-request",
             Self::Delete => "delete",
+            Self::TokenCreate => "token-create",
+            Self::TokenRevoke => "token-revoke",
         }
     }
 }

@@ -34,6 +34,7 @@ const ALL: &[Migration] = &[
     migration!("0007_pending"),
     migration!("0008_keys"),
     migration!("0009_refresh"),
+    migration!("0010_personal_tokens"),
 ];
 
 /// The columns that our queries name, looked for once in tables that were there before us.

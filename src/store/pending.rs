@@ -78,8 +78,6 @@ const PENDING_BY_ID: &str = concat!(
 
 fn pending_of(row: &Row) -> Result<PendingRow, Fault> {
     let id = row.name("pending.id");
-    let unreadable = |error| Fault::new("reading a row", format!("pending.provider of row {id:?}: {error}"));
-    let provider = row.text("pending.provider", &id)?;
     Ok(PendingRow {
         id: row.get("pending.id", &id)?,
         token: row.get("pending.token", &id)?,
@@ -87,7 +85,7 @@ fn pending_of(row: &Row) -> Result<PendingRow, Fault> {
         remember: row.get("pending.remember", &id)?,
         rules: row.get("pending.rules", &id)?,
         callback_url: row.text("pending.callbackUrl", &id)?,
-        provider: provider.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)?,
+        provider: provider_of(row, &id)?,
         code: row.get("pending.code", &id)?,
         code_expires: row.get("pending.codeExpiresAt", &id)?,
         tries: row.get("pending.tries", &id)?,
@@ -97,6 +95,12 @@ fn pending_of(row: &Row) -> Result<PendingRow, Fault> {
         address: row.text("pending.address", &id)?,
         agent: row.text("pending.userAgent", &id)?,
     })
+}
+
+fn provider_of(row: &Row, id: &str) -> Result<Option<ProviderSession>, Fault> {
+    let unreadable = |error| Fault::new("reading a row", format!("pending.provider of row {id:?}: {error}"));
+    let provider = row.text("pending.provider", id)?;
+    provider.map(|text| serde_json::from_str(&text)).transpose().map_err(unreadable)
 }
 
 const PENDING_INSERT: &str = r#"
@@ -122,6 +126,11 @@ const PENDING_DELETE: &str = r#"DELETE FROM "sidegate_pending_session" WHERE "id
 const PENDING_DELETE_BY_HASH: &str = r#"DELETE FROM "sidegate_pending_session" WHERE "token" = $1"#;
 
 const PENDINGS_DELETE_OF_USER: &str = r#"DELETE FROM "sidegate_pending_session" WHERE "userId" = $1"#;
+
+/// Few sign-ins wait, and fewer came from a provider; what of it is meant is not told apart here.
+const PENDINGS_OF_PROVIDERS: &str = r#"
+    SELECT "id" AS "pending.id", "provider" AS "pending.provider" FROM "sidegate_pending_session"
+    WHERE "provider" LIKE $1 ESCAPE '!'"#;
 
 const PENDINGS_DELETE_EXPIRED: &str = r#"
     DELETE FROM "sidegate_pending_session" WHERE "id" IN
@@ -237,6 +246,48 @@ impl Tx {
             .await
             .map(|done| done.rows_affected()))
         .map_err(fault("ending pending sign-ins"))
+    }
+
+    /// Ends the pending sign-ins that began at a provider which now wants them ended, as
+    /// [`Tx::sessions_delete_of_provider`] does with sessions.
+    pub async fn pendings_delete_of_provider(
+        &mut self,
+        provider: &str,
+        issuer: &str,
+        subject: Option<&str>,
+        sid: Option<&str>,
+    ) -> Result<(), Fault> {
+        let Some(name) = sid.or(subject) else { return Ok(()) };
+        let quoted =
+            serde_json::to_string(name).map_err(|error| Fault::new("ending pending sign-ins", error))?;
+        let mut pattern = String::from("%");
+        for c in quoted.chars() {
+            if matches!(c, '!' | '%' | '_') {
+                pattern.push('!');
+            }
+            pattern.push(c);
+        }
+        pattern.push('%');
+        let rows: Vec<Row> = on!(&mut self.db, tx => sqlx::query(PENDINGS_OF_PROVIDERS)
+            .bind(&pattern)
+            .fetch_all(&mut **tx)
+            .await
+            .map(|rows| rows.into_iter().map(Row::from).collect()))
+        .map_err(fault("reading pending sign-ins"))?;
+        for row in &rows {
+            let id: PendingId = row.get("pending.id", "?")?;
+            let by = provider_of(row, id.as_str())?;
+            let meant = by.is_some_and(|by| {
+                by.provider == provider
+                    && by.issuer == issuer
+                    && subject.is_none_or(|subject| by.subject == subject)
+                    && sid.is_none_or(|sid| by.sid.as_deref() == Some(sid))
+            });
+            if meant {
+                self.pending_delete(&id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes up to `limit` pending sign-ins that have ended at `now`, and returns how many.

@@ -130,6 +130,10 @@ const SESSION_RENEW: &str = r#"
 
 const SESSION_SET_TOKEN: &str = r#"UPDATE "session" SET "token" = $2 WHERE "token" = $1"#;
 
+/// PostgreSQL locks a row that is updated, with whatever.
+const SESSION_HOLD: &str = r#"
+    UPDATE "session" SET "updatedAt" = "updatedAt" WHERE "userId" = $1 AND "id" = $2 AND "expiresAt" > $3"#;
+
 const SESSION_TOUCH: &str =
     r#"UPDATE "session" SET "updatedAt" = $2, "expiresAt" = $3 WHERE "id" = $1 AND "expiresAt" > $2"#;
 
@@ -215,6 +219,18 @@ impl Tx {
             .fetch_one(&mut **tx)
             .await)
         .map_err(fault("looking for a session"))
+    }
+
+    /// Like [`Self::session_lives`], and nobody ends the session before this transaction ends.
+    pub async fn session_hold(&mut self, user: &UserId, id: &SessionId, now: Now) -> Result<bool, Fault> {
+        on!(&mut self.db, tx => sqlx::query(SESSION_HOLD)
+            .bind(user)
+            .bind(id)
+            .bind(now)
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected() == 1))
+        .map_err(fault("holding a session"))
     }
 
     /// Moves the end of a session, whenever that was done last: false if it has expired or is gone. Until this

@@ -143,7 +143,8 @@ impl Tx {
     }
 
     /// Gives a user whose address is `old` another one, whose mailbox was proved; false if it is taken, or the
-    /// user's is another by now.
+    /// user's is another by now. Whoever hears that gives the transaction up: PostgreSQL has done so if somebody
+    /// took the address at this moment.
     pub async fn user_set_email(
         &mut self,
         id: &UserId,
@@ -151,7 +152,7 @@ impl Tx {
         new: &str,
         now: Now,
     ) -> Result<bool, Fault> {
-        on!(&mut self.db, tx => sqlx::query(USER_SET_EMAIL)
+        let changed = on!(&mut self.db, tx => sqlx::query(USER_SET_EMAIL)
             .bind(id)
             .bind(old)
             .bind(new)
@@ -159,8 +160,15 @@ impl Tx {
             .bind(now)
             .execute(&mut **tx)
             .await
-            .map(|done| done.rows_affected() == 1))
-        .map_err(fault("changing an address"))
+            .map(|done| done.rows_affected() == 1));
+        match changed {
+            Err(error)
+                if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation) =>
+            {
+                Ok(false)
+            }
+            changed => changed.map_err(fault("changing an address")),
+        }
     }
 
     /// Deletes a user with everything that belongs to it; false if there is none. The log stays.

@@ -87,6 +87,7 @@ impl Tokens {
             remember: false,
             address: None,
             agent: None,
+            grant: None,
             fresh_until: expires,
             stale: AtomicBool::new(false),
             over: AtomicBool::new(false),

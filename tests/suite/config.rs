@@ -72,7 +72,7 @@ fn the_minimal_file_of_the_readme_is_good_and_checking_it_makes_no_file() {
 #[test]
 fn all_problems_come_together_with_line_and_remedy_and_exit_code_64() {
     let home = Home::with(
-        "[public]\nurl = \"https://app.example/x\"\n[upstream]\nurl = \"https://127.0.0.1:3000\"\n\
+        "[public]\nurl = \"https://app.example/x\"\n[upstream]\nurl = \"ftp://127.0.0.1:3000\"\n\
          [session]\nidle = \"soon\"\nidel = \"5m\"\n[[rules]]\npath = \"/**\"\naccess = \"public\"\n",
     );
     let output = home.check();
@@ -80,7 +80,7 @@ fn all_problems_come_together_with_line_and_remedy_and_exit_code_64() {
     let lines = err(&output);
     for (start, says) in [
         ("sidegate.toml:2: public.url: ", "has a path"),
-        ("sidegate.toml:4: upstream.url: ", "http://host:port"),
+        ("sidegate.toml:4: upstream.url: ", "write http://127.0.0.1:3000"),
         ("sidegate.toml:6: session.idle: \"soon\"", "write a duration"),
         ("sidegate.toml:7: session.idel: ", "did you mean `session.idle`?"),
         ("sidegate.toml:9: rules[0].path: ", "opens an owner path"),

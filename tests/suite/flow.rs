@@ -15,7 +15,7 @@ mod delete_account;
 mod existence;
 mod json;
 mod links;
-mod mailed;
+pub(crate) mod mailed;
 mod pages;
 pub(crate) mod pending;
 pub(crate) mod provider;

@@ -20,4 +20,5 @@ mod serve;
 mod session;
 mod store;
 mod support;
+mod tls;
 mod token;

@@ -161,6 +161,7 @@ fn account_pages(view: View<'_>, input: Input<'_>) -> Vec<(String, String)> {
         over: AtomicBool::new(false),
         renewing: AtomicBool::new(false),
         assertion: OnceLock::new(),
+        grant: None,
     };
     let sessions = [
         session(now, "192.0.2.7"),

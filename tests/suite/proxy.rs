@@ -3,6 +3,8 @@
 mod drain;
 mod failure;
 mod headers;
+mod http2;
+mod instances;
 mod streaming;
 mod upgrade;
 mod upstream;

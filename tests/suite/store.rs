@@ -22,6 +22,7 @@ mod oauth_flows;
 mod outage;
 mod outbox;
 mod pending;
+mod personal_tokens;
 mod session_providers;
 mod sessions;
 mod takeover;

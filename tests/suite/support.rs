@@ -3,6 +3,7 @@
 pub(crate) mod browser;
 pub(crate) mod database;
 pub(crate) mod geo;
+pub(crate) mod h2;
 pub(crate) mod journal;
 pub(crate) mod letters;
 pub(crate) mod mailbox;

@@ -21,6 +21,7 @@ mod cookie;
 mod delivery;
 mod forged;
 mod keys;
+mod personal;
 mod refresh;
 
 /// The root secret of sites whose keys a test opens.

@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 
 use email_address::{EmailAddress, Options};
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::between;
 use crate::config::file::{RawMail, RawSmtp, RawTransport};
 use crate::config::mail::{Login, Mail, Mailbox, Smtp, Tls, Transport};
 use crate::config::problem::Problems;
+use crate::config::provider::is_loopback;
 use crate::config::units::Span;
 use crate::config::{Listen, Public};
 
@@ -42,7 +44,8 @@ pub(super) fn mail(
         RawTransport::Smtp => (Transport::Smtp(smtp(&raw.smtp, p)), None),
         RawTransport::Catcher => {
             catcher(raw, public, p);
-            if !listen.address.ip().is_loopback() {
+            let near = Url::parse(&public.origin).is_ok_and(|url| is_loopback(&url));
+            if !listen.address.ip().is_loopback() || !near {
                 dangers.push(
                     "mail.transport: the catcher shows every mail to everyone who can reach us".to_owned(),
                 );

@@ -7,11 +7,10 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 use super::between;
-use crate::config::file::{RawListen, RawPublic, RawStore, RawUpstream, STORE_URL};
+use crate::config::file::{RawListen, RawPublic, RawStore, STORE_URL};
 use crate::config::problem::Problems;
 use crate::config::provider::is_loopback;
-use crate::config::units::Span;
-use crate::config::{Database, Listen, Public, Store, Upstream};
+use crate::config::{Database, Listen, Public, Store};
 
 pub(super) fn listen(raw: &RawListen, cores: usize, p: &mut Problems) -> Listen {
     let key = "listen.address";
@@ -105,7 +104,7 @@ fn public_url(raw: &RawPublic, listen: &Listen, p: &mut Problems) -> Option<Url>
 
 /// Scheme, host and port, and nothing else. What is wrong is told without the text, which may
 /// hold a password.
-fn origin(key: &str, text: &str, example: &str, p: &mut Problems) -> Option<Url> {
+pub(super) fn origin(key: &str, text: &str, example: &str, p: &mut Problems) -> Option<Url> {
     let remedy = format!("write {example}");
     let Ok(url) = Url::parse(text) else {
         p.add(key, "is not a URL with scheme and host", remedy);
@@ -124,80 +123,6 @@ fn origin(key: &str, text: &str, example: &str, p: &mut Problems) -> Option<Url>
     };
     p.add(key, extra, remedy);
     None
-}
-
-pub(super) fn upstream(raw: &RawUpstream, listen: &Listen, p: &mut Problems) -> Upstream {
-    let (host, port) = app(raw, listen, p).unwrap_or_default();
-    let moment = Span::millis(10);
-    between(p, "upstream.connect_timeout", raw.connect_timeout, moment, Span::minutes(5));
-    between(p, "upstream.response_timeout", raw.response_timeout, moment, Span::days(1));
-    between(p, "upstream.idle_timeout", raw.idle_timeout, moment, Span::days(1));
-    // Kept for longer than the app keeps it, a connection breaks under a request.
-    between(p, "upstream.keep_alive", raw.keep_alive, Span::millis(0), Span::minutes(5));
-    between(p, "upstream.max_idle", raw.max_idle, 0, 65_536);
-    Upstream {
-        host,
-        port,
-        connect_timeout: raw.connect_timeout.0,
-        response_timeout: raw.response_timeout.0,
-        idle_timeout: raw.idle_timeout.0,
-        keep_alive: raw.keep_alive.0,
-        max_idle: raw.max_idle,
-    }
-}
-
-/// Host and port of the app.
-fn app(raw: &RawUpstream, listen: &Listen, p: &mut Problems) -> Option<(String, u16)> {
-    let (key, example) = ("upstream.url", "http://127.0.0.1:3000, where the app listens");
-    let Some(text) = &raw.url else {
-        if !p.about(key) {
-            p.add(
-                key,
-                "is not given",
-                "name the app: --upstream http://127.0.0.1:3000, or `url` under [upstream]",
-            );
-        }
-        return None;
-    };
-    let url = origin(key, text, example, p)?;
-    match url.scheme() {
-        "http" => {}
-        "https" => {
-            p.add(
-                key,
-                "is https, which is not spoken towards the app yet",
-                "write http://host:port of the same machine or pod",
-            );
-            return None;
-        }
-        _ => {
-            p.add(key, "is not http", format!("write {example}"));
-            return None;
-        }
-    }
-    let port = url.port().unwrap_or(80);
-    let own_ip = listen.address.ip();
-    let (host, is_ours) = match url.host()? {
-        Host::Domain(name) => {
-            (name.to_owned(), is_loopback(&url) && (own_ip.is_loopback() || own_ip.is_unspecified()))
-        }
-        Host::Ipv4(ip) => (ip.to_string(), same_machine(ip.into(), own_ip)),
-        Host::Ipv6(ip) => (ip.to_string(), same_machine(ip.into(), own_ip)),
-    };
-    if port == 0 {
-        p.add(key, "has port 0", format!("write {example}"));
-    } else if port == listen.address.port() && is_ours && !p.about("listen.address") {
-        p.add(
-            key,
-            "is the address where we listen ourselves",
-            "name the app's own port, or change `listen.address`",
-        );
-    }
-    Some((host, port))
-}
-
-fn same_machine(theirs: IpAddr, ours: IpAddr) -> bool {
-    theirs == ours || theirs.is_unspecified() || (ours.is_unspecified() && theirs.is_loopback())
 }
 
 pub(super) fn store(raw: &RawStore, p: &mut Problems) -> Store {

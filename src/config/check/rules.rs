@@ -4,7 +4,8 @@ use http::Method;
 
 use crate::config::file::RawRule;
 use crate::config::problem::Problems;
-use crate::config::rule::{Access, Case, NoPattern, OWNER_TREE, Pattern, Rule, Segment};
+use crate::config::rule::{Access, Rule};
+use crate::pattern::{Case, NoPattern, OWNER_TREE, Pattern, Segment};
 
 pub(super) fn paths(raw: &[String], p: &mut Problems) -> Vec<String> {
     if raw.is_empty() && !p.about("paths") {

@@ -62,7 +62,7 @@ fn nothing_but_the_app_is_needed() {
     assert_eq!(config.public.origin, "http://127.0.0.1:8080");
     assert_eq!(config.public.authority, "127.0.0.1:8080");
     assert_eq!(config.public.name, "127.0.0.1");
-    assert_eq!((config.upstream.host.as_str(), config.upstream.port), ("127.0.0.1", 3000));
+    assert_eq!(config.upstream.targets[0].to_string(), "http://127.0.0.1:3000");
     assert_eq!((config.listen.workers, config.password.concurrency), (2, 2));
     assert_eq!(config.identity.user_id, ["x-user-id"]);
     assert!(config.dangers.is_empty() && config.access.rules.is_empty());
@@ -84,10 +84,12 @@ fn wrong_addresses_are_refused() {
         ("public.url = \"https://*.app.example\"", "public.url", "no host and port that a browser can reach"),
         ("listen.address = \"192.0.2.1:80\"", "public.url", "danger_plain_http"),
         ("[upstream]", "upstream.url", "is not given"),
-        ("upstream.url = \"https://127.0.0.1:3000\"", "upstream.url", "https"),
+        ("upstream.url = \"ftp://127.0.0.1:3000\"", "upstream.url", "neither http nor https"),
+        ("upstream.more = [\"http://a:1/x\"]", "upstream.more[0]", "has a path"),
+        ("upstream.client_key = \"k.pem\"", "upstream.client_certificate", "is not given"),
         ("upstream.url = \"http://127.0.0.1:3000/app\"", "upstream.url", "has a path"),
         ("upstream.url = \"http://u:hush@127.0.0.1:3000\"", "upstream.url", "user name or password"),
-        ("upstream.url = \"unix:/run/app\"", "upstream.url", "has no host"),
+        ("upstream.url = \"unix:run/app\"", "upstream.url", "no absolute path"),
         ("upstream.url = \"http://localhost:8080\"", "upstream.url", "where we listen ourselves"),
         ("proxies.trusted = [\"10.0.0.0/8\", \"ten\"]", "proxies.trusted[1]", "not a network"),
         ("proxies.trusted = [\"0.0.0.0/0\"]", "proxies.trusted[0]", "every client"),
@@ -118,6 +120,7 @@ fn wrong_times_sizes_and_numbers_are_refused() {
         ("session.cache_age = \"1h\"", "session.cache_age", "too much"),
         ("session.jwt_lifetime = \"59s\"", "session.jwt_lifetime", "too little"),
         ("session.jwt_lifetime = \"16m\"", "session.jwt_lifetime", "too much"),
+        ("session.cache_age = \"0ms\"", "session.cache_age", "too little"),
         ("upstream.keep_alive = \"1h\"\nupstream.url = \"http://a:1\"", "upstream.keep_alive", "too much"),
         ("limits.keep_alive = \"0s\"", "limits.keep_alive", "too little"),
         ("limits.head = \"1KiB\"", "limits.head", "too little"),
@@ -315,7 +318,13 @@ fn mail_is_configured_whole_or_not_at_all() {
     let mail = config(near).mail.expect("mail");
     assert_eq!(mail.from.name.as_deref(), Some("127.0.0.1"), "the name of the site");
     assert!(matches!(mail.transport, Transport::Smtp(smtp) if smtp.host == "::1"));
-    let catcher = config("mail.transport = \"catcher\"").mail.expect("mail");
+    let catcher = config("mail.transport = \"catcher\"");
+    assert_eq!(catcher.dangers, [""; 0]);
+    // Behind a proxy that everyone can reach, a listener on loopback keeps nobody out.
+    let shown =
+        "mail.transport = \"catcher\"\npublic.url = \"http://app.example\"\npublic.danger_plain_http = true";
+    assert!(config(shown).dangers.iter().any(|danger| danger.contains("the catcher shows every mail")));
+    let catcher = catcher.mail.expect("mail");
     assert_eq!(catcher.from.address, "no-reply@localhost");
 }
 
@@ -470,7 +479,7 @@ fn strings_of_the_file_hold_variables() {
     let env = [("APP_HOST", "10.0.0.7"), ("DOLLAR", "${APP_HOST}")];
     let text = "upstream.url = \"http://${APP_HOST}:3000\"\npublic.name = \"$${APP_HOST} ${DOLLAR} $1\"\n";
     let config = read(text, &env).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(config.upstream.host, "10.0.0.7");
+    assert!(config.upstream.targets[0].to_string().starts_with("http://10.0.0.7:"));
     assert_eq!(config.public.name, "${APP_HOST} ${APP_HOST} $1");
     each_is_refused(&[
         ("public.name = \"${NOT_THERE}\"", "public.name", "not set"),

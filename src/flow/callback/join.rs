@@ -110,9 +110,7 @@ impl Arrival<'_> {
             (&[Action::Link], Vec::new())
         } else {
             tx.accounts_delete_of_user(&user.id).await?;
-            tx.pendings_delete_of_user(&user.id).await?;
-            tx.devices_revoke_of_user(&user.id, self.now).await?;
-            let ended = ending::end_all(tx, &user.id, None).await?;
+            let ended = ending::end_all_and_distrust(tx, &user.id, self.now).await?;
             tx.user_prove_email(&user.id, &user.email, self.now).await?;
             (user.name, user.image) = (name_of(self.identity), image_of(self.identity));
             tx.user_set_profile(&user.id, &user.name, user.image.as_deref(), self.now).await?;

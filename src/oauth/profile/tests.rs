@@ -229,6 +229,8 @@ fn what_a_page_could_not_show_is_left_out() {
     {
         assert_eq!(clean_email(bad), None, "{bad:?}");
     }
+    // The Kelvin sign is a `k` in lower case, and so somebody else's mailbox.
+    assert_eq!(clean_email("\u{212a}evin@c.example"), None);
     assert_eq!(clean_email(&format!("{}@c.example", "a".repeat(250))), None);
     for bad in ["http://x.example/a.png", "javascript:alert(1)", "data:image/png;base64,AA", "https://u:p@x/"]
     {

@@ -109,7 +109,9 @@ impl Remedy {
             | Refusal::EmailAlreadyVerified
             | Refusal::ResetDisabled
             | Refusal::VerificationDisabled
-            | Refusal::ChangeEmailDisabled => Self::Home,
+            | Refusal::ChangeEmailDisabled
+            | Refusal::InsufficientScope
+            | Refusal::TooManyPersonalTokens => Self::Home,
         }
     }
 }

@@ -216,7 +216,7 @@ on_both_databases! {
         assert_eq!(leads(&site, &ada.submit("/auth/sign-in", &fields)), "/auth/account");
         assert!(ada.navigate("/auth/account").text().contains("This browser"));
         assert!(!opens(&site, &old), "SES-1: the session that was proved anew is another");
-        site.pass(Duration::from_secs(86_400));
+        site.pass(Duration::from_hours(24));
         let refused = ada.ask("GET", "/auth/list-sessions").navigating().send();
         assert!(refused.text().contains("again=1"), "and no page that refuses is a dead end");
     }
@@ -257,7 +257,7 @@ on_both_databases! {
         let last = ada.submit("/auth/unlink-account", &[("accountId", "two")]);
         assert_eq!(leads(&site, &last), "/auth/account?problem=FAILED_TO_UNLINK_LAST_ACCOUNT", "LK-9");
         assert_eq!(rows(&site, "account"), 1);
-        site.pass(Duration::from_secs(86_400));
+        site.pass(Duration::from_hours(24));
         for (path, field) in [("link-social", ("provider", "gitlab")), ("unlink-account", ("accountId", "two"))] {
             let stale = ada.submit(&format!("/auth/{path}"), &[field]);
             assert_eq!(leads(&site, &stale), "/auth/account?problem=SESSION_NOT_FRESH", "LK-6: {path}");

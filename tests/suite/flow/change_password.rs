@@ -14,7 +14,7 @@ const ADA: &str = "ada@example.com";
 const OTHER: &str = "quite another phrase";
 const AT: &str = "/auth/change-password";
 
-fn change(current: &str, new: &str, others: Value) -> Value {
+fn change(current: &str, new: &str, others: &Value) -> Value {
     json!({ "currentPassword": current, "newPassword": new, "revokeOtherSessions": others })
 }
 
@@ -25,14 +25,14 @@ on_both_databases! {
         let (phone, _) = site.signed_in(ADA);
         let old = cookie(&ada);
         let session = ada.get("/auth/get-session").json()["session"].clone();
-        let kept = ada.post(AT, &change(PASSWORD, OTHER, json!(false)));
+        let kept = ada.post(AT, &change(PASSWORD, OTHER, &json!(false)));
         assert_eq!((kept.status, &kept.json()["token"]), (200, &Value::Null), "{}", kept.text());
         assert_eq!(kept.json()["user"]["email"], ADA);
         assert!(cookie(&ada) != old && !opens(&site, &old) && opens(&site, &cookie(&ada)));
         assert!(opens(&site, &cookie(&phone)));
         assert_eq!(ada.get("/auth/get-session").json()["session"], session, "it is the same session");
         assert_eq!((sign_in(&site, ADA, PASSWORD).0, sign_in(&site, ADA, OTHER).0), (401, 200));
-        let ended = ada.post(AT, &change(OTHER, PASSWORD, json!(true)));
+        let ended = ada.post(AT, &change(OTHER, PASSWORD, &json!(true)));
         assert_eq!((ended.status, &ended.json()["token"]), (200, &session["token"]));
         assert!(!opens(&site, &cookie(&phone)) && opens(&site, &cookie(&ada)));
         assert_eq!(ada.get("/auth/list-sessions").json().as_array().map(Vec::len), Some(1));
@@ -59,24 +59,24 @@ on_both_databases! {
     fn pw_7_lif_8_it_takes_the_current_password_and_a_recent_sign_in(database) {
         let site = roomy(database).start();
         let (mut ada, id) = site.member(ADA);
-        refused(&site.stranger().post(AT, &change(PASSWORD, OTHER, json!(null))), 401, "UNAUTHORIZED");
-        refused(&ada.post(AT, &change("wrong", OTHER, json!(null))), 400, "INVALID_PASSWORD");
-        refused(&ada.post(AT, &change("", OTHER, json!(null))), 400, "INVALID_PASSWORD");
-        refused(&ada.post(AT, &change(PASSWORD, "password1", json!(null))), 400, "PASSWORD_TOO_COMMON");
-        refused(&ada.post(AT, &change(PASSWORD, &"x".repeat(129), json!(null))), 400, "PASSWORD_TOO_LONG");
+        refused(&site.stranger().post(AT, &change(PASSWORD, OTHER, &json!(null))), 401, "UNAUTHORIZED");
+        refused(&ada.post(AT, &change("wrong", OTHER, &json!(null))), 400, "INVALID_PASSWORD");
+        refused(&ada.post(AT, &change("", OTHER, &json!(null))), 400, "INVALID_PASSWORD");
+        refused(&ada.post(AT, &change(PASSWORD, "password1", &json!(null))), 400, "PASSWORD_TOO_COMMON");
+        refused(&ada.post(AT, &change(PASSWORD, &"x".repeat(129), &json!(null))), 400, "PASSWORD_TOO_LONG");
         refused(&ada.post(AT, &json!({ "newPassword": OTHER })), 400, "VALIDATION_ERROR");
         site.pass(Duration::from_hours(24));
-        refused(&ada.post(AT, &change(PASSWORD, OTHER, json!(null))), 403, "SESSION_NOT_FRESH");
+        refused(&ada.post(AT, &change(PASSWORD, OTHER, &json!(null))), 403, "SESSION_NOT_FRESH");
         let (mut ada, _) = site.signed_in(ADA);
         provider_only(&site, &id);
-        refused(&ada.post(AT, &change(PASSWORD, OTHER, json!(null))), 400, "CREDENTIAL_ACCOUNT_NOT_FOUND");
+        refused(&ada.post(AT, &change(PASSWORD, OTHER, &json!(null))), 400, "CREDENTIAL_ACCOUNT_NOT_FOUND");
         assert_eq!(logged(&site, "password-change"), ["failed INVALID_PASSWORD known"; 2]);
     }
 
     fn who_found_a_browser_open_cannot_go_on_guessing_the_password(database) {
         let site = roomy(database).set("limits", "attempts_per_address = 10000\nattempts_per_account = 3").start();
         let (mut ada, _) = site.member(ADA);
-        let statuses = [(); 5].map(|()| ada.post(AT, &change("a guess", OTHER, json!(null))).status);
+        let statuses = [(); 5].map(|()| ada.post(AT, &change("a guess", OTHER, &json!(null))).status);
         assert_eq!(statuses, [400, 400, 400, 429, 429]);
         let other_door = ada.post("/auth/delete-user", &json!({ "password": PASSWORD }));
         assert_eq!(other_door.status, 429, "whatever the door");
@@ -87,7 +87,7 @@ on_both_databases! {
         let site = roomy(database).set("limits", "attempts_per_address = 10000\nattempts_per_account = 2").start();
         let (mut ada, _) = site.member(ADA);
         for (current, new) in [(PASSWORD, OTHER), (OTHER, PASSWORD), (PASSWORD, OTHER), (OTHER, PASSWORD)] {
-            assert_eq!(ada.post(AT, &change(current, new, json!(null))).status, 200);
+            assert_eq!(ada.post(AT, &change(current, new, &json!(null))).status, 200);
         }
     }
 
@@ -100,7 +100,7 @@ on_both_databases! {
                 scope.spawn(move || {
                     let mut ada_there = site.stranger();
                     ada_there.cookies.clone_from(&ada.cookies);
-                    ada_there.post(AT, &change(PASSWORD, &format!("phrase number {n}"), json!(null))).status
+                    ada_there.post(AT, &change(PASSWORD, &format!("phrase number {n}"), &json!(null))).status
                 })
             }).collect();
             all.into_iter().map(|thread| thread.join().expect("no panic")).collect()
@@ -113,7 +113,7 @@ on_both_databases! {
         let site = mailing(database, &mailbox).start();
         let (mut ada, _) = proved(&site, &mailbox, ADA);
         let token = reset_token(&site, &mailbox, ADA);
-        assert_eq!(ada.post(AT, &change(PASSWORD, OTHER, json!(null))).status, 200);
+        assert_eq!(ada.post(AT, &change(PASSWORD, OTHER, &json!(null))).status, 200);
         refused(&reset(&site, &token, "a third phrase"), 400, "INVALID_TOKEN");
         let notice = mailbox.wait_for(ADA);
         assert!(notice.text.contains("/auth/forgot-password") && !notice.text.contains("token="), "{}", notice.text);
@@ -125,7 +125,7 @@ on_both_databases! {
         let held = cookie(&ada);
         let mut program = site.stranger();
         program.headers.push(("Authorization".to_owned(), format!("Bearer {held}")));
-        assert_eq!(program.post(AT, &change(PASSWORD, OTHER, json!(null))).status, 200);
+        assert_eq!(program.post(AT, &change(PASSWORD, OTHER, &json!(null))).status, 200);
         assert_eq!(program.get("/auth/me").status, 200);
     }
 }

@@ -151,7 +151,7 @@ on_both_databases! {
         let site = lenient(database, &mailbox).start();
         for kind in kinds() {
             let (mut ada, link) = get(&site, &mailbox, &kind);
-            site.pass(kind.lifetime - Duration::from_secs(1));
+            site.pass(kind.lifetime.saturating_sub(Duration::from_secs(1)));
             let shown = ada.navigate(&link);
             assert_eq!(shown.status, 200, "{}", kind.name);
             site.pass(Duration::from_secs(1));

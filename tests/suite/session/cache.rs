@@ -44,6 +44,7 @@ fn session(token: TokenHash) -> Session {
         over: AtomicBool::new(false),
         renewing: AtomicBool::new(false),
         assertion: OnceLock::new(),
+        grant: None,
     }
 }
 

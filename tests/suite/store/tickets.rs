@@ -36,9 +36,9 @@ async fn stored(store: &Store, user: &User, kind: TicketKind) -> TokenHash {
 
 async fn takes(store: &Store, token: TokenHash, kind: TicketKind, after: u64) -> bool {
     let mut tx = store.begin().await.expect("begins");
-    let taken = tx.ticket_take(token, kind, START.plus(minutes(after))).await.expect("answers");
+    let ticket = tx.ticket_take(token, kind, START.plus(minutes(after))).await.expect("answers");
     tx.commit().await.expect("commits");
-    taken.is_some()
+    ticket.is_some()
 }
 
 async fn is_good(store: &Store, token: TokenHash, kind: TicketKind) -> bool {

@@ -88,6 +88,27 @@ on_both_databases! {
         assert_eq!(stored.id, winners[0]);
     }
 
+    async fn of_many_who_change_to_one_address_at_the_same_moment_one_has_it_and_the_others_are_told(database) {
+        let store = database.open().await;
+        for round in 0..4 {
+            let wanted = format!("wanted{round}@example.com");
+            let mut racers = JoinSet::new();
+            for n in 0..8 {
+                let user = stored_user(&store, &format!("user{n}@round{round}.example")).await;
+                let (store, wanted) = (store.clone(), wanted.clone());
+                racers.spawn(async move {
+                    let mut tx = store.begin().await.expect("begins");
+                    let won = tx.user_set_email(&user.id, &user.email, &wanted, START).await.expect("answers");
+                    if won {
+                        tx.commit().await.expect("commits");
+                    }
+                    won
+                });
+            }
+            assert_eq!(racers.join_all().await.into_iter().filter(|won| *won).count(), 1);
+        }
+    }
+
     async fn a_corrupt_row_is_a_fault_that_names_table_column_and_row(database) {
         let store = database.open().await;
         let sane = stored_user(&store, "sane@example.com").await;
@@ -122,6 +143,27 @@ on_both_databases! {
         let read = user_by_email(&store, "ada@example.com").await.expect("reads").expect("is there");
         assert_eq!(read.image, None);
     }
+}
+
+#[tokio::test]
+async fn who_is_a_moment_too_late_for_an_address_is_told_that_it_is_taken() {
+    let database = crate::support::database::Database::postgres();
+    let store = database.open().await;
+    let ada = stored_user(&store, "ada@example.com").await;
+    let bob = stored_user(&store, "bob@example.com").await;
+    let mut first = store.begin().await.expect("begins");
+    assert!(first.user_set_email(&ada.id, &ada.email, "new@example.com", START).await.expect("answers"));
+    let second = tokio::spawn(async move {
+        let mut tx = store.begin().await.expect("begins");
+        tx.user_set_email(&bob.id, &bob.email, "new@example.com", START).await
+    });
+    let waits = "SELECT pid::text FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    while database.texts(waits).await.is_empty() {
+        assert!(!second.is_finished(), "it waits for the first");
+        tokio::task::yield_now().await;
+    }
+    first.commit().await.expect("commits");
+    assert!(!second.await.expect("no panic").expect("answers"));
 }
 
 #[tokio::test]

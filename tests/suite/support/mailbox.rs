@@ -301,7 +301,7 @@ fn talk(shared: &Shared, wire: impl Wire, offers_tls: bool, greets: bool) -> Res
                 let refused =
                     matches!(shared.does(Stage::Text), Some(Does::Says(_) | Does::HangsUp | Does::Waits));
                 if !refused {
-                    let mail = Mail::parse(std::mem::take(&mut from), std::mem::take(&mut to), raw);
+                    let mail = Mail::parse(std::mem::take(&mut from), std::mem::take(&mut to), &raw);
                     shared.change(|state| state.mails.push(mail));
                 }
                 say(shared, wire.get_mut(), Stage::Text, "250 taken")?;

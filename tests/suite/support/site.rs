@@ -51,6 +51,7 @@ pub(crate) struct Plan {
     sections: Vec<(&'static str, String)>,
     tail: String,
     public: Option<String>,
+    https: bool,
     top: String,
 }
 
@@ -85,6 +86,12 @@ impl Plan {
         self
     }
 
+    /// Public by https, on the address where it listens.
+    pub(crate) fn https(mut self) -> Self {
+        self.https = true;
+        self
+    }
+
     /// The root secret, where two sites must have the same.
     pub(crate) fn secret(mut self, secret: &str) -> Self {
         let _ = writeln!(self.top, "secret = \"{secret}\"");
@@ -103,7 +110,10 @@ impl Plan {
         let directory = tempfile::tempdir().expect("a directory");
         let port = Reservation::take(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a port");
         let address = port.address();
-        let origin = self.public.clone().unwrap_or_else(|| format!("http://{address}"));
+        let origin = self.public.clone().unwrap_or_else(|| {
+            let scheme = if self.https { "https" } else { "http" };
+            format!("{scheme}://{address}")
+        });
         let store = match self.database.config().database {
             config::Database::Sqlite(path) => format!("sqlite:{}", path.display()),
             config::Database::Postgres(url) => url,
@@ -181,6 +191,7 @@ impl Site {
             sections: Vec::new(),
             tail: String::new(),
             public: None,
+            https: false,
             top: String::new(),
         }
     }

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::{opens, parts};
-use crate::flow::credentials;
 use crate::flow::pending::{SAFARI, ada_at_home, browser, last_code, watchful};
 use crate::flow::provider::site;
+use crate::flow::{credentials, rows};
 use crate::support::database::on_both_databases;
 use crate::support::provider::Provider;
 
@@ -45,5 +45,22 @@ on_both_databases! {
         assert!(opens(&site, &access));
         assert_eq!(parts(&access).1["sub"], id);
         assert!(done.json()["refresh_token"].is_string());
+    }
+
+    fn a_program_that_signs_in_again_and_again_takes_no_browsers_place(database) {
+        let site = watchful(database).start();
+        ada_at_home(&site);
+        let mut body = credentials("ada@example.com");
+        body["delivery"] = json!("bearer");
+        let mut program = browser(&site, SAFARI);
+        assert_eq!(program.post("/auth/login", &body).json()["pending"], true);
+        let code = last_code(&site);
+        let done = program.post("/auth/verify-signin", &json!({ "code": code, "delivery": "bearer" }));
+        assert_eq!(done.status, 200, "{}", done.text());
+        for path in ["/auth/login", "/auth/sign-in/email", "/auth/login"] {
+            let again = browser(&site, SAFARI).post(path, &body);
+            assert!(again.json()["access_token"].is_string(), "R3: it was seen here: {}", again.text());
+        }
+        assert_eq!(rows(&site, "sidegate_device"), 2, "Ada's browser and the program");
     }
 }

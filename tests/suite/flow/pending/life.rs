@@ -9,9 +9,9 @@ use super::{
 };
 use crate::flow::{credentials, opens, rows, token};
 use crate::support::database::{Database, on_both_databases};
-use crate::support::letters::later;
+use crate::support::letters::{later, letters};
 use crate::support::raw::PATIENCE;
-use crate::support::site::Site;
+use crate::support::site::{PASSWORD, Site};
 
 /// Waits until something has come about, which no clock of a test moves.
 #[expect(clippy::disallowed_methods, reason = "jobs run by the machine's clock")]
@@ -28,7 +28,7 @@ on_both_databases! {
         let site = watchful(database).start();
         ada_at_home(&site);
         let mut other = pending(&site);
-        later(&site, hours(12) - minutes(1));
+        later(&site, minutes(719));
         assert_eq!(other.get("/app").code(), "NEEDS_SIGN_IN_VERIFICATION");
         assert_eq!(other.post("/auth/verify-signin/resend", &json!({})).status, 200);
         let code = last_code(&site);
@@ -144,6 +144,37 @@ on_both_databases! {
         assert_eq!(browser(&site, SAFARI).post("/auth/sign-in/email", &credentials(ADA)).status, 429);
         let answer = ada.post("/auth/sign-in/email", &credentials(ADA));
         assert_eq!(answer.json()["user"]["email"], ADA, "{}", answer.text());
+    }
+
+    fn a_sign_in_that_waits_ends_with_the_password_that_began_it(database) {
+        let site = watchful(database).start();
+        let (mut ada, _) = ada_at_home(&site);
+        let mut thief = pending(&site);
+        let code = last_code(&site);
+        let body = json!({ "currentPassword": PASSWORD, "newPassword": "another private phrase" });
+        assert_eq!(ada.post("/auth/change-password", &body).status, 200);
+        assert_eq!(rows(&site, "sidegate_pending_session"), 0);
+        assert_eq!(verify(&mut thief, &code).code(), "SIGN_IN_VERIFICATION_ENDED");
+        assert_eq!(thief.get("/app").code(), "UNAUTHORIZED");
+    }
+
+    fn a_sign_in_that_waits_ends_with_all_other_sessions_and_with_the_mailbox_that_has_its_code(database) {
+        let site = watchful(database).start();
+        let (mut ada, _) = ada_at_home(&site);
+        let mut thief = pending(&site);
+        let code = last_code(&site);
+        assert_eq!(ada.post("/auth/revoke-other-sessions", &json!({})).status, 200);
+        assert_eq!(verify(&mut thief, &code).code(), "SIGN_IN_VERIFICATION_ENDED");
+        later(&site, seconds(1));
+        let mut thief = pending(&site);
+        let code = last_code(&site);
+        later(&site, seconds(1));
+        assert_eq!(ada.post("/auth/change-email", &json!({ "newEmail": "ada@new.example" })).status, 200);
+        let link = letters(&site).pop().expect("a mail").link(&site, "/auth/change-email?token=");
+        let token = link.split_once("token=").expect("a token").1;
+        assert_eq!(ada.post("/auth/change-email", &json!({ "token": token })).status, 200);
+        assert_eq!(verify(&mut thief, &code).code(), "SIGN_IN_VERIFICATION_ENDED");
+        assert_eq!(ada.get("/app").status, 200);
     }
 
     fn a_pending_sign_in_makes_its_browser_known_to_nobody(database) {

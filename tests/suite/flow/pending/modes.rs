@@ -1,8 +1,10 @@
 //! What follows in each mode, and for whom no code can be sent.
 
+use serde_json::json;
+
 use super::{
     ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_code, last_letter, log, mails, pending,
-    prove_mailboxes, watchful, with_password,
+    prove_mailboxes, verify, watchful, with_password,
 };
 use crate::flow::provider::returns;
 use crate::flow::{credentials, roomy, rows};
@@ -134,6 +136,44 @@ on_both_databases! {
         let subjects = site.block_on(site.database.texts(r#"SELECT "subject" FROM "sidegate_session_provider""#));
         assert!(subjects.len() == 2 && subjects[0] == subjects[1], "the session remembers its provider: {subjects:?}");
         assert_eq!(log(&site), ["no NEEDS_SIGN_IN_VERIFICATION R4", "yes - R0", "yes - R4"]);
+    }
+
+    fn lo_4_what_ends_at_the_provider_or_is_taken_from_the_account_ends_while_it_waits_too(database) {
+        let provider = Provider::start();
+        let plan = watchful(database).toml(&provider.toml("corp", "trust_email = true"));
+        let site = plan.set("unusual", "mode = \"strict\"").start();
+        provider.follow(&site.clock);
+        let (mut ada, _) = ada_at_home(&site);
+        provider.is_visited_by(Persona::ada());
+        assert_eq!(returns(&mut ada, &provider).header("location"), Some(&*format!("{}/notes", site.origin)), "linked");
+        let waits = || {
+            later(&site, std::time::Duration::from_secs(1));
+            let mut other = browser(&site, SAFARI);
+            let to = format!("{}/auth/verify-signin", site.origin);
+            assert_eq!(returns(&mut other, &provider).header("location"), Some(&*to));
+            (other, last_code(&site), provider.sid())
+        };
+        let posts = |token: &str| {
+            let body = format!("logout_token={token}");
+            let asked = site.stranger().ask("POST", "/auth/back-channel-logout/corp")
+                .header("Content-Type", "application/x-www-form-urlencoded").body(body).send();
+            assert_eq!(asked.status, 200, "{}", asked.text());
+        };
+        let ((mut first, one, sid), (mut second, two, _)) = (waits(), waits());
+        later(&site, std::time::Duration::from_secs(1));
+        let (mut by_password, _) = with_password(&site);
+        let third = last_code(&site);
+        posts(&provider.logout_token(None, Some(&sid), &[]));
+        assert_eq!(verify(&mut first, &one).code(), "SIGN_IN_VERIFICATION_ENDED");
+        assert_eq!(second.get("/app").code(), "NEEDS_SIGN_IN_VERIFICATION", "another session of the provider's");
+        posts(&provider.logout_token(Some("another"), None, &[]));
+        assert_eq!(second.get("/app").code(), "NEEDS_SIGN_IN_VERIFICATION", "another subject");
+        posts(&provider.logout_token(Some(&Persona::ada().subject), None, &[]));
+        assert_eq!(verify(&mut second, &two).code(), "SIGN_IN_VERIFICATION_ENDED");
+        assert_eq!(verify(&mut by_password, &third).status, 200, "it came from nowhere else");
+        let (mut last, code, _) = waits();
+        assert_eq!(by_password.post("/auth/unlink-account", &json!({ "providerId": "corp" })).status, 200);
+        assert_eq!(verify(&mut last, &code).code(), "SIGN_IN_VERIFICATION_ENDED");
     }
 
     fn r9_a_provider_is_believed(database) {

@@ -5,9 +5,9 @@ use serde_json::json;
 use super::{
     ADA, SAFARI, ada_at_home, browser, hours, last_code, last_letter, minutes, pending, verify, watchful,
 };
-use crate::flow::{credentials, opens, rows, token};
+use crate::flow::{credentials, opens, roomy, rows, token};
 use crate::support::database::on_both_databases;
-use crate::support::letters::{later, letters};
+use crate::support::letters::{CATCHER, later, letters};
 use crate::support::site::PASSWORD;
 
 on_both_databases! {
@@ -101,5 +101,35 @@ on_both_databases! {
         assert_eq!(letters(&site).len(), before);
         later(&site, hours(24 * 7));
         assert_eq!(browser(&site, SAFARI).post("/auth/not-me", &json!({ "token": secret })).code(), "INVALID_TOKEN");
+    }
+
+    fn rl_9_a_mail_that_is_left_out_voids_no_link_that_was_sent(database) {
+        let caps = format!("{CATCHER}\nper_recipient = 6");
+        let site = roomy(database).set("mail", &caps).start();
+        ada_at_home(&site);
+        later(&site, minutes(1));
+        // Strangers ask until no more is sent.
+        let mut sent = letters(&site).len();
+        let reset = loop {
+            let asked = site.stranger().post("/auth/request-password-reset", &json!({ "email": ADA }));
+            assert_eq!(asked.status, 200, "{}", asked.text());
+            if letters(&site).len() == sent {
+                break letters(&site).pop().expect("a mail").link(&site, "/auth/reset-password?token=");
+            }
+            sent += 1;
+            later(&site, minutes(1));
+        };
+        // So does whoever knows the password.
+        let not_me = loop {
+            pending(&site);
+            if letters(&site).len() == sent {
+                break last_letter(&site).link(&site, "/auth/not-me?token=");
+            }
+            sent += 1;
+            later(&site, minutes(1));
+        };
+        assert_eq!(site.stranger().navigate(&reset).status, 200);
+        let secret = not_me.split_once("token=").expect("a token").1;
+        assert_eq!(site.stranger().post("/auth/not-me", &json!({ "token": secret })).status, 200);
     }
 }

@@ -139,6 +139,7 @@ on_both_databases! {
         assert_eq!(late.status, 400);
         assert!(leads_on(&late, &site.origin), "{}", late.text());
         assert!(provider.asked(Endpoint::Token).is_empty());
+        site.pass(Duration::from_hours(24));
         let _jobs = sidegate::jobs::Jobs::start(&site.app);
         eventually("old flows are deleted", || rows_of_flows(&site) == 0);
         let gone = browser.arrive(&callback);

@@ -24,15 +24,15 @@ pub(crate) struct Mail {
 
 impl Mail {
     /// Reads what came after `DATA`.
-    pub(super) fn parse(from: String, to: Vec<String>, raw: String) -> Self {
-        let (headers, body) = part(&raw);
+    pub(super) fn parse(from: String, to: Vec<String>, raw: &str) -> Self {
+        let (headers, body) = part(raw);
         let mut mail = Self {
             from,
             to,
             headers,
             text: String::new(),
             html: String::new(),
-            raw: raw.clone(),
+            raw: raw.to_owned(),
             read: false,
         };
         let kind = mail.header("content-type").unwrap_or_default().to_owned();

@@ -1,0 +1,60 @@
+//! Certificates for TLS towards the client.
+
+use std::path::PathBuf;
+
+use crate::config::Public;
+use crate::config::file::tls::RawTls;
+use crate::config::problem::Problems;
+use crate::config::tls::{Certificate, Tls};
+
+pub(super) fn tls(raw: &RawTls, public: &Public, p: &mut Problems) -> Option<Tls> {
+    let first = (raw.certificate.as_deref(), raw.key.as_deref());
+    let pairs =
+        std::iter::once(("tls".to_owned(), first)).chain(raw.more.iter().enumerate().map(|(place, pair)| {
+            (format!("tls.more[{place}]"), (pair.certificate.as_deref(), pair.key.as_deref()))
+        }));
+    let mut certificates = Vec::new();
+    for (table, pair) in pairs {
+        match pair {
+            (Some(certificate), Some(key)) => {
+                certificates.push(Certificate { certificate: certificate.into(), key: key.into() });
+            }
+            (None, None) if table == "tls" => {}
+            (None, _) => p.add(
+                format!("{table}.certificate"),
+                "is not given",
+                "name the file with the certificate and those of its issuers (PEM)",
+            ),
+            (_, None) => p.add(
+                format!("{table}.key"),
+                "is not given",
+                "name the file with the private key of the certificate (PEM)",
+            ),
+        }
+    }
+    if raw.certificate.is_none() && raw.key.is_none() {
+        if raw.more.is_empty() && raw.client_ca.is_none() {
+            return None;
+        }
+        p.add("tls.certificate", "is not given", "name the file with the certificate (PEM)");
+    }
+    if !public.https && !public.origin.is_empty() {
+        p.add(
+            "tls.certificate",
+            format!("is given, but browsers are told to come by plain http ({})", public.origin),
+            "write https:// in `public.url`, or leave `tls` out",
+        );
+    }
+    if raw.client_required && raw.client_ca.is_none() {
+        p.add(
+            "tls.client_required",
+            "asks for certificates of clients, and nobody is named who issues them",
+            "name the issuers in `tls.client_ca`",
+        );
+    }
+    Some(Tls {
+        certificates,
+        client_ca: raw.client_ca.as_ref().map(PathBuf::from),
+        client_required: raw.client_required,
+    })
+}

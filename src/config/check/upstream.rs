@@ -1,0 +1,127 @@
+//! Where the app is, and how it is reached.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use url::Host;
+
+use super::between;
+use super::net::origin;
+use crate::config::Listen;
+use crate::config::file::RawUpstream;
+use crate::config::problem::Problems;
+use crate::config::provider::is_loopback;
+use crate::config::tls::Certificate;
+use crate::config::units::Span;
+use crate::config::upstream::{Target, Upstream, UpstreamTls};
+
+pub(super) fn upstream(raw: &RawUpstream, listen: &Listen, p: &mut Problems) -> Upstream {
+    let mut targets: Vec<Target> = app(raw, listen, p).into_iter().collect();
+    for (place, text) in raw.more.iter().enumerate() {
+        targets.extend(target(&format!("upstream.more[{place}]"), text, listen, p));
+    }
+    between(p, "upstream.rest", raw.rest, Span::millis(0), Span::minutes(60));
+    let moment = Span::millis(10);
+    between(p, "upstream.connect_timeout", raw.connect_timeout, moment, Span::minutes(5));
+    between(p, "upstream.response_timeout", raw.response_timeout, moment, Span::days(1));
+    between(p, "upstream.idle_timeout", raw.idle_timeout, moment, Span::days(1));
+    // Kept for longer than the app keeps it, a connection breaks under a request.
+    between(p, "upstream.keep_alive", raw.keep_alive, Span::millis(0), Span::minutes(5));
+    between(p, "upstream.max_idle", raw.max_idle, 0, 65_536);
+    Upstream {
+        tls: tls(raw, &targets, p),
+        targets,
+        rest: raw.rest.0,
+        connect_timeout: raw.connect_timeout.0,
+        response_timeout: raw.response_timeout.0,
+        idle_timeout: raw.idle_timeout.0,
+        keep_alive: raw.keep_alive.0,
+        max_idle: raw.max_idle,
+    }
+}
+
+/// How the app shows that it is the app, and we that we are we.
+fn tls(raw: &RawUpstream, targets: &[Target], p: &mut Problems) -> UpstreamTls {
+    let client = match (&raw.client_certificate, &raw.client_key) {
+        (Some(certificate), Some(key)) => {
+            Some(Certificate { certificate: certificate.into(), key: key.into() })
+        }
+        (Some(_), None) => {
+            p.add("upstream.client_key", "is not given", "name the file with the key of the certificate");
+            None
+        }
+        (None, Some(_)) => {
+            p.add("upstream.client_certificate", "is not given", "name the file with the certificate");
+            None
+        }
+        (None, None) => None,
+    };
+    let spoken = targets.iter().any(|target| matches!(target, Target::Tcp { tls: true, .. }));
+    for (key, given) in
+        [("upstream.ca_file", raw.ca_file.is_some()), ("upstream.client_certificate", client.is_some())]
+    {
+        if given && !spoken && !targets.is_empty() {
+            p.add(key, "is for an app that is reached by https, and this one is not", "leave it out");
+        }
+    }
+    UpstreamTls { ca_file: raw.ca_file.as_ref().map(PathBuf::from), client }
+}
+
+/// The first place where the app listens.
+fn app(raw: &RawUpstream, listen: &Listen, p: &mut Problems) -> Option<Target> {
+    let key = "upstream.url";
+    let Some(text) = &raw.url else {
+        if !p.about(key) {
+            p.add(
+                key,
+                "is not given",
+                "name the app: --upstream http://127.0.0.1:3000, or `url` under [upstream]",
+            );
+        }
+        return None;
+    };
+    target(key, text, listen, p)
+}
+
+fn target(key: &str, text: &str, listen: &Listen, p: &mut Problems) -> Option<Target> {
+    const EXAMPLE: &str = "http://127.0.0.1:3000, where the app listens";
+    if let Some(path) = text.strip_prefix("unix:") {
+        if !path.starts_with('/') {
+            p.add(key, "names no absolute path", "write unix:/path/to/socket");
+            return None;
+        }
+        return Some(Target::Unix(path.into()));
+    }
+    let url = origin(key, text, EXAMPLE, p)?;
+    let tls = match url.scheme() {
+        "http" => false,
+        "https" => true,
+        _ => {
+            p.add(key, "is neither http nor https", format!("write {EXAMPLE}"));
+            return None;
+        }
+    };
+    let port = url.port_or_known_default().unwrap_or(80);
+    let own_ip = listen.address.ip();
+    let (host, is_ours) = match url.host()? {
+        Host::Domain(name) => {
+            (name.to_owned(), is_loopback(&url) && (own_ip.is_loopback() || own_ip.is_unspecified()))
+        }
+        Host::Ipv4(ip) => (ip.to_string(), same_machine(ip.into(), own_ip)),
+        Host::Ipv6(ip) => (ip.to_string(), same_machine(ip.into(), own_ip)),
+    };
+    if port == 0 {
+        p.add(key, "has port 0", format!("write {EXAMPLE}"));
+    } else if port == listen.address.port() && is_ours && !p.about("listen.address") {
+        p.add(
+            key,
+            "is the address where we listen ourselves",
+            "name the app's own port, or change `listen.address`",
+        );
+    }
+    Some(Target::Tcp { host, port, tls })
+}
+
+fn same_machine(theirs: IpAddr, ours: IpAddr) -> bool {
+    theirs == ours || theirs.is_unspecified() || (ours.is_unspecified() && theirs.is_loopback())
+}

@@ -1,0 +1,41 @@
+//! How connections of clients are encrypted: `[tls]`; and what is said of files that cannot be used.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// `[tls]`
+#[derive(Clone)]
+pub struct Tls {
+    /// At least one. The first is for clients that name no host, or one that none is for.
+    pub certificates: Vec<Certificate>,
+    /// Who issues the certificates by which clients show who they are (PEM).
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client without such a certificate is turned away.
+    pub client_required: bool,
+}
+
+/// A certificate and its key, as PEM files.
+#[derive(Clone)]
+pub struct Certificate {
+    /// The certificate, then those of its issuers.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// A file that a key names and that cannot be used.
+#[derive(Debug)]
+pub struct Unusable {
+    /// The key path.
+    pub key: String,
+    /// What is wrong with the file.
+    pub what: String,
+}
+
+impl std::error::Error for Unusable {}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.what)
+    }
+}

@@ -1,0 +1,78 @@
+//! Where the app is, and how it is reached: `[upstream]`.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::tls::Certificate;
+
+/// `[upstream]`
+#[derive(Clone)]
+pub struct Upstream {
+    /// Where the app listens; several places are several instances of the same app.
+    pub targets: Vec<Target>,
+    /// How it shows that it is the app, where it is reached by TLS.
+    pub tls: UpstreamTls,
+    /// How long an instance that could not be reached is passed over, if there are others.
+    pub rest: Duration,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// How long the head of an answer may take.
+    pub response_timeout: Duration,
+    /// How long an answer's body may pause.
+    pub idle_timeout: Duration,
+    /// How long an unused connection is kept; shorter than the app keeps it.
+    pub keep_alive: Duration,
+    /// Unused connections kept by each worker.
+    pub max_idle: usize,
+}
+
+impl Upstream {
+    /// The first place where the app listens, as an origin is written.
+    pub fn origin(&self) -> String {
+        self.targets.first().map(Target::to_string).unwrap_or_default()
+    }
+}
+
+/// One place where the app listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A host name or address (IPv6 without brackets) and a port.
+    Tcp {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Whether TLS is spoken.
+        tls: bool,
+    },
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port, tls } => {
+                let (scheme, usual) = if *tls { ("https", 443) } else { ("http", 80) };
+                write!(f, "{scheme}://")?;
+                if host.contains(':') {
+                    write!(f, "[{host}]")?;
+                } else {
+                    f.write_str(host)?;
+                }
+                if *port == usual { Ok(()) } else { write!(f, ":{port}") }
+            }
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// TLS towards the app.
+#[derive(Clone, Default)]
+pub struct UpstreamTls {
+    /// Who issues the app's certificate (PEM), in place of the authorities of the web.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate by which we show the app who we are.
+    pub client: Option<Certificate>,
+}

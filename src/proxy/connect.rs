@@ -1,0 +1,163 @@
+//! Sockets to the app: TCP, TLS or a socket in the file system.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::config::tls::Unusable;
+use crate::config::upstream::{Target, UpstreamTls};
+use crate::proxy::pem;
+
+/// Makes connections to the app. Clones share what was read.
+#[derive(Clone)]
+pub struct Connector {
+    tls: TlsConnector,
+}
+
+impl Connector {
+    /// Reads the files that TLS towards the app needs.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub fn new(config: &UpstreamTls) -> Result<Self, Unusable> {
+        let mut roots = RootCertStore::empty();
+        match &config.ca_file {
+            Some(file) => {
+                for certificate in pem::chain(file, "upstream.ca_file")? {
+                    roots.add(certificate).map_err(|error| Unusable {
+                        key: "upstream.ca_file".to_owned(),
+                        what: format!("{}: {error}", file.display()),
+                    })?;
+                }
+            }
+            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        }
+        let trouble = |error: rustls::Error| Unusable {
+            key: "upstream.client_certificate".to_owned(),
+            what: error.to_string(),
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(trouble)?
+            .with_root_certificates(roots);
+        let client = match &config.client {
+            Some(files) => {
+                let chain = pem::chain(&files.certificate, "upstream.client_certificate")?;
+                let key = pem::key(&files.key, "upstream.client_key")?;
+                builder.with_client_auth_cert(chain, key).map_err(trouble)?
+            }
+            None => builder.with_no_client_auth(),
+        };
+        Ok(Self { tls: TlsConnector::from(Arc::new(client)) })
+    }
+
+    /// A new connection to `target`.
+    pub(super) async fn open(&self, target: &Target) -> io::Result<Stream> {
+        let (host, port, tls) = match target {
+            Target::Unix(path) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
+            Target::Tcp { host, port, tls } => (host.as_str(), *port, *tls),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let stream = match host.parse::<IpAddr>() {
+            Ok(address) => TcpStream::connect(SocketAddr::new(address, port)).await?,
+            Err(_) => TcpStream::connect((host, port)).await?,
+        };
+        stream.set_nodelay(true)?;
+        if !tls {
+            return Ok(Stream::Tcp(stream));
+        }
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        Ok(Stream::Tls(Box::new(self.tls.connect(name, stream).await?)))
+    }
+}
+
+/// A socket to the app.
+pub(super) enum Stream {
+    /// Over the network, or the loopback interface.
+    Tcp(TcpStream),
+    /// Through the file system.
+    Unix(UnixStream),
+    /// Over the network, encrypted.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Whether the app closed an idle connection, or spoke without being asked.
+    pub(super) fn spoiled(&mut self) -> bool {
+        let mut byte = [0];
+        let polled = match self {
+            Self::Tcp(stream) => stream.try_read(&mut byte),
+            Self::Unix(stream) => stream.try_read(&mut byte),
+            // Nothing short of reading tells whether a record is one that matters.
+            Self::Tls(stream) => {
+                let mut read = ReadBuf::new(&mut byte);
+                return Pin::new(&mut **stream)
+                    .poll_read(&mut Context::from_waker(Waker::noop()), &mut read)
+                    .is_ready();
+            }
+        };
+        !matches!(polled, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// Does the same on every kind of socket.
+macro_rules! each {
+    ($socket:expr, $stream:ident => $body:expr) => {
+        match $socket.get_mut() {
+            Stream::Tcp($stream) => {
+                let $stream = Pin::new($stream);
+                $body
+            }
+            Stream::Unix($stream) => {
+                let $stream = Pin::new($stream);
+                $body
+            }
+            Stream::Tls($stream) => {
+                let $stream = Pin::new(&mut **$stream);
+                $body
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, stream => stream.poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, stream => stream.poll_write_vectored(cx, slices))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,133 @@
+//! TLS towards the client: certificates from files, chosen by the name that the client asks for, and replaced
+//! while connections are open.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::client::verify_server_name;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{self, Ticketer};
+use rustls::pki_types::ServerName;
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::tls::{self, Unusable};
+use crate::proxy::pem;
+
+/// HTTP/2 in the protocol negotiation (RFC 9113 §3.2).
+pub(super) const H2: &[u8] = b"h2";
+/// HTTP/1.1 in the protocol negotiation (RFC 7301 §6).
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// The server's side of TLS. Clones share the certificates.
+#[derive(Clone)]
+pub struct Tls {
+    acceptor: TlsAcceptor,
+    shelf: Arc<Shelf>,
+    config: Arc<tls::Tls>,
+}
+
+impl Tls {
+    /// Reads all files.
+    ///
+    /// # Errors
+    /// The first file that cannot be read, or does not hold what its key says.
+    pub fn load(config: tls::Tls) -> Result<Self, Unusable> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let shelf = Arc::new(Shelf(RwLock::new(certificates(&config, &provider)?.into())));
+        let trouble = |what: rustls::Error| Unusable { key: "tls".to_owned(), what: what.to_string() };
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(trouble)?;
+        let builder = match &config.client_ca {
+            Some(file) => {
+                builder.with_client_cert_verifier(verifier(file, config.client_required, provider)?)
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let mut server = builder.with_cert_resolver(Arc::clone(&shelf) as Arc<dyn ResolvesServerCert>);
+        server.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
+        server.ticketer = Ticketer::new().map_err(trouble)?;
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(server)), shelf, config: Arc::new(config) })
+    }
+
+    /// Reads the certificates again. New connections get the new ones, and open ones stay as they are.
+    ///
+    /// # Errors
+    /// As for [`Self::load`]; nothing has changed then.
+    pub fn reload(&self) -> Result<(), Unusable> {
+        let fresh = certificates(&self.config, &Arc::new(aws_lc_rs::default_provider()))?;
+        *self.shelf.0.write().unwrap_or_else(PoisonError::into_inner) = fresh.into();
+        Ok(())
+    }
+
+    pub(super) fn acceptor(&self) -> &TlsAcceptor {
+        &self.acceptor
+    }
+}
+
+/// The certificates, the default first.
+#[derive(Debug)]
+struct Shelf(RwLock<Arc<[Arc<CertifiedKey>]>>);
+
+impl ResolvesServerCert for Shelf {
+    /// The first certificate for the name, or the first of all.
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let certificates = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
+        let fits = name.and_then(|name| certificates.iter().find(|certified| is_for(certified, &name)));
+        fits.or(certificates.first()).cloned()
+    }
+}
+
+fn is_for(certified: &CertifiedKey, name: &ServerName<'_>) -> bool {
+    certified
+        .end_entity_cert()
+        .and_then(ParsedCertificate::try_from)
+        .is_ok_and(|certificate| verify_server_name(&certificate, name).is_ok())
+}
+
+fn certificates(
+    config: &tls::Tls,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Vec<Arc<CertifiedKey>>, Unusable> {
+    let mut certificates = Vec::new();
+    for (place, files) in config.certificates.iter().enumerate() {
+        let key = |name: &str| match place {
+            0 => format!("tls.{name}"),
+            _ => format!("tls.more[{}].{name}", place - 1),
+        };
+        let chain = pem::chain(&files.certificate, &key("certificate"))?;
+        let unusable =
+            |what: String| Unusable { key: key("key"), what: format!("{} {what}", files.key.display()) };
+        let private = provider
+            .key_provider
+            .load_private_key(pem::key(&files.key, &key("key"))?)
+            .map_err(|error| unusable(format!("cannot be used: {error}")))?;
+        let certified = CertifiedKey::new(chain, private);
+        match certified.keys_match() {
+            Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) | Ok(()) => {}
+            Err(_) => return Err(unusable("is the key of another certificate".to_owned())),
+        }
+        certificates.push(Arc::new(certified));
+    }
+    Ok(certificates)
+}
+
+fn verifier(
+    file: &Path,
+    required: bool,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, Unusable> {
+    let key = "tls.client_ca";
+    let unusable = |what: String| Unusable { key: key.to_owned(), what };
+    let mut roots = RootCertStore::empty();
+    for certificate in pem::chain(file, key)? {
+        roots.add(certificate).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = if required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|error| unusable(error.to_string()))
+}

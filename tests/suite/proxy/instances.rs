@@ -1,0 +1,141 @@
+//! Several instances of one app, and the ways to reach one: TLS, sockets in the file system.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::support::stage::Stage;
+use crate::support::upstream::{Upstream, ok};
+
+/// A port where nobody listens.
+fn deserted() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    format!("http://{}", listener.local_addr().expect("an address"))
+}
+
+fn get(stage: &Stage) -> u16 {
+    stage.ask(stage.signed("GET / HTTP/1.1", "Connection: close\r\n")).status
+}
+
+#[test]
+fn equals_take_turns_and_the_busy_one_is_spared() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let slow = Upstream::with(move |_, stream| {
+        let _ = wait.lock().expect("not poisoned").recv();
+        let _ = stream.write_all(ok("slow").as_bytes());
+    });
+    let other = Upstream::hello();
+    let more = format!("more = [\"http://{}\"]", other.address);
+    let stage = Stage::on(Stage::plan().upstream(slow).set("upstream", &more));
+    std::thread::scope(|scope| {
+        let held = scope.spawn(|| get(&stage));
+        let first = (0..500).find(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            stage.site.upstream.arrived().len() + other.arrived().len() > 0
+        });
+        assert!(first.is_some());
+        // Whoever got the first request: as long as the slow one is busy, all go to the other.
+        while stage.site.upstream.arrived().is_empty() {
+            assert!(held.is_finished() || get(&stage) == 200);
+        }
+        let before = other.arrived().len();
+        for _ in 0..10 {
+            assert_eq!(get(&stage), 200);
+        }
+        assert_eq!(other.arrived().len(), before + 10);
+        for _ in 0..20 {
+            let _ = go.send(());
+        }
+        assert_eq!(held.join().expect("an answer"), 200);
+    });
+    let before = stage.site.upstream.arrived().len();
+    for _ in 0..10 {
+        assert_eq!(get(&stage), 200);
+    }
+    let taken = stage.site.upstream.arrived().len() - before;
+    assert!((3..=7).contains(&taken), "{taken} of 10");
+}
+
+#[test]
+fn an_instance_that_cannot_be_reached_costs_no_request_and_is_passed_over() {
+    let more = format!("more = [\"{}\", \"{}\"]\nrest = \"5s\"", deserted(), deserted());
+    let stage = Stage::on(Stage::plan().set("upstream", &more));
+    for _ in 0..30 {
+        let body = stage.signed("POST / HTTP/1.1", "Content-Length: 4\r\nConnection: close\r\n") + "four";
+        assert_eq!(stage.ask(body).status, 200);
+    }
+    assert_eq!(stage.site.upstream.arrived().len(), 30);
+    assert!(stage.site.upstream.arrived().iter().all(|arrived| arrived.body == b"four"));
+}
+
+#[test]
+fn only_when_none_can_be_reached_the_answer_is_502() {
+    let more = format!("url = \"{}\"\nmore = [\"{}\"]", deserted(), deserted());
+    let stage = Stage::on(Stage::plan().set("upstream", &more));
+    assert_eq!(get(&stage), 502);
+}
+
+#[test]
+fn an_app_is_reached_through_the_file_system() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("app.sock");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while let Ok(1..) = stream.read(&mut buffer) {
+                    let _ = stream.write_all(ok("by file").as_bytes());
+                }
+            });
+        }
+    });
+    let url = format!("url = \"unix:{}\"", path.display());
+    let stage = Stage::on(Stage::plan().set("upstream", &url));
+    for _ in 0..3 {
+        let answer = stage.ask(stage.signed("GET / HTTP/1.1", ""));
+        assert_eq!((answer.status, answer.text().as_str()), (200, "by file"));
+    }
+}
+
+#[test]
+fn an_app_behind_tls_must_show_the_certificate_of_its_authority() {
+    let files = crate::tls::certificates();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    drop(listener);
+    let mut app = Command::new("openssl")
+        .args(["s_server", "-accept", &format!("127.0.0.1:{port}"), "-cert", "app.pem", "-key", "app.key"])
+        .args(["-CAfile", "second.pem", "-Verify", "1", "-www"])
+        .current_dir(files)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("openssl is installed");
+    for _ in 0..400 {
+        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let status = |authority: &str, client: &str| {
+        let file = |name: &str| files.join(name).display().to_string();
+        let mut lines = format!("url = \"https://127.0.0.1:{port}\"\nca_file = \"{}\"", file(authority));
+        if !client.is_empty() {
+            let (certificate, key) = (file(&format!("{client}.pem")), file(&format!("{client}.key")));
+            lines += &format!("\nclient_certificate = \"{certificate}\"\nclient_key = \"{key}\"");
+        }
+        let stage = Stage::on(Stage::plan().set("upstream", &lines));
+        get(&stage)
+    };
+    assert_eq!(status("second.pem", "client"), 200);
+    assert_eq!(status("first.pem", "client"), 502, "another authority");
+    assert_eq!(status("second.pem", ""), 502, "the app asks for a certificate of ours");
+    let _ = app.kill();
+    let _ = app.wait();
+}

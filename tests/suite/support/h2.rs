@@ -1,0 +1,109 @@
+//! A client that speaks HTTP/2: hyper's, or single frames.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::runtime::Runtime;
+
+use crate::support::raw::PATIENCE;
+
+/// A connection with prior knowledge.
+pub(crate) struct H2 {
+    runtime: Runtime,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+/// An answer, whole.
+pub(crate) struct Whole {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Option<HeaderMap>,
+}
+
+impl H2 {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let sender = runtime.block_on(async {
+            let stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
+            let (sender, connection) =
+                handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+            tokio::spawn(connection);
+            sender
+        });
+        Self { runtime, sender }
+    }
+
+    /// The answer to a request, its body as it comes.
+    pub(crate) fn begin(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
+        let sent = self.sender.send_request(request);
+        self.runtime.block_on(async { tokio::time::timeout(PATIENCE, sent).await.expect("in time") })
+    }
+
+    /// The whole answer to a request.
+    pub(crate) fn ask(&mut self, request: Request<Full<Bytes>>) -> Whole {
+        let response = self.begin(request).expect("an answer");
+        let (parts, body) = response.into_parts();
+        let collected = self.block_on(body.collect()).expect("a body");
+        Whole {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            trailers: collected.trailers().cloned(),
+            body: collected.to_bytes().to_vec(),
+        }
+    }
+
+    /// Runs something beside the connection.
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("in time") })
+    }
+
+    /// Whether the connection still takes requests.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+}
+
+/// A frame: its type, flags, stream and payload (RFC 9113 §4.1).
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// What a client begins with: the preface and empty settings.
+pub(crate) fn preface() -> Vec<u8> {
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, b"")].concat()
+}
+
+/// The header block of `GET path` to `authority`, without compression (RFC 7541 §6).
+pub(crate) fn get(authority: &str, path: &str) -> Vec<u8> {
+    let literal = |name: u8, value: &str| {
+        [&[name, u8::try_from(value.len()).expect("short")], value.as_bytes()].concat()
+    };
+    [&[0x82, 0x86][..], &literal(0x04, path), &literal(0x01, authority)].concat()
+}
+
+/// Sends these bytes and reads until the other side ends the connection. Fails if it does not.
+pub(crate) fn until_ended(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_write_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    // It may be ended while we still write.
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("it was not ended"),
+        Ok(_) | Err(_) => answer,
+    }
+}

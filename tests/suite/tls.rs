@@ -1,0 +1,226 @@
+//! TLS towards the client: certificates by name, replaced while we serve, and asked of the client.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+use crate::support::database::Database;
+use crate::support::h2::until_ended;
+use crate::support::raw::Raw;
+use crate::support::site::{Plan, Site};
+
+/// Certificates made by `openssl`, once for all tests.
+pub(crate) fn certificates() -> &'static Path {
+    static MADE: OnceLock<TempDir> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let directory = tempfile::tempdir().expect("a directory");
+        for (name, common) in [("first", "127.0.0.1"), ("second", "second.test"), ("renewed", "renewed.test")]
+        {
+            let kind = if common.contains("test") { "DNS" } else { "IP" };
+            openssl(
+                directory.path(),
+                &[
+                    "req",
+                    "-x509",
+                    "-newkey",
+                    "ec",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:P-256",
+                    "-nodes",
+                    "-days",
+                    "3650",
+                    "-keyout",
+                    &format!("{name}.key"),
+                    "-out",
+                    &format!("{name}.pem"),
+                    "-subj",
+                    &format!("/CN={name}"),
+                    "-addext",
+                    &format!("subjectAltName={kind}:{common}"),
+                ],
+            );
+        }
+        // An app and a client whose certificates the second of them issued.
+        for (name, names) in [("app", "IP:127.0.0.1"), ("client", "DNS:client.test")] {
+            openssl(
+                directory.path(),
+                &[
+                    "req",
+                    "-x509",
+                    "-CA",
+                    "second.pem",
+                    "-CAkey",
+                    "second.key",
+                    "-newkey",
+                    "rsa:2048",
+                    "-nodes",
+                    "-days",
+                    "3650",
+                    "-keyout",
+                    &format!("{name}.key"),
+                    "-out",
+                    &format!("{name}.pem"),
+                    "-subj",
+                    &format!("/CN={name}"),
+                    "-addext",
+                    "basicConstraints=critical,CA:FALSE",
+                    "-addext",
+                    &format!("subjectAltName={names}"),
+                ],
+            );
+        }
+        directory
+    })
+    .path()
+}
+
+fn openssl(directory: &Path, arguments: &[&str]) {
+    let output = Command::new("openssl")
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .expect("openssl is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn file(name: &str) -> PathBuf {
+    certificates().join(name)
+}
+
+/// A site that speaks TLS, and whose answers to `curl` tell what was negotiated.
+fn plan(more: &str) -> Plan {
+    let (certificate, key) = (file("first.pem"), file("first.key"));
+    let tls = format!("certificate = {certificate:?}\nkey = {key:?}\n{more}");
+    Site::on(Database::sqlite()).https().set("tls", &tls).rule("/open/**", "public")
+}
+
+/// What `curl` says of the answer at `path`; the last line is the HTTP version and the status.
+fn curl(site: &Site, arguments: &[&str], path: &str) -> String {
+    let output = Command::new("curl")
+        .args(["-sk", "--max-time", "20", "-w", "\n%{http_version} %{http_code}"])
+        .args(arguments)
+        .arg(format!("{}{path}", site.origin))
+        .output()
+        .expect("curl is installed");
+    String::from_utf8_lossy(&output.stdout).lines().last().unwrap_or_default().to_owned()
+}
+
+/// The subject of the certificate that is shown to a client that asks for `name`.
+fn subject(site: &Site, name: &str) -> String {
+    let output = Command::new("openssl")
+        .args(["s_client", "-connect", &site.address.to_string(), "-servername", name])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("openssl is installed");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().find(|line| line.starts_with("subject=")).unwrap_or(&text).to_owned()
+}
+
+#[test]
+fn browsers_negotiate_http_2_and_others_http_1() {
+    let site = plan("").start();
+    assert_eq!(curl(&site, &[], "/open/x"), "2 200");
+    assert_eq!(curl(&site, &["--http1.1"], "/open/x"), "1.1 200");
+    assert_eq!(curl(&site, &["--data-binary", "@/bin/sh"], "/open/x"), "2 200");
+    assert_eq!(curl(&site, &["-H", "accept: application/json"], "/closed"), "2 401");
+    assert_eq!(curl(&site, &["--tls-max", "1.1"], "/open/x"), "0 000");
+    let arrived = site.upstream.arrived();
+    assert_eq!(arrived[0].header("x-forwarded-proto"), Some("https"));
+    assert_eq!(arrived[2].body.len() as u64, std::fs::metadata("/bin/sh").expect("it is there").len());
+}
+
+#[test]
+fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
+    let (certificate, key) = (file("second.pem"), file("second.key"));
+    let site =
+        plan("").toml(&format!("[[tls.more]]\ncertificate = {certificate:?}\nkey = {key:?}\n")).start();
+    assert!(subject(&site, "second.test").ends_with("second"), "{}", subject(&site, "second.test"));
+    assert!(subject(&site, "unknown.test").ends_with("first"));
+}
+
+#[test]
+fn a_reload_shows_the_new_certificate_and_cuts_no_connection() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let copy = |from: &str| {
+        for kind in ["pem", "key"] {
+            let to = directory.path().join(format!("site.{kind}"));
+            std::fs::copy(file(&format!("{from}.{kind}")), to).expect("copied");
+        }
+    };
+    copy("first");
+    let path = directory.path().join("site");
+    let tls = format!("certificate = \"{0}.pem\"\nkey = \"{0}.key\"", path.display());
+    let mut site = Site::on(Database::sqlite()).https().set("tls", &tls).start();
+    let server = site.take_server();
+    let mut open = Command::new("openssl")
+        .args(["s_client", "-quiet", "-connect", &site.address.to_string()])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("openssl is installed");
+    let mut ask = || {
+        use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+        let host = site.origin.trim_start_matches("https://");
+        let request = format!("GET /auth/ok HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        open.stdin.as_mut().expect("a pipe").write_all(request.as_bytes()).expect("sent");
+        let mut reader = BufReader::with_capacity(1, open.stdout.as_mut().expect("a pipe"));
+        let mut status = String::new();
+        reader.read_line(&mut status).expect("a status line");
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).expect("a field");
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a number");
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+        }
+        reader.read_exact(&mut vec![0; length]).expect("the body");
+        status
+    };
+    assert!(ask().starts_with("HTTP/1.1 200"));
+    copy("renewed");
+    server.reload().expect("the files are good");
+    assert!(subject(&site, "x.test").ends_with("renewed"));
+    assert!(ask().starts_with("HTTP/1.1 200"), "the open connection goes on");
+    std::fs::write(directory.path().join("site.key"), "no key").expect("written");
+    let error = server.reload().expect_err("no key").to_string();
+    assert!(error.contains("tls.key") && error.contains("site.key"), "{error}");
+    assert!(subject(&site, "x.test").ends_with("renewed"), "a bad file changes nothing");
+    let _ = open.kill();
+    let _ = open.wait();
+    server.stop();
+}
+
+#[test]
+fn clients_without_a_certificate_are_turned_away_where_one_is_required() {
+    let authority = file("second.pem");
+    let site = plan(&format!("client_ca = {authority:?}\nclient_required = true")).start();
+    assert_eq!(curl(&site, &[], "/open/x"), "0 000");
+    let own = |name: &str| {
+        let (certificate, key) = (file(&format!("{name}.pem")), file(&format!("{name}.key")));
+        curl(
+            &site,
+            &["--cert", certificate.to_str().expect("text"), "--key", key.to_str().expect("text")],
+            "/open/x",
+        )
+    };
+    assert_eq!(own("client"), "2 200");
+    assert_eq!(own("renewed"), "0 000", "of another issuer");
+    let optional = plan(&format!("client_ca = {authority:?}")).start();
+    assert_eq!(curl(&optional, &[], "/open/x"), "2 200");
+}
+
+#[test]
+fn plain_http_on_a_port_for_tls_is_refused_and_silence_is_not_waited_for() {
+    let site = plan("").set("limits", "head_timeout = \"300ms\"").start();
+    let plain = until_ended(site.address, b"GET /auth/ok HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(!plain.starts_with(b"HTTP/"), "{plain:?}");
+    assert!(Raw::connect(site.address).is_closed(), "a client that says nothing");
+    assert_eq!(curl(&site, &[], "/auth/ok"), "2 200");
+}
