@@ -13,7 +13,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use sidegate::config::Assertion;
+use sidegate::config::{Assertion, SessionCookie};
 use sidegate::http::cookie::{self, Found};
 use sidegate::id::SessionId;
 use sidegate::secret::{Key, Purpose, RootSecret, Token, TokenHash};
@@ -52,41 +52,7 @@ fn main() {
         }
     });
     micro.measure("recognise, hit in the worker's own table", || recognise(1));
-    micro.measure("access token, hit in the worker's own table", || vouched(1));
-    micro.measure("access token, 1 000 of as many sessions", || vouched(1_000));
-    micro.measure("access token, first sight: verified", || {
-        let (house, tokens) = House::with_tokens(Kind::Sqlite);
-        let text = tokens.access(&session(TokenHash([7; 32])), NOW).expect("a token").token;
-        move || {
-            let _house = &house;
-            assert!(tokens.verify(text.as_bytes(), NOW).is_some(), "it is good");
-        }
-    });
-    micro.measure("access token, made", || {
-        let (house, tokens) = House::with_tokens(Kind::Sqlite);
-        let session = session(TokenHash([7; 32]));
-        move || {
-            let _house = &house;
-            assert!(tokens.access(&session, NOW).is_ok(), "it is made");
-        }
-    });
-    micro.measure("assertion, made once for each copy of a session", || {
-        let (house, tokens) = House::with_tokens(Kind::Sqlite);
-        let mut session = Arc::into_inner(session(TokenHash([7; 32]))).expect("the only one");
-        move || {
-            let _house = &house;
-            session.assertion = OnceLock::new();
-            assert!(tokens.assert(&session, NOW).is_ok(), "it is made");
-        }
-    });
-    micro.measure("assertion, there already", || {
-        let (house, tokens) = House::with_tokens(Kind::Sqlite);
-        let session = session(TokenHash([7; 32]));
-        move || {
-            let _house = &house;
-            assert!(tokens.assert(&session, NOW).is_ok(), "it is there");
-        }
-    });
+    tokens_and_signed_cookies(&micro);
     micro.measure("Cache::get, 1 000 sessions", || shared(1_000));
     micro.measure("Cache::get, 100 000 sessions", || shared(100_000));
     micro.measure("recognise, 1 000 sessions", || recognise(1_000));
@@ -122,6 +88,56 @@ fn main() {
             move || assert!(house.ask(random.pick(&tokens)), "the store has it")
         });
     }
+}
+
+/// What is signed: carried by clients, or made for the app.
+fn tokens_and_signed_cookies(micro: &Micro) {
+    micro.measure("access token, hit in the worker's own table", || vouched(1));
+    micro.measure("access token, 1 000 of as many sessions", || vouched(1_000));
+    micro.measure("signed cookie, hit in the worker's own table", || carried(1));
+    micro.measure("signed cookie, 1 000 of as many sessions", || carried(1_000));
+    micro.measure("signed cookie, first sight: verified", || {
+        let (house, tokens) = House::with_tokens(Kind::Sqlite);
+        let session = session(TokenHash([7; 32]));
+        let text = tokens.cookie(&session, &session.user, session.token, NOW).expect("a cookie").token;
+        move || {
+            let _house = &house;
+            assert!(tokens.cookie_opens(text.as_bytes(), NOW).is_some(), "it is good");
+        }
+    });
+    micro.measure("access token, first sight: verified", || {
+        let (house, tokens) = House::with_tokens(Kind::Sqlite);
+        let text = tokens.access(&session(TokenHash([7; 32])), NOW).expect("a token").token;
+        move || {
+            let _house = &house;
+            assert!(tokens.verify(text.as_bytes(), NOW).is_some(), "it is good");
+        }
+    });
+    micro.measure("access token, made", || {
+        let (house, tokens) = House::with_tokens(Kind::Sqlite);
+        let session = session(TokenHash([7; 32]));
+        move || {
+            let _house = &house;
+            assert!(tokens.access(&session, NOW).is_ok(), "it is made");
+        }
+    });
+    micro.measure("assertion, made once for each copy of a session", || {
+        let (house, tokens) = House::with_tokens(Kind::Sqlite);
+        let mut session = Arc::into_inner(session(TokenHash([7; 32]))).expect("the only one");
+        move || {
+            let _house = &house;
+            session.assertion = OnceLock::new();
+            assert!(tokens.assert(&session, NOW).is_ok(), "it is made");
+        }
+    });
+    micro.measure("assertion, there already", || {
+        let (house, tokens) = House::with_tokens(Kind::Sqlite);
+        let session = session(TokenHash([7; 32]));
+        move || {
+            let _house = &house;
+            assert!(tokens.assert(&session, NOW).is_ok(), "it is there");
+        }
+    });
 }
 
 /// A key for tags; houses have number 7.
@@ -173,6 +189,28 @@ fn vouched(count: usize) -> impl FnMut() {
     }
 }
 
+/// The same for as many signed cookies, found among the cookies of a request.
+fn carried(count: usize) -> impl FnMut() {
+    let (mut house, tokens) = House::with_tokens(Kind::Sqlite);
+    let requests: Vec<_> = self::tokens(&key(7), count)
+        .iter()
+        .map(|token| {
+            let session = session(token.hash());
+            let text = tokens.cookie(&session, &session.user, session.token, NOW).expect("a cookie").token;
+            let opened = tokens.cookie_opens(text.as_bytes(), NOW).expect("it is good");
+            assert!(house.sessions.keep_carried(text.as_bytes(), opened).is_some(), "kept");
+            headers(&text)
+        })
+        .collect();
+    let mut random = Random(1);
+    move || match cookie::find(random.pick(&requests), "sidegate") {
+        Found::One(text) => {
+            assert!(house.sessions.carried(&mut house.near, text, NOW).is_some(), "not kept");
+        }
+        Found::Nothing | Found::Conflict => panic!("the cookie is there"),
+    }
+}
+
 /// Puts a session into the cache as if the store had given it.
 async fn keep(cache: &Cache, token: TokenHash) {
     let given = async || Ok(Some(Arc::into_inner(session(token)).expect("the only one")));
@@ -210,6 +248,8 @@ impl House {
         let mut limits = inputs::config().session;
         // None is to be evicted while it is looked for.
         limits.cache_entries = 200_000;
+        // With what signed cookies need besides.
+        limits.cookie = SessionCookie::Jwt;
         let sessions = Arc::new(Sessions::new(store.clone(), limits, &secret(7), false));
         Self { office, store, sessions, near: Near::default(), _database: database }
     }

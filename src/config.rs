@@ -186,6 +186,19 @@ pub struct Session {
     pub cache_entries: u64,
     /// How long a session is used from memory before the store is asked again.
     pub cache_age: Duration,
+    /// What the cookie holds.
+    pub cookie: SessionCookie,
+    /// For how long a signed cookie is good before it is exchanged.
+    pub jwt_lifetime: Duration,
+}
+
+/// `session.cookie`: what the session cookie holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionCookie {
+    /// A random token that leads to the session.
+    Opaque,
+    /// A short-lived signed token that says what the app is told, and a refresh token beside it.
+    Jwt,
 }
 
 /// `[access]` and `[[rules]]`

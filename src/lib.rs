@@ -54,6 +54,10 @@
 //! * **Every token leads to a session that can be ended.** What memory keeps beside an access token is the
 //!   session's shared copy, whose flags void both ([`session::bearer`]). A header that is not, byte for byte,
 //!   one that we write is no token of ours ([`token::keys`]).
+//! * **A signed cookie is a session for some minutes at most.** It tells the app who is asking and no endpoint of
+//!   ours anything; sessions that are known to have ended are on a list for as long as one could be good
+//!   ([`session::cache::Cache::listing_ended`]). A refresh cookie is exchanged in the request that needs it, once for
+//!   all that show it, and the answer carries what came of it whatever it is ([`session::renewal`]).
 //! * **A personal access token is kept as a session is**, under a hash and in a table of its own, and ends in the
 //!   same ways ([`session`]). Its [`visitor::Grant`] lets it do less than its owner, never more: the gate holds
 //!   both against every reading of the path, and lets it at no endpoint that changes the account.
@@ -88,6 +92,7 @@
 //! 3. `server/recognise.rs` finds the cookie and asks [`session::Sessions::recognise`]: the worker's table,
 //!    then the shared cache. Nothing waits. Only a token that carries our tag and is not in memory is asked
 //!    of the store, by the office, once for all who ask at the same time.
+//!    A signed cookie is verified by the office at its first sight, and needs no store (`server/recognise/signed.rs`).
 //! 4. [`gate::decide`] says `Forward(Pass)`.
 //! 5. [`proxy::Proxy::forward`] writes the head in one pass, takes an idle connection of this worker, sends
 //!    head and first piece of the body in one write, and waits for the head of the answer.

@@ -140,6 +140,8 @@ pub enum Purpose {
     Code,
     /// Refresh tokens, and the successor of each.
     Refresh,
+    /// Refresh tokens in cookies, beside signed session cookies.
+    RefreshCookie,
     /// The tag of personal access tokens.
     Personal,
     /// What the store keeps but may not show: mails that wait, tokens of providers.
@@ -159,6 +161,7 @@ impl Purpose {
             Self::Pending => b"sidegate/pending/v1",
             Self::Code => b"sidegate/code/v1",
             Self::Refresh => b"sidegate/refresh/v1",
+            Self::RefreshCookie => b"sidegate/refresh-cookie/v1",
             Self::Personal => b"sidegate/personal/v1",
             Self::Sealed => b"sidegate/sealed/v1",
             Self::Recipient => b"sidegate/recipient/v1",

@@ -24,11 +24,13 @@ pub mod bearer;
 pub mod cache;
 pub mod live;
 mod personal;
+pub mod renewal;
 pub mod rules;
 
-use bearer::{Bearer, Mark, Vouched};
+use bearer::{Bearer, Mark, Place, Vouched};
 use cache::{Cache, Found, Near};
 use live::Live;
+use renewal::Renewals;
 
 /// All that has to do with sessions.
 pub struct Sessions {
@@ -41,6 +43,10 @@ pub struct Sessions {
     pub cache: Cache,
     /// The connections that end with their session.
     pub live: Arc<Live>,
+    /// Exchanges of refresh cookies.
+    pub renewals: Renewals,
+    /// Whether the session cookie is a signed one.
+    pub signed: bool,
     /// The names of our cookies.
     pub cookies: CookieNames,
 }
@@ -55,12 +61,12 @@ pub enum Recognised {
     Ask(TokenHash),
 }
 
-/// A session that is written but not yet committed, with the cookie that opens it.
+/// A session that is written but not yet committed, with the token that opens it.
 pub struct Opened {
     /// The session.
     pub session: Session,
-    /// The `Set-Cookie` value.
-    pub cookie: HeaderValue,
+    /// Its token, for the cookie. Where cookies are signed, nobody gets it.
+    pub token: Token,
 }
 
 /// Where and for how long a session is opened.
@@ -78,9 +84,13 @@ pub struct Opening<'a> {
 impl Sessions {
     /// Sessions over `store`.
     pub fn new(store: Store, limits: config::Session, secret: &RootSecret, https: bool) -> Self {
+        let signed = limits.cookie == config::SessionCookie::Jwt;
+        let cache = Cache::new(limits.cache_entries);
         Self {
             store,
-            cache: Cache::new(limits.cache_entries),
+            cache: if signed { cache.listing_ended() } else { cache },
+            renewals: Renewals::default(),
+            signed,
             limits,
             key: secret.key(Purpose::SessionTag),
             personal_key: secret.key(Purpose::Personal),
@@ -91,21 +101,11 @@ impl Sessions {
 
     /// Looks a token up in memory: first in the worker's own table, then in the shared cache. Never waits.
     pub fn recognise(&self, near: &mut Near, token: &Token, now: Now) -> Recognised {
-        self.remembered(near, token.hash(), now, || self.key.issued(token))
+        self.asked(near, token.hash(), now, || self.key.issued(token))
     }
 
-    fn remembered(
-        &self,
-        near: &mut Near,
-        hash: TokenHash,
-        now: Now,
-        issued: impl FnOnce() -> bool,
-    ) -> Recognised {
-        if let Some(session) = near.get(&hash, now, self.cache.endings()) {
-            return Recognised::Known(Arc::clone(session));
-        }
-        if let Some(session) = self.cache.get(&hash, now) {
-            near.put(Arc::clone(&session));
+    fn asked(&self, near: &mut Near, hash: TokenHash, now: Now, issued: impl FnOnce() -> bool) -> Recognised {
+        if let Some(session) = self.remembered(near, &hash, now) {
             return Recognised::Known(session);
         }
         if !issued() || self.cache.is_gone(&hash) {
@@ -114,10 +114,43 @@ impl Sessions {
         Recognised::Ask(hash)
     }
 
+    /// The session with this token as the store gave it, if memory has it. Never waits.
+    pub fn remembered(&self, near: &mut Near, token: &TokenHash, now: Now) -> Option<Arc<Session>> {
+        if let Some(session) = near.get(token, now, self.cache.endings()) {
+            return Some(Arc::clone(session));
+        }
+        let session = self.cache.get(token, now)?;
+        near.put(Arc::clone(&session));
+        Some(session)
+    }
+
+    /// Looks a signed cookie up in memory. `None` if it has to be verified, or opens nothing. Never waits.
+    pub fn carried(&self, near: &mut Near, text: &[u8], now: Now) -> Option<Arc<Session>> {
+        let mark = Mark::of(text, Place::Cookie)?;
+        if let Some(session) = near.bearer(&mark, text, now, self.cache.endings()) {
+            return Some(Arc::clone(session));
+        }
+        let bearer = self.cache.bearers.get(&mark)?;
+        let session = Arc::clone(bearer.opens(&mark, text, now)?);
+        // Endings are counted after they are listed: one that is not seen here empties the worker's table.
+        if self.cache.has_ended(&session.token) {
+            return None;
+        }
+        near.put_bearer(bearer);
+        Some(session)
+    }
+
+    /// Remembers that a signed cookie was verified. `None` if its session is known to have ended.
+    pub fn keep_carried(&self, text: &[u8], session: Session) -> Option<Arc<Session>> {
+        let (mark, session) = (Mark::of(text, Place::Cookie)?, Arc::new(session));
+        self.keep(mark, text, session.expires, Some(Arc::clone(&session)));
+        (!self.cache.has_ended(&session.token)).then_some(session)
+    }
+
     /// Looks an access token up in memory, as [`Self::recognise`] does with a session's own. `None` if it has
     /// to be verified. Never waits.
     pub fn vouched(&self, near: &mut Near, text: &[u8], now: Now) -> Option<Vouched> {
-        let mark = Mark::of(text)?;
+        let mark = Mark::of(text, Place::Header)?;
         if let Some(session) = near.bearer(&mark, text, now, self.cache.endings()) {
             return Some(Vouched::Opens(Arc::clone(session)));
         }
@@ -143,7 +176,7 @@ impl Sessions {
 
     /// Remembers that an access token was verified and what it opens, as the store has just said.
     pub fn vouch(&self, text: &[u8], until: Now, session: Option<Arc<Session>>) {
-        if let Some(mark) = Mark::of(text) {
+        if let Some(mark) = Mark::of(text, Place::Header) {
             self.keep(mark, text, until, session);
         }
     }
@@ -221,6 +254,12 @@ impl Sessions {
         Ok(row.map(|row| self.loaded(row, now)).filter(|session| now < session.expires))
     }
 
+    /// The live session with this token, as the store has it.
+    pub async fn by_hash(&self, token: TokenHash, now: Now) -> Result<Option<Session>, Fault> {
+        let row = self.store.session_by_hash(token).await?;
+        Ok(row.map(|row| self.loaded(row, now)).filter(|session| now < session.expires))
+    }
+
     /// Moves the end of a session in the flow's own transaction, and keeps others from changing it meanwhile.
     /// False if it is over.
     pub async fn touch(&self, tx: &mut Tx, session: &mut Session, now: Now) -> Result<bool, Fault> {
@@ -251,22 +290,15 @@ impl Sessions {
             agent: agent.map(str::to_owned),
         };
         tx.session_insert(&row).await?;
-        let cookie = self.cookie(token.reveal(), remember, expires.since(now));
-        Ok(Opened { session: self.loaded(row, now), cookie })
+        Ok(Opened { session: self.loaded(row, now), token })
     }
 
-    /// Gives a session another token in the flow's own transaction, and the cookie with it; the earlier token
-    /// is ended with the commit. `None` if the session is gone.
-    pub async fn rotate(
-        &self,
-        tx: &mut Tx,
-        session: &Session,
-        now: Now,
-    ) -> Result<Option<HeaderValue>, Fault> {
+    /// Gives a session another token in the flow's own transaction; the earlier one is ended with the commit.
+    /// `None` if the session is gone.
+    pub async fn rotate(&self, tx: &mut Tx, session: &Session) -> Result<Option<Token>, Fault> {
         let token = self.key.issue();
         let changed = tx.session_set_token(session.token, token.hash()).await?;
-        let cookie = || self.cookie(token.reveal(), session.remember, session.expires.since(now));
-        Ok(changed.then(cookie))
+        Ok(changed.then_some(token))
     }
 
     /// Has the sessions and tokens of a user read again before their next use, after something about the user
@@ -295,9 +327,10 @@ impl Sessions {
         self.cookies.set(self.cookies.session, token, remember.then_some(left))
     }
 
-    /// The `Set-Cookie` value that makes the browser forget its session.
-    pub fn forget_cookie(&self) -> HeaderValue {
-        self.cookies.clear(self.cookies.session)
+    /// The `Set-Cookie` values that make the browser forget its session.
+    pub fn forget_cookies(&self) -> impl Iterator<Item = HeaderValue> {
+        let refresh = self.signed.then_some(self.cookies.refresh);
+        [self.cookies.session].into_iter().chain(refresh).map(|name| self.cookies.clear(name))
     }
 
     /// Commits a transaction that ends these sessions, then ends them in memory. The latter whatever became
@@ -305,12 +338,22 @@ impl Sessions {
     /// forgotten and still there the store tells at its next use.
     pub async fn commit_ended(&self, tx: Tx, tokens: &[TokenHash]) -> Result<(), Fault> {
         let committed = tx.commit().await;
-        self.ended(tokens);
+        match committed {
+            Ok(()) => self.ended(tokens),
+            Err(_) => self.drop_copies(tokens),
+        }
         committed
     }
 
     /// Ends sessions in memory and cuts their open connections, after the store has ended them.
     pub fn ended(&self, tokens: &[TokenHash]) {
+        for token in tokens {
+            self.cache.note_ended(token);
+        }
+        self.drop_copies(tokens);
+    }
+
+    fn drop_copies(&self, tokens: &[TokenHash]) {
         for token in tokens {
             self.cache.end(token);
             self.live.cut(token);

@@ -1,4 +1,4 @@
-//! What we sign: access tokens for programs, assertions for the app, and the keys for both, which all replicas
+//! What we sign: access tokens for programs, session cookies, assertions for the app, and the keys for both, which all replicas
 //! share through the store.
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,6 +15,7 @@ use crate::time::Now;
 
 pub mod access;
 pub mod assertion;
+pub mod cookie;
 pub mod keys;
 pub mod refresh;
 
@@ -36,6 +37,10 @@ pub struct Tokens {
     seal: Seal,
     /// Tags refresh tokens, and makes the successor of each.
     refresh: Key,
+    /// The same for those in cookies.
+    refresh_cookie: Key,
+    /// For how long a signed session cookie is good.
+    cookie_lifetime: Duration,
     settings: config::Tokens,
     assertion: Option<config::Assertion>,
     /// Who signs: the public origin. Access tokens are for the same.
@@ -61,6 +66,8 @@ impl Tokens {
             store,
             seal: config.secret.seal(),
             refresh: config.secret.key(Purpose::Refresh),
+            refresh_cookie: config.secret.key(Purpose::RefreshCookie),
+            cookie_lifetime: config.session.jwt_lifetime,
             settings: config.tokens.clone(),
             assertion: config.identity.assertion.clone(),
             issuer: config.public.origin.clone(),

@@ -14,11 +14,11 @@ mod unusual;
 mod upstream;
 
 use super::file::{
-    LogFormat, Raw, RawLimits, RawLog, RawPassword, RawSession, RawSignUp, RawTokens, SignedWith,
+    LogFormat, Raw, RawCookie, RawLimits, RawLog, RawPassword, RawSession, RawSignUp, RawTokens, SignedWith,
 };
 use super::problem::Problems;
 use super::units::{Size, Span};
-use super::{Access, Accounts, Config, Limits, Log, Password, Session, SignUp, Tokens};
+use super::{Access, Accounts, Config, Limits, Log, Password, Session, SessionCookie, SignUp, Tokens};
 use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
 
@@ -99,6 +99,8 @@ fn session(raw: &RawSession, p: &mut Problems) -> Session {
     between(p, "session.short", raw.short, Span::minutes(1), Span::days(400));
     between(p, "session.renew_every", raw.renew_every, Span::seconds(1), Span::days(400));
     between(p, "session.cache_entries", raw.cache_entries, 1, 100_000_000);
+    between(p, "session.cache_age", raw.cache_age, Span::millis(0), Span::minutes(10));
+    between(p, "session.jwt_lifetime", raw.jwt_lifetime, Span::minutes(1), Span::minutes(15));
     between(p, "session.cache_age", raw.cache_age, Span::millis(1), Span::minutes(10));
     ordered(p, ("session.idle", raw.idle), ("session.absolute", raw.absolute), Bound::Most);
     ordered(p, ("session.short", raw.short), ("session.absolute", raw.absolute), Bound::Most);
@@ -110,6 +112,11 @@ fn session(raw: &RawSession, p: &mut Problems) -> Session {
         short: raw.short.0,
         cache_entries: raw.cache_entries,
         cache_age: raw.cache_age.0,
+        cookie: match raw.cookie {
+            RawCookie::Opaque => SessionCookie::Opaque,
+            RawCookie::Jwt => SessionCookie::Jwt,
+        },
+        jwt_lifetime: raw.jwt_lifetime.0,
     }
 }
 

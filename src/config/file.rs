@@ -145,7 +145,19 @@ table! {
         short: Span = Span::days(1),
         cache_entries: u64 = 100_000,
         cache_age: Span = Span::seconds(30),
+        cookie: RawCookie = RawCookie::Opaque,
+        jwt_lifetime: Span = Span::minutes(5),
     }
+}
+
+/// `session.cookie`
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawCookie {
+    /// A random token.
+    Opaque,
+    /// A signed one.
+    Jwt,
 }
 
 table! {

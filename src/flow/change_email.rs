@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::flow::post::{self, To};
 use crate::flow::ticket::{self, Link};
-use crate::flow::{callback, desk, log_entry, read_json, set_cookie, to_account};
+use crate::flow::{callback, cookies, desk, log_entry, read_json, to_account, with_cookies};
 use crate::http::form::Form;
 use crate::http::visit::{Credential, Visit, is_form};
 use crate::refusal::Refusal;
@@ -22,7 +22,7 @@ use crate::ui::mails::Mail;
 use crate::ui::pages::Notice;
 use crate::ui::pages::mailed::{Confirm, Step};
 use crate::ui::text::Language;
-use crate::visitor::Session;
+use crate::visitor::{Session, User};
 
 /// The page behind the link. Shows, and spends nothing.
 pub(super) async fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
@@ -72,23 +72,20 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         read_json(&visit)?
     };
     callback(app, wish.callback_url.as_deref())?;
-    let (done, notice, cookie) = match &wish.token {
+    let (done, notice, cookies) = match &wish.token {
         Some(token) => {
-            let cookie = confirm(app, &visit, session, token).await?;
-            (Ok(()), Notice::EmailChanged, cookie)
+            let cookies = confirm(app, &visit, session, token).await?;
+            (Ok(()), Notice::EmailChanged, cookies)
         }
-        None => (request(app, &visit, session, &wish.new_email).await?, Notice::NewEmailSent, None),
+        None => (request(app, &visit, session, &wish.new_email).await?, Notice::NewEmailSent, Vec::new()),
     };
-    let mut answer = if form {
+    let answer = if form {
         to_account(app, done.map(|()| notice))?
     } else {
         done?;
         answer::json(desk(app), StatusCode::OK, &Status { status: true })
     };
-    if let Some(cookie) = cookie {
-        set_cookie(answer.headers_mut(), cookie);
-    }
-    Ok(answer)
+    Ok(with_cookies(answer, cookies))
 }
 
 /// Mails the link to the new address. A taken one is answered alike; its owner is told.
@@ -137,7 +134,7 @@ async fn confirm(
     visit: &Visit,
     session: &Session,
     token: &str,
-) -> Result<Option<HeaderValue>, Error> {
+) -> Result<Vec<HeaderValue>, Error> {
     app.limits.ticket(visit.now, visit.client)?;
     let kind = TicketKind::ChangeEmail;
     let (hash, ticket) = ticket::look(app, visit, kind, token).await?;
@@ -151,10 +148,11 @@ async fn confirm(
     tx.tickets_delete_of_user(&user.id).await?;
     // Their codes are in the other mailbox.
     tx.pendings_delete_of_user(&user.id).await?;
-    let mut cookie = None;
+    let mut cookies = None;
     if visit.credential == Credential::Cookie {
-        cookie = app.sessions.rotate(&mut tx, session, visit.now).await?;
-        if cookie.is_none() {
+        let user = User { email: new.to_owned(), email_verified: true, ..user.clone() };
+        cookies = cookies::replaced(app, &mut tx, (session, &user), visit.now).await?;
+        if cookies.is_none() {
             return Err(Refusal::SignInRequired.into());
         }
     }
@@ -162,8 +160,8 @@ async fn confirm(
     let device = agent::family(visit.agent(), None);
     let changed = Mail::EmailChanged { occasion: ticket::occasion(visit, &device), new };
     ticket::tell(app, visit, &mut tx, user, &changed).await?;
-    let ended = cookie.is_some().then_some(session.token);
+    let ended = cookies.is_some().then_some(session.token);
     app.sessions.commit_ended(tx, ended.as_slice()).await?;
     app.sessions.user_changed(&user.id, visit.now).await;
-    Ok(cookie)
+    Ok(cookies.unwrap_or_default())
 }

@@ -100,7 +100,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
             answer::json(desk(app), StatusCode::OK, &shape)
         }
     };
-    set_cookie(answer.headers_mut(), app.sessions.forget_cookie());
+    app.sessions.forget_cookies().for_each(|cookie| set_cookie(answer.headers_mut(), cookie));
     Ok(answer)
 }
 

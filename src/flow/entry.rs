@@ -12,10 +12,10 @@ use crate::account::email::Email;
 use crate::account::unusual::{Judgement, Outcome, Sighting};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::log_entry;
 use crate::flow::pair::Delivery;
+use crate::flow::{cookies, log_entry};
 use crate::http::cookie::{self, Found};
-use crate::http::visit::Visit;
+use crate::http::visit::{Credential, Visit};
 use crate::id::PendingId;
 use crate::refusal::Refusal;
 use crate::secret::{Token, TokenHash};
@@ -150,17 +150,17 @@ async fn open(
     if let By::Provider(by) = proved.by {
         tx.session_provider_insert(&opened.session.id, by).await?;
     }
-    let device = match proved.delivery {
-        Delivery::Cookie => Some(trust(app, visit, &mut tx, user, here).await?),
-        Delivery::Bearer => {
-            trust_program(app, visit, &mut tx, user, here).await?;
-            None
+    let mut cookies = Vec::new();
+    match proved.delivery {
+        Delivery::Cookie => {
+            let opened = (&opened.session, &opened.token);
+            cookies = cookies::first(app, &mut tx, opened, user, visit.now).await?;
+            cookies.push(trust(app, visit, &mut tx, user, here).await?);
         }
-    };
+        Delivery::Bearer => trust_program(app, visit, &mut tx, user, here).await?,
+    }
     tx.auth_log_insert(&entry(visit, user, None, rules)).await?;
     app.sessions.commit_ended(tx, ended.as_slice()).await?;
-    let mut cookies = vec![opened.cookie];
-    cookies.extend(device);
     if pending {
         cookies.push(forget_pending(app));
     }
@@ -207,7 +207,7 @@ async fn wait_for_code(
     let names = &app.sessions.cookies;
     let mut cookies = vec![names.set(names.pending, token.reveal(), Some(PENDING_LIFE))];
     if ended.is_some() {
-        cookies.push(app.sessions.forget_cookie());
+        cookies.extend(app.sessions.forget_cookies());
     }
     Ok(cookies)
 }
@@ -245,7 +245,15 @@ struct Earlier {
 /// Ends what the browser brought along, whatever it opens: it must open nothing after this.
 async fn end_earlier(app: &App, visit: &Visit, tx: &mut Tx) -> Result<Earlier, Error> {
     let names = &app.sessions.cookies;
-    let session = brought(visit, names.session).map(|token| token.hash());
+    let session = if app.sessions.signed {
+        visit
+            .visitor
+            .session()
+            .filter(|_| visit.credential == Credential::Cookie)
+            .map(|session| session.token)
+    } else {
+        brought(visit, names.session).map(|token| token.hash())
+    };
     if let Some(token) = session {
         tx.session_delete(token).await?;
     }

@@ -55,7 +55,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     } else {
         answer::json(desk(app), StatusCode::OK, &Status { status: true })
     };
-    set_cookie(answer.headers_mut(), app.sessions.forget_cookie());
+    app.sessions.forget_cookies().for_each(|cookie| set_cookie(answer.headers_mut(), cookie));
     set_cookie(answer.headers_mut(), entry::forget_pending(app));
     Ok(answer)
 }

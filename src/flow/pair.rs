@@ -12,6 +12,7 @@ use crate::flow::desk;
 use crate::http::visit::Visit;
 use crate::secret::Token;
 use crate::time::Now;
+use crate::token::refresh::Holder;
 use crate::visitor::Session;
 
 /// How whoever signs in wants to be known from then on.
@@ -42,7 +43,7 @@ struct PairShape<'a> {
 pub(super) async fn first(app: &App, visit: &Visit, session: &Session) -> Result<Answer, Error> {
     let ends = app.sessions.last_end(session);
     let mut tx = app.store.begin().await?;
-    let refresh = app.tokens.refresh_first(&mut tx, session, ends, visit.now).await?;
+    let refresh = app.tokens.refresh_first(&mut tx, Holder::Program, session, (visit.now, ends)).await?;
     tx.commit().await?;
     answer(app, visit, session, &refresh, ends)
 }

@@ -9,7 +9,9 @@ use crate::answer::shapes::UserShape;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{confirm, desk, ending, log_entry, post, read_json, set_cookie, ticket, to_account};
+use crate::flow::{
+    confirm, cookies, desk, ending, log_entry, post, read_json, ticket, to_account, with_cookies,
+};
 use crate::http::form::Form;
 use crate::http::visit::{Credential, Visit, is_form};
 use crate::refusal::Refusal;
@@ -36,10 +38,10 @@ struct Changed<'a> {
     user: UserShape<'a>,
 }
 
-/// What has changed: the user as stored, and the cookie of the session that stays.
+/// What has changed: the user as stored, and the cookies of the session that stays.
 struct Done {
     user: User,
-    cookie: Option<HeaderValue>,
+    cookies: Vec<HeaderValue>,
 }
 
 /// `POST change-password`: the form of the account page, or a program.
@@ -57,20 +59,17 @@ pub(super) async fn change(app: &App, visit: Visit) -> Result<Answer, Error> {
         read_json(&visit)?
     };
     let done = attempt(app, &visit, session, &change).await?;
-    let (mut answer, cookie) = match (done, form) {
-        (Ok(Done { cookie, .. }), true) => (to_account(app, Ok(Notice::PasswordChanged))?, cookie),
+    let (answer, cookies) = match (done, form) {
+        (Ok(Done { cookies, .. }), true) => (to_account(app, Ok(Notice::PasswordChanged))?, cookies),
         (Err(refusal), true) => return to_account(app, Err(refusal)),
         (done, false) => {
-            let Done { user, cookie } = done?;
+            let Done { user, cookies } = done?;
             let token = change.revoke_other_sessions.unwrap_or(false).then_some(session.id.as_str());
             let shape = Changed { token, user: (&user).into() };
-            (answer::json(desk(app), StatusCode::OK, &shape), cookie)
+            (answer::json(desk(app), StatusCode::OK, &shape), cookies)
         }
     };
-    if let Some(cookie) = cookie {
-        set_cookie(answer.headers_mut(), cookie);
-    }
-    Ok(answer)
+    Ok(with_cookies(answer, cookies))
 }
 
 async fn attempt(
@@ -110,12 +109,12 @@ async fn attempt(
         Vec::new()
     };
     // SES-2: what the browser sent opens nothing any more. A program that holds the token itself keeps it.
-    let mut cookie = None;
+    let mut cookies = Vec::new();
     if visit.credential == Credential::Cookie {
-        cookie = app.sessions.rotate(&mut tx, session, visit.now).await?;
-        if cookie.is_none() {
+        let Some(replaced) = cookies::replaced(app, &mut tx, (session, &user), visit.now).await? else {
             return Ok(Err(Refusal::SignInRequired));
-        }
+        };
+        cookies = replaced;
         ended.push(session.token);
     }
     tx.auth_log_insert(&log_entry(visit, action, Some(&user.id), None)).await?;
@@ -124,5 +123,5 @@ async fn attempt(
     let changed = Mail::PasswordChanged { occasion: ticket::occasion(visit, &device), link: &again };
     ticket::tell(app, visit, &mut tx, &user, &changed).await?;
     app.sessions.commit_ended(tx, &ended).await?;
-    Ok(Ok(Done { user, cookie }))
+    Ok(Ok(Done { user, cookies }))
 }

@@ -169,7 +169,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         let device = attempt(app, &visit, &renewal).await?.map_err(|(_, refusal)| refusal)?;
         with_cookies(answer::json(desk(app), StatusCode::OK, &Status { status: true }), vec![device])
     };
-    set_cookie(answer.headers_mut(), app.sessions.forget_cookie());
+    app.sessions.forget_cookies().for_each(|cookie| set_cookie(answer.headers_mut(), cookie));
     Ok(answer)
 }
 

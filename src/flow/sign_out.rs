@@ -87,7 +87,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         let url = leaving.map(|(url, _)| url);
         answer::json(desk(app), StatusCode::OK, &Done { success: true, url, redirect })
     };
-    set_cookie(answer.headers_mut(), app.sessions.forget_cookie());
+    app.sessions.forget_cookies().for_each(|cookie| set_cookie(answer.headers_mut(), cookie));
     if pending.is_some() {
         set_cookie(answer.headers_mut(), entry::forget_pending(app));
     }

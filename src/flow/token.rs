@@ -8,17 +8,15 @@ use zeroize::Zeroizing;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
+use crate::flow::exchange::{self, Asking, Exchanged};
 use crate::flow::{desk, log_entry, pair, read_json};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
-use crate::id::{SessionId, UserId};
 use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::store::auth_log::{Action, LogEntry};
-use crate::time::Now;
 use crate::token::JWKS_AGE;
-use crate::token::refresh::Standing;
-use crate::visitor::Session;
+use crate::token::refresh::Holder;
 
 /// `GET jwks`.
 pub(super) fn jwks(app: &App, visit: &Visit) -> Answer {
@@ -34,14 +32,6 @@ struct RefreshBody {
     grant_type: Option<String>,
 }
 
-/// A refresh token that was good, and what came of it.
-struct Exchanged {
-    session: Session,
-    next: Token,
-    /// When the family ends.
-    ends: Now,
-}
-
 /// `POST refresh`: the next pair. The session is used by it, and so lives on.
 pub(super) async fn refresh(app: &App, visit: Visit) -> Result<Answer, Error> {
     let RefreshBody { refresh_token, grant_type } = if is_form(&visit.headers) {
@@ -54,63 +44,11 @@ pub(super) async fn refresh(app: &App, visit: Visit) -> Result<Answer, Error> {
     if refresh_token.is_empty() || grant_type.is_some_and(|kind| kind != "refresh_token") {
         return Err(Refusal::Validation.into());
     }
-    let token = app.tokens.refresh_parse(&refresh_token).ok_or(Refusal::InvalidGrant)?;
-    let Exchanged { session, next, ends } = attempt(app, &visit, &token).await?;
+    let token = app.tokens.refresh_parse(Holder::Program, refresh_token.as_bytes());
+    let token = token.ok_or(Refusal::InvalidGrant)?;
+    let exchanged = exchange::exchange(app, &Asking::of(&visit), Holder::Program, &token).await?;
+    let Exchanged { session, next, ends } = exchanged.ok_or(Refusal::InvalidGrant)?;
     pair::answer(app, &visit, &session, &next, ends)
-}
-
-/// Exchanges a refresh token. Of many that do so together one makes the exchange and the others get what it
-/// made; nobody is signed out by being late.
-async fn attempt(app: &App, visit: &Visit, token: &Token) -> Result<Exchanged, Error> {
-    // The second look finds what whoever was quicker has made.
-    for _ in 0..2 {
-        let family = app.tokens.refresh_family(token).await?.ok_or(Refusal::InvalidGrant)?;
-        let session = app.sessions.by_id(&family.session, visit.now).await?;
-        let mut session = session.ok_or(Refusal::InvalidGrant)?;
-        let (next, ends) = (app.tokens.refresh_next(token), family.expires);
-        match app.tokens.refresh_standing(token, &family, visit.now) {
-            Standing::Current => {
-                let mut tx = app.store.begin().await?;
-                // The session first, as whoever ends it does, so that neither waits for the other.
-                let rotated = app.sessions.touch(&mut tx, &mut session, visit.now).await?
-                    && tx.refresh_rotate(&family.id, token.hash(), next.hash(), visit.now).await?;
-                if rotated {
-                    tx.commit().await?;
-                    return Ok(Exchanged { session, next, ends });
-                }
-            }
-            Standing::JustUsed => return Ok(Exchanged { session, next, ends }),
-            Standing::Replayed => {
-                let refusal = Refusal::InvalidGrant;
-                tracing::warn!(
-                    request_id = %visit.id,
-                    user = session.user.id.as_str(),
-                    generation = family.generation,
-                    "a refresh token was used a second time: its session is ended"
-                );
-                end(app, visit, (&session.user.id, &session.id), Some("REFRESH_TOKEN_REUSED")).await?;
-                return Err(refusal.into());
-            }
-            Standing::Expired => return Err(Refusal::InvalidGrant.into()),
-        }
-    }
-    Err(Refusal::InvalidGrant.into())
-}
-
-/// Ends a session, and with it its refresh tokens.
-async fn end(
-    app: &App,
-    visit: &Visit,
-    (user, session): (&UserId, &SessionId),
-    reason: Option<&'static str>,
-) -> Result<(), Error> {
-    let mut tx = app.store.begin().await?;
-    let ended = tx.session_delete_by_id(user, session).await?;
-    if ended.is_some() {
-        tx.auth_log_insert(&log_entry(visit, Action::Revoke, Some(user), reason)).await?;
-    }
-    app.sessions.commit_ended(tx, ended.as_slice()).await?;
-    Ok(())
 }
 
 /// Ends a personal access token: whoever has it may do that much, as a finder who is not its owner should.
@@ -153,7 +91,7 @@ pub(super) async fn revoke(app: &App, visit: Visit) -> Result<Answer, Error> {
         end_personal(app, &visit, &token).await?;
         return Ok(answer::json(desk(app), StatusCode::OK, &Success { success: true }));
     }
-    let found = match app.tokens.refresh_parse(&token) {
+    let found = match app.tokens.refresh_parse(Holder::Program, token.as_bytes()) {
         Some(token) => match app.tokens.refresh_family(&token).await? {
             Some(family) => app.sessions.by_id(&family.session, visit.now).await?,
             None => None,
@@ -162,7 +100,7 @@ pub(super) async fn revoke(app: &App, visit: Visit) -> Result<Answer, Error> {
         None => app.tokens.verify(token.as_bytes(), visit.now).map(|access| (access.user, access.session)),
     };
     if let Some((user, session)) = found {
-        end(app, &visit, (&user, &session), None).await?;
+        exchange::end(app, &Asking::of(&visit), (&user, &session), None).await?;
     }
     Ok(answer::json(desk(app), StatusCode::OK, &Success { success: true }))
 }

@@ -72,7 +72,7 @@ impl Rules {
     }
 
     /// What follows the mount prefix (without the slash), if `path` is one of ours.
-    pub(super) fn below_mount<'p>(&self, path: &'p str) -> Option<&'p str> {
+    pub fn below_mount<'p>(&self, path: &'p str) -> Option<&'p str> {
         self.mounts.iter().find_map(|mount| {
             let rest = path.strip_prefix(mount.as_str())?;
             if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }

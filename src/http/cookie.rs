@@ -18,6 +18,8 @@ use crate::secret::TokenHash;
 pub struct CookieNames {
     /// Carries the session token.
     pub session: &'static str,
+    /// Carries the refresh token beside a signed session cookie.
+    pub refresh: &'static str,
     /// Remembers that this browser signed a user in before.
     pub device: &'static str,
     /// Carries the token of a sign-in that waits for its code.
@@ -47,7 +49,8 @@ impl CookieNames {
             ("sidegate", "sidegate-device", "sidegate-flow-")
         };
         let pending = if https { "__Host-sidegate-pending" } else { "sidegate-pending" };
-        Self { session, device, flow, pending, secure: https }
+        let refresh = if https { "__Host-sidegate-refresh" } else { "sidegate-refresh" };
+        Self { session, refresh, device, flow, pending, secure: https }
     }
 
     /// The name of the cookie beside the flow with this state: one for each, so that flows in several tabs do

@@ -27,6 +27,7 @@ use crate::server::reply::ReplyBody;
 use crate::server::watched::Client;
 use crate::server::worker::Worker;
 use crate::server::{http2, read, recognise};
+use crate::session::renewal::Renewal;
 use crate::visitor::Visitor;
 
 /// The answer to a request, whatever becomes of it.
@@ -65,14 +66,30 @@ pub(super) async fn answer(
         credential: Credential::None,
         body: Bytes::new(),
     };
-    recognise::recognise(&worker, &mut visit).await;
+    let renewal = recognise::recognise(&worker, &mut visit).await;
     let verdict = gate::decide(&app.rules, &visit);
     visit.path.judged();
-    Ok(match verdict {
+    let mut response = match verdict {
         Verdict::Forward(pass) => forward(&worker, &client, &visit, pass, body).await,
         // Boxed: what is not forwarded need not be carried along by what is.
         verdict => Box::pin(act(&worker.app, &client, visit, verdict, body.body)).await,
-    })
+    };
+    if let Some(renewal) = renewal {
+        add_renewed(app, response.headers_mut(), &renewal);
+    }
+    Ok(response)
+}
+
+/// Gives the browser what its refresh cookie was exchanged for, but for cookies that the answer itself sets or takes
+/// back.
+#[cold]
+fn add_renewed(app: &App, headers: &mut HeaderMap, renewal: &Renewal) {
+    for cookie in renewal.cookies(app.clock.now(), app.tokens.refresh_grace()) {
+        let name = |line: &HeaderValue| line.as_bytes().split(|&b| b == b'=').next().map(<[u8]>::to_vec);
+        if !headers.get_all(SET_COOKIE).iter().any(|line| name(line) == name(cookie)) {
+            add_cookie(headers, cookie.clone());
+        }
+    }
 }
 
 /// Lets the app answer.
@@ -144,7 +161,9 @@ async fn act(
         Verdict::AskToSignIn => {
             let mut asked = answer::ask_to_sign_in(desk(app), &visit.reply_to());
             if visit.credential == Credential::Cookie {
-                asked.headers_mut().append(SET_COOKIE, app.sessions.forget_cookie());
+                for cookie in app.sessions.forget_cookies() {
+                    asked.headers_mut().append(SET_COOKIE, cookie);
+                }
             }
             unread(&visit.headers, body, own(client, asked)).await
         }

@@ -13,26 +13,36 @@ use crate::http::cookie::{self, Found};
 use crate::http::visit::{Credential, Visit};
 use crate::secret::{PERSONAL_PREFIX, TOKEN_TEXT, Token, TokenHash};
 use crate::server::worker::Worker;
-use crate::session::Recognised;
 use crate::session::bearer::Vouched;
-use crate::session::cache;
+use crate::session::renewal::Renewal;
+use crate::session::{Recognised, cache};
 use crate::time::Now;
 use crate::token::Change;
 use crate::token::access::Look;
 use crate::visitor::{Session, Visitor};
 
-/// Finds out who is asking: from memory without waiting, or from the store through the office.
+mod signed;
+
+use signed::Carried;
+
+/// Finds out who is asking: from memory without waiting, or from the store through the office. Returns the exchange
+/// of a refresh cookie, if there was one, whose cookies the answer must carry.
 ///
 /// A token of ours in `Authorization` is taken out of the request whatever it opens: the app has no use for
 /// it.
-pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) {
+pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) -> Option<Arc<Renewal>> {
     let app = &worker.app;
     let shown = shown(worker, visit);
-    let (credential, question) = match cookie::find(&visit.headers, app.sessions.cookies.session) {
-        Found::One(value) => (Credential::Cookie, by_token(worker, Token::parse(value), visit.now)),
+    let by_cookie = match cookie::find(&visit.headers, app.sessions.cookies.session) {
         // One of them was planted.
-        Found::Conflict => (Credential::Cookie, Question::Answered(Visitor::Stranger)),
-        Found::Nothing => match shown {
+        Found::Conflict => Some(Question::Answered(Visitor::Stranger)),
+        found if app.sessions.signed => signed::question(worker, visit, &found),
+        Found::One(value) => Some(by_token(worker, Token::parse(value), visit.now)),
+        Found::Nothing => None,
+    };
+    let (credential, question) = match by_cookie {
+        Some(question) => (Credential::Cookie, question),
+        None => match shown {
             Shown::Nothing => (Credential::None, Question::Answered(Visitor::Stranger)),
             Shown::Foreign => (Credential::UnknownBearer, Question::Answered(Visitor::Stranger)),
             Shown::Session(token) => (Credential::UnknownBearer, by_token(worker, Some(token), visit.now)),
@@ -41,11 +51,17 @@ pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) {
         },
     };
     visit.credential = credential;
+    let mut renewal = None;
     visit.visitor = match question {
         Question::Answered(visitor) => visitor,
         // What is open to everybody does not wait for the store.
         _ if gate::open_to_all(&app.rules, visit) => Visitor::Unsure,
         // Boxed: what is rare need not be carried along by every request.
+        Question::Carried(carried) => {
+            let (visitor, made) = Box::pin(signed::ask(app, visit, *carried)).await;
+            renewal = made;
+            visitor
+        }
         question => Box::pin(ask(app, visit, question)).await,
     };
     if visit.credential == Credential::UnknownBearer && visit.visitor.session().is_some() {
@@ -59,6 +75,7 @@ pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) {
     {
         visit.visitor = Box::pin(ask_for_pending(app, visit, hash)).await;
     }
+    renewal
 }
 
 /// What stands in `Authorization: Bearer` (RFC 6750 §2.1).
@@ -87,6 +104,8 @@ enum Question {
     Verified(HeaderValue, Now, TokenHash),
     /// Whether this access token is good, and what it opens.
     Access(HeaderValue),
+    /// Whether this signed cookie is good, and if not, what the refresh cookie opens.
+    Carried(Box<Carried>),
 }
 
 /// Reads `Authorization` and takes it out of the request if it is ours.
@@ -162,6 +181,8 @@ async fn ask(app: &Arc<App>, visit: &Visit, question: Question) -> Visitor {
 async fn answered(app: &App, question: Question, now: Now) -> Result<Visitor, Arc<Fault>> {
     let found = match question {
         Question::Answered(visitor) => return Ok(visitor),
+        // It has an office of its own.
+        Question::Carried(_) => None,
         Question::Session(token) => app.sessions.fetch(token, now).await?,
         Question::Personal(token) => app.sessions.personal_fetch(&app.office, token, now).await?,
         Question::Verified(value, until, token) => {
@@ -239,6 +260,9 @@ async fn renewed_cookie(app: &Arc<App>, visit: &Visit, session: &Arc<Session>) -
 }
 
 fn cookie_again(app: &App, visit: &Visit, now: Now) -> Option<HeaderValue> {
+    if app.sessions.signed {
+        return None;
+    }
     let Found::One(value) = cookie::find(&visit.headers, app.sessions.cookies.session) else { return None };
     let value = std::str::from_utf8(value).ok()?.to_owned();
     let session = visit.visitor.session()?;

@@ -1,5 +1,5 @@
-//! Access tokens in memory: from the text of one that was verified to the session that it opens, without
-//! verifying it again.
+//! Access tokens and signed cookies in memory: from the text of one that was verified to the session that it
+//! opens, without verifying it again.
 //!
 //! **Invariant:** a token opens nothing once its session has ended. What is kept beside a token is the copy of
 //! the session that the cache gave, whose flags void it; whoever finds it void asks for the session anew.
@@ -29,7 +29,19 @@ const KEPT_FOR: Duration = Duration::from_mins(10);
 /// Where a token is kept: the first half of its signature, which is as good as random and costs less than a
 /// hash of the whole. Two tokens could share it only if one is forged, so the texts are compared besides.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Mark([u8; MARK]);
+pub struct Mark {
+    signature: [u8; MARK],
+    place: Place,
+}
+
+/// Where a token is shown. One that is good in one place is nothing in the other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// An access token, in `Authorization`.
+    Header,
+    /// A signed session cookie.
+    Cookie,
+}
 
 impl Hash for Mark {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -39,17 +51,17 @@ impl Hash for Mark {
 
 impl Mark {
     /// `None` for what has no signature of that length at its end.
-    pub fn of(token: &[u8]) -> Option<Self> {
+    pub fn of(token: &[u8], place: Place) -> Option<Self> {
         let (rest, signature) = token.split_at_checked(token.len().checked_sub(SIGNATURE_TEXT)?)?;
         let mut bytes = [0; MARK];
         let decoded = URL_SAFE_NO_PAD.decode_slice_unchecked(&signature[..MARK_TEXT], &mut bytes);
-        (rest.last() == Some(&b'.') && decoded == Ok(MARK)).then_some(Self(bytes))
+        (rest.last() == Some(&b'.') && decoded == Ok(MARK)).then_some(Self { signature: bytes, place })
     }
 
     /// Its last eight bytes as a number: spreads evenly over any table.
     pub(super) fn slot(&self) -> u64 {
         let mut last = [0; 8];
-        last.copy_from_slice(&self.0[MARK - 8..]);
+        last.copy_from_slice(&self.signature[MARK - 8..]);
         u64::from_ne_bytes(last)
     }
 }

@@ -22,6 +22,8 @@ use crate::visitor::Session;
 
 /// How long it is remembered that a token opens nothing.
 const GONE_FOR: Duration = Duration::from_secs(2);
+/// How long it is remembered that a session ended: longer than any signed cookie is good.
+const ENDED_FOR: Duration = Duration::from_mins(20);
 /// How many such tokens are remembered.
 const MOST_GONE: u64 = 10_000;
 /// Entries of a worker's own table.
@@ -71,6 +73,8 @@ pub struct Cache {
     lookups: Mutex<HashMap<TokenHash, Lookup>>,
     /// Counts endings, for the workers' tables.
     endings: AtomicU64,
+    /// Sessions that ended while signed cookies may say that they live.
+    ended: Option<ByToken<()>>,
 }
 
 impl Cache {
@@ -85,7 +89,34 @@ impl Cache {
             .time_to_live(GONE_FOR)
             .build_with_hasher(BuildHasherDefault::default());
         let bearers = Bearers::new(entries);
-        Self { sessions, gone, bearers, lookups: Mutex::default(), endings: AtomicU64::new(0) }
+        let (lookups, endings) = (Mutex::default(), AtomicU64::new(0));
+        Self { sessions, gone, bearers, lookups, endings, ended: None }
+    }
+
+    /// With a list of the sessions that ended, for as long as a signed cookie can be good. Nothing else takes
+    /// anything off it: a session that is not on it may be opened without asking the store.
+    #[must_use]
+    pub fn listing_ended(mut self) -> Self {
+        let listed = Moka::builder().time_to_live(ENDED_FOR);
+        self.ended = Some(listed.build_with_hasher(BuildHasherDefault::default()));
+        self
+    }
+
+    /// Whether a session is known to have ended of late.
+    pub fn has_ended(&self, token: &TokenHash) -> bool {
+        self.ended.as_ref().is_some_and(|ended| ended.contains_key(token))
+    }
+
+    /// Notes that the store has ended a session. Called before [`Self::end`].
+    pub fn note_ended(&self, token: &TokenHash) {
+        if let Some(ended) = &self.ended {
+            ended.insert(*token, ());
+        }
+    }
+
+    /// Notes that the store knows nothing that this token opens.
+    pub fn note_gone(&self, token: TokenHash) {
+        self.gone.insert(token, ());
     }
 
     /// The session of a token, if a usable copy is here.

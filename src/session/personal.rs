@@ -34,7 +34,7 @@ impl Sessions {
 
     /// Looks a token up in memory, as [`Self::recognise`] does with a session's. Never waits.
     pub fn personal_recognise(&self, near: &mut Near, token: &Token, now: Now) -> Recognised {
-        self.remembered(near, token.personal_hash(), now, || true)
+        self.asked(near, token.personal_hash(), now, || true)
     }
 
     /// Asks the store for a token and keeps the answer, as [`Self::fetch`] does for a session. That it is used

@@ -49,6 +49,8 @@ mod tests {
             short: DAY,
             cache_entries: 1,
             cache_age: DAY,
+            cookie: config::SessionCookie::Opaque,
+            jwt_lifetime: DAY,
         }
     }
 

@@ -65,7 +65,9 @@ fn family_of(row: &Row) -> Result<FamilyRow, Fault> {
 const REFRESH_FAMILY_INSERT: &str = r#"
     INSERT INTO "sidegate_refresh_family"
         ("id", "sessionId", "current", "previous", "generation", "createdAt", "rotatedAt", "expiresAt")
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"#;
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING"#;
+
+const REFRESH_FAMILIES_DELETE: &str = r#"DELETE FROM "sidegate_refresh_family" WHERE "sessionId" = $1"#;
 
 const REFRESH_ROTATE: &str = r#"
     UPDATE "sidegate_refresh_family"
@@ -73,8 +75,8 @@ const REFRESH_ROTATE: &str = r#"
     WHERE "id" = $1 AND "current" = $2 AND "expiresAt" > $4"#;
 
 impl Tx {
-    /// Adds a family of a session that is stored.
-    pub async fn refresh_family_insert(&mut self, family: &FamilyRow) -> Result<(), Fault> {
+    /// Adds a family of a session that is stored; false if there is one with this id.
+    pub async fn refresh_family_insert(&mut self, family: &FamilyRow) -> Result<bool, Fault> {
         on!(&mut self.db, tx => sqlx::query(REFRESH_FAMILY_INSERT)
             .bind(&family.id)
             .bind(&family.session)
@@ -86,8 +88,18 @@ impl Tx {
             .bind(family.expires)
             .execute(&mut **tx)
             .await
-            .map(|_| ()))
+            .map(|done| done.rows_affected() == 1))
         .map_err(fault("adding a refresh token"))
+    }
+
+    /// Ends all families of a session, which goes on.
+    pub async fn refresh_families_delete(&mut self, session: &SessionId) -> Result<(), Fault> {
+        on!(&mut self.db, tx => sqlx::query(REFRESH_FAMILIES_DELETE)
+            .bind(session)
+            .execute(&mut **tx)
+            .await
+            .map(|_| ()))
+        .map_err(fault("ending refresh tokens"))
     }
 
     /// Exchanges `current` for `next`: true for one caller, and only before the family expires.

@@ -19,7 +19,7 @@ const LONGEST: usize = 2048;
 /// Longest header that is looked at, in bytes of base64url.
 const LONGEST_HEADER: usize = 512;
 /// By how much the clocks of replicas may differ.
-const SKEW: Duration = Duration::from_mins(1);
+pub(super) const SKEW: Duration = Duration::from_mins(1);
 /// Whom tokens are given to (RFC 9068 §2.2 asks for a name): there are no clients but our own.
 const CLIENT: &str = "sidegate";
 
@@ -87,10 +87,14 @@ impl Tokens {
 
     /// A first look, which verifies nothing.
     pub fn look(&self, text: &[u8], now: Now) -> Look {
-        let Some(token) = compact(text) else { return Look::Foreign };
-        if self.ring().of_header(Kind::Access, token.header, now).is_some() {
+        compact(text).map_or(Look::Foreign, |token| self.look_as(Kind::Access, &token, now))
+    }
+
+    /// The same for a token of another kind.
+    pub(super) fn look_as(&self, kind: Kind, token: &Compact<'_>, now: Now) -> Look {
+        if self.ring().of_header(kind, token.header, now).is_some() {
             Look::Ours
-        } else if names_another_key(token.header) {
+        } else if names_another_key(kind, token.header) {
             Look::UnknownKey
         } else {
             Look::Foreign
@@ -119,7 +123,7 @@ fn compact(text: &[u8]) -> Option<Compact<'_>> {
     Compact::parse(text)
 }
 
-/// The header of an access token as any replica would write it.
+/// The header of a token as any replica would write it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -129,13 +133,13 @@ struct Header {
 }
 
 /// Whether a header that no known key writes is one that a replica could have written with another key.
-fn names_another_key(header: &str) -> bool {
+fn names_another_key(kind: Kind, header: &str) -> bool {
     if header.len() > LONGEST_HEADER {
         return false;
     }
     let Ok(json) = URL_SAFE_NO_PAD.decode(header) else { return false };
     serde_json::from_slice::<Header>(&json).is_ok_and(|header| {
-        header.typ == "at+jwt"
+        header.typ == kind.typ()
             && Algorithm::parse(&header.alg).is_some()
             && RowId::parse(&header.kid).is_some()
     })

@@ -22,16 +22,19 @@ pub enum Kind {
     Access,
     /// The identity of a request, for the app.
     Assertion,
+    /// A session cookie.
+    Cookie,
 }
 
 impl Kind {
-    const ALL: [Self; 2] = [Self::Access, Self::Assertion];
+    const ALL: [Self; 3] = [Self::Access, Self::Assertion, Self::Cookie];
 
     /// The `typ` in the header.
-    const fn typ(self) -> &'static str {
+    pub(super) const fn typ(self) -> &'static str {
         match self {
             Self::Access => "at+jwt",
             Self::Assertion => "JWT",
+            Self::Cookie => "sidegate-session+jwt",
         }
     }
 }
@@ -44,7 +47,7 @@ pub struct SigningKey {
     active_from: Now,
     retires: Option<Now>,
     /// The encoded header of each [`Kind`], which is the same for all that the key signs.
-    headers: [String; 2],
+    headers: [String; 3],
 }
 
 /// The header of what we sign (RFC 7515 §4.1).

@@ -4,12 +4,21 @@
 use std::time::Duration;
 
 use crate::error::Fault;
-use crate::secret::Token;
+use crate::secret::{Key, Token};
 use crate::store::Tx;
 use crate::store::refresh::FamilyRow;
 use crate::time::Now;
 use crate::token::Tokens;
 use crate::visitor::Session;
+
+/// Who holds a refresh token. One can never stand for the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A program, which got it in JSON.
+    Program,
+    /// A browser, which got it in a cookie.
+    Browser,
+}
 
 /// What a refresh token is at some moment.
 pub enum Standing {
@@ -28,11 +37,11 @@ impl Tokens {
     pub async fn refresh_first(
         &self,
         tx: &mut Tx,
+        holder: Holder,
         session: &Session,
-        ends: Now,
-        now: Now,
+        (now, ends): (Now, Now),
     ) -> Result<Token, Fault> {
-        let token = self.refresh.issue();
+        let token = self.refresh_key(holder).issue();
         tx.refresh_family_insert(&FamilyRow {
             id: token.family(),
             session: session.id.clone(),
@@ -47,9 +56,44 @@ impl Tokens {
         Ok(token)
     }
 
+    /// The refresh token of a browser that follows on the token of its session, as if that had been the first of
+    /// its family; `None` if there is such a family already.
+    pub async fn refresh_adopt(
+        &self,
+        tx: &mut Tx,
+        session: &Session,
+        token: &Token,
+        (now, ends): (Now, Now),
+    ) -> Result<Option<Token>, Fault> {
+        let next = self.refresh_next(Holder::Browser, token);
+        let family = FamilyRow {
+            id: token.family(),
+            session: session.id.clone(),
+            current: next.hash(),
+            previous: Some(token.hash()),
+            generation: 1,
+            created: now,
+            rotated: now,
+            expires: ends,
+        };
+        Ok(tx.refresh_family_insert(&family).await?.then_some(next))
+    }
+
     /// Reads a refresh token; `None` for what we never gave, which the store is not asked for.
-    pub fn refresh_parse(&self, text: &str) -> Option<Token> {
-        Token::parse(text.as_bytes()).filter(|token| self.refresh.issued(token))
+    pub fn refresh_parse(&self, holder: Holder, text: &[u8]) -> Option<Token> {
+        Token::parse(text).filter(|token| self.refresh_key(holder).issued(token))
+    }
+
+    fn refresh_key(&self, holder: Holder) -> &Key {
+        match holder {
+            Holder::Program => &self.refresh,
+            Holder::Browser => &self.refresh_cookie,
+        }
+    }
+
+    /// How long after its use a refresh token still gives the successor that it gave.
+    pub fn refresh_grace(&self) -> Duration {
+        self.settings.refresh_grace
     }
 
     /// The family of a refresh token, if it has not ended.
@@ -75,7 +119,7 @@ impl Tokens {
     }
 
     /// The successor of a refresh token.
-    pub fn refresh_next(&self, token: &Token) -> Token {
-        self.refresh.successor(token)
+    pub fn refresh_next(&self, holder: Holder, token: &Token) -> Token {
+        self.refresh_key(holder).successor(token)
     }
 }

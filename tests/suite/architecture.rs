@@ -10,7 +10,8 @@ const SAYING_NO: &[&str] = &["refusal", "error"];
 const TOOLS: &[&str] = &["config", "log"];
 const LEAVES: &[&str] = &["store", "mail", "oauth", "ui"];
 /// What flows share; everything else below `flow/` is one thing that a person does.
-const SHARED: &[&str] = &["entry", "pair", "post", "provider", "ending", "ticket", "confirm"];
+const SHARED: &[&str] =
+    &["entry", "pair", "post", "provider", "ending", "ticket", "confirm", "cookies", "exchange"];
 
 /// What a module may import besides its own parts: whole levels, then single modules or `module/part`.
 struct Module {

@@ -17,6 +17,7 @@ use crate::support::visitor::Visitor;
 
 mod access;
 mod assertion;
+mod cookie;
 mod delivery;
 mod forged;
 mod keys;

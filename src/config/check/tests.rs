@@ -118,6 +118,8 @@ fn wrong_times_sizes_and_numbers_are_refused() {
         ("session.renew_every = \"7d\"", "session.renew_every", "session.idle"),
         ("session.short = \"31d\"", "session.short", "session.absolute"),
         ("session.cache_age = \"1h\"", "session.cache_age", "too much"),
+        ("session.jwt_lifetime = \"59s\"", "session.jwt_lifetime", "too little"),
+        ("session.jwt_lifetime = \"16m\"", "session.jwt_lifetime", "too much"),
         ("session.cache_age = \"0ms\"", "session.cache_age", "too little"),
         ("upstream.keep_alive = \"1h\"\nupstream.url = \"http://a:1\"", "upstream.keep_alive", "too much"),
         ("limits.keep_alive = \"0s\"", "limits.keep_alive", "too little"),
