@@ -99,7 +99,6 @@ fn session(raw: &RawSession, p: &mut Problems) -> Session {
     between(p, "session.short", raw.short, Span::minutes(1), Span::days(400));
     between(p, "session.renew_every", raw.renew_every, Span::seconds(1), Span::days(400));
     between(p, "session.cache_entries", raw.cache_entries, 1, 100_000_000);
-    between(p, "session.cache_age", raw.cache_age, Span::millis(0), Span::minutes(10));
     between(p, "session.jwt_lifetime", raw.jwt_lifetime, Span::minutes(1), Span::minutes(15));
     between(p, "session.cache_age", raw.cache_age, Span::millis(1), Span::minutes(10));
     ordered(p, ("session.idle", raw.idle), ("session.absolute", raw.absolute), Bound::Most);
