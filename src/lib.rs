@@ -84,7 +84,8 @@
 //!
 //! `GET /api/{id}/items` with a session cookie:
 //!
-//! 1. `server/worker.rs` accepts; `server/connection.rs` watches the bytes (`server/head_scan.rs`) and hyper
+//! 1. `server/worker.rs` accepts; `server/connection.rs` ends TLS if there is any, `server/watched.rs` watches the
+//!    bytes (`server/head_scan.rs`; a request of HTTP/2 is put into the form of HTTP/1.1 instead) and hyper
 //!    parses them. Deadlines are numbers that one ticker per worker looks at ([`proxy::ticker`]); no timer is
 //!    made per request.
 //! 2. `server/front.rs::answer` has the message checked (`server/read.rs`: one `Host`, one framing, one
