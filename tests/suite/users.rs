@@ -78,15 +78,15 @@ impl Place {
         (visitor, response.status, response.text())
     }
 
-    /// However slow the machine: a server is told long before so many answers.
-    fn soon_out(&self, visitor: &mut Visitor) {
-        assert!((0..5_000).any(|_| visitor.get("/app").status == 401), "it never hears of it");
-    }
-
     fn texts(&self, sql: &str) -> Vec<String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(self.database.texts(sql))
     }
+}
+
+/// However slow the machine: a server is told long before so many answers.
+fn soon_out(visitor: &mut Visitor) {
+    assert!((0..5_000).any(|_| visitor.get("/app").status == 401), "it never hears of it");
 }
 
 fn id_of(line: &str) -> String {
@@ -114,7 +114,7 @@ on_both_databases! {
         assert_eq!(ada.get("/app").status, 200, "nothing came of all that");
         let changed = place.run(&["user", "set-password", "ada@example.com"], "another long phrase");
         assert!(changed.status.success());
-        place.soon_out(&mut ada);
+        soon_out(&mut ada);
         assert_eq!((place.signs_in(PASSWORD).1, place.signs_in("another long phrase").1), (401, 200));
     }
 
@@ -130,7 +130,7 @@ on_both_databases! {
         let pair: Value = place.visitor().post("/auth/login", &body).json();
         assert_eq!((ada.get("/app").status, bears()), (200, 200));
         assert!(place.says(&["user", "disable", "ada@example.com"]).contains("is kept out"));
-        place.soon_out(&mut ada);
+        soon_out(&mut ada);
         assert!((0..5_000).any(|_| bears() == 401));
         let refresh = place.visitor().post("/auth/refresh", &json!({ "refresh_token": pair["refresh_token"] }));
         assert_eq!(refresh.status, 400);
@@ -166,16 +166,16 @@ on_both_databases! {
         assert!(browsers.iter_mut().all(|browser| browser.get("/app").status == 200));
         assert_eq!(place.says(&["session", "end", "ada@example.com", "--session", "none"]), "0 ended\n");
         assert_eq!(place.says(&["session", "end", "ada@example.com", "--session", &ours]), "1 ended\n");
-        place.soon_out(&mut browsers[0]);
+        soon_out(&mut browsers[0]);
         assert_eq!(browsers[1].get("/app").status, 200);
         assert_eq!(place.says(&["session", "end", "ada@example.com"]), "2 ended\n");
-        place.soon_out(&mut browsers[1]);
-        place.soon_out(&mut browsers[2]);
+        soon_out(&mut browsers[1]);
+        soon_out(&mut browsers[2]);
         let (mut ada, ..) = place.signs_in(PASSWORD);
         assert!(place.refuses(&["user", "delete", "ada@example.com"], "").contains("--yes"));
         assert_eq!(ada.get("/app").status, 200);
         assert!(place.says(&["user", "delete", "ada@example.com", "--yes"]).contains("is deleted"));
-        place.soon_out(&mut ada);
+        soon_out(&mut ada);
         assert_eq!(place.says(&["user", "list"]), "");
     }
 

@@ -12,7 +12,8 @@ on_both_databases! {
         let mut token = text(&program(&site), "refresh_token").to_owned();
         let other = text(&sign_in(&site, "/auth/login", "ada@example.com"), "refresh_token").to_owned();
         for _ in 0..60 {
-            token = text(&exchanged(&site, &token), "refresh_token").to_owned();
+            let pair = exchanged(&site, &token);
+            text(&pair, "refresh_token").clone_into(&mut token);
         }
         for _ in 0..2 {
             let response = exchange(&site, &token);

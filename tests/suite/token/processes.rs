@@ -89,21 +89,21 @@ impl Cluster {
         program.ask("GET", "/app").header("Authorization", &format!("Bearer {token}")).send().status
     }
 
-    /// The answers to fifty requests at once, over all programs.
-    fn fifty(&self, ask: impl Fn(usize) -> Response + Sync) -> Vec<Response> {
-        std::thread::scope(|scope| {
-            let ask = &ask;
-            let all: Vec<_> = (0..50).map(|number| scope.spawn(move || ask(number))).collect();
-            all.into_iter().map(|thread| thread.join().expect("no panic")).collect()
-        })
-    }
-
     /// However slow the machine: a replica is told long before so many answers.
     fn soon(&self, mut ask: impl FnMut(usize) -> bool) {
         for number in 0..self.programs.len() {
             assert!((0..5_000).any(|_| ask(number)), "number {number} never hears of it");
         }
     }
+}
+
+/// The answers to fifty requests at once.
+fn fifty(ask: impl Fn(usize) -> Response + Sync) -> Vec<Response> {
+    std::thread::scope(|scope| {
+        let ask = &ask;
+        let all: Vec<_> = (0..50).map(|number| scope.spawn(move || ask(number))).collect();
+        all.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    })
 }
 
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {
@@ -114,7 +114,7 @@ on_both_databases! {
     fn tk_4_and_tk_8_of_fifty_that_exchange_one_token_nobody_is_signed_out_and_there_is_one_successor(database) {
         let cluster = Cluster::start(database, "");
         let first = text(&cluster.program(), "refresh_token").to_owned();
-        let pairs: Vec<Value> = cluster.fifty(|number| cluster.refresh(number, &first)).iter()
+        let pairs: Vec<Value> = fifty(|number| cluster.refresh(number, &first)).iter()
             .map(|response| {
                 assert_eq!(response.status, 200, "{}", response.text());
                 response.json()
@@ -158,7 +158,7 @@ on_both_databases! {
         assert_eq!(ada.post("/auth/signup", &body).status, 200);
         assert_eq!(ada.post("/auth/login", &body).status, 200);
         let refresh = ada.cookies["sidegate-refresh"].clone();
-        let answers = cluster.fifty(|number| {
+        let answers = fifty(|number| {
             let mut browser = cluster.stranger(number);
             browser.cookies.insert("sidegate-refresh".to_owned(), refresh.clone());
             browser.get("/app")
