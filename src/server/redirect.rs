@@ -26,7 +26,7 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, _se
     match connection::in_time(&worker, patience, answered(stream, peer, config)).await {
         Some(Ok(stream)) => connection::linger(stream).await,
         Some(Err(error)) => {
-            tracing::debug!(peer = %peer.address, %error, "a redirect that did not come about")
+            tracing::debug!(peer = %peer.address, %error, "a redirect that did not come about");
         }
         None => tracing::debug!(peer = %peer.address, "a request for a redirect took too long"),
     }
