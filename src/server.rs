@@ -11,11 +11,15 @@ use tokio::sync::watch;
 use crate::app::App;
 use crate::config::tls::Unusable;
 use crate::proxy::connect::Connector;
+use crate::proxy::health::Rounds;
 use crate::proxy::instances::Instances;
+use crowd::Crowd;
 use tls::Tls;
 use worker::Shared;
 
 mod connection;
+mod crowd;
+mod files;
 mod front;
 mod head_scan;
 mod http2;
@@ -33,6 +37,8 @@ pub struct Server {
     tls: Option<Tls>,
     stopping: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
+    /// Ends with the server.
+    _rounds: Rounds,
 }
 
 impl Server {
@@ -43,12 +49,17 @@ impl Server {
     pub fn start(app: &Arc<App>) -> io::Result<Self> {
         let upstream = &app.config.upstream;
         let tls = app.config.tls.clone().map(Tls::load).transpose().map_err(io::Error::other)?;
+        let most = files::make_room(app.config.limits.connections);
+        // What a trusted proxy connects is for many; where it names them, they are counted.
+        let uncounted = [app.config.uncounted.as_slice(), &app.config.trusted_proxies].concat();
         let shared = Shared {
+            crowd: Crowd::new(most, app.config.limits.connections_per_address, uncounted),
             app: Arc::clone(app),
             tls: tls.clone(),
             connector: Connector::new(&upstream.tls).map_err(io::Error::other)?,
-            instances: Arc::new(Instances::new(upstream.targets.len(), upstream.rest)),
+            instances: Arc::new(Instances::new(upstream)),
         };
+        let rounds = Rounds::begin(upstream, &shared.connector, &shared.instances, &app.office);
         let listen = &app.config.listen;
         let listeners = listen::bind(listen.address, listen.workers.max(1))?;
         let address = listeners.first().map_or(Ok(listen.address), std::net::TcpListener::local_addr)?;
@@ -58,7 +69,7 @@ impl Server {
             .enumerate()
             .map(|(number, listener)| worker::start(number, shared.clone(), listener, stop.clone()))
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { address, tls, stopping, workers })
+        Ok(Self { address, tls, stopping, workers, _rounds: rounds })
     }
 
     /// Where it listens: the port that the system chose if 0 was asked for.
