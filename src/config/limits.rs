@@ -19,23 +19,17 @@ pub struct Limits {
     pub body_idle: Duration,
     /// How long an upgraded connection may be silent in both directions.
     pub tunnel_idle: Duration,
-    /// The slowest that a body may travel in either direction, in bytes a second; 0 lets it be.
-    pub min_rate: u64,
-    /// How long it may be slower.
-    pub min_rate_grace: Duration,
     /// Connections in all.
     pub connections: usize,
     /// Connections from one address (IPv4 address or IPv6 /64).
     pub connections_per_address: u32,
-    /// Requests on one connection; `u64::MAX` if there is no limit.
-    pub requests_per_connection: u64,
     /// Requests that one HTTP/2 connection may have under way.
     pub streams: u32,
     /// What a client may send ahead in one stream of HTTP/2, in bytes.
     pub stream_window: u32,
     /// What a client may send ahead in all streams of a connection, in bytes.
     pub connection_window: u32,
-    /// Streams that a client may begin wrongly or give up at once before the connection is ended.
+    /// Streams of HTTP/2 that a client may begin wrongly or give up at once before the connection is ended.
     pub resets: usize,
     /// How long running requests may take to finish after SIGTERM.
     pub drain: Duration,

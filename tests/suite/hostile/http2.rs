@@ -204,3 +204,51 @@ fn u_8_a_stream_that_is_given_up_takes_its_request_along() {
     assert_eq!(ended.recv_timeout(crate::support::raw::PATIENCE), Ok(0));
     assert!(client.is_open(), "the others go on");
 }
+
+/// The value of a setting that a connection begins with (RFC 9113 §6.5.1), and what is added to its window.
+fn promised(stage: &Stage) -> (std::collections::BTreeMap<u16, u32>, u32) {
+    let goodbye = h2::frame(7, 0, 0, &[0; 8]);
+    let answer = h2::until_ended(stage.site.address, &[h2::preface(), goodbye].concat());
+    let (mut rest, mut settings, mut window) = (answer.as_slice(), std::collections::BTreeMap::new(), 65_535);
+    while let [high, middle, low, kind, flags, _, _, _, _, payload @ ..] = rest {
+        let length = usize::try_from(u32::from_be_bytes([0, *high, *middle, *low])).expect("short");
+        match kind {
+            4 if flags & 1 == 0 => settings.extend(payload[..length].chunks(6).map(|pair| {
+                (
+                    u16::from_be_bytes([pair[0], pair[1]]),
+                    u32::from_be_bytes([pair[2], pair[3], pair[4], pair[5]]),
+                )
+            })),
+            8 => window += u32::from_be_bytes([payload[0], payload[1], payload[2], payload[3]]),
+            _ => {}
+        }
+        rest = &payload[length..];
+    }
+    (settings, window)
+}
+
+#[test]
+fn dos_1_what_a_client_may_have_under_way_and_send_ahead_is_bounded_and_can_be_chosen() {
+    // SETTINGS_MAX_CONCURRENT_STREAMS, SETTINGS_INITIAL_WINDOW_SIZE, SETTINGS_MAX_HEADER_LIST_SIZE.
+    let (settings, window) = promised(&Stage::new());
+    assert_eq!([3, 4, 6].map(|id| settings.get(&id).copied()), [Some(128), Some(262_144), Some(32_768)]);
+    assert_eq!(window, 1_048_576);
+    let lines = "streams = 7\nstream_window = \"128KiB\"\nconnection_window = \"192KiB\"\nhead = \"16KiB\"";
+    let stage = Stage::on(Stage::plan().set("limits", lines));
+    let (settings, window) = promised(&stage);
+    assert_eq!([3, 4, 6].map(|id| settings.get(&id).copied()), [Some(7), Some(131_072), Some(16_384)]);
+    assert_eq!(window, 196_608);
+}
+
+#[test]
+fn r_7_fewer_streams_that_are_given_up_are_put_up_with_if_so_chosen() {
+    let stage = Stage::on(Stage::plan().set("limits", "resets = 2"));
+    let mut bytes = h2::preface();
+    for number in 0..200_u32 {
+        let stream = 2 * number + 1;
+        bytes.extend(h2::frame(1, 5, stream, &h2::get(stage.host(), "/auth/ok")));
+        bytes.extend(h2::frame(3, 0, stream, &8_u32.to_be_bytes()));
+    }
+    let answer = h2::until_ended(stage.site.address, &bytes);
+    assert!(!answer.is_empty() && stage.site.is_well());
+}
