@@ -9,11 +9,13 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 use crate::app::App;
+use crate::config::listen::Place;
 use crate::config::tls::Unusable;
 use crate::proxy::connect::Connector;
 use crate::proxy::health::Rounds;
 use crate::proxy::instances::Instances;
 use crowd::Crowd;
+use listen::{Places, SocketFile};
 use tls::Tls;
 use worker::Shared;
 
@@ -24,8 +26,10 @@ mod front;
 mod head_scan;
 mod http2;
 pub mod listen;
+mod proxy_protocol;
 pub(crate) mod read;
 mod recognise;
+mod redirect;
 mod reply;
 pub mod tls;
 mod watched;
@@ -33,12 +37,15 @@ mod worker;
 
 /// A server that is running.
 pub struct Server {
-    address: SocketAddr,
+    place: Place,
+    redirect: Option<SocketAddr>,
     tls: Option<Tls>,
     stopping: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
     /// Ends with the server.
     _rounds: Rounds,
+    /// Removed once nobody is served any more.
+    _files: Vec<SocketFile>,
 }
 
 impl Server {
@@ -50,31 +57,32 @@ impl Server {
         let upstream = &app.config.upstream;
         let tls = app.config.tls.clone().map(Tls::load).transpose().map_err(io::Error::other)?;
         let most = files::make_room(app.config.limits.connections);
-        // What a trusted proxy connects is for many; where it names them, they are counted.
-        let uncounted = [app.config.uncounted.as_slice(), &app.config.trusted_proxies].concat();
         let shared = Shared {
-            crowd: Crowd::new(most, app.config.limits.connections_per_address, uncounted),
+            crowd: Crowd::new(most, app.config.limits.connections_per_address, app.config.uncounted.clone()),
             app: Arc::clone(app),
             tls: tls.clone(),
             connector: Connector::new(&upstream.tls).map_err(io::Error::other)?,
             instances: Arc::new(Instances::new(upstream)),
         };
         let rounds = Rounds::begin(upstream, &shared.connector, &shared.instances, &app.office);
-        let listen = &app.config.listen;
-        let listeners = listen::bind(listen.address, listen.workers.max(1))?;
-        let address = listeners.first().map_or(Ok(listen.address), std::net::TcpListener::local_addr)?;
+        let Places { shares, first: place, redirect, files } = listen::bind(&app.config.listen)?;
         let (stopping, stop) = watch::channel(false);
-        let workers = listeners
+        let workers = shares
             .into_iter()
             .enumerate()
-            .map(|(number, listener)| worker::start(number, shared.clone(), listener, stop.clone()))
+            .map(|(number, shares)| worker::start(number, shared.clone(), shares, stop.clone()))
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { address, tls, stopping, workers, _rounds: rounds })
+        Ok(Self { place, redirect, tls, stopping, workers, _files: files, _rounds: rounds })
     }
 
-    /// Where it listens: the port that the system chose if 0 was asked for.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it listens first: the port that the system chose if 0 was asked for.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Where plain http is led to https, if it is.
+    pub fn redirect(&self) -> Option<SocketAddr> {
+        self.redirect
     }
 
     /// Reads the certificates again.

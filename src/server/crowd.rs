@@ -48,14 +48,15 @@ impl Crowd {
         })
     }
 
-    /// Counts a connection from `address`. `None` if there are too many already.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Member> {
+    /// Counts a connection, in all and, if it is known whom it is for, from this address. `None` if there are too
+    /// many already.
+    pub(super) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Member> {
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.most {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
         let member = Member { crowd: Arc::clone(self), source: OnceLock::new() };
-        member.comes_from(address).then_some(member)
+        address.is_none_or(|address| member.comes_from(address)).then_some(member)
     }
 
     fn shard(&self, source: Source) -> MutexGuard<'_, HashMap<Source, u32>> {
@@ -119,6 +120,10 @@ mod tests {
         text.parse().expect("an address")
     }
 
+    fn from(text: &str) -> Option<IpAddr> {
+        Some(address(text))
+    }
+
     #[test]
     fn r_6_an_address_has_so_many_and_a_subscriber_of_ipv6_no_more() {
         let crowd = Crowd::new(100, 2, vec!["10.0.0.0/8".parse().expect("a network")]);
@@ -126,15 +131,15 @@ mod tests {
             ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"),
             ("2001:db8:1:1::1", "2001:db8:1:1:ffff::2", "2001:db8:1:2::1"),
         ] {
-            let first = crowd.enter(address(one));
-            let second = crowd.enter(address(same));
+            let first = crowd.enter(from(one));
+            let second = crowd.enter(from(same));
             assert!(first.is_some() && second.is_some());
-            assert!(crowd.enter(address(one)).is_none() && crowd.enter(address(same)).is_none());
-            assert!(crowd.enter(address(other)).is_some());
+            assert!(crowd.enter(from(one)).is_none() && crowd.enter(from(same)).is_none());
+            assert!(crowd.enter(from(other)).is_some());
             drop(first);
-            assert!(crowd.enter(address(same)).is_some());
+            assert!(crowd.enter(from(same)).is_some());
         }
-        let many: Vec<_> = (0..50).map(|_| crowd.enter(address("10.1.2.3"))).collect();
+        let many: Vec<_> = (0..50).map(|_| crowd.enter(from("10.1.2.3"))).collect();
         assert!(many.iter().all(Option::is_some));
         drop(many);
         assert_eq!(crowd.open.load(Ordering::Relaxed), 0);
@@ -146,9 +151,9 @@ mod tests {
 
     #[test]
     fn r_6_a_connection_of_a_proxy_counts_for_the_client_that_it_names() {
-        let crowd = Crowd::new(100, 1, vec!["10.0.0.0/8".parse().expect("a network")]);
-        let first = crowd.enter(address("10.0.0.1")).expect("room");
-        let second = crowd.enter(address("10.0.0.1")).expect("room");
+        let crowd = Crowd::new(100, 1, Vec::new());
+        let first = crowd.enter(None).expect("room");
+        let second = crowd.enter(None).expect("room");
         assert!(first.comes_from(address("192.0.2.1")));
         assert!(!second.comes_from(address("192.0.2.1")));
         drop(first);
@@ -158,9 +163,9 @@ mod tests {
     #[test]
     fn r_6_beyond_the_limit_in_all_nobody_is_let_in() {
         let crowd = Crowd::new(2, 10, Vec::new());
-        let held = [crowd.enter(address("192.0.2.1")), crowd.enter(address("192.0.2.2"))];
-        assert!(held.iter().all(Option::is_some) && crowd.enter(address("192.0.2.3")).is_none());
+        let held = [crowd.enter(from("192.0.2.1")), crowd.enter(from("192.0.2.2"))];
+        assert!(held.iter().all(Option::is_some) && crowd.enter(from("192.0.2.3")).is_none());
         drop(held);
-        assert!(crowd.enter(address("192.0.2.3")).is_some());
+        assert!(crowd.enter(from("192.0.2.3")).is_some());
     }
 }

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{IpAddr, TcpListener};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,15 +15,17 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::proxy::Proxy;
 use crate::proxy::connect::Connector;
 use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
-use crate::server::connection;
 use crate::server::crowd::{Crowd, Member};
+use crate::server::listen::{Acceptor, Serves, Share};
 use crate::server::tls::Tls;
+use crate::server::{connection, redirect};
 use crate::session::cache::Near;
 
 /// How long to wait after the system ran out of something, at first and at most.
@@ -64,13 +66,18 @@ struct Seats {
 /// Counts one open socket.
 pub(super) struct Seat {
     seats: Arc<Seats>,
-    _member: Member,
+    member: Member,
 }
 
 impl Seat {
     fn take(seats: &Arc<Seats>, member: Member) -> Arc<Self> {
         seats.open.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { seats: Arc::clone(seats), _member: member })
+        Arc::new(Self { seats: Arc::clone(seats), member })
+    }
+
+    /// Counts it for this client, whom a proxy in front has named. False if there are too many of the same.
+    pub(super) fn is_for(&self, client: IpAddr) -> bool {
+        self.member.comes_from(client)
     }
 }
 
@@ -100,7 +107,7 @@ pub(super) struct Shared {
 pub(super) fn start(
     number: usize,
     shared: Shared,
-    listener: TcpListener,
+    listeners: Vec<Share>,
     stop: watch::Receiver<bool>,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
@@ -111,15 +118,14 @@ pub(super) fn start(
                 return;
             }
         };
-        if let Err(error) = runtime.block_on(run(shared, listener, stop)) {
+        if let Err(error) = runtime.block_on(run(shared, listeners, stop)) {
             tracing::error!(%error, "a worker cannot listen");
         }
     })
 }
 
-async fn run(shared: Shared, listener: TcpListener, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+async fn run(shared: Shared, listeners: Vec<Share>, mut stop: watch::Receiver<bool>) -> io::Result<()> {
     let Shared { app, tls, connector, instances, crowd } = shared;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
     let ticker = Ticker::default();
     let worker = Rc::new(Worker {
         proxy: Proxy::new(
@@ -141,11 +147,13 @@ async fn run(shared: Shared, listener: TcpListener, mut stop: watch::Receiver<bo
         swept.proxy.sweep();
         swept.near.borrow_mut().sweep(swept.app.clock.now());
     }));
-    tokio::select! {
-        () = accept(&worker, &listener, &crowd) => {}
-        _ = stop.wait_for(|stop| *stop) => {}
+    let mut accepting = JoinSet::new();
+    for share in listeners {
+        let serves = share.serves;
+        accepting.spawn_local(accept(Rc::clone(&worker), Acceptor::new(share)?, serves, Arc::clone(&crowd)));
     }
-    drop(listener);
+    let _ = stop.wait_for(|stop| *stop).await;
+    accepting.shutdown().await;
     worker.stopping.set(true);
     worker.ticker.wake_all();
     let drained = async {
@@ -160,21 +168,26 @@ async fn run(shared: Shared, listener: TcpListener, mut stop: watch::Receiver<bo
     Ok(())
 }
 
-async fn accept(worker: &Rc<Worker>, listener: &tokio::net::TcpListener, crowd: &Arc<Crowd>) {
+async fn accept(worker: Rc<Worker>, acceptor: Acceptor, serves: Serves, crowd: Arc<Crowd>) {
+    let config = &worker.app.config;
     let mut wait = SHORTAGE.0;
     let mut refused = Refused::default();
     loop {
-        match listener.accept().await {
+        match acceptor.accept(&config.proxies.trusted).await {
             Ok((stream, peer)) => {
                 wait = SHORTAGE.0;
-                // Closed at once, before anything is read or kept for it.
-                let Some(member) = crowd.enter(peer.ip()) else {
+                // Closed at once, before anything is read or kept for it. What a trusted proxy connects is for
+                // many; where it names them, they are counted.
+                let Some(member) = crowd.enter((!peer.trusted).then(|| peer.ip())) else {
                     refused.note(peer.ip(), worker.ticker.now());
                     continue;
                 };
                 let seat = Seat::take(&worker.seats, member);
-                let worker = Rc::clone(worker);
-                tokio::task::spawn_local(connection::serve(worker, stream, peer, seat));
+                let worker = Rc::clone(&worker);
+                match serves {
+                    Serves::Site => tokio::task::spawn_local(connection::serve(worker, stream, peer, seat)),
+                    Serves::Redirect => tokio::task::spawn_local(redirect::serve(worker, stream, peer, seat)),
+                };
             }
             // The client went away before it was its turn.
             Err(error)
