@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+#[path = "support/answer.rs"]
+mod answer;
 #[path = "support/app.rs"]
 mod app;
 #[path = "support/process.rs"]
@@ -255,7 +257,7 @@ impl Attack {
         }
         thread::sleep(self.length);
         // What came before is read first.
-        let whole = held.iter_mut().filter(|stream| drained(stream) >= 1 << 20).count();
+        let whole = held.iter().filter(|stream| drained(stream) >= 1 << 20).count();
         Ok(format!("{whole} of them could have had it all"))
     }
 
@@ -358,19 +360,9 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Reads one answer with a length, and says its status. One byte at a time up to the body, so that nothing of the
-/// next answer is lost.
+/// The status of the next answer.
 fn status(stream: &mut TcpStream) -> io::Result<u16> {
-    let mut head = Vec::with_capacity(512);
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-    io::copy(&mut stream.by_ref().take(length.unwrap_or(0)), &mut io::sink())?;
-    head.get(9..12).and_then(|status| status.parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    answer::read(stream).map(|(status, _)| status)
 }
 
 /// How many of these the other side has ended.
@@ -392,7 +384,7 @@ fn closed(streams: &[TcpStream]) -> usize {
 }
 
 /// Reads what there is, up to the end.
-fn drained(stream: &mut TcpStream) -> usize {
+fn drained(mut stream: &TcpStream) -> usize {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
     let (mut sum, mut buffer) = (0, vec![0; 1 << 16]);
     while let Ok(count @ 1..) = stream.read(&mut buffer) {

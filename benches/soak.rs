@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+#[path = "support/answer.rs"]
+mod answer;
 #[path = "support/app.rs"]
 mod app;
 #[path = "support/process.rs"]
@@ -199,18 +201,7 @@ impl Link {
 
     /// Status and body of the next answer.
     fn answer(&mut self) -> io::Result<(u16, Vec<u8>)> {
-        let mut head = Vec::with_capacity(512);
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") {
-            self.stream.read_exact(&mut byte)?;
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-        let mut body = vec![0; length.unwrap_or(0)];
-        self.stream.read_exact(&mut body)?;
-        let status = head.get(9..12).and_then(|status| status.parse().ok());
-        Ok((status.ok_or(io::ErrorKind::InvalidData)?, body))
+        answer::read(&mut self.stream)
     }
 
     fn get(&mut self, path: &str, cookie: &str, wanted: u16) -> io::Result<Vec<u8>> {

@@ -120,10 +120,6 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    fn from(text: &str) -> Option<IpAddr> {
-        Some(address(text))
-    }
-
     #[test]
     fn r_6_an_address_has_so_many_and_a_subscriber_of_ipv6_no_more() {
         let crowd = Crowd::new(100, 2, vec!["10.0.0.0/8".parse().expect("a network")]);
@@ -131,15 +127,15 @@ mod tests {
             ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"),
             ("2001:db8:1:1::1", "2001:db8:1:1:ffff::2", "2001:db8:1:2::1"),
         ] {
-            let first = crowd.enter(from(one));
-            let second = crowd.enter(from(same));
+            let first = crowd.enter(Some(address(one)));
+            let second = crowd.enter(Some(address(same)));
             assert!(first.is_some() && second.is_some());
-            assert!(crowd.enter(from(one)).is_none() && crowd.enter(from(same)).is_none());
-            assert!(crowd.enter(from(other)).is_some());
+            assert!(crowd.enter(Some(address(one))).is_none() && crowd.enter(Some(address(same))).is_none());
+            assert!(crowd.enter(Some(address(other))).is_some());
             drop(first);
-            assert!(crowd.enter(from(same)).is_some());
+            assert!(crowd.enter(Some(address(same))).is_some());
         }
-        let many: Vec<_> = (0..50).map(|_| crowd.enter(from("10.1.2.3"))).collect();
+        let many: Vec<_> = (0..50).map(|_| crowd.enter(Some(address("10.1.2.3")))).collect();
         assert!(many.iter().all(Option::is_some));
         drop(many);
         assert_eq!(crowd.open.load(Ordering::Relaxed), 0);
@@ -163,9 +159,9 @@ mod tests {
     #[test]
     fn r_6_beyond_the_limit_in_all_nobody_is_let_in() {
         let crowd = Crowd::new(2, 10, Vec::new());
-        let held = [crowd.enter(from("192.0.2.1")), crowd.enter(from("192.0.2.2"))];
-        assert!(held.iter().all(Option::is_some) && crowd.enter(from("192.0.2.3")).is_none());
+        let held = [crowd.enter(Some(address("192.0.2.1"))), crowd.enter(Some(address("192.0.2.2")))];
+        assert!(held.iter().all(Option::is_some) && crowd.enter(Some(address("192.0.2.3"))).is_none());
         drop(held);
-        assert!(crowd.enter(from("192.0.2.3")).is_some());
+        assert!(crowd.enter(Some(address("192.0.2.3"))).is_some());
     }
 }

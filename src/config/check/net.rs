@@ -1,7 +1,9 @@
 //! Addresses: what browsers call us, and where the store is.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use url::{Host, Url};
 
 use super::between;

@@ -7,6 +7,7 @@ use url::Host;
 
 use super::net::origin;
 use super::{between, bytes};
+use crate::config::Public;
 use crate::config::file::upstream::{RawHealth, RawUpstream};
 use crate::config::listen::{Listen, Place};
 use crate::config::problem::Problems;
@@ -14,7 +15,6 @@ use crate::config::provider::is_loopback;
 use crate::config::tls::Certificate;
 use crate::config::units::{Size, Span};
 use crate::config::upstream::{Health, Target, Upstream, UpstreamTls};
-use crate::config::{Listen, Public};
 
 pub(super) fn upstream(
     raw: &RawUpstream,

@@ -169,6 +169,32 @@ fn r_6_one_address_has_so_many_connections_over_all_workers_and_others_are_not_h
 }
 
 #[test]
+fn r_6_behind_a_proxy_that_names_its_clients_each_of_them_is_counted() {
+    let plan = Stage::plan().set("limits", "connections_per_address = 2").rule("/open/**", "public");
+    let site = plan
+        .set("listen", "proxy_protocol = \"required\"")
+        .set("proxies", "trusted = [\"127.0.0.1\"]")
+        .start();
+    let host = site.origin.split("://").nth(1).expect("a host").to_owned();
+    let begin = |client: &str| {
+        let mut raw = Raw::connect(site.address);
+        raw.send(format!(
+            "PROXY TCP4 {client} 10.0.0.1 4711 80\r\nGET /open/x HTTP/1.1\r\nHost: {host}\r\n\r\n"
+        ));
+        raw.try_answer(false).is_ok_and(|answer| answer.status == 200).then_some(raw)
+    };
+    let held = [begin("192.0.2.1"), begin("192.0.2.1")];
+    assert!(held.iter().all(Option::is_some) && begin("192.0.2.1").is_none());
+    assert!(begin("192.0.2.2").is_some(), "others are not hurt");
+    drop(held);
+    let again = (0..500).any(|_| {
+        thread::sleep(Duration::from_millis(10));
+        begin("192.0.2.1").is_some()
+    });
+    assert!(again, "there is room again");
+}
+
+#[test]
 fn r_11_invented_cookies_ask_the_store_nothing_and_push_nobody_out() {
     let stage = Stage::new();
     let request = stage.signed("GET /x HTTP/1.1", "");
