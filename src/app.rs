@@ -128,5 +128,6 @@ pub fn rules(config: &Config) -> Rules {
         rules: rules.clone(),
         hide_existence: config.access.hide_existence,
         origin: config.public.origin.clone(),
+        forward_auth: config.forward_auth,
     }
 }
