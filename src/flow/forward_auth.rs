@@ -13,18 +13,18 @@ use crate::gate::endpoint::Asker;
 use crate::gate::{self, Pass, Verdict};
 use crate::http::path::Path;
 use crate::http::visit::{AnswerForm, Credential, ReplyTo, Visit};
-use crate::proxy::{headers, reserved};
+use crate::proxy::headers;
+use crate::proxy::reserved;
 use crate::refusal::Refusal;
 
 /// Answers one question. What is not a plain yes is a no: a question that is incomplete or could be understood in two
 /// ways, a path that its readers would judge differently, a fault of ours.
 pub(super) fn verify(app: &App, asker: Asker, visit: Visit) -> Answer {
     let mut reply_to = readable(visit.reply_to());
-    let asked = match Asked::of(asker, &visit, app) {
-        Ok(asked) => asked,
+    let original = match Asked::of(asker, &visit, app) {
+        Ok(about) => about.visit(visit),
         Err(refusal) => return no(asker, answer::told(desk(app), &reply_to, refusal)),
     };
-    let original = asked.visit(visit);
     reply_to = readable(original.reply_to());
     match gate::decide(&app.rules, &original) {
         Verdict::Forward(pass) => match yes(app, &original, &pass) {
@@ -32,13 +32,13 @@ pub(super) fn verify(app: &App, asker: Asker, visit: Visit) -> Answer {
             Err(error) => no(asker, answer::refuse(desk(app), &reply_to, error)),
         },
         Verdict::AskToSignIn => {
-            let mut asked = answer::ask_to_sign_in(desk(app), &reply_to);
+            let mut answer = answer::ask_to_sign_in(desk(app), &reply_to);
             if original.credential == Credential::Cookie {
                 for cookie in app.sessions.forget_cookies() {
-                    asked.headers_mut().append(SET_COOKIE, cookie);
+                    answer.headers_mut().append(SET_COOKIE, cookie);
                 }
             }
-            no(asker, asked)
+            no(asker, answer)
         }
         Verdict::AskForCode => no(asker, answer::ask_for_code(desk(app), &reply_to)),
         Verdict::Refuse(refusal) => no(asker, answer::told(desk(app), &reply_to, refusal)),

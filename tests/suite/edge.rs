@@ -96,8 +96,6 @@ pub(crate) struct Asking {
     _program: Program,
     /// Us, and at `site.address` the proxy.
     pub(crate) stage: Stage,
-    /// Where we are.
-    pub(crate) behind: std::net::SocketAddr,
     /// The app, which only the proxy talks to.
     pub(crate) app: Upstream,
 }
@@ -115,7 +113,7 @@ impl Asking {
         let program = start(at, behind, app.address);
         // From here on, everybody talks to the proxy.
         stage.site.address = at;
-        Self { _program: program, stage, behind, app }
+        Self { _program: program, stage, app }
     }
 
     /// Everything that an attacker tries reaches neither app.
@@ -134,9 +132,8 @@ impl Asking {
                     let answer = raw.send(&request).try_answer(false);
                     let arrived = self.app.arrived();
                     assert!(arrived.is_empty(), "{line}: {arrived:?}");
-                    if let Ok(answer) = answer {
-                        assert!((300..600).contains(&answer.status), "{line}: {}", answer.status);
-                    }
+                    // Where the proxy has no site or answers by itself, it may call that a success.
+                    assert!(answer.is_err() || answer.is_ok_and(|answer| answer.text() != "hello"), "{line}");
                 }
             }
         }

@@ -14,7 +14,7 @@ const OTHER: &str = "0b5a7f9c-0000-4000-8000-00000000beef";
 const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: a\r\nX-User-Id: admin\r\nContent-Length: 0\r\n\r\n";
 
 /// Node's own server; says of each request what it read, and how its own URL parser reads that.
-const NODE: &str = r#"
+const NODE: &str = r"
 const http = require('http');
 http.createServer((request, response) => {
   let read;
@@ -23,7 +23,7 @@ http.createServer((request, response) => {
   request.resume();
   request.on('end', () => response.end('ok'));
 }).listen(Number(process.argv[2]), '127.0.0.1');
-"#;
+";
 
 /// Python's own server; reads paths as the one that serves files does.
 const PYTHON: &str = r"
@@ -106,9 +106,20 @@ fn corpus(stage: &Stage) -> Vec<String> {
             stage.strange(&format!("GET {target} HTTP/1.1"), "X-User-Id: admin\r\nX_User_Id: admin\r\n"),
         );
     }
-    let post = |fields: &str, body: &str| stage.signed("POST /public/post HTTP/1.1", fields) + body;
+    corpus.extend(in_doubt(stage));
+    corpus.extend(with_bodies(stage));
+    corpus.extend(odd(stage));
+    corpus
+}
+
+fn post(stage: &Stage, fields: &str, body: &str) -> String {
+    stage.signed("POST /public/post HTTP/1.1", fields) + body
+}
+
+/// Requests whose end two readers would find in different places.
+fn in_doubt(stage: &Stage) -> Vec<String> {
     let ends = format!("0\r\n\r\n{HIDDEN}");
-    for fields in [
+    let framings = [
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 400\r\n",
@@ -137,10 +148,8 @@ fn corpus(stage: &Stage) -> Vec<String> {
         "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
         "Upgrade: foo\r\nConnection: Upgrade\r\n",
         "Upgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 5\r\n",
-    ] {
-        corpus.push(post(fields, &ends));
-    }
-    for chunks in [
+    ];
+    let chunks = [
         "5\nhello\r\n0\r\n\r\n",
         "5;\nhello\r\n0\r\n\r\n",
         "5;a\rb\r\nhello\r\n0\r\n\r\n",
@@ -154,9 +163,14 @@ fn corpus(stage: &Stage) -> Vec<String> {
         "8000000000000005\r\nhello\r\n0\r\n\r\n",
         "10000000000000005\r\nhello\r\n0\r\n\r\n",
         "0\r\nX-User-Id: admin\r\nContent-Length: 9\r\n\r\n",
-    ] {
-        corpus.push(post("Transfer-Encoding: chunked\r\n", &format!("{chunks}{HIDDEN}")));
-    }
+    ];
+    let coded = chunks.map(|body| post(stage, "Transfer-Encoding: chunked\r\n", &format!("{body}{HIDDEN}")));
+    framings.iter().map(|fields| post(stage, fields, &ends)).chain(coded).collect()
+}
+
+/// Bodies that look like requests, where few expect a body.
+fn with_bodies(stage: &Stage) -> Vec<String> {
+    let mut corpus = Vec::new();
     for method in ["GET", "HEAD", "OPTIONS", "DELETE"] {
         let line = format!("{method} /public/body HTTP/1.1");
         corpus.push(stage.signed(&line, &format!("Content-Length: {}\r\n", HIDDEN.len())) + HIDDEN);
@@ -166,8 +180,14 @@ fn corpus(stage: &Stage) -> Vec<String> {
         let line = format!("{method} /admin HTTP/1.1");
         corpus.push(stage.signed(&line, &format!("Content-Length: {}\r\n", HIDDEN.len())) + HIDDEN);
     }
+    corpus
+}
+
+/// Heads that are none, or that name another place.
+fn odd(stage: &Stage) -> Vec<String> {
+    let ends = format!("0\r\n\r\n{HIDDEN}");
     let (host, cookie) = (stage.host(), &stage.cookie);
-    for head in [
+    vec![
         format!("POST /public/post HTTP/1.0\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n{ends}"),
         format!("GET /public/x HTTP/1.1\r\nHost: {host}\r\nX-A: 1\nX-User-Id: admin\r\n\r\n"),
         format!("GET /public/x HTTP/1.1\nHost: {host}\n\n{HIDDEN}"),
@@ -180,10 +200,7 @@ fn corpus(stage: &Stage) -> Vec<String> {
         format!(
             "GET /public/x HTTP/1.1\r\nHost: {host}\r\nConnection: close, X-User-Id\r\nCookie: {cookie}\r\n\r\n"
         ),
-    ] {
-        corpus.push(head);
-    }
-    corpus
+    ]
 }
 
 /// Sends everything through us and looks at what the server behind us has read.

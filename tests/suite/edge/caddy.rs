@@ -96,7 +96,7 @@ fn path_10_no_path_climbs_past_caddy_and_us() {
 fn caddy_passes_a_renewed_cookie_on() {
     let asking = start();
     let stage = &asking.stage;
-    stage.site.pass(std::time::Duration::from_secs(25 * 3600));
+    stage.site.pass(std::time::Duration::from_hours(25));
     let response = stage.ask(stage.signed("GET /app HTTP/1.1", ""));
     assert_eq!(response.status, 200);
     assert!(

@@ -10,9 +10,9 @@ use crate::support::stage::Stage;
 /// The README's configuration with these addresses, without TLS.
 fn asking(at: SocketAddr, site: SocketAddr, app: SocketAddr) -> Program {
     let text = readme("<b>nginx</b>", "nginx");
-    let plain: String =
-        text.lines().filter(|line| !line.contains("ssl_certificate")).map(|l| format!("{l}\n")).collect();
+    let plain: Vec<&str> = text.lines().filter(|line| !line.contains("ssl_certificate")).collect();
     let text = plain
+        .join("\n")
         .replace("listen 443 ssl;", &format!("listen {at};"))
         .replace("server_name app.example;", "server_name 127.0.0.1;")
         .replace("127.0.0.1:8080", &site.to_string())
@@ -97,7 +97,7 @@ fn path_10_no_path_climbs_past_nginx_and_us() {
 fn auth_request_passes_a_renewed_cookie_on() {
     let asking = start();
     let stage = &asking.stage;
-    stage.site.pass(std::time::Duration::from_secs(25 * 3600));
+    stage.site.pass(std::time::Duration::from_hours(25));
     let response = stage.ask(stage.signed("GET /app HTTP/1.1", ""));
     assert_eq!(response.status, 200);
     assert!(response.header("set-cookie").is_some_and(|cookie| cookie.starts_with("sidegate=")));
