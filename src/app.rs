@@ -15,7 +15,7 @@ use crate::oauth::Providers;
 use crate::secret::{Key, Purpose, Seal};
 use crate::session::Sessions;
 use crate::store::Store;
-use crate::time::Clock;
+use crate::time::{Clock, Now};
 use crate::token::Tokens;
 use crate::ui::mails::Mails;
 use crate::ui::{self, Setup, Ui};
@@ -75,13 +75,16 @@ impl App {
         let store = Store::open(&config.store, &clock).await?;
         let tokens = Tokens::new(store.clone(), &config);
         tokens.start(clock.now()).await?;
+        let providers = Providers::new(&config.providers);
+        bind(&store, &providers, clock.now()).await?;
+        let sessions = Sessions::new(store.clone(), config.session, &config.secret, config.public.https);
         Ok(Arc::new(Self {
-            sessions: Sessions::new(store.clone(), config.session, &config.secret, config.public.https),
+            sessions,
             tokens,
             rules: rules(&config),
             passwords: Passwords::new(&config.password),
             limits: Limits::new(&config.limits, &config.secret),
-            providers: Providers::new(&config.providers),
+            providers,
             pending_key: config.secret.key(Purpose::Pending),
             code_key: config.secret.key(Purpose::Code),
             geo: Geo::open(&config.geo)?,
@@ -107,6 +110,23 @@ impl App {
             store,
         }))
     }
+}
+
+/// Holds the configured providers against those whose accounts are stored under their ids: what one calls its people
+/// must not open the accounts of another's.
+async fn bind(store: &Store, providers: &Providers, now: Now) -> Result<(), Fault> {
+    let mut tx = store.begin().await?;
+    for provider in providers.iter().filter(|provider| !provider.is_here()) {
+        let (id, issuer) = (provider.id(), provider.issuer());
+        if let Err(bound) = tx.provider_bind(id, (issuer, provider.formerly()), now).await? {
+            let what = format!(
+                "accounts under the id {id:?} are of {bound} and not of {issuer}: give it another `id`, or, if it is \
+                 the same provider under another name, write `formerly = {bound:?}`"
+            );
+            return Err(Fault::new("looking at [[providers]]", what));
+        }
+    }
+    tx.commit().await
 }
 
 /// The providers as the pages show them.
