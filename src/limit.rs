@@ -113,7 +113,7 @@ impl Limits {
 
     /// Spends one mail that a signed-in user has sent to `to`.
     pub fn recipient(&self, now: Now, to: &Email) -> Result<(), Refusal> {
-        let key = self.fingerprint(&[b"m", to.as_str().as_bytes()].concat());
+        let key = self.fingerprint(&[b"m", to.mailbox().as_bytes()].concat());
         self.accounts.take(key, self.per_recipient, now).map_err(Refusal::TooManyRequests)
     }
 
@@ -263,6 +263,11 @@ mod tests {
             body_idle: unused,
             tunnel_idle: unused,
             connections: 0,
+            connections_per_address: 0,
+            streams: 0,
+            stream_window: 0,
+            connection_window: 0,
+            resets: 0,
             drain: unused,
             attempts_per_address: per_address,
             attempts_per_account: per_account,
@@ -387,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_a_million_networks_frees_no_guesser() {
+    fn rl_7_a_flood_of_a_million_networks_frees_no_guesser() {
         let limits = limits(5, 10, 1_000_000);
         let guesser = network(0);
         let later = |n: u32| START.plus(Duration::from_micros(u64::from(n)));
