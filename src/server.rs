@@ -17,14 +17,13 @@ use worker::Shared;
 
 mod connection;
 mod front;
-mod head_scan;
+mod http1;
 mod http2;
 pub mod listen;
 pub(crate) mod read;
 mod recognise;
 mod reply;
 pub mod tls;
-mod watched;
 mod worker;
 
 /// A server that is running.

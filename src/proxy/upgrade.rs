@@ -7,10 +7,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::id::RequestId;
 use crate::proxy::connect::Stream;
 use crate::proxy::ticker::{Deadline, TICK};
 use crate::session::live::Line;
@@ -19,11 +20,10 @@ use crate::session::live::Line;
 const BUFFER: usize = 16 * 1024;
 
 /// An upgraded connection to the app, waiting for the client's side.
-pub(super) struct Tunnel {
+pub struct Tunnel {
     pub(super) upstream: Stream,
     /// What the app sent behind its 101.
     pub(super) unread: BytesMut,
-    pub(super) client: OnUpgrade,
     /// Strikes when both sides are silent.
     pub(super) silence: Deadline,
     /// Strikes at every tick, to look at the session.
@@ -34,13 +34,18 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
-    /// Carries bytes until the end.
-    pub(super) async fn run(self) -> io::Result<()> {
-        let Self { upstream, unread, client, silence, watch, patience, line } = self;
-        let client = TokioIo::new(client.await.map_err(io::Error::other)?);
+    /// Carries bytes until the end. `early` is what the client sent behind its request.
+    ///
+    /// # Errors
+    /// If one of the connections breaks.
+    pub async fn run<C>(self, client: C, early: BytesMut) -> io::Result<()>
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Self { upstream, unread, silence, watch, patience, line } = self;
         let mut to_client = Pipe::starting_with(unread);
-        let mut to_upstream = Pipe::starting_with(BytesMut::new());
-        let (mut client, mut upstream): (TokioIo<Upgraded>, Stream) = (client, upstream);
+        let mut to_upstream = Pipe::starting_with(early);
+        let (mut client, mut upstream): (C, Stream) = (client, upstream);
         silence.arm(patience);
         std::future::poll_fn(|cx| {
             let before = to_client.passed + to_upstream.passed;
@@ -62,6 +67,19 @@ impl Tunnel {
             silence.poll(cx).map(|()| Ok(()))
         })
         .await
+    }
+
+    /// Carries bytes between the app and a stream of HTTP/2, beside the connection of that stream.
+    pub(super) fn run_on_stream(self, stream: OnUpgrade, id: RequestId) {
+        tokio::task::spawn_local(async move {
+            let ended = match stream.await {
+                Ok(client) => self.run(TokioIo::new(client), BytesMut::new()).await,
+                Err(error) => Err(io::Error::other(error)),
+            };
+            if let Err(error) = ended {
+                tracing::debug!(request_id = %id, %error, "tunnel ended");
+            }
+        });
     }
 }
 

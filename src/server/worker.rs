@@ -9,7 +9,6 @@ use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use crate::proxy::connect::Connector;
 use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
 use crate::server::connection;
+use crate::server::http1::Date;
 use crate::server::tls::Tls;
 use crate::session::cache::Near;
 
@@ -34,9 +34,11 @@ pub(super) struct Worker {
     pub(super) proxy: Proxy,
     pub(super) near: RefCell<Near>,
     pub(super) ticker: Ticker,
+    /// The `Date` of answers.
+    pub(super) date: RefCell<Date>,
     /// How connections are encrypted, if they are.
     pub(super) tls: Option<Tls>,
-    seats: Arc<Seats>,
+    seats: Rc<Seats>,
     stopping: Cell<bool>,
 }
 
@@ -47,29 +49,28 @@ impl Worker {
     }
 }
 
-/// The connections of one worker, counted. Atomic because hyper asks of a socket that it could change
-/// threads.
+/// The connections of one worker, counted.
 #[derive(Default)]
 struct Seats {
     /// Sockets that are open, tunnels included.
-    open: AtomicUsize,
+    open: Cell<usize>,
     /// Told whenever one has been closed.
     one_less: Notify,
 }
 
 /// Counts one open socket.
-pub(super) struct Seat(Arc<Seats>);
+pub(super) struct Seat(Rc<Seats>);
 
 impl Seat {
-    fn take(seats: &Arc<Seats>) -> Arc<Self> {
-        seats.open.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self(Arc::clone(seats)))
+    fn take(seats: &Rc<Seats>) -> Self {
+        seats.open.set(seats.open.get() + 1);
+        Self(Rc::clone(seats))
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.open.set(self.0.open.get() - 1);
         self.0.one_less.notify_one();
     }
 }
@@ -121,9 +122,10 @@ async fn run(shared: Shared, listener: TcpListener, mut stop: watch::Receiver<bo
             Arc::clone(&app.sessions.live),
         ),
         near: RefCell::default(),
+        date: RefCell::default(),
         ticker: ticker.clone(),
         tls,
-        seats: Arc::default(),
+        seats: Rc::default(),
         stopping: Cell::new(false),
         app,
     });
@@ -140,12 +142,12 @@ async fn run(shared: Shared, listener: TcpListener, mut stop: watch::Receiver<bo
     worker.stopping.set(true);
     worker.ticker.wake_all();
     let drained = async {
-        while worker.seats.open.load(Ordering::Relaxed) > 0 {
+        while worker.seats.open.get() > 0 {
             worker.seats.one_less.notified().await;
         }
     };
     if tokio::time::timeout(worker.app.config.limits.drain, drained).await.is_err() {
-        let open = worker.seats.open.load(Ordering::Relaxed);
+        let open = worker.seats.open.get();
         tracing::warn!(connections = open, "connections were cut at the end of the drain time");
     }
     Ok(())
@@ -159,7 +161,7 @@ async fn accept(worker: &Rc<Worker>, listener: &tokio::net::TcpListener) {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 wait = SHORTAGE.0;
-                if worker.seats.open.load(Ordering::Relaxed) < most {
+                if worker.seats.open.get() < most {
                     let seat = Seat::take(&worker.seats);
                     let worker = Rc::clone(worker);
                     tokio::task::spawn_local(connection::serve(worker, stream, peer, seat));
