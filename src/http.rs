@@ -4,6 +4,7 @@ pub mod body;
 pub mod chunked;
 pub mod client;
 pub mod cookie;
+pub mod fields;
 pub mod form;
 pub mod path;
 pub mod return_to;

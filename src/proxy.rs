@@ -242,7 +242,9 @@ impl Proxy {
 /// How the request's body is delimited towards the app.
 fn framing(exact: Option<u64>, visit: &Visit) -> Framing {
     match exact {
-        Some(0) if !sends_body(&visit.method) && !visit.headers.contains_key(CONTENT_LENGTH) => Framing::None,
+        Some(0) if !sends_body(&visit.method) && !visit.headers.contains_key(&CONTENT_LENGTH) => {
+            Framing::None
+        }
         Some(length) => Framing::Length(length),
         None => Framing::Chunked,
     }

@@ -182,7 +182,7 @@ fn visit(config: &Config, asked: &Asked<'_>, user: Option<UserId>) -> Result<Vis
 
 /// `Origin` was only there so that the request counts as one of the site's own.
 fn without_origin(mut visit: Visit) -> Visit {
-    visit.headers.remove(ORIGIN);
+    visit.headers.remove(&ORIGIN);
     visit
 }
 

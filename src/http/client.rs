@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
 use ipnet::IpNet;
+
+use crate::http::fields::{Fields, Value};
 
 /// `X-Forwarded-For`.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -15,13 +17,13 @@ pub fn trusted(peer: IpAddr, proxies: &[IpNet]) -> bool {
 
 /// The address of the client: from a trusted peer, the chain is walked from the right over trusted addresses;
 /// the first other one is the client. An entry that is not an address ends the walk at the last known one.
-pub fn address(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
+pub fn address(peer: IpAddr, headers: &Fields, proxies: &[IpNet]) -> IpAddr {
     let peer = peer.to_canonical();
     if proxies.is_empty() || !trusted(peer, proxies) {
         return peer;
     }
     let mut client = peer;
-    let lines: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    let lines: Vec<&[u8]> = headers.get_all(&X_FORWARDED_FOR).map(Value::as_bytes).collect();
     for entry in lines.iter().rev().flat_map(|line| line.rsplit(|&b| b == b',')) {
         let Some(address) = parse(entry) else { break };
         client = address;
@@ -44,6 +46,8 @@ fn parse(entry: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, HeaderValue};
+
     use super::*;
 
     fn client(peer: &str, chain: &[&str], proxies: &[&str]) -> String {
@@ -53,7 +57,7 @@ mod tests {
             headers.append(X_FORWARDED_FOR, line);
         }
         let proxies: Vec<IpNet> = proxies.iter().map(|p| p.parse().expect("a network")).collect();
-        address(peer.parse().expect("an address"), &headers, &proxies).to_string()
+        address(peer.parse().expect("an address"), &Fields::from(&headers), &proxies).to_string()
     }
 
     #[test]

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::config::{Config, Identity};
 use crate::gate::Pass;
 use crate::http::cookie;
+use crate::http::fields::Fields;
 use crate::http::visit::Visit;
 use crate::proxy::reserved::{HOP_BY_HOP, Reserved};
 
@@ -23,6 +24,9 @@ pub enum Framing {
     /// Chunks.
     Chunked,
 }
+
+/// `X-Forwarded-For`.
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// What all request heads have in common, prepared once.
 pub struct HeadWriter {
@@ -61,12 +65,11 @@ impl HeadWriter {
         out.push(b' ');
         out.extend_from_slice(visit.path.target().as_bytes());
         out.extend_from_slice(b" HTTP/1.1\r\n");
-        if let Some(host) = visit.headers.get(HOST) {
+        if let Some(host) = visit.headers.get(&HOST) {
             line(out, b"host", host.as_bytes());
         }
         let nominated = Nominated::of(&visit.headers);
-        for (name, value) in &visit.headers {
-            let name = name.as_str().as_bytes();
+        for (name, value) in visit.headers.iter() {
             if !self.reserved.covers(name) && !nominated.contains(name) {
                 line(out, name, value.as_bytes());
             }
@@ -114,7 +117,7 @@ impl HeadWriter {
     fn forwarded_for(&self, out: &mut Vec<u8>, visit: &Visit) {
         out.extend_from_slice(b"x-forwarded-for: ");
         if crate::http::client::trusted(visit.peer, &self.trusted) {
-            for before in visit.headers.get_all("x-forwarded-for") {
+            for before in visit.headers.get_all(&X_FORWARDED_FOR) {
                 out.extend_from_slice(before.as_bytes());
                 out.extend_from_slice(b", ");
             }
@@ -133,8 +136,8 @@ impl HeadWriter {
 }
 
 /// Whether the client takes trailer fields (RFC 9110 §10.1.4).
-fn wants_trailers(headers: &HeaderMap) -> bool {
-    headers.get(TE).is_some_and(|te| {
+fn wants_trailers(headers: &Fields) -> bool {
+    headers.get(&TE).is_some_and(|te| {
         te.as_bytes()
             .split(|&b| b == b',')
             .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
@@ -192,11 +195,11 @@ fn header_safe(out: &mut Vec<u8>, value: &str) {
 }
 
 /// All `Cookie` lines as one, without our cookies; no line at all if nothing is left.
-fn cookies(out: &mut Vec<u8>, headers: &HeaderMap) {
+fn cookies(out: &mut Vec<u8>, headers: &Fields) {
     let start = out.len();
     out.extend_from_slice(b"cookie: ");
     let first = out.len();
-    for value in headers.get_all(http::header::COOKIE) {
+    for value in headers.get_all(&http::header::COOKIE) {
         if out.len() > first && !out.ends_with(b"; ") {
             out.extend_from_slice(b"; ");
         }
@@ -216,9 +219,9 @@ fn cookies(out: &mut Vec<u8>, headers: &HeaderMap) {
 pub(super) struct Nominated<'a>(Vec<&'a [u8]>);
 
 impl<'a> Nominated<'a> {
-    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+    pub(super) fn of(headers: &'a Fields) -> Self {
         let mut names = Vec::new();
-        for value in headers.get_all(CONNECTION) {
+        for value in headers.get_all(&CONNECTION) {
             for name in value.as_bytes().split(|&b| b == b',') {
                 let name = name.trim_ascii();
                 // The two that every browser sends need no list.

@@ -266,16 +266,8 @@ impl UpstreamBody {
 
     /// No body at all.
     pub(super) fn empty(pool: Rc<Pool>) -> Self {
-        Self {
-            connection: None,
-            pool,
-            upload: Upload::head_only(),
-            body: Delimited::Length(0),
-            keep: false,
-            pace: 0,
-            term: Term::default(),
-            silent: Duration::ZERO,
-        }
+        let (upload, body, silent) = (Upload::head_only(), Delimited::Length(0), Duration::ZERO);
+        Self { connection: None, pool, upload, body, keep: false, pace: 0, term: Term::default(), silent }
     }
 
     /// Sends on what has come of the request, whether or not the answer can be passed on.

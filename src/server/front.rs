@@ -17,6 +17,7 @@ use crate::gate::endpoint::{self, Endpoint};
 use crate::gate::{self, Pass, Verdict};
 use crate::http::body::RequestBody;
 use crate::http::client;
+use crate::http::fields::Fields;
 use crate::http::visit::{Credential, ReplyTo, Visit};
 use crate::id::RequestId;
 use crate::proxy::failure::Failure;
@@ -191,12 +192,7 @@ fn close(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
 
 /// An answer to a request whose message is in doubt: nothing that follows on the connection is believed.
 #[cold]
-pub(super) fn malformed(
-    app: &App,
-    headers: &HeaderMap,
-    id: RequestId,
-    refusal: Refusal,
-) -> Response<ReplyBody> {
+pub(super) fn malformed(app: &App, headers: &Fields, id: RequestId, refusal: Refusal) -> Response<ReplyBody> {
     tracing::debug!(request_id = %id, refusal = refusal.code(), "refused a malformed request");
     let mut told = answer::told(desk(app), &ReplyTo::to_malformed(id, headers), refusal);
     if refusal == Refusal::MethodNotAllowed {

@@ -12,11 +12,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Version};
+use http::{Method, Version};
 use http_body::Body as _;
 use tokio::io::AsyncWrite as _;
 
 use crate::http::body::{ENDPOINT_LIMIT, RequestBody};
+use crate::http::fields::Fields;
 use crate::http::socket::Socket;
 use crate::http::wire::{Length, Wire};
 use crate::id::RequestId;
@@ -28,10 +29,12 @@ use crate::server::front::{self, Arrived};
 use crate::server::read;
 use crate::server::worker::Worker;
 
+mod buffers;
 mod date;
 mod head;
 mod write;
 
+pub(super) use buffers::Buffers;
 pub(super) use date::Date;
 use head::Search;
 use write::{Asked, Sent};
@@ -133,7 +136,7 @@ impl Connection {
     }
 
     /// Waits for the next head; `None` if none comes: not in time, not any more, or not before the worker stops.
-    async fn hear(&mut self, patience: Duration) -> Option<Result<Bytes, Refusal>> {
+    async fn hear(&mut self, patience: Duration) -> Option<Result<BytesMut, Refusal>> {
         let limits = self.worker.app.config.limits;
         let mut search = Search::default();
         let mut begun = false;
@@ -154,13 +157,16 @@ impl Connection {
                     begun = true;
                     self.patience.arm(limits.head_timeout);
                 }
+                if wire.unread.capacity() == 0 {
+                    wire.unread = self.worker.buffers.to_read();
+                }
                 match wire.poll_read(cx, READ) {
                     Poll::Ready(Ok(1..)) => {}
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
                     Poll::Pending => {
                         if wire.unread.is_empty() {
                             // An idle connection keeps no memory for what may come.
-                            wire.unread = BytesMut::new();
+                            self.worker.buffers.read(std::mem::take(&mut wire.unread));
                         }
                         return self.patience.poll(cx).map(|()| None);
                     }
@@ -173,10 +179,10 @@ impl Connection {
     }
 
     /// Has a request answered and sends the answer.
-    async fn answer(&mut self, head: Result<Bytes, Refusal>) -> Next {
+    async fn answer(&mut self, head: Result<BytesMut, Refusal>) -> Next {
         let config = &self.worker.app.config;
-        let mut headers = HeaderMap::new();
-        let read = head.and_then(|head| head::parse(&head)).and_then(|mut head| {
+        let mut headers = Fields::default();
+        let read = head.and_then(head::parse).and_then(|mut head| {
             match read::read(&mut head, &config.public, config.limits.target) {
                 Ok(request) => Ok((head, request)),
                 Err(refusal) => {
@@ -227,7 +233,8 @@ impl Connection {
     async fn send(&mut self, asked: Asked, response: write::Response) -> Next {
         let stopping = self.worker.stopping();
         let date = self.worker.date.borrow_mut().line(self.worker.app.clock.now());
-        let mut answer = write::Answer::new(asked, response, &self.wire.borrow(), (stopping, date));
+        let out = self.worker.buffers.to_write();
+        let mut answer = write::Answer::new(asked, response, (stopping, date), (out, &self.wire.borrow()));
         let patience = self.worker.app.config.limits.body_idle;
         let sent = poll_fn(|cx| {
             let before = self.wire.borrow().sent;
@@ -260,6 +267,7 @@ impl Connection {
             }
             Sent::Whole => {
                 let closes = answer.closes();
+                self.worker.buffers.written(answer.take_buffer());
                 match answer.into_tunnel() {
                     Some(tunnel) => Next::Tunnel(tunnel),
                     None if closes => Next::Linger,

@@ -2,9 +2,10 @@
 //! ways.
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use http::{HeaderValue, Method, Uri, Version};
 
 use crate::config::Public;
+use crate::http::fields::{Fields, Value};
 use crate::http::path::Path;
 use crate::http::wire::Length;
 use crate::refusal::Refusal;
@@ -17,12 +18,13 @@ pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) version: Version,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Fields,
 }
 
 impl From<Parts> for Head {
     fn from(parts: Parts) -> Self {
-        Self { method: parts.method, uri: parts.uri, version: parts.version, headers: parts.headers }
+        let headers = Fields::from(&parts.headers);
+        Self { method: parts.method, uri: parts.uri, version: parts.version, headers }
     }
 }
 
@@ -50,13 +52,13 @@ pub(crate) fn read(head: &mut Head, public: &Public, longest_target: usize) -> R
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(Refusal::MethodNotAllowed);
     }
-    let fields = Fields::of(&head.headers)?;
-    host(fields.host.ok_or(Refusal::BadHost)?, &head.uri, public)?;
-    let length = fields.length(head.version)?;
-    let upgrade = fields.upgrade(head.version)?;
+    let facts = Facts::of(&head.headers)?;
+    host(facts.host.ok_or(Refusal::BadHost)?, &head.uri, public)?;
+    let length = facts.length(head.version)?;
+    let upgrade = facts.upgrade(head.version)?;
     let modern = head.version == Version::HTTP_11;
-    let (waits, persists) = (modern && fields.expects, fields.persists(modern));
-    let takes_trailers = fields.takes_trailers;
+    let (waits, persists) = (modern && facts.expects, facts.persists(modern));
+    let takes_trailers = facts.takes_trailers;
     let target = std::mem::take(&mut head.uri).into_parts().path_and_query.ok_or(Refusal::MalformedTarget)?;
     if target.as_str().len() > longest_target {
         return Err(Refusal::TargetTooLong);
@@ -67,12 +69,12 @@ pub(crate) fn read(head: &mut Head, public: &Public, longest_target: usize) -> R
 /// The fields that say how the message is to be read, found in one pass.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is what some field says")]
-struct Fields<'h> {
-    host: Option<&'h HeaderValue>,
+struct Facts<'h> {
+    host: Option<Value<'h>>,
     length: Option<u64>,
-    coding: Option<&'h HeaderValue>,
-    protocol: Option<&'h HeaderValue>,
-    authorization: Option<&'h HeaderValue>,
+    coding: Option<Value<'h>>,
+    protocol: Option<Value<'h>>,
+    authorization: Option<Value<'h>>,
     /// `Expect` is there.
     expects: bool,
     /// `Connection` names `upgrade`.
@@ -89,40 +91,40 @@ struct Fields<'h> {
     several_protocols: bool,
 }
 
-impl<'h> Fields<'h> {
+impl<'h> Facts<'h> {
     /// Fails with what is repeated, and with an expectation that is not met (RFC 9110 §10.1.1).
-    fn of(headers: &'h HeaderMap) -> Result<Self, Refusal> {
-        let mut fields = Self::default();
-        for (name, value) in headers {
-            match name.as_str() {
-                "host" if fields.host.replace(value).is_some() => return Err(Refusal::BadHost),
-                "content-length" => {
+    fn of(headers: &'h Fields) -> Result<Self, Refusal> {
+        let mut facts = Self::default();
+        for (name, value) in headers.iter() {
+            match name {
+                b"host" if facts.host.replace(value).is_some() => return Err(Refusal::BadHost),
+                b"content-length" => {
                     let length = digits(value.as_bytes()).ok_or(Refusal::BadFraming)?;
-                    if fields.length.replace(length).is_some() {
+                    if facts.length.replace(length).is_some() {
                         return Err(Refusal::BadFraming);
                     }
                 }
-                "transfer-encoding" if fields.coding.replace(value).is_some() => {
+                b"transfer-encoding" if facts.coding.replace(value).is_some() => {
                     return Err(Refusal::NotImplemented);
                 }
-                "expect" => {
+                b"expect" => {
                     if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") {
                         return Err(Refusal::ExpectationFailed);
                     }
-                    fields.expects = true;
+                    facts.expects = true;
                 }
                 // Two readers could believe different ones.
-                "authorization" if fields.authorization.replace(value).is_some() => {
+                b"authorization" if facts.authorization.replace(value).is_some() => {
                     return Err(Refusal::RepeatedAuthorization);
                 }
-                "upgrade" => fields.several_protocols = fields.protocol.replace(value).is_some(),
-                "connection" => fields.nominate(value.as_bytes()),
-                "te" => fields.takes_trailers |= names(value.as_bytes(), b"trailers"),
+                b"upgrade" => facts.several_protocols = facts.protocol.replace(value).is_some(),
+                b"connection" => facts.nominate(value.as_bytes()),
+                b"te" => facts.takes_trailers |= names(value.as_bytes(), b"trailers"),
                 _ => {}
             }
         }
         // Each name is held against every field.
-        if fields.nominated > MOST_NOMINATED { Err(Refusal::HeadTooLarge) } else { Ok(fields) }
+        if facts.nominated > MOST_NOMINATED { Err(Refusal::HeadTooLarge) } else { Ok(facts) }
     }
 
     fn nominate(&mut self, options: &[u8]) {
@@ -162,7 +164,7 @@ impl<'h> Fields<'h> {
         if self.coding.is_some() || self.length.is_some_and(|length| length != 0) {
             return Err(Refusal::BadFraming);
         }
-        Ok(Some(protocol.clone()))
+        Ok(HeaderValue::from_bytes(protocol.as_bytes()).ok())
     }
 }
 
@@ -178,7 +180,7 @@ fn digits(value: &[u8]) -> Option<u64> {
 }
 
 /// Our `Host`, and no other authority in the target (RFC 9112 §3.2).
-fn host(host: &HeaderValue, uri: &Uri, public: &Public) -> Result<(), Refusal> {
+fn host(host: Value<'_>, uri: &Uri, public: &Public) -> Result<(), Refusal> {
     if let Some(authority) = uri.authority()
         && (uri.scheme_str() != Some(if public.https { "https" } else { "http" })
             || !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()))
@@ -225,7 +227,7 @@ fn is_loopback(name: &str) -> bool {
         || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn may_be_spoken(protocol: &HeaderValue) -> bool {
+fn may_be_spoken(protocol: Value<'_>) -> bool {
     let bytes = protocol.as_bytes();
     let token = bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(b));
     let http = bytes.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"http"))

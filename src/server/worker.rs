@@ -21,7 +21,7 @@ use crate::proxy::connect::Connector;
 use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
 use crate::server::connection;
-use crate::server::http1::Date;
+use crate::server::http1::{Buffers, Date};
 use crate::server::tls::Tls;
 use crate::session::cache::Near;
 
@@ -36,6 +36,8 @@ pub(super) struct Worker {
     pub(super) ticker: Ticker,
     /// The `Date` of answers.
     pub(super) date: RefCell<Date>,
+    /// What connections read into and write from.
+    pub(super) buffers: Buffers,
     /// How connections are encrypted, if they are.
     pub(super) tls: Option<Tls>,
     seats: Rc<Seats>,
@@ -123,6 +125,7 @@ async fn run(shared: Shared, listener: TcpListener, mut stop: watch::Receiver<bo
         ),
         near: RefCell::default(),
         date: RefCell::default(),
+        buffers: Buffers::default(),
         ticker: ticker.clone(),
         tls,
         seats: Rc::default(),

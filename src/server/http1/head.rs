@@ -6,10 +6,11 @@ use std::mem::MaybeUninit;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use http::{Method, Uri, Version};
 use httparse::{ParserConfig, Status};
 use memchr::memchr;
 
+use crate::http::fields::{Fields, Place};
 use crate::refusal::Refusal;
 use crate::server::read::Head;
 
@@ -30,7 +31,11 @@ impl Search {
     /// # Errors
     /// [`Refusal::BadFraming`] for a line that ends otherwise, [`Refusal::HeadTooLarge`] and
     /// [`Refusal::TargetTooLong`] for more than `longest` bytes.
-    pub(super) fn take(&mut self, unread: &mut BytesMut, longest: usize) -> Result<Option<Bytes>, Refusal> {
+    pub(super) fn take(
+        &mut self,
+        unread: &mut BytesMut,
+        longest: usize,
+    ) -> Result<Option<BytesMut>, Refusal> {
         // An empty line before a request is to be ignored (RFC 9112 §2.2).
         while self.line == 0 && unread.starts_with(b"\r\n") {
             unread.advance(2);
@@ -45,7 +50,7 @@ impl Search {
             }
             if length == 1 {
                 self.line = 0;
-                return Ok(Some(unread.split_to(end + 1).freeze()));
+                return Ok(Some(unread.split_to(end + 1)));
             }
             self.line = end + 1;
         }
@@ -62,10 +67,10 @@ impl Search {
 /// # Errors
 /// [`Refusal::BadFraming`] if it is none, [`Refusal::HeadTooLarge`] for more than [`MOST_FIELDS`] fields, and
 /// [`Refusal::MalformedTarget`] for a target that is none.
-pub(super) fn parse(head: &Bytes) -> Result<Head, Refusal> {
+pub(super) fn parse(head: BytesMut) -> Result<Head, Refusal> {
     let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
     let mut request = httparse::Request::new(&mut []);
-    match ParserConfig::default().parse_request_with_uninit_headers(&mut request, head, &mut fields) {
+    match ParserConfig::default().parse_request_with_uninit_headers(&mut request, &head, &mut fields) {
         Ok(Status::Complete(length)) if length == head.len() => {}
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
         Ok(_) | Err(_) => return Err(Refusal::BadFraming),
@@ -73,18 +78,15 @@ pub(super) fn parse(head: &Bytes) -> Result<Head, Refusal> {
     let (Some(method), Some(target)) = (request.method, request.path) else {
         return Err(Refusal::BadFraming);
     };
-    let mut headers = HeaderMap::with_capacity(request.headers.len());
-    for field in &*request.headers {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Refusal::BadFraming)?;
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value));
-        headers.append(name, value.map_err(|_| Refusal::BadFraming)?);
-    }
-    Ok(Head {
-        method: Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::BadFraming)?,
-        uri: uri(head.slice_ref(target.as_bytes()))?,
-        version: if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 },
-        headers,
-    })
+    let places = request.headers.iter().map(|field| Place::of(&head, field.name.as_bytes(), field.value));
+    let places = places.collect::<Option<Vec<_>>>().ok_or(Refusal::BadFraming)?;
+    // The line is: method, space, target.
+    let (start, length) = (method.len() + 1, target.len());
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::BadFraming)?;
+    let version = if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+    let headers = Fields::new(head, places);
+    let uri = uri(headers.share(start..start + length))?;
+    Ok(Head { method, uri, version, headers })
 }
 
 /// The target. A fragment would be dropped from it in silence, and the app judged by another than it reads.
@@ -113,12 +115,13 @@ mod tests {
             loop {
                 let read = match search.take(&mut unread, LONGEST) {
                     Ok(None) => break,
-                    Ok(Some(head)) => parse(&head),
+                    Ok(Some(head)) => parse(head),
                     Err(refusal) => Err(refusal),
                 };
                 match read {
                     Ok(Head { method, uri, version, headers }) => {
-                        all.push(format!("{method} {uri} {version:?} {headers:?}"));
+                        let fields: Vec<_> = headers.iter().collect();
+                        all.push(format!("{method} {uri} {version:?} {fields:?}"));
                     }
                     Err(refusal) => {
                         all.push(format!("{refusal:?}"));

@@ -83,8 +83,13 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Writes the head. `stopping`: no request is taken after this one.
-    pub(super) fn new(asked: Asked, response: Response, wire: &Wire, (stopping, date): (bool, Line)) -> Self {
+    /// Writes the head into `out`. `stopping`: no request is taken after this one.
+    pub(super) fn new(
+        asked: Asked,
+        response: Response,
+        (stopping, date): (bool, Line),
+        (mut out, wire): (Vec<u8>, &Wire),
+    ) -> Self {
         let (parts, body) = response.into_parts();
         let status = parts.status;
         let switches = status == StatusCode::SWITCHING_PROTOCOLS;
@@ -105,7 +110,6 @@ impl Answer {
             Framing::Chunked if asked.takes_trailers => announced(&parts.headers),
             _ => Vec::new(),
         };
-        let mut out = Vec::with_capacity(512);
         status_line(&mut out, status);
         let mut dated = false;
         for (name, value) in &parts.headers {
@@ -153,6 +157,11 @@ impl Answer {
             ended: framing == Framing::Nothing,
             waits_for_client: false,
         }
+    }
+
+    /// The buffer that was written into, once it is not needed any more.
+    pub(super) fn take_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
     }
 
     /// Whether the connection ends with this answer.
