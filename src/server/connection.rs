@@ -2,18 +2,20 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
+use crate::http::client::Peer;
 use crate::http::socket::Socket;
 use crate::server::tls::{H2, Tls};
 use crate::server::worker::{Seat, Worker};
-use crate::server::{http1, http2};
+use crate::server::{http1, http2, proxy_protocol};
 
 /// How an HTTP/2 connection begins that was not negotiated (RFC 9113 §3.4). No HTTP/1 request that we take
 /// has a method of this name.
@@ -29,21 +31,28 @@ enum Speaks {
 }
 
 /// Serves one connection to its end. The `seat` is taken for as long as the socket is open, as a tunnel too.
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, seat: Seat) {
+pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: Peer, seat: Seat) {
     let patience = worker.app.config.limits.head_timeout;
     // Boxed: what happens once is no part of what an idle connection keeps.
-    let begun = match &worker.tls {
-        Some(tls) => Box::pin(in_time(&worker, patience, encrypted(tls, stream))).await,
-        None => Box::pin(in_time(&worker, patience, plain(stream))).await,
-    };
+    let begun = Box::pin(in_time(&worker, patience, begin(&worker, stream, from))).await;
     match begun {
-        Some(Ok((socket, Speaks::Http1))) => http1::serve(worker, socket, peer).await,
+        Some(Ok((peer, socket, Speaks::Http1))) => http1::serve(worker, socket, peer).await,
         // Boxed: it is larger, and there are fewer of them.
-        Some(Ok((socket, Speaks::Http2))) => Box::pin(http2::serve(worker, socket, peer)).await,
-        Some(Err(error)) => tracing::debug!(%peer, %error, "a connection that did not begin"),
-        None => tracing::debug!(%peer, "a connection took too long to begin"),
+        Some(Ok((peer, socket, Speaks::Http2))) => Box::pin(http2::serve(worker, socket, peer)).await,
+        Some(Err(error)) => tracing::debug!(peer = %from.address, %error, "a connection that did not begin"),
+        None => tracing::debug!(peer = %from.address, "a connection took too long to begin"),
     }
     drop(seat);
+}
+
+/// Who is there in truth, and what is spoken.
+async fn begin(worker: &Worker, mut stream: TcpStream, from: Peer) -> io::Result<(Peer, Socket, Speaks)> {
+    let peer = proxy_protocol::peer(&mut stream, from, &worker.app.config).await?;
+    let (socket, speaks) = match &worker.tls {
+        Some(tls) => encrypted(tls, stream).await?,
+        None => plain(stream).await?,
+    };
+    Ok((peer, socket, speaks))
 }
 
 async fn encrypted(tls: &Tls, stream: TcpStream) -> io::Result<(Socket, Speaks)> {
@@ -61,7 +70,11 @@ async fn plain(stream: TcpStream) -> io::Result<(Socket, Speaks)> {
 }
 
 /// What comes of `future`, unless it takes longer than `patience` or the worker stops.
-async fn in_time<T>(worker: &Worker, patience: Duration, future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn in_time<T>(
+    worker: &Worker,
+    patience: Duration,
+    future: impl Future<Output = T>,
+) -> Option<T> {
     let deadline = worker.ticker.deadline();
     deadline.arm(patience);
     let mut future = pin!(future);
@@ -71,4 +84,20 @@ async fn in_time<T>(worker: &Worker, patience: Duration, future: impl Future<Out
         Poll::Pending => deadline.poll(cx).map(|()| None),
     })
     .await
+}
+
+/// How long is listened to a client that has been answered and is still sending.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Ends our side and reads away what the client still sends: to close at once would reset the connection, and
+/// the client could lose the answer before it has read it (RFC 9112 §9.6).
+pub(super) async fn linger(mut socket: impl AsyncRead + AsyncWrite + Unpin) {
+    let read_away = async {
+        socket.shutdown().await?;
+        let mut buffer = [0; 4096];
+        while socket.read(&mut buffer).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // Whether the client hears of it or not, the connection is over.
+    let _ = timeout(LINGER, read_away).await;
 }

@@ -1,6 +1,5 @@
 //! One request from its head to the head of its answer: read, recognise, decide, act.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use crate::flow::{self, desk};
 use crate::gate::endpoint::{self, Endpoint};
 use crate::gate::{self, Pass, Verdict};
 use crate::http::body::RequestBody;
-use crate::http::client;
+use crate::http::client::{self, Peer};
 use crate::http::fields::Fields;
 use crate::http::visit::{Credential, ReplyTo, Visit};
 use crate::id::RequestId;
@@ -43,15 +42,14 @@ pub(super) struct Arrived {
 }
 
 /// The answer to a request, whatever becomes of it.
-pub(super) async fn answer(worker: &Rc<Worker>, peer: SocketAddr, arrived: Arrived) -> Response<ReplyBody> {
+pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived) -> Response<ReplyBody> {
     let app = &*worker.app;
     let Arrived { head, request, body, leaving } = arrived;
-    let peer = peer.ip().to_canonical();
     let mut visit = Visit {
         id: RequestId::next(),
         now: app.clock.now(),
         peer,
-        client: client::address(peer, &head.headers, &app.config.trusted_proxies),
+        client: client::address(peer, &head.headers, &app.config.proxies),
         method: head.method,
         path: request.path,
         upgrade: request.upgrade,

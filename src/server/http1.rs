@@ -5,7 +5,6 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -17,6 +16,7 @@ use http_body::Body as _;
 use tokio::io::AsyncWrite as _;
 
 use crate::http::body::{ENDPOINT_LIMIT, RequestBody};
+use crate::http::client::Peer;
 use crate::http::fields::Fields;
 use crate::http::socket::Socket;
 use crate::http::wire::{Length, Wire};
@@ -63,7 +63,7 @@ enum Next {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr) {
+pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
     let mut connection = Connection {
         peer,
         wire: Rc::new(RefCell::new(Wire::new(socket))),
@@ -80,7 +80,7 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr) 
 
 struct Connection {
     worker: Rc<Worker>,
-    peer: SocketAddr,
+    peer: Peer,
     wire: Rc<RefCell<Wire>>,
     /// For whatever the client is to do next.
     patience: Deadline,
@@ -344,7 +344,7 @@ impl Connection {
         let Some(wire) = Rc::into_inner(self.wire) else { return };
         let (socket, early) = wire.into_inner().into_parts();
         if let Err(error) = Box::pin(tunnel.run(socket, early)).await {
-            tracing::debug!(peer = %self.peer, %error, "tunnel ended");
+            tracing::debug!(peer = %self.peer.address, %error, "tunnel ended");
         }
     }
 }

@@ -3,11 +3,9 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -17,13 +15,13 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
 
 use crate::http::body::RequestBody;
+use crate::http::client::Peer;
 use crate::http::socket::Socket;
 use crate::id::RequestId;
 use crate::proxy::Leaving;
+use crate::server::connection;
 use crate::server::front::{self, Arrived};
 use crate::server::read::{self, Head};
 use crate::server::reply::ReplyBody;
@@ -47,12 +45,12 @@ const SEND_BUFFER: usize = 64 * 1024;
 const MOST_RESETS: usize = 64;
 
 /// Serves a connection to its end.
-pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr) {
+pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
     let limits = worker.app.config.limits;
     let client = Rc::new(Client::new(&limits, &worker.ticker));
     let io = TokioIo::new(Patient::new(socket, Rc::clone(&client), &limits, &worker.ticker));
     let service = service_fn(|request| answer(Rc::clone(&worker), Rc::clone(&client), peer, request));
-    let connection = http2::Builder::new(OnThisThread)
+    let served = http2::Builder::new(OnThisThread)
         .timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
@@ -62,11 +60,11 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr) 
         .max_local_error_reset_streams(MOST_RESETS)
         .enable_connect_protocol()
         .serve_connection(io, service);
-    if let Err(error) = until_stopped(&worker, pin!(connection), http2::Connection::graceful_shutdown).await {
-        tracing::debug!(%peer, %error, "connection ended");
+    if let Err(error) = until_stopped(&worker, pin!(served), http2::Connection::graceful_shutdown).await {
+        tracing::debug!(peer = %peer.address, %error, "connection ended");
     }
     if let Some(socket) = client.take_socket() {
-        linger(socket).await;
+        connection::linger(socket).await;
     }
 }
 
@@ -74,7 +72,7 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: SocketAddr) 
 async fn answer(
     worker: Rc<Worker>,
     client: Rc<Client>,
-    peer: SocketAddr,
+    peer: Peer,
     mut request: Request<Incoming>,
 ) -> Result<Response<Counted>, Infallible> {
     client.begin();
@@ -153,20 +151,4 @@ impl<F: Future + 'static> Executor<F> for OnThisThread {
             stream.await;
         });
     }
-}
-
-/// How long is listened to a client that has been answered and is still sending.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// Ends our side and reads away what the client still sends: to close at once would reset the connection, and
-/// the client could lose what it was told last (RFC 9113 §5.4.1).
-async fn linger(mut socket: Socket) {
-    let read_away = async {
-        socket.shutdown().await?;
-        let mut buffer = [0; 4096];
-        while socket.read(&mut buffer).await? > 0 {}
-        io::Result::Ok(())
-    };
-    // Whether the client hears of it or not, the connection is over.
-    let _ = timeout(LINGER, read_away).await;
 }

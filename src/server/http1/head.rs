@@ -169,7 +169,7 @@ mod tests {
             let single: Vec<&[u8]> = wire.chunks(1).collect();
             assert_eq!(heard(&single), whole, "{}", String::from_utf8_lossy(wire));
             for first in 1..wire.len() {
-                for second in [first + 1, first + 2, (first + wire.len()) / 2] {
+                for second in [first + 1, first + 2, usize::midpoint(first, wire.len())] {
                     let second = second.min(wire.len());
                     let pieces = [&wire[..first], &wire[first..second], &wire[second..]];
                     assert_eq!(heard(&pieces), whole, "{} at {first}", String::from_utf8_lossy(wire));
