@@ -34,7 +34,7 @@ enum Speaks {
 pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: Peer, seat: Seat) {
     let patience = worker.app.config.limits.head_timeout;
     // Boxed: what happens once is no part of what an idle connection keeps.
-    let begun = Box::pin(in_time(&worker, patience, begin(&worker, stream, from))).await;
+    let begun = Box::pin(in_time(&worker, patience, begin(&worker, stream, from, &seat))).await;
     match begun {
         Some(Ok((peer, socket, Speaks::Http1))) => http1::serve(worker, socket, peer).await,
         // Boxed: it is larger, and there are fewer of them.
@@ -46,8 +46,16 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: Peer, sea
 }
 
 /// Who is there in truth, and what is spoken.
-async fn begin(worker: &Worker, mut stream: TcpStream, from: Peer) -> io::Result<(Peer, Socket, Speaks)> {
+async fn begin(
+    worker: &Worker,
+    mut stream: TcpStream,
+    from: Peer,
+    seat: &Seat,
+) -> io::Result<(Peer, Socket, Speaks)> {
     let peer = proxy_protocol::peer(&mut stream, from, &worker.app.config).await?;
+    if peer.ip() != from.ip() && !seat.is_for(peer.ip()) {
+        return Err(io::Error::other("too many connections for one client"));
+    }
     let (socket, speaks) = match &worker.tls {
         Some(tls) => encrypted(tls, stream).await?,
         None => plain(stream).await?,

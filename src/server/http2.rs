@@ -32,17 +32,8 @@ mod patience;
 
 use patience::{Client, Patient};
 
-/// Requests that one HTTP/2 connection may have under way.
-const MOST_STREAMS: u32 = 128;
-/// What a client may send ahead in one stream, in bytes.
-const STREAM_WINDOW: u32 = 256 * 1024;
-/// What a client may send ahead in all streams of a connection, in bytes.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What is kept for a client that does not read, for each stream, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
-/// Streams that a client may begin wrongly or give up at once, before the connection is ended (CVE-2023-44487,
-/// CVE-2025-8671).
-const MOST_RESETS: usize = 64;
 
 /// Serves a connection to its end.
 pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
@@ -52,12 +43,14 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
     let service = service_fn(|request| answer(Rc::clone(&worker), Rc::clone(&client), peer, request));
     let served = http2::Builder::new(OnThisThread)
         .timer(TokioTimer::new())
-        .max_concurrent_streams(MOST_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(limits.streams)
+        .initial_stream_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.connection_window)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
-        .max_local_error_reset_streams(MOST_RESETS)
+        // CVE-2023-44487, CVE-2025-8671.
+        .max_local_error_reset_streams(limits.resets)
+        .max_pending_accept_reset_streams(limits.resets)
         .enable_connect_protocol()
         .serve_connection(io, service);
     if let Err(error) = until_stopped(&worker, pin!(served), http2::Connection::graceful_shutdown).await {
