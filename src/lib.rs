@@ -109,6 +109,9 @@
 //! 6. Head and first piece of the answer leave in one write (`server/http1/write.rs`). The rest follows straight from
 //!    the app's socket as the client takes it; at its end both connections are idle again. If the session was used after a day, its end was moved and its cookie is sent again.
 //!
+//! A proxy that is told to ask instead (`flow/forward_auth.rs`) gets the same judgement of the request that it asks
+//! about, from the worker and at once.
+//!
 //! # A sign-in
 //!
 //! `POST /auth/sign-in` with a form:

@@ -45,6 +45,9 @@ pub(super) struct Arrived {
 pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived) -> Response<ReplyBody> {
     let app = &*worker.app;
     let Arrived { head, request, body, leaving } = arrived;
+    if request.misdirected && !(peer.trusted && app.rules.is_for_proxies(&head.method, &request.path)) {
+        return malformed(app, &head.headers, RequestId::next(), Refusal::Misdirected);
+    }
     let mut visit = Visit {
         id: RequestId::next(),
         now: app.clock.now(),
@@ -172,6 +175,9 @@ fn add_cookie(headers: &mut HeaderMap, cookie: HeaderValue) {
 async fn in_office(app: &Arc<App>, endpoint: Endpoint, visit: &mut Visit) -> Answer {
     let reply_to = visit.reply_to();
     let (office, visit) = (Arc::clone(app), visit.for_the_office());
+    if endpoint.answered_at_once() {
+        return flow::run(app, endpoint, visit).await;
+    }
     match app.office.spawn(async move { flow::run(&office, endpoint, visit).await }).await {
         Ok(answer) => answer,
         Err(panic) => answer::refuse(desk(app), &reply_to, Error::Fault(Fault::new("answering", panic))),

@@ -42,6 +42,8 @@ pub(crate) struct Request {
     pub(crate) persists: bool,
     /// Trailer fields are welcome in the answer (RFC 9110 §10.1.4).
     pub(crate) takes_trailers: bool,
+    /// It is for another host, which is as good as refused: a proxy may ask under any name.
+    pub(crate) misdirected: bool,
 }
 
 /// Checks everything that has to do with the message rather than with what is asked, and parses the path.
@@ -53,7 +55,10 @@ pub(crate) fn read(head: &mut Head, public: &Public, longest_target: usize) -> R
         return Err(Refusal::MethodNotAllowed);
     }
     let facts = Facts::of(&head.headers)?;
-    host(facts.host.ok_or(Refusal::BadHost)?, &head.uri, public)?;
+    let misdirected = match host(facts.host.ok_or(Refusal::BadHost)?, &head.uri, public) {
+        Err(Refusal::Misdirected) => true,
+        outcome => outcome.map(|()| false)?,
+    };
     let length = facts.length(head.version)?;
     let upgrade = facts.upgrade(head.version)?;
     let modern = head.version == Version::HTTP_11;
@@ -63,7 +68,8 @@ pub(crate) fn read(head: &mut Head, public: &Public, longest_target: usize) -> R
     if target.as_str().len() > longest_target {
         return Err(Refusal::TargetTooLong);
     }
-    Ok(Request { path: Path::parse(target)?, upgrade, length, waits, persists, takes_trailers })
+    let path = Path::parse(target)?;
+    Ok(Request { path, upgrade, length, waits, persists, takes_trailers, misdirected })
 }
 
 /// The fields that say how the message is to be read, found in one pass.
