@@ -95,13 +95,19 @@ fn ours(rules: &Rules, visit: &Visit, endpoint: Endpoint) -> Verdict {
     if foreign && !endpoint.takes_foreign_posts() {
         return Verdict::Refuse(Refusal::CrossOrigin);
     }
+    if endpoint.for_proxies() && !rules.forward_auth {
+        return Verdict::Refuse(Refusal::NotFound);
+    }
+    if endpoint.for_proxies() && !visit.peer.trusted {
+        return Verdict::Refuse(Refusal::Forbidden);
+    }
     if visit.visitor.session().is_some_and(|session| session.grant.is_some())
         && !endpoint.takes_personal_tokens()
     {
         return Verdict::Refuse(Refusal::InsufficientScope);
     }
     match visit.visitor {
-        Visitor::Unsure if !matches!(endpoint, Endpoint::Ok | Endpoint::Jwks) => {
+        Visitor::Unsure if !matches!(endpoint, Endpoint::Ok | Endpoint::Jwks | Endpoint::Verify(_)) => {
             Verdict::Refuse(Refusal::StoreUnavailable)
         }
         Visitor::Stranger if endpoint.needs_session() => Verdict::Refuse(unauthorized(visit)),
@@ -138,10 +144,12 @@ fn app(rules: &Rules, visit: &Visit, demand: Demand) -> Verdict {
     {
         return Verdict::Refuse(Refusal::InsufficientScope);
     }
-    if visit.upgrade.is_some()
+    // What follows a handshake may be anything, and its answer is readable across sites.
+    let acts = visit.upgrade.is_some() || (!visit.method.is_safe() && !rules.cross_site_writes);
+    if acts
         && visit.credential == Credential::Cookie
         && session.is_some()
-        && visit.foreign_handshake(&rules.origin)
+        && visit.made_elsewhere(&rules.origins)
     {
         return Verdict::Refuse(Refusal::CrossOrigin);
     }

@@ -46,10 +46,13 @@ pub(crate) fn rules(count: usize) -> Rules {
         access: Access::Public,
     };
     Rules {
+        forward_auth: false,
         mounts: vec!["/auth".to_owned()],
         rules: (0..count).map(rule).collect(),
         hide_existence: false,
         origin: "http://127.0.0.1:8080".to_owned(),
+        origins: vec!["http://127.0.0.1:8080".to_owned()],
+        cross_site_writes: false,
         capitals: false,
     }
 }
