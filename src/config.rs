@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -20,6 +21,7 @@ pub mod mail;
 pub mod problem;
 pub mod provider;
 pub mod rule;
+mod reload;
 mod secret;
 mod shape;
 pub mod tls;
@@ -30,6 +32,7 @@ pub mod upstream;
 use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
 use layers::Layers;
+pub use reload::reload;
 use problem::Problems;
 use provider::Provider;
 use rule::Rule;
@@ -38,6 +41,8 @@ use rule::Rule;
 pub struct Config {
     /// Where we listen.
     pub listen: Listen,
+    /// Where we tell how we are, if anywhere.
+    pub admin: Option<SocketAddr>,
     /// How connections are encrypted, if that is done here.
     pub tls: Option<tls::Tls>,
     /// How the world reaches us.
@@ -47,7 +52,7 @@ pub struct Config {
     /// Where users and sessions are kept.
     pub store: Store,
     /// The root secret of the installation.
-    pub secret: RootSecret,
+    pub secret: Arc<RootSecret>,
     /// Mount prefixes of our own endpoints, each starting with `/` and not ending with one.
     pub paths: Vec<String>,
     /// Who may sign up, and what is asked of them.
@@ -80,7 +85,13 @@ pub struct Config {
     pub geo: unusual::Geo,
     /// What weakens the defaults, in words for the start-up report.
     pub dangers: Vec<String>,
+    /// What all this was made of.
+    given: Given,
 }
+
+/// The values that a configuration was made of. They hold secrets, and are only compared.
+#[derive(Default)]
+struct Given(toml::Table);
 
 impl Config {
     /// The first mount prefix: where our own links lead.
@@ -100,13 +111,18 @@ pub struct Listen {
 impl Listen {
     /// An address of this machine to connect to, also where all addresses are listened on.
     pub fn reachable(&self) -> SocketAddr {
-        let ip = match self.address.ip() {
-            ip if !ip.is_unspecified() => ip,
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        };
-        SocketAddr::new(ip, self.address.port())
+        reachable(self.address)
     }
+}
+
+/// An address of this machine to connect to, where `address` is listened on.
+pub fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// `[public]`
@@ -273,6 +289,8 @@ pub struct Limits {
     pub connections: usize,
     /// How long running requests may take to finish after SIGTERM.
     pub drain: Duration,
+    /// How long everything is served as before after SIGTERM, while `/readyz` says that it will not be.
+    pub grace: Duration,
     /// Sign-ins and sign-ups in a minute from one address (IPv4 address or IPv6 /64).
     pub attempts_per_address: u32,
     /// Failed sign-ins in an hour for one account.
@@ -331,7 +349,13 @@ pub enum NewSecret {
 /// is written unless all is well.
 pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let mut problems = Problems::default();
-    let mut layers = Layers::read(sources, &mut problems);
+    let layers = Layers::read(sources, &mut problems);
+    meant(layers, problems, sources)
+}
+
+/// What the values mean; fails with all problems, those known before included.
+fn meant(mut layers: Layers, mut problems: Problems, sources: &Sources) -> Result<Config, Problems> {
+    let given = Given(layers.table.clone());
     let mut raw = shape::shape(&mut layers, &mut problems);
 
     let url = secret::given("store.url", raw.store.url.take(), raw.store.url_file.as_deref(), &mut problems);
@@ -359,6 +383,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     check::check(&raw, given.unwrap_or_else(secret::stand_in), cores, problems)
         .and_then(authorities::read)
         .and_then(|config| if make_one { with_own_secret(config, sources) } else { Ok(config) })
+        .map(|config| Config { given, ..config })
         .map_err(|mut problems| {
             problems.locate(|key| layers.place(key));
             problems
@@ -374,6 +399,6 @@ fn with_own_secret(mut config: Config, sources: &Sources) -> Result<Config, Prob
             "secret: is kept in {home} and must be the same on every replica; better give `secret_file`"
         ));
     }
-    config.secret = secret::kept_or_new(&home, sources.new_secret)?;
+    config.secret = Arc::new(secret::kept_or_new(&home, sources.new_secret)?);
     Ok(config)
 }

@@ -20,7 +20,7 @@
 //! |---|---|---|
 //! | words | [`id`] [`pattern`] [`secret`] [`time`] [`visitor`] | each other, leftwards |
 //! | saying no | [`refusal`] [`error`] | words |
-//! | tools | [`config`] [`log`] | the above |
+//! | tools | [`config`] [`metrics`] [`log`] | the above, leftwards |
 //! | wire | [`http`] | the above |
 //! | leaves | [`store`] [`mail`] [`oauth`] [`ui`] | words, saying no, tools; never each other, never `http` |
 //! | judge | [`gate`] | words, saying no, `http::path`, `http::visit`, the rules in `config` |
@@ -146,6 +146,7 @@ pub mod jobs;
 pub mod limit;
 pub mod log;
 pub mod mail;
+pub mod metrics;
 pub mod oauth;
 pub mod pattern;
 pub mod proxy;

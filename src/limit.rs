@@ -4,6 +4,7 @@
 //! Counted per process: with several replicas the effective limit is so many times higher.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account::device::Device;
@@ -35,9 +36,9 @@ const CODE_TRIES: u32 = 25;
 /// The budgets. Nothing here knows whether an account exists, so no answer can tell.
 pub struct Limits {
     key: Key,
-    addresses: Table,
-    accounts: Table,
-    all: Table,
+    addresses: Arc<Table>,
+    accounts: Arc<Table>,
+    all: Arc<Table>,
     per_address: Rate,
     attempts_per_address: u32,
     per_account: Rate,
@@ -50,15 +51,35 @@ impl Limits {
     pub fn new(config: &config::Limits, root: &RootSecret) -> Self {
         Self {
             key: root.key(Purpose::Limits),
-            addresses: Table::new(ENTRIES),
-            accounts: Table::new(ENTRIES),
-            all: Table::new(1),
+            addresses: Arc::new(Table::new(ENTRIES)),
+            accounts: Arc::new(Table::new(ENTRIES)),
+            all: Arc::new(Table::new(1)),
             per_address: Rate::per(config.attempts_per_address, MINUTE),
             attempts_per_address: config.attempts_per_address,
             per_account: Rate::per(config.attempts_per_account, HOUR),
             in_all: Rate::per(config.attempts_in_all, SECOND),
             per_recipient: Rate::per(config.mails_per_recipient, HOUR),
         }
+    }
+
+    /// The same budgets under other numbers: what was spent stays spent.
+    #[must_use]
+    pub fn under(&self, config: &config::Limits, root: &RootSecret) -> Self {
+        Self {
+            addresses: Arc::clone(&self.addresses),
+            accounts: Arc::clone(&self.accounts),
+            all: Arc::clone(&self.all),
+            ..Self::new(config, root)
+        }
+    }
+
+    /// How often something was spent, and how often nothing was left: by address, by account, in all.
+    pub fn counts(&self) -> [(&'static str, [u64; 2]); 3] {
+        [
+            ("address", self.addresses.counts()),
+            ("account", self.accounts.counts()),
+            ("all", self.all.counts()),
+        ]
     }
 
     /// Spends one sign-in, before anything is looked up or hashed; [`Refusal::TooManyRequests`]
@@ -245,6 +266,7 @@ mod tests {
             tunnel_idle: unused,
             connections: 0,
             drain: unused,
+            grace: unused,
             attempts_per_address: per_address,
             attempts_per_account: per_account,
             attempts_in_all: in_all,

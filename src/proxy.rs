@@ -88,6 +88,11 @@ impl Proxy {
         Self { config, head_writer, pool, ticker, live }
     }
 
+    /// Lets go of idle connections: another one has taken its place. Requests under way come to their end.
+    pub fn retire(&self) {
+        self.pool.retire();
+    }
+
     /// Closes connections that have been idle for too long; called at every tick.
     pub fn sweep(&self) {
         self.pool.sweep();

@@ -10,18 +10,23 @@ use tokio::sync::watch;
 
 use crate::app::App;
 use crate::config::tls::Unusable;
+use crate::metrics::Metrics;
 use crate::proxy::connect::Connector;
 use crate::proxy::instances::Instances;
+use admin::Admin;
 use tls::Tls;
-use worker::Shared;
+use worker::{Orders, Serving, Shared};
 
+mod admin;
 mod connection;
+mod der;
 mod front;
 mod head_scan;
 mod http2;
 pub mod listen;
 pub(crate) mod read;
 mod recognise;
+mod record;
 mod reply;
 pub mod tls;
 mod watched;
@@ -32,6 +37,11 @@ pub struct Server {
     address: SocketAddr,
     tls: Option<Tls>,
     stopping: watch::Sender<bool>,
+    serving: watch::Sender<Serving>,
+    /// Ended last, so that it can tell that we are going down.
+    _admin: Option<Admin>,
+    admin_address: Option<SocketAddr>,
+    metrics: Arc<Metrics>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -41,24 +51,30 @@ impl Server {
     /// # Errors
     /// If a certificate cannot be used, the address cannot be bound or a thread cannot be started.
     pub fn start(app: &Arc<App>) -> io::Result<Self> {
-        let upstream = &app.config.upstream;
         let tls = app.config.tls.clone().map(Tls::load).transpose().map_err(io::Error::other)?;
-        let shared = Shared {
-            app: Arc::clone(app),
-            tls: tls.clone(),
-            connector: Connector::new(&upstream.tls).map_err(io::Error::other)?,
-            instances: Arc::new(Instances::new(upstream.targets.len(), upstream.rest)),
-        };
+        let shared = Shared { serving: serving(app).map_err(io::Error::other)?, tls: tls.clone() };
+        let admin = app.config.admin.map(|address| Admin::start(app, address, tls.clone())).transpose()?;
         let listen = &app.config.listen;
         let listeners = listen::bind(listen.address, listen.workers.max(1))?;
         let address = listeners.first().map_or(Ok(listen.address), std::net::TcpListener::local_addr)?;
         let (stopping, stop) = watch::channel(false);
+        let (serve, served) = watch::channel(shared.serving.clone());
+        let orders = Orders { stop, serve: served };
         let workers = listeners
             .into_iter()
             .enumerate()
-            .map(|(number, listener)| worker::start(number, shared.clone(), listener, stop.clone()))
+            .map(|(number, listener)| worker::start(number, shared.clone(), listener, orders.clone()))
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { address, tls, stopping, workers })
+        Ok(Self {
+            address,
+            tls,
+            stopping,
+            serving: serve,
+            admin_address: admin.as_ref().map(Admin::address),
+            _admin: admin,
+            metrics: Arc::clone(&app.metrics),
+            workers,
+        })
     }
 
     /// Where it listens: the port that the system chose if 0 was asked for.
@@ -66,17 +82,34 @@ impl Server {
         self.address
     }
 
-    /// Reads the certificates again.
+    /// Where the admin listener is, if there is one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
+    /// Serves with `app` from now on, and with the certificates as they are in their files. Requests that have
+    /// begun end as they began.
     ///
     /// # Errors
-    /// If one of them cannot be used; then all stay as they were.
-    pub fn reload(&self) -> Result<(), Unusable> {
-        self.tls.as_ref().map_or(Ok(()), Tls::reload)
+    /// If a file that the configuration names cannot be used; then all stays as it was.
+    pub fn apply(&self, app: &Arc<App>) -> Result<(), Unusable> {
+        let serving = serving(app)?;
+        if let (Some(tls), Some(config)) = (&self.tls, &app.config.tls) {
+            tls.reload(config)?;
+        }
+        self.serving.send_replace(serving);
+        Ok(())
+    }
+
+    /// Says that nobody new should be sent here; everything is answered as before.
+    pub fn announce_end(&self) {
+        self.metrics.begin_draining();
     }
 
     /// Takes no new connections, lets running requests finish within `limits.drain`, and returns when every
     /// worker has ended. Blocks the calling thread.
     pub fn stop(self) {
+        self.announce_end();
         let _ = self.stopping.send(true);
         for worker in self.workers {
             if worker.join().is_err() {
@@ -84,4 +117,14 @@ impl Server {
             }
         }
     }
+}
+
+/// What the workers need of an application.
+fn serving(app: &Arc<App>) -> Result<Serving, Unusable> {
+    let upstream = &app.config.upstream;
+    Ok(Serving {
+        app: Arc::clone(app),
+        connector: Connector::new(&upstream.tls)?,
+        instances: Arc::new(Instances::new(upstream.targets.len(), upstream.rest)),
+    })
 }

@@ -22,7 +22,9 @@ use tokio::sync::Notify;
 use crate::config;
 use crate::config::Database;
 use crate::error::Fault;
+use crate::metrics::{self, StoreCounts};
 use crate::time::Clock;
+use auth_log::Event;
 
 /// The two arms of everything in here.
 pub(crate) enum Db<S, P> {
@@ -75,6 +77,7 @@ pub struct Store {
     issuer: bool,
     /// Told whenever mails were committed.
     mail_news: Arc<Notify>,
+    counts: Arc<StoreCounts>,
 }
 
 type Pools = Db<SqlitePool, PgPool>;
@@ -92,9 +95,12 @@ impl Clone for Pools {
 pub struct Tx {
     db: Db<Transaction<'static, Sqlite>, Transaction<'static, Postgres>>,
     issuer: bool,
-    /// Whether it holds a mail.
-    mail_waits: bool,
+    /// How many mails it holds.
+    mails: u64,
     mail_news: Arc<Notify>,
+    /// Lines of the log of sign-ins that it holds.
+    events: Vec<Event>,
+    counts: Arc<StoreCounts>,
 }
 
 impl Store {
@@ -150,7 +156,7 @@ impl Store {
                 (Db::Postgres(pool.clone()), Db::Postgres(pool))
             }
         };
-        Ok(Self { read, write, issuer: false, mail_news: Arc::default() })
+        Ok(Self { read, write, issuer: false, mail_news: Arc::default(), counts: Arc::default() })
     }
 
     /// Begins a transaction that may write. On SQLite it has the write lock from the start
@@ -162,8 +168,19 @@ impl Store {
             ),
             Db::Postgres(pool) => Db::Postgres(pool.begin().await.map_err(fault("beginning a transaction"))?),
         };
-        let mail_news = Arc::clone(&self.mail_news);
-        Ok(Tx { db, issuer: self.issuer, mail_waits: false, mail_news })
+        let (mail_news, counts) = (Arc::clone(&self.mail_news), Arc::clone(&self.counts));
+        Ok(Tx { db, issuer: self.issuer, mails: 0, mail_news, events: Vec::new(), counts })
+    }
+
+    /// What is counted of its work.
+    pub fn counts(&self) -> &StoreCounts {
+        &self.counts
+    }
+
+    /// Asks for nothing, to see whether there is an answer.
+    pub async fn ping(&self) -> Result<(), Fault> {
+        on!(&self.read, pool => sqlx::query("SELECT 1").execute(pool).await.map(|_| ()))
+            .map_err(fault("asking whether the store answers"))
     }
 
     /// Waits until a transaction of this process has committed a mail, or [`Self::wake_outbox`] is called.
@@ -202,7 +219,11 @@ impl Tx {
     /// Makes it last.
     pub async fn commit(self) -> Result<(), Fault> {
         on!(self.db, tx => tx.commit().await).map_err(fault("committing a transaction"))?;
-        if self.mail_waits {
+        for event in &self.events {
+            event.tell(&self.counts);
+        }
+        if self.mails > 0 {
+            self.counts.mails.queued.add(self.mails);
             self.mail_news.notify_one();
         }
         Ok(())
@@ -277,7 +298,10 @@ fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
             | Violation::CheckViolation
             | Violation::ExclusionViolation,
         ) => Fault::new(doing, error),
-        _ => Fault::store(doing, error),
+        _ => {
+            metrics::store_failed();
+            Fault::store(doing, error)
+        }
     }
 }
 

@@ -8,9 +8,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Failure, Settings};
 use crate::app::App;
 use crate::config::unusual::Mode;
-use crate::config::{Config, NewSecret};
+use crate::config::{self, Config, NewSecret, Sources};
 use crate::jobs::Jobs;
-use crate::log;
+use crate::log::access::Sink;
+use crate::log::{self, Levels};
 use crate::server::Server;
 use crate::server::listen::Reservation;
 use crate::time::Clock;
@@ -21,22 +22,24 @@ const OFFICE_THREADS: usize = 2;
 /// Serves until SIGTERM or SIGINT; a second one ends at once.
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let config = settings.load(NewSecret::Keep)?;
-    log::start(&config.log);
+    let reloader = Reloader { sources: settings.sources(NewSecret::Leave), levels: log::start(&config.log) };
     for danger in &config.dangers {
         tracing::warn!("{danger}");
     }
     let office = office()?;
-    let outcome = office.block_on(serve(config));
+    let outcome = office.block_on(serve(config, &reloader));
     // A computation that nobody waits for any more must not delay the end.
     office.shutdown_background();
     outcome
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(config: Config, reloader: &Reloader) -> Result<(), Failure> {
     let cannot_listen = |address, error| Failure::Other(format!("cannot listen on {address}: {error}"));
     let address = config.listen.address;
     let held = Reservation::take(address).map_err(|error| cannot_listen(address, error))?;
     let app = App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
+    let sink = Sink::start().map_err(|error| Failure::Other(format!("lines cannot be logged: {error}")))?;
+    app.log_to(sink);
     if app.config.unusual.mode != Mode::Off
         && let Some(what) = app.geo.blind_spots()
     {
@@ -56,7 +59,10 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let server = Server::start(&app).map_err(|error| cannot_listen(address, error))?;
     drop(held);
     tracing::info!(address = %server.address(), public = app.config.public.origin, "serving");
-    until_told(app, server, &mut stop).await
+    if let Some(admin) = server.admin_address() {
+        tracing::info!(address = %admin, "telling how we are");
+    }
+    until_told(app, server, &mut stop, Some(reloader)).await
 }
 
 /// The runtime for everything that may take its time.
@@ -69,32 +75,88 @@ pub(super) fn office() -> Result<Runtime, Failure> {
         .map_err(|error| Failure::Other(format!("the runtime cannot be started: {error}")))
 }
 
+/// What a new look at the configuration needs.
+pub(super) struct Reloader {
+    sources: Sources,
+    levels: Levels,
+}
+
 /// Lets `server` run until a signal says otherwise, then lets what is in flight finish. A second signal ends
 /// that at once and counts as a failure.
-pub(super) async fn until_told(app: Arc<App>, server: Server, stop: &mut Stop) -> Result<(), Failure> {
+pub(super) async fn until_told(
+    mut app: Arc<App>,
+    server: Server,
+    stop: &mut Stop,
+    reloader: Option<&Reloader>,
+) -> Result<(), Failure> {
     loop {
         tokio::select! {
             _ = stop.terminate.recv() => break,
             _ = stop.interrupt.recv() => break,
-            _ = stop.hangup.recv() => reload(&server),
+            _ = stop.hangup.recv() => match reloader {
+                Some(reloader) => app = reload(app, &server, reloader),
+                None => tracing::info!("there is nothing to be read again"),
+            },
+        }
+    }
+    let at_once = || Err(Failure::Other("told to stop again: ended at once".to_owned()));
+    server.announce_end();
+    let grace = app.config.limits.grace;
+    if !grace.is_zero() {
+        tracing::info!(?grace, "going down: nobody new should be sent here");
+        tokio::select! {
+            () = tokio::time::sleep(grace) => {}
+            () = stop.told() => return at_once(),
         }
     }
     tracing::info!("stopping; requests in flight are finished");
     let mut stopping = tokio::task::spawn_blocking(move || server.stop());
     tokio::select! {
         _ = &mut stopping => {}
-        () = stop.told() => return Err(Failure::Other("told to stop again: ended at once".to_owned())),
+        () = stop.told() => return at_once(),
     }
     app.store.close().await;
+    if let Some(sink) = app.log_sink() {
+        sink.finish();
+    }
     Ok(())
 }
 
-/// Reads again what can change while we serve.
-fn reload(server: &Server) {
-    match server.reload() {
-        Ok(()) => tracing::info!("certificates were read again"),
-        Err(unusable) => tracing::error!("nothing was reloaded: {unusable}"),
+/// Reads the configuration again and serves with it, or with the earlier one if anything is wrong with it. It
+/// runs on a thread of its own, where files may be waited for.
+fn reload(app: Arc<App>, server: &Server, reloader: &Reloader) -> Arc<App> {
+    let metrics = Arc::clone(&app.metrics);
+    match renewed(&app, server, reloader) {
+        Ok((fresh, waiting)) => {
+            metrics.configured_at(fresh.clock.now());
+            metrics.reloads[0].add(1);
+            reloader.levels.apply(&fresh.config.log);
+            tracing::info!("the configuration was read again, and counts");
+            for key in waiting {
+                tracing::warn!(key, "has changed, and stays as it was until the next start");
+            }
+            for danger in &fresh.config.dangers {
+                tracing::warn!("{danger}");
+            }
+            fresh
+        }
+        Err(why) => {
+            metrics.reloads[1].add(1);
+            for line in why.lines() {
+                tracing::error!("nothing was reloaded: {line}");
+            }
+            app
+        }
     }
+}
+
+/// The application under the configuration as it is now, being served, and the keys that wait for a start.
+fn renewed(app: &App, server: &Server, reloader: &Reloader) -> Result<(Arc<App>, Vec<String>), String> {
+    let (config, waiting) =
+        config::reload(&reloader.sources, &app.config).map_err(|problems| problems.to_string())?;
+    let fresh = app.under(config).map_err(|fault| fault.to_string())?;
+    server.apply(&fresh).map_err(|unusable| unusable.to_string())?;
+    Ok((fresh, waiting))
 }
 
 /// The signals that ask for an end, or for another look at the files.

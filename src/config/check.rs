@@ -1,6 +1,7 @@
 //! From the shape of the file to its meaning: every value checked, every problem collected. Pure.
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
 
@@ -13,12 +14,13 @@ mod tls;
 mod unusual;
 mod upstream;
 
+use super::file::ops::{LogFormat, RawLog};
 use super::file::{
-    LogFormat, Raw, RawCookie, RawLimits, RawLog, RawPassword, RawSession, RawSignUp, RawTokens, SignedWith,
+    Raw, RawCookie, RawLimits, RawPassword, RawSession, RawSignUp, RawTokens, SignedWith,
 };
 use super::problem::Problems;
 use super::units::{Size, Span};
-use super::{Access, Accounts, Config, Limits, Log, Password, Session, SessionCookie, SignUp, Tokens};
+use super::{Access, Accounts, Config, Given, Limits, Log, Password, Session, SessionCookie, SignUp, Tokens};
 use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
 
@@ -39,7 +41,8 @@ pub(super) fn check(
     let identity = identity::identity(raw, &upstream.origin(), &public.origin, p);
     let config = Config {
         store: net::store(&raw.store, p),
-        secret,
+        secret: Arc::new(secret),
+        admin: net::admin(&raw.admin, &listen, p, &mut dangers),
         accounts: Accounts {
             delete: raw.accounts.delete,
             link_different_emails: raw.accounts.link_different_emails,
@@ -66,6 +69,7 @@ pub(super) fn check(
         upstream,
         paths,
         dangers,
+        given: Given::default(),
     };
     problems.none_or(config)
 }
@@ -150,6 +154,7 @@ fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
     between(p, "limits.tunnel_idle", raw.tunnel_idle, moment, Span::days(7));
     between(p, "limits.connections", raw.connections, 1, 10_000_000);
     between(p, "limits.drain", raw.drain, Span::millis(0), hour);
+    between(p, "limits.grace", raw.grace, Span::millis(0), hour);
     between(p, "limits.attempts_per_address", raw.attempts_per_address, 1, 1_000_000);
     between(p, "limits.attempts_per_account", raw.attempts_per_account, 1, 1_000_000);
     between(p, "limits.attempts_in_all", raw.attempts_in_all, 1, 1_000_000);
@@ -164,6 +169,7 @@ fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
         tunnel_idle: raw.tunnel_idle.0,
         connections: raw.connections,
         drain: raw.drain.0,
+        grace: raw.grace.0,
         attempts_per_address: raw.attempts_per_address,
         attempts_per_account: raw.attempts_per_account,
         attempts_in_all: raw.attempts_in_all,

@@ -31,8 +31,10 @@ macro_rules! table {
     };
 }
 
+pub(in crate::config) mod ops;
 pub(in crate::config) mod tls;
 
+use ops::{RawAdmin, RawLog};
 use tls::{RawCertificate, RawTls};
 
 table! {
@@ -42,6 +44,7 @@ table! {
         secret_file: Option<String> = None,
         paths: Vec<String> = vec!["/auth".to_owned()],
         listen: RawListen = RawListen::default(),
+        admin: RawAdmin = RawAdmin::default(),
         tls: RawTls = RawTls::default(),
         public: RawPublic = RawPublic::default(),
         upstream: RawUpstream = RawUpstream::default(),
@@ -283,31 +286,12 @@ table! {
         tunnel_idle: Span = Span::minutes(5),
         connections: usize = 10_000,
         drain: Span = Span::seconds(30),
+        grace: Span = Span::seconds(0),
         attempts_per_address: u32 = 20,
         attempts_per_account: u32 = 10,
         attempts_in_all: u32 = 50,
         mails_per_recipient: u32 = 5,
     }
-}
-
-table! {
-    /// `[log]`
-    RawLog {
-        format: LogFormat = LogFormat::Text,
-        level: String = "info".to_owned(),
-        access: bool = true,
-        keep_sign_ins: Span = Span::days(400),
-    }
-}
-
-/// `log.format`
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 table! {
@@ -373,6 +357,7 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
     Some(match table {
         "" => Raw::KEYS,
         "listen" => RawListen::KEYS,
+        "admin" => RawAdmin::KEYS,
         "tls" => RawTls::KEYS,
         "tls.more" => RawCertificate::KEYS,
         "public" => RawPublic::KEYS,

@@ -314,7 +314,7 @@ async fn sign_in(
             Joined::Owner { user, actions, ended } => (user, actions, ended),
             Joined::Refused(refusal, user) => {
                 let entry = log_entry(visit, Action::SignIn, user.as_ref(), Some(refusal.code()));
-                tx.auth_log_insert(&entry).await?;
+                tx.auth_log_insert(&LogEntry { way: Some(provider.id().to_owned()), ..entry }).await?;
                 tx.commit().await?;
                 return Err(refusal.into());
             }
@@ -388,7 +388,8 @@ async fn note(app: &App, visit: &Visit, flow: &OauthFlow, refusal: Refusal) -> R
         Aim::Link { user, .. } => (Action::Link, Some(user)),
     };
     let mut tx = app.store.begin().await?;
-    tx.auth_log_insert(&log_entry(visit, action, user, Some(refusal.code()))).await?;
+    let entry = log_entry(visit, action, user, Some(refusal.code()));
+    tx.auth_log_insert(&LogEntry { way: Some(flow.provider.clone()), ..entry }).await?;
     tx.commit().await?;
     Err(refusal.into())
 }

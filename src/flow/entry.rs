@@ -103,7 +103,7 @@ pub(super) async fn enter(
         }
         if challenged && unusual.block_unverified {
             let refusal = Refusal::SignInUnusual;
-            tx.auth_log_insert(&entry(visit, user, Some(refusal.code()), judged.names())).await?;
+            tx.auth_log_insert(&entry(visit, proved, Some(refusal.code()), judged.names())).await?;
             tx.commit().await?;
             return Err(refusal.into());
         }
@@ -159,7 +159,7 @@ async fn open(
         }
         Delivery::Bearer => trust_program(app, visit, &mut tx, user, here).await?,
     }
-    tx.auth_log_insert(&entry(visit, user, None, rules)).await?;
+    tx.auth_log_insert(&entry(visit, proved, None, rules)).await?;
     app.sessions.commit_ended(tx, ended.as_slice()).await?;
     if pending {
         cookies.push(forget_pending(app));
@@ -202,7 +202,7 @@ async fn wait_for_code(
     tx.pending_insert(&pending).await?;
     word::code(app, visit, &mut tx, &pending, &code).await?;
     let refusal = Refusal::CodeRequired;
-    tx.auth_log_insert(&entry(visit, user, Some(refusal.code()), pending.rules)).await?;
+    tx.auth_log_insert(&entry(visit, proved, Some(refusal.code()), pending.rules)).await?;
     app.sessions.commit_ended(tx, ended.as_slice()).await?;
     let names = &app.sessions.cookies;
     let mut cookies = vec![names.set(names.pending, token.reveal(), Some(PENDING_LIFE))];
@@ -340,7 +340,13 @@ fn device(secret: TokenHash, here: Sighting, now: Now) -> DeviceRow {
 }
 
 /// The line of the log for this sign-in, with the rules that fired.
-fn entry(visit: &Visit, user: &User, error: Option<&'static str>, rules: String) -> LogEntry {
+fn entry(visit: &Visit, proved: Proved<'_>, error: Option<&'static str>, rules: String) -> LogEntry {
     let detail = Some(rules).filter(|rules| !rules.is_empty());
-    LogEntry { detail, ..log_entry(visit, Action::SignIn, Some(&user.id), error) }
+    let way = match proved.by {
+        By::Password => "password",
+        By::Mailbox => "mailbox",
+        By::Provider(by) => &by.provider,
+    };
+    let way = Some(way.to_owned());
+    LogEntry { detail, way, ..log_entry(visit, Action::SignIn, Some(&proved.user.id), error) }
 }

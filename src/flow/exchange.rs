@@ -117,6 +117,7 @@ pub(super) async fn end(
             address: Some(asking.client.to_string()),
             agent: asking.agent.clone(),
             detail: None,
+            way: None,
         };
         tx.auth_log_insert(&entry).await?;
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::error::Fault;
+use crate::jobs::once;
+use crate::metrics::Job;
 use crate::store::Tx;
 use crate::time::Now;
 
@@ -94,24 +96,30 @@ impl Old {
 /// Deletes what is old, now and again and again.
 pub(super) async fn delete(app: Arc<App>) -> Result<(), Fault> {
     loop {
-        for old in Old::ALL {
-            let mut deleted = 0;
-            loop {
-                let mut tx = app.store.begin().await?;
-                if !tx.alone(old.name()).await? {
-                    break;
-                }
-                let some = old.delete(&app, &mut tx, app.clock.now()).await?;
-                tx.commit().await?;
-                deleted += some;
-                if some < u64::from(AT_ONCE) {
-                    break;
-                }
-            }
-            if deleted > 0 {
-                tracing::info!(what = old.name(), deleted, "deleted what is old");
-            }
-        }
+        once(&app, Job::Delete, delete_all(&app)).await?;
         tokio::time::sleep(EVERY).await;
     }
+}
+
+async fn delete_all(app: &App) -> Result<(), Fault> {
+    for old in Old::ALL {
+        let mut deleted = 0;
+        loop {
+            let mut tx = app.store.begin().await?;
+            if !tx.alone(old.name()).await? {
+                break;
+            }
+            let some = old.delete(app, &mut tx, app.clock.now()).await?;
+            tx.commit().await?;
+            deleted += some;
+            if some < u64::from(AT_ONCE) {
+                break;
+            }
+        }
+        if deleted > 0 {
+            app.metrics.deleted.add(old.name(), "rows", deleted);
+            tracing::info!(what = old.name(), deleted, "deleted what is old");
+        }
+    }
+    Ok(())
 }

@@ -81,7 +81,7 @@ async fn in_time<T>(worker: &Worker, patience: Duration, future: impl Future<Out
 
 async fn speak(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, seat: Arc<Seat>, speaks: Speaks) {
     let limits = worker.app.config.limits;
-    let client = Arc::new(Client::new(peer, speaks, &limits, &worker.ticker));
+    let client = Arc::new(Client::new((peer, socket.tls()), speaks, &limits, &worker.ticker));
     let io = TokioIo::new(Watched::new(socket, Arc::clone(&client), seat, limits, &worker.ticker));
     let ended = match speaks {
         Speaks::Http1 => http1(&worker, &client, io).await,
@@ -98,7 +98,7 @@ async fn speak(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, seat: Arc<S
 }
 
 async fn http1(worker: &Rc<Worker>, client: &Arc<Client>, io: TokioIo<Watched>) -> hyper::Result<()> {
-    let service = service_fn(|request| front::answer(Rc::clone(worker), Arc::clone(client), request));
+    let service = service_fn(|request| front::answer(worker.latest(), Arc::clone(client), request));
     let connection = http1::Builder::new()
         .max_buf_size(worker.app.config.limits.head.max(SMALLEST_BUFFER))
         .header_read_timeout(None)
@@ -108,7 +108,7 @@ async fn http1(worker: &Rc<Worker>, client: &Arc<Client>, io: TokioIo<Watched>) 
 }
 
 async fn http2(worker: &Rc<Worker>, client: &Arc<Client>, io: TokioIo<Watched>) -> hyper::Result<()> {
-    let service = service_fn(|request| front::answer(Rc::clone(worker), Arc::clone(client), request));
+    let service = service_fn(|request| front::answer(worker.latest(), Arc::clone(client), request));
     let head = u32::try_from(worker.app.config.limits.head).unwrap_or(u32::MAX);
     let connection = http2::Builder::new(OnThisThread)
         .timer(TokioTimer::new())

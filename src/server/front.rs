@@ -28,6 +28,7 @@ use crate::server::watched::Client;
 use crate::server::worker::Worker;
 use crate::server::{http2, read, recognise};
 use crate::session::renewal::Renewal;
+use crate::time::Moment;
 use crate::visitor::Visitor;
 
 /// The answer to a request, whatever becomes of it.
@@ -37,9 +38,11 @@ pub(super) async fn answer(
     mut request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Infallible> {
     let app = &*worker.app;
+    let mut record = worker.recorder.begin();
     let id = RequestId::next();
+    let version = request.version();
     let sound = client.begin();
-    let http2 = request.version() == Version::HTTP_2;
+    let http2 = version == Version::HTTP_2;
     let (mut parts, body) = {
         let leaves = request.headers().contains_key(UPGRADE) || request.method() == Method::CONNECT;
         let upgrade = leaves.then(|| Leaving { client: hyper::upgrade::on(&mut request), http2 });
@@ -50,7 +53,12 @@ pub(super) async fn answer(
     let longest = app.config.limits.target;
     let read = match sound.and_then(|()| read::read(&mut parts, &app.config.public, longest)) {
         Ok(read) => read,
-        Err(refusal) => return Ok(malformed(app, &client, &parts.headers, id, refusal)),
+        Err(refusal) => {
+            record.malformed((id, app.clock.now()), &parts, &client, app.config.log.access);
+            let response = malformed(app, &client, &parts.headers, id, refusal);
+            record.told(&response, None);
+            return Ok(ReplyBody::recorded(response, record));
+        }
     };
     let peer = client.peer.ip().to_canonical();
     let mut visit = Visit {
@@ -67,17 +75,23 @@ pub(super) async fn answer(
         body: Bytes::new(),
     };
     let renewal = recognise::recognise(&worker, &mut visit).await;
+    record.visited(&visit, &client, version, app.config.log.access);
     let verdict = gate::decide(&app.rules, &visit);
     visit.path.judged();
-    let mut response = match verdict {
-        Verdict::Forward(pass) => forward(&worker, &client, &visit, pass, body).await,
+    record.decided(&verdict);
+    let (mut response, asked) = match verdict {
+        Verdict::Forward(pass) => {
+            let asked = Moment::now();
+            (forward(&worker, &client, &visit, pass, body).await, Some(asked))
+        }
         // Boxed: what is not forwarded need not be carried along by what is.
-        verdict => Box::pin(act(&worker.app, &client, visit, verdict, body.body)).await,
+        verdict => (Box::pin(act(&worker.app, &client, visit, verdict, body.body)).await, None),
     };
     if let Some(renewal) = renewal {
         add_renewed(app, response.headers_mut(), &renewal);
     }
-    Ok(response)
+    record.told(&response, asked);
+    Ok(ReplyBody::recorded(response, record))
 }
 
 /// Gives the browser what its refresh cookie was exchanged for, but for cookies that the answer itself sets or takes
@@ -114,20 +128,26 @@ async fn forward(
             }
             response.map(|body| ReplyBody::app(Arc::clone(client), body))
         }
-        Err(failure) => failed(app, client, visit, &failure),
+        Err(failure) => failed(worker, client, visit, &failure),
     };
     if let Some(cookie) = renewed {
         add_cookie(response.headers_mut(), cookie);
-    }
-    if app.config.log.access {
-        log(visit, response.status());
     }
     response
 }
 
 /// What the client is told when the app did not answer.
 #[cold]
-fn failed(app: &App, client: &Arc<Client>, visit: &Visit, failure: &Failure) -> Response<ReplyBody> {
+fn failed(
+    worker: &Worker,
+    client: &Arc<Client>,
+    visit: &Visit,
+    failure: &Failure,
+) -> Response<ReplyBody> {
+    let app = &worker.app;
+    if let Some(trouble) = failure.trouble() {
+        worker.recorder.counts.troubles[trouble as usize].add_alone(1);
+    }
     tracing::warn!(request_id = %visit.id, reason = failure.reason(), "the request could not be forwarded");
     close(own(client, answer::told(desk(app), &visit.reply_to(), failure.refusal())))
 }
@@ -140,7 +160,7 @@ async fn act(
     verdict: Verdict,
     body: RequestBody,
 ) -> Response<ReplyBody> {
-    let response = match verdict {
+    match verdict {
         Verdict::Ours(endpoint) => {
             let renewed = recognise::renew(app, &visit).await;
             let mut response = match body.collect_whole(app.config.limits.body_idle).await {
@@ -181,11 +201,7 @@ async fn act(
         }
         // Only the gate makes a pass, and it was taken before.
         Verdict::Forward(_) => own(client, answer::told(desk(app), &visit.reply_to(), Refusal::Internal)),
-    };
-    if app.config.log.access {
-        log(&visit, response.status());
     }
-    response
 }
 
 fn add_cookie(headers: &mut HeaderMap, cookie: HeaderValue) {
@@ -250,18 +266,3 @@ async fn unread(
 
 /// How long an unwanted body is read away.
 const DRAIN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
-
-#[inline(never)]
-fn log(visit: &Visit, status: StatusCode) {
-    let user = visit.visitor.session().map(|session| session.user.id.as_str());
-    tracing::info!(
-        target: "access",
-        request_id = %visit.id,
-        client = %visit.client,
-        method = %visit.method,
-        path = visit.path.raw(),
-        status = status.as_u16(),
-        user,
-        "answered"
-    );
-}

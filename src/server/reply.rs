@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::proxy::response::UpstreamBody;
+use crate::server::record::Record;
 use crate::server::watched::Client;
 
 /// The body of an answer; its end is the end of the request.
 pub(super) struct ReplyBody {
     kind: Kind,
     client: Arc<Client>,
+    /// What is written down of the request, with this body's end.
+    record: Option<Record>,
 }
 
 enum Kind {
@@ -25,12 +29,18 @@ enum Kind {
 impl ReplyBody {
     /// A body of ours.
     pub(super) fn own(client: Arc<Client>, body: Bytes) -> Self {
-        Self { kind: Kind::Own(body), client }
+        Self { kind: Kind::Own(body), client, record: None }
     }
 
     /// A body of the app's.
     pub(super) fn app(client: Arc<Client>, body: UpstreamBody) -> Self {
-        Self { kind: Kind::App(body), client }
+        Self { kind: Kind::App(body), client, record: None }
+    }
+
+    /// The response, whose end is also that of its record.
+    pub(super) fn recorded(mut response: Response<Self>, record: Record) -> Response<Self> {
+        response.body_mut().record = Some(record);
+        response
     }
 }
 
@@ -45,11 +55,17 @@ impl Body for ReplyBody {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match &mut self.kind {
+        let polled = match &mut self.kind {
             Kind::Own(body) if body.is_empty() => Poll::Ready(None),
             Kind::Own(body) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(body))))),
             Kind::App(body) => Pin::new(body).poll_frame(cx),
+        };
+        if let (Poll::Ready(Some(Ok(frame))), Some(record)) = (&polled, &mut self.record)
+            && let Some(data) = frame.data_ref()
+        {
+            record.passed(data.len());
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

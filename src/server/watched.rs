@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -29,6 +30,19 @@ pub(super) enum Socket {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Socket {
+    /// Which TLS is spoken, if any.
+    pub(super) fn tls(&self) -> Option<&'static str> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => match stream.get_ref().1.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => Some("1.2"),
+                _ => Some("1.3"),
+            },
+        }
+    }
+}
+
 /// Which HTTP a connection speaks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Speaks {
@@ -41,6 +55,8 @@ pub(super) enum Speaks {
 /// What a connection's bytes and its requests tell each other.
 pub(super) struct Client {
     pub(super) peer: SocketAddr,
+    /// Which TLS is spoken with it, if any.
+    pub(super) tls: Option<&'static str>,
     speaks: Speaks,
     /// Heads that were looked at and are not served yet.
     heads: AtomicU32,
@@ -59,9 +75,15 @@ pub(super) struct Client {
 
 impl Client {
     /// A client that has just connected.
-    pub(super) fn new(peer: SocketAddr, speaks: Speaks, limits: &Limits, ticker: &Ticker) -> Self {
+    pub(super) fn new(
+        (peer, tls): (SocketAddr, Option<&'static str>),
+        speaks: Speaks,
+        limits: &Limits,
+        ticker: &Ticker,
+    ) -> Self {
         let client = Self {
             peer,
+            tls,
             speaks,
             heads: AtomicU32::new(0),
             too_large: AtomicBool::new(false),

@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::TcpListener;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -17,27 +17,33 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, watch};
 
 use crate::app::App;
+use crate::gate::endpoint;
+use crate::log::access::Access;
 use crate::proxy::Proxy;
 use crate::proxy::connect::Connector;
 use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
 use crate::server::connection;
+use crate::server::record::Recorder;
 use crate::server::tls::Tls;
 use crate::session::cache::Near;
 
 /// How long to wait after the system ran out of something, at first and at most.
 const SHORTAGE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// What the connections of one worker share.
+/// What the connections of one worker share, under one configuration.
 pub(super) struct Worker {
     pub(super) app: Arc<App>,
     pub(super) proxy: Proxy,
-    pub(super) near: RefCell<Near>,
+    pub(super) near: Rc<RefCell<Near>>,
     pub(super) ticker: Ticker,
     /// How connections are encrypted, if they are.
     pub(super) tls: Option<Tls>,
+    /// Where requests are written down.
+    pub(super) recorder: Rc<Recorder>,
     seats: Arc<Seats>,
-    stopping: Cell<bool>,
+    stopping: Rc<Cell<bool>>,
+    latest: Rc<RefCell<Weak<Worker>>>,
 }
 
 impl Worker {
@@ -45,6 +51,73 @@ impl Worker {
     pub(super) fn stopping(&self) -> bool {
         self.stopping.get()
     }
+
+    /// The worker under the configuration that counts now: asked once for each request, so that one that has
+    /// begun ends as it began.
+    pub(super) fn latest(self: &Rc<Self>) -> Rc<Self> {
+        self.latest.borrow().upgrade().unwrap_or_else(|| Rc::clone(self))
+    }
+
+    /// The first one of a thread.
+    fn first(shared: Shared) -> Rc<Self> {
+        let ticker = Ticker::default();
+        let app = &shared.serving.app;
+        let recorder = Rc::new(Recorder {
+            counts: app.metrics.enlist(endpoint::PLACES),
+            access: Access::new(app.config.log.json, app.log_sink(), Arc::clone(&app.metrics)),
+        });
+        let worker = Rc::new(Self {
+            proxy: proxy(&shared.serving, &ticker),
+            app: Arc::clone(app),
+            near: Rc::default(),
+            ticker,
+            tls: shared.tls,
+            recorder,
+            seats: Arc::default(),
+            stopping: Rc::default(),
+            latest: Rc::default(),
+        });
+        *worker.latest.borrow_mut() = Rc::downgrade(&worker);
+        worker
+    }
+
+    /// The same under another configuration; it is the latest from now on. What the old one's requests hold
+    /// lives as long as they do.
+    fn under(&self, serving: &Serving) -> Rc<Self> {
+        let worker = Rc::new(Self {
+            proxy: proxy(serving, &self.ticker),
+            app: Arc::clone(&serving.app),
+            near: Rc::clone(&self.near),
+            ticker: self.ticker.clone(),
+            tls: self.tls.clone(),
+            recorder: Rc::clone(&self.recorder),
+            seats: Arc::clone(&self.seats),
+            stopping: Rc::clone(&self.stopping),
+            latest: Rc::clone(&self.latest),
+        });
+        *worker.latest.borrow_mut() = Rc::downgrade(&worker);
+        self.proxy.retire();
+        worker
+    }
+
+    /// What is done at every tick.
+    fn tick(&self) {
+        self.proxy.sweep();
+        self.near.borrow_mut().sweep(self.app.clock.now());
+        self.recorder.counts.connections.set(self.seats.open.load(Ordering::Relaxed) as u64);
+        self.recorder.access.flush();
+    }
+}
+
+fn proxy(serving: &Serving, ticker: &Ticker) -> Proxy {
+    let app = &serving.app;
+    Proxy::new(
+        Arc::clone(&app.config),
+        serving.connector.clone(),
+        Arc::clone(&serving.instances),
+        ticker.clone(),
+        Arc::clone(&app.sessions.live),
+    )
 }
 
 /// The connections of one worker, counted. Atomic because hyper asks of a socket that it could change
@@ -74,17 +147,33 @@ impl Drop for Seat {
     }
 }
 
-/// What all workers have in common.
+/// What all workers have in common under one configuration.
 #[derive(Clone)]
-pub(super) struct Shared {
+pub(super) struct Serving {
     /// The application.
     pub(super) app: Arc<App>,
-    /// How connections of clients are encrypted, if they are.
-    pub(super) tls: Option<Tls>,
     /// How connections to the app are made.
     pub(super) connector: Connector,
     /// The instances of the app.
     pub(super) instances: Arc<Instances>,
+}
+
+/// What all workers have in common.
+#[derive(Clone)]
+pub(super) struct Shared {
+    /// At first.
+    pub(super) serving: Serving,
+    /// How connections of clients are encrypted, if they are.
+    pub(super) tls: Option<Tls>,
+}
+
+/// What a worker is told while it runs.
+#[derive(Clone)]
+pub(super) struct Orders {
+    /// To take no more connections.
+    pub(super) stop: watch::Receiver<bool>,
+    /// What to serve with from now on.
+    pub(super) serve: watch::Receiver<Serving>,
 }
 
 /// Starts a worker on its own thread.
@@ -92,7 +181,7 @@ pub(super) fn start(
     number: usize,
     shared: Shared,
     listener: TcpListener,
-    stop: watch::Receiver<bool>,
+    orders: Orders,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
@@ -102,39 +191,28 @@ pub(super) fn start(
                 return;
             }
         };
-        if let Err(error) = runtime.block_on(run(shared, listener, stop)) {
+        if let Err(error) = runtime.block_on(run(shared, listener, orders)) {
             tracing::error!(%error, "a worker cannot listen");
         }
     })
 }
 
-async fn run(shared: Shared, listener: TcpListener, mut stop: watch::Receiver<bool>) -> io::Result<()> {
-    let Shared { app, tls, connector, instances } = shared;
+async fn run(shared: Shared, listener: TcpListener, orders: Orders) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let ticker = Ticker::default();
-    let worker = Rc::new(Worker {
-        proxy: Proxy::new(
-            Arc::clone(&app.config),
-            connector,
-            instances,
-            ticker.clone(),
-            Arc::clone(&app.sessions.live),
-        ),
-        near: RefCell::default(),
-        ticker: ticker.clone(),
-        tls,
-        seats: Arc::default(),
-        stopping: Cell::new(false),
-        app,
-    });
-    let swept = Rc::clone(&worker);
-    tokio::task::spawn_local(ticker.run(move || {
-        swept.proxy.sweep();
-        swept.near.borrow_mut().sweep(swept.app.clock.now());
+    let Orders { mut stop, mut serve } = orders;
+    let mut worker = Worker::first(shared);
+    let ticking = Rc::clone(&worker.latest);
+    tokio::task::spawn_local(worker.ticker.clone().run(move || {
+        if let Some(worker) = ticking.borrow().upgrade() {
+            worker.tick();
+        }
     }));
-    tokio::select! {
-        () = accept(&worker, &listener) => {}
-        _ = stop.wait_for(|stop| *stop) => {}
+    loop {
+        tokio::select! {
+            () = accept(&worker, &listener) => {}
+            _ = stop.wait_for(|stop| *stop) => break,
+            Ok(()) = serve.changed() => worker = worker.under(&serve.borrow_and_update()),
+        }
     }
     drop(listener);
     worker.stopping.set(true);
@@ -148,6 +226,7 @@ async fn run(shared: Shared, listener: TcpListener, mut stop: watch::Receiver<bo
         let open = worker.seats.open.load(Ordering::Relaxed);
         tracing::warn!(connections = open, "connections were cut at the end of the drain time");
     }
+    worker.tick();
     Ok(())
 }
 

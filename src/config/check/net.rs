@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 use super::between;
+use crate::config::file::ops::RawAdmin;
 use crate::config::file::{RawListen, RawPublic, RawStore, STORE_URL};
 use crate::config::problem::Problems;
 use crate::config::provider::is_loopback;
@@ -25,6 +26,30 @@ pub(super) fn listen(raw: &RawListen, cores: usize, p: &mut Problems) -> Listen 
     });
     between(p, "listen.workers", raw.workers, 0, 1024);
     Listen { address, workers: if raw.workers == 0 { cores } else { raw.workers } }
+}
+
+/// Where the admin listener is. It tells nothing secret, but nothing that everyone should know either.
+pub(super) fn admin(
+    raw: &RawAdmin,
+    listen: &Listen,
+    p: &mut Problems,
+    dangers: &mut Vec<String>,
+) -> Option<SocketAddr> {
+    let key = "admin.address";
+    let text = raw.address.as_ref()?;
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        let what = format!("{} is not an IP address and a port", p.quote(key, text));
+        p.add(key, what, "write \"127.0.0.1:9180\"");
+        return None;
+    };
+    if address.port() != 0 && address.port() == listen.address.port() {
+        p.add(key, "has the port of `listen.address`", "write another port: it is not for visitors");
+        return None;
+    }
+    if !address.ip().is_loopback() {
+        dangers.push(format!("admin.address: whoever can reach {address} can read the metrics"));
+    }
+    Some(address)
 }
 
 pub(super) fn public(

@@ -1,0 +1,184 @@
+//! What is written down of a request: its line of the access log and its share of the metrics, from the first
+//! look to the last byte of the answer.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::USER_AGENT;
+use http::request::Parts;
+use http::{Response, StatusCode, Version};
+
+use crate::gate::Verdict;
+use crate::http::visit::Visit;
+use crate::id::RequestId;
+use crate::log::access::{Access, Asked, Told};
+use crate::metrics::worker::{Outcome, Worker as Counts, method};
+use crate::refusal::Refusal;
+use crate::server::watched::Client;
+use crate::time::{Moment, Now};
+
+/// Where a worker's requests are written down.
+pub(super) struct Recorder {
+    /// What is counted.
+    pub(super) counts: Arc<Counts>,
+    /// What is logged.
+    pub(super) access: Access,
+}
+
+/// What is known of one request so far. Dropped when its answer has come to its end, and then counts.
+pub(super) struct Record {
+    recorder: Rc<Recorder>,
+    begun: Moment,
+    outcome: Outcome,
+    method: usize,
+    endpoint: Option<usize>,
+    rule: Option<u16>,
+    status: Option<StatusCode>,
+    reason: Option<Refusal>,
+    upstream: Option<Duration>,
+    bytes: u64,
+    /// Its line, without what only the end can tell; none if there is no access log.
+    line: Option<Vec<u8>>,
+}
+
+impl Recorder {
+    /// A request begins.
+    pub(super) fn begin(self: &Rc<Self>) -> Record {
+        self.counts.begun.add_alone(1);
+        Record {
+            recorder: Rc::clone(self),
+            begun: Moment::now(),
+            outcome: Outcome::Refused,
+            method: 0,
+            endpoint: None,
+            rule: None,
+            status: None,
+            reason: None,
+            upstream: None,
+            bytes: 0,
+            line: None,
+        }
+    }
+
+    /// How the session of a visitor was found.
+    pub(super) fn recognised(&self, in_memory: bool) {
+        let count = if in_memory { &self.counts.hits } else { &self.counts.misses };
+        count.add_alone(1);
+    }
+}
+
+impl Record {
+    /// The request has been read, and who sent it is known.
+    pub(super) fn visited(&mut self, visit: &Visit, client: &Client, version: Version, logged: bool) {
+        self.method = method(&visit.method);
+        if logged {
+            self.line = Some(self.recorder.access.asked(&Asked {
+                at: visit.now,
+                id: visit.id,
+                client: visit.client,
+                method: visit.method.as_str(),
+                path: visit.path.raw().as_bytes(),
+                http: http(version),
+                tls: client.tls,
+                session: visit.visitor.session().map(|session| &**session),
+                agent: visit.headers.get(USER_AGENT).map(http::HeaderValue::as_bytes),
+            }));
+        }
+    }
+
+    /// The request could not be read.
+    #[cold]
+    pub(super) fn malformed(
+        &mut self,
+        (id, now): (RequestId, Now),
+        parts: &Parts,
+        client: &Client,
+        logged: bool,
+    ) {
+        self.method = method(&parts.method);
+        if logged {
+            self.line = Some(self.recorder.access.asked(&Asked {
+                at: now,
+                id,
+                client: client.peer.ip().to_canonical(),
+                method: parts.method.as_str(),
+                path: parts.uri.path().as_bytes(),
+                http: http(parts.version),
+                tls: client.tls,
+                session: None,
+                agent: parts.headers.get(USER_AGENT).map(http::HeaderValue::as_bytes),
+            }));
+        }
+    }
+
+    /// The gate has decided.
+    pub(super) fn decided(&mut self, verdict: &Verdict) {
+        match verdict {
+            Verdict::Forward(pass) => {
+                self.outcome = Outcome::Forwarded;
+                self.rule = pass.rule();
+            }
+            Verdict::Ours(endpoint) => {
+                self.outcome = Outcome::Answered;
+                self.endpoint = Some(endpoint.place());
+            }
+            Verdict::AskToSignIn | Verdict::AskForCode | Verdict::Refuse(_) => {}
+        }
+    }
+
+    /// The head of the answer is there. What was forwarded was asked of the app at `asked`.
+    pub(super) fn told<B>(&mut self, response: &Response<B>, asked: Option<Moment>) {
+        let (counts, status) = (&self.recorder.counts, response.status());
+        self.status = Some(status);
+        self.reason = response.extensions().get::<Refusal>().copied();
+        if let Some(refusal) = self.reason {
+            counts.refused(refusal);
+        }
+        counts.answered(self.outcome, self.method, status);
+        if let Some(endpoint) = self.endpoint {
+            counts.endpoint(endpoint, status);
+        }
+        if let Some(asked) = asked {
+            let took = asked.elapsed();
+            counts.upstream.note(took);
+            self.upstream = Some(took);
+        }
+    }
+
+    /// Bytes of the answer's body went out.
+    pub(super) fn passed(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let took = self.begun.elapsed();
+        let recorder = &self.recorder;
+        recorder.counts.done(self.outcome, took, self.bytes);
+        if let Some(line) = self.line.take() {
+            recorder.access.told(
+                line,
+                &Told {
+                    status: self.status.map(|status| status.as_u16()),
+                    decision: if self.status.is_some() { self.outcome.name() } else { "abandoned" },
+                    rule: self.rule,
+                    reason: self.reason.map(Refusal::code),
+                    bytes: self.bytes,
+                    took,
+                    upstream: self.upstream,
+                },
+            );
+        }
+    }
+}
+
+/// The version of HTTP as it is logged.
+fn http(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "2",
+        Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    }
+}
