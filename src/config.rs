@@ -17,6 +17,7 @@ mod authorities;
 mod check;
 mod file;
 mod layers;
+pub mod limits;
 pub mod mail;
 pub mod problem;
 pub mod provider;
@@ -32,6 +33,7 @@ pub mod upstream;
 use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
 use layers::Layers;
+pub use limits::Limits;
 pub use reload::reload;
 use problem::Problems;
 use provider::Provider;
@@ -266,39 +268,6 @@ pub struct Tokens {
     pub personal: bool,
     /// Longest life of one.
     pub personal_max_lifetime: Duration,
-}
-
-/// `[limits]`
-#[derive(Clone, Copy)]
-pub struct Limits {
-    /// Largest header section of a request, in bytes.
-    pub head: usize,
-    /// Longest request target, in bytes.
-    pub target: usize,
-    /// Largest request body that is forwarded, in bytes; `u64::MAX` if there is no limit.
-    pub body: u64,
-    /// How long a header section may take from its first byte.
-    pub head_timeout: Duration,
-    /// How long a connection may be idle between requests.
-    pub keep_alive: Duration,
-    /// How long a request body may pause, and how long a client may refuse to read an answer.
-    pub body_idle: Duration,
-    /// How long an upgraded connection may be silent in both directions.
-    pub tunnel_idle: Duration,
-    /// Connections in all.
-    pub connections: usize,
-    /// How long running requests may take to finish after SIGTERM.
-    pub drain: Duration,
-    /// How long everything is served as before after SIGTERM, while `/readyz` says that it will not be.
-    pub grace: Duration,
-    /// Sign-ins and sign-ups in a minute from one address (IPv4 address or IPv6 /64).
-    pub attempts_per_address: u32,
-    /// Failed sign-ins in an hour for one account.
-    pub attempts_per_account: u32,
-    /// Sign-ins and sign-ups in a second for the whole process.
-    pub attempts_in_all: u32,
-    /// Mails in an hour that can be asked for in the name of one address.
-    pub mails_per_recipient: u32,
 }
 
 /// `[log]`

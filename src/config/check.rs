@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 
 mod identity;
+mod limits;
 mod mail;
 mod net;
 mod providers;
@@ -16,11 +17,11 @@ mod upstream;
 
 use super::file::ops::{LogFormat, RawLog};
 use super::file::{
-    Raw, RawCookie, RawLimits, RawPassword, RawSession, RawSignUp, RawTokens, SignedWith,
+    Raw, RawCookie, RawPassword, RawSession, RawSignUp, RawTokens, SignedWith,
 };
 use super::problem::Problems;
-use super::units::{Size, Span};
-use super::{Access, Accounts, Config, Given, Limits, Log, Password, Session, SessionCookie, SignUp, Tokens};
+use super::units::Span;
+use super::{Access, Accounts, Config, Given, Log, Password, Session, SessionCookie, SignUp, Tokens};
 use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
 
@@ -56,7 +57,7 @@ pub(super) fn check(
         },
         providers: providers::providers(&raw.providers, p, &mut dangers),
         tokens: tokens(&raw.tokens, p),
-        limits: limits(&raw.limits, p),
+        limits: limits::limits(&raw.limits, p),
         trusted_proxies: net::trusted(&raw.proxies.trusted, p),
         log: log(&raw.log, p),
         unusual: unusual::unusual(&raw.unusual, mail.is_some(), p),
@@ -142,41 +143,6 @@ fn tokens(raw: &RawTokens, p: &mut Problems) -> Tokens {
     }
 }
 
-fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
-    let (moment, hour) = (Span::millis(100), Span::minutes(60));
-    // hyper accepts no read buffer below 8 KiB.
-    let head = bytes(p, "limits.head", raw.head, Size::kib(8), Size::mib(1));
-    let target = bytes(p, "limits.target", raw.target, Size(256), Size::mib(1));
-    ordered(p, ("limits.target", raw.target), ("limits.head", raw.head), Bound::Most);
-    between(p, "limits.head_timeout", raw.head_timeout, moment, hour);
-    between(p, "limits.keep_alive", raw.keep_alive, moment, hour);
-    between(p, "limits.body_idle", raw.body_idle, moment, hour);
-    between(p, "limits.tunnel_idle", raw.tunnel_idle, moment, Span::days(7));
-    between(p, "limits.connections", raw.connections, 1, 10_000_000);
-    between(p, "limits.drain", raw.drain, Span::millis(0), hour);
-    between(p, "limits.grace", raw.grace, Span::millis(0), hour);
-    between(p, "limits.attempts_per_address", raw.attempts_per_address, 1, 1_000_000);
-    between(p, "limits.attempts_per_account", raw.attempts_per_account, 1, 1_000_000);
-    between(p, "limits.attempts_in_all", raw.attempts_in_all, 1, 1_000_000);
-    between(p, "limits.mails_per_recipient", raw.mails_per_recipient, 1, 1_000_000);
-    Limits {
-        head,
-        target,
-        body: if raw.body == Size(0) { u64::MAX } else { raw.body.0 },
-        head_timeout: raw.head_timeout.0,
-        keep_alive: raw.keep_alive.0,
-        body_idle: raw.body_idle.0,
-        tunnel_idle: raw.tunnel_idle.0,
-        connections: raw.connections,
-        drain: raw.drain.0,
-        grace: raw.grace.0,
-        attempts_per_address: raw.attempts_per_address,
-        attempts_per_account: raw.attempts_per_account,
-        attempts_in_all: raw.attempts_in_all,
-        mails_per_recipient: raw.mails_per_recipient,
-    }
-}
-
 fn log(raw: &RawLog, p: &mut Problems) -> Log {
     let key = "log.level";
     // A word alone is read as a target by the filter, so that a misspelt level would be silence.
@@ -208,11 +174,6 @@ fn between<T: PartialOrd + Display + Copy>(p: &mut Problems, key: &str, value: T
     } else if value > high {
         p.add(key, format!("{value} is too much"), format!("write {high} or less"));
     }
-}
-
-fn bytes(p: &mut Problems, key: &str, value: Size, low: Size, high: Size) -> usize {
-    between(p, key, value, low, high);
-    usize::try_from(value.0).unwrap_or(usize::MAX)
 }
 
 /// How one value may lie to another.

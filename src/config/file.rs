@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::mail::Tls;
 use super::provider::{ClientAuth, Kind};
 use super::rule::Access;
-use super::units::{Names, Size, Span};
+use super::units::{Names, Span};
 use super::unusual::{Mode, Unverified, Way};
 
 /// A table of the file. The defaults stand beside the fields, and `KEYS` knows their names for
@@ -31,11 +31,15 @@ macro_rules! table {
     };
 }
 
+pub(in crate::config) mod limits;
 pub(in crate::config) mod ops;
 pub(in crate::config) mod tls;
+pub(in crate::config) mod upstream;
 
+use limits::RawLimits;
 use ops::{RawAdmin, RawLog};
 use tls::{RawCertificate, RawTls};
+use upstream::RawUpstream;
 
 table! {
     /// The whole file.
@@ -81,23 +85,6 @@ table! {
         url: Option<String> = None,
         name: Option<String> = None,
         danger_plain_http: bool = false,
-    }
-}
-
-table! {
-    /// `[upstream]`
-    RawUpstream {
-        url: Option<String> = None,
-        more: Vec<String> = Vec::new(),
-        rest: Span = Span::seconds(5),
-        ca_file: Option<String> = None,
-        client_certificate: Option<String> = None,
-        client_key: Option<String> = None,
-        connect_timeout: Span = Span::seconds(2),
-        response_timeout: Span = Span::seconds(60),
-        idle_timeout: Span = Span::seconds(60),
-        keep_alive: Span = Span::seconds(4),
-        max_idle: usize = 128,
     }
 }
 
@@ -275,25 +262,6 @@ table! {
 }
 
 table! {
-    /// `[limits]`; a `body` of 0 is unlimited.
-    RawLimits {
-        head: Size = Size::kib(32),
-        target: Size = Size::kib(8),
-        body: Size = Size::mib(10),
-        head_timeout: Span = Span::seconds(10),
-        keep_alive: Span = Span::seconds(75),
-        body_idle: Span = Span::seconds(30),
-        tunnel_idle: Span = Span::minutes(5),
-        connections: usize = 10_000,
-        drain: Span = Span::seconds(30),
-        grace: Span = Span::seconds(0),
-        attempts_per_address: u32 = 20,
-        attempts_per_account: u32 = 10,
-        attempts_in_all: u32 = 50,
-        mails_per_recipient: u32 = 5,
-    }
-}
-
 table! {
     /// `[mail]`; without any key there is no mail.
     RawMail {

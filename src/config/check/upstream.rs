@@ -8,7 +8,7 @@ use url::Host;
 use super::between;
 use super::net::origin;
 use crate::config::Listen;
-use crate::config::file::RawUpstream;
+use crate::config::file::upstream::RawUpstream;
 use crate::config::problem::Problems;
 use crate::config::provider::is_loopback;
 use crate::config::tls::Certificate;

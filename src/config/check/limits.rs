@@ -1,0 +1,47 @@
+//! Sizes, deadlines and rates.
+
+use super::{Bound, between, ordered};
+use crate::config::Limits;
+use crate::config::file::limits::RawLimits;
+use crate::config::problem::Problems;
+use crate::config::units::{Size, Span};
+
+pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
+    let (moment, hour) = (Span::millis(100), Span::minutes(60));
+    // hyper accepts no read buffer below 8 KiB.
+    let head = bytes(p, "limits.head", raw.head, Size::kib(8), Size::mib(1));
+    let target = bytes(p, "limits.target", raw.target, Size(256), Size::mib(1));
+    ordered(p, ("limits.target", raw.target), ("limits.head", raw.head), Bound::Most);
+    between(p, "limits.head_timeout", raw.head_timeout, moment, hour);
+    between(p, "limits.keep_alive", raw.keep_alive, moment, hour);
+    between(p, "limits.body_idle", raw.body_idle, moment, hour);
+    between(p, "limits.tunnel_idle", raw.tunnel_idle, moment, Span::days(7));
+    between(p, "limits.connections", raw.connections, 1, 10_000_000);
+    between(p, "limits.drain", raw.drain, Span::millis(0), hour);
+    between(p, "limits.grace", raw.grace, Span::millis(0), hour);
+    between(p, "limits.attempts_per_address", raw.attempts_per_address, 1, 1_000_000);
+    between(p, "limits.attempts_per_account", raw.attempts_per_account, 1, 1_000_000);
+    between(p, "limits.attempts_in_all", raw.attempts_in_all, 1, 1_000_000);
+    between(p, "limits.mails_per_recipient", raw.mails_per_recipient, 1, 1_000_000);
+    Limits {
+        head,
+        target,
+        body: if raw.body == Size(0) { u64::MAX } else { raw.body.0 },
+        head_timeout: raw.head_timeout.0,
+        keep_alive: raw.keep_alive.0,
+        body_idle: raw.body_idle.0,
+        tunnel_idle: raw.tunnel_idle.0,
+        connections: raw.connections,
+        drain: raw.drain.0,
+        grace: raw.grace.0,
+        attempts_per_address: raw.attempts_per_address,
+        attempts_per_account: raw.attempts_per_account,
+        attempts_in_all: raw.attempts_in_all,
+        mails_per_recipient: raw.mails_per_recipient,
+    }
+}
+
+fn bytes(p: &mut Problems, key: &str, value: Size, low: Size, high: Size) -> usize {
+    between(p, key, value, low, high);
+    usize::try_from(value.0).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,25 @@
+//! The shape of `[limits]`.
+
+use serde::Deserialize;
+
+use crate::config::units::{Size, Span};
+
+table! {
+    /// `[limits]`; a `body` of 0 is unlimited.
+    RawLimits {
+        head: Size = Size::kib(32),
+        target: Size = Size::kib(8),
+        body: Size = Size::mib(10),
+        head_timeout: Span = Span::seconds(10),
+        keep_alive: Span = Span::seconds(75),
+        body_idle: Span = Span::seconds(30),
+        tunnel_idle: Span = Span::minutes(5),
+        connections: usize = 10_000,
+        drain: Span = Span::seconds(30),
+        grace: Span = Span::seconds(0),
+        attempts_per_address: u32 = 20,
+        attempts_per_account: u32 = 10,
+        attempts_in_all: u32 = 50,
+        mails_per_recipient: u32 = 5,
+    }
+}

@@ -1,0 +1,22 @@
+//! The shape of `[upstream]`.
+
+use serde::Deserialize;
+
+use crate::config::units::Span;
+
+table! {
+    /// `[upstream]`
+    RawUpstream {
+        url: Option<String> = None,
+        more: Vec<String> = Vec::new(),
+        rest: Span = Span::seconds(5),
+        ca_file: Option<String> = None,
+        client_certificate: Option<String> = None,
+        client_key: Option<String> = None,
+        connect_timeout: Span = Span::seconds(2),
+        response_timeout: Span = Span::seconds(60),
+        idle_timeout: Span = Span::seconds(60),
+        keep_alive: Span = Span::seconds(4),
+        max_idle: usize = 128,
+    }
+}
