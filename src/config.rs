@@ -21,11 +21,12 @@ pub mod limits;
 pub mod mail;
 pub mod problem;
 pub mod provider;
-pub mod rule;
 mod reload;
+pub mod rule;
 mod secret;
 mod shape;
 pub mod tls;
+pub mod trace;
 pub(crate) mod units;
 pub mod unusual;
 pub mod upstream;
@@ -34,9 +35,9 @@ use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
 use layers::Layers;
 pub use limits::Limits;
-pub use reload::reload;
 use problem::Problems;
 use provider::Provider;
+pub use reload::reload;
 use rule::Rule;
 
 /// Everything that can be configured.
@@ -79,6 +80,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// How log lines look.
     pub log: Log,
+    /// Who is told of requests as parts of traces, if anyone.
+    pub trace: Option<trace::Trace>,
     /// How mails are sent; `None` if none are.
     pub mail: Option<mail::Mail>,
     /// What follows an unusual sign-in.
@@ -324,7 +327,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
 
 /// What the values mean; fails with all problems, those known before included.
 fn meant(mut layers: Layers, mut problems: Problems, sources: &Sources) -> Result<Config, Problems> {
-    let given = Given(layers.table.clone());
+    let values = Given(layers.table.clone());
     let mut raw = shape::shape(&mut layers, &mut problems);
 
     let url = secret::given("store.url", raw.store.url.take(), raw.store.url_file.as_deref(), &mut problems);
@@ -352,7 +355,7 @@ fn meant(mut layers: Layers, mut problems: Problems, sources: &Sources) -> Resul
     check::check(&raw, given.unwrap_or_else(secret::stand_in), cores, problems)
         .and_then(authorities::read)
         .and_then(|config| if make_one { with_own_secret(config, sources) } else { Ok(config) })
-        .map(|config| Config { given, ..config })
+        .map(|config| Config { given: values, ..config })
         .map_err(|mut problems| {
             problems.locate(|key| layers.place(key));
             problems

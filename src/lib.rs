@@ -20,7 +20,7 @@
 //! |---|---|---|
 //! | words | [`id`] [`pattern`] [`secret`] [`time`] [`visitor`] | each other, leftwards |
 //! | saying no | [`refusal`] [`error`] | words |
-//! | tools | [`config`] [`metrics`] [`log`] | the above, leftwards |
+//! | tools | [`metrics`] [`trace`] [`config`] [`log`] | the above, leftwards |
 //! | wire | [`http`] | the above |
 //! | leaves | [`store`] [`mail`] [`oauth`] [`ui`] | words, saying no, tools; never each other, never `http` |
 //! | judge | [`gate`] | words, saying no, `http::path`, `http::visit`, the rules in `config` |
@@ -157,5 +157,6 @@ pub mod session;
 pub mod store;
 pub mod time;
 pub mod token;
+pub mod trace;
 pub mod ui;
 pub mod visitor;

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::gate::Pass;
 use crate::http::body::RequestBody;
 use crate::http::visit::Visit;
+use crate::metrics::worker::Worker;
 use crate::session::live::Live;
 
 mod chunked;
@@ -29,6 +30,7 @@ pub mod ticker;
 mod upgrade;
 mod upload;
 mod upstream;
+mod websocket;
 
 use connect::Connector;
 use failure::Failure;
@@ -36,7 +38,7 @@ use headers::{Framing, HeadWriter};
 use instances::Instances;
 use response::UpstreamBody;
 use ticker::Ticker;
-use upgrade::Tunnel;
+use upgrade::{Open, Tunnel};
 use upload::Upload;
 use upstream::{Connection, Pool};
 
@@ -47,6 +49,21 @@ pub struct Proxy {
     pool: Rc<Pool>,
     ticker: Ticker,
     live: Arc<Live>,
+    counts: Arc<Worker>,
+}
+
+/// What a worker's way to the app is made of, besides its configuration.
+pub struct Means {
+    /// Makes connections.
+    pub connector: Connector,
+    /// Where they lead.
+    pub instances: Arc<Instances>,
+    /// Measures patience.
+    pub ticker: Ticker,
+    /// Ends what must end with its session.
+    pub live: Arc<Live>,
+    /// Counts.
+    pub counts: Arc<Worker>,
 }
 
 /// What the client sends behind the head.
@@ -75,17 +92,12 @@ struct Asked<'a> {
 
 impl Proxy {
     /// A worker's way to the app.
-    pub fn new(
-        config: Arc<Config>,
-        connector: Connector,
-        instances: Arc<Instances>,
-        ticker: Ticker,
-        live: Arc<Live>,
-    ) -> Self {
+    pub fn new(config: Arc<Config>, means: Means) -> Self {
+        let Means { connector, instances, ticker, live, counts } = means;
         let head_writer = Rc::new(HeadWriter::new(&config));
         let settings = config.upstream.clone();
         let pool = Rc::new(Pool::new(settings, connector, instances, ticker.clone(), Arc::clone(&live)));
-        Self { config, head_writer, pool, ticker, live }
+        Self { config, head_writer, pool, ticker, live, counts }
     }
 
     /// Lets go of idle connections: another one has taken its place. Requests under way come to their end.
@@ -208,10 +220,12 @@ impl Proxy {
             upstream: stream,
             unread,
             client: leaving.client,
+            websocket: asked.visit.upgrade.as_ref().is_some_and(is_websocket),
             silence: self.ticker.deadline(),
             watch: self.ticker.deadline(),
             patience: self.config.limits.tunnel_idle,
             line: asked.pass.session().map(|session| self.live.open(session)),
+            _open: Open::new(&self.counts),
         };
         let id = asked.visit.id;
         tokio::task::spawn_local(async move {
@@ -234,6 +248,11 @@ impl Proxy {
         }
         response
     }
+}
+
+/// Whether a protocol to go on with is that of RFC 6455.
+fn is_websocket(protocol: &HeaderValue) -> bool {
+    protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
 }
 
 /// How the request's body is delimited towards the app.

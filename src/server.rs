@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::proxy::connect::Connector;
 use crate::proxy::instances::Instances;
 use admin::Admin;
+use otlp::Exporter;
 use tls::Tls;
 use worker::{Orders, Serving, Shared};
 
@@ -24,6 +25,7 @@ mod front;
 mod head_scan;
 mod http2;
 pub mod listen;
+mod otlp;
 pub(crate) mod read;
 mod recognise;
 mod record;
@@ -38,6 +40,7 @@ pub struct Server {
     tls: Option<Tls>,
     stopping: watch::Sender<bool>,
     serving: watch::Sender<Serving>,
+    exporter: Option<Exporter>,
     /// Ended last, so that it can tell that we are going down.
     _admin: Option<Admin>,
     admin_address: Option<SocketAddr>,
@@ -52,7 +55,12 @@ impl Server {
     /// If a certificate cannot be used, the address cannot be bound or a thread cannot be started.
     pub fn start(app: &Arc<App>) -> io::Result<Self> {
         let tls = app.config.tls.clone().map(Tls::load).transpose().map_err(io::Error::other)?;
-        let shared = Shared { serving: serving(app).map_err(io::Error::other)?, tls: tls.clone() };
+        let exporter = Exporter::start(app).map_err(io::Error::other)?;
+        let shared = Shared {
+            serving: serving(app).map_err(io::Error::other)?,
+            tls: tls.clone(),
+            tracing: exporter.as_ref().map(Exporter::tracing),
+        };
         let admin = app.config.admin.map(|address| Admin::start(app, address, tls.clone())).transpose()?;
         let listen = &app.config.listen;
         let listeners = listen::bind(listen.address, listen.workers.max(1))?;
@@ -70,6 +78,7 @@ impl Server {
             tls,
             stopping,
             serving: serve,
+            exporter,
             admin_address: admin.as_ref().map(Admin::address),
             _admin: admin,
             metrics: Arc::clone(&app.metrics),
@@ -115,6 +124,9 @@ impl Server {
             if worker.join().is_err() {
                 tracing::error!("a worker ended by a panic");
             }
+        }
+        if let Some(exporter) = self.exporter {
+            exporter.finish();
         }
     }
 }

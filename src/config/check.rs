@@ -12,13 +12,12 @@ mod net;
 mod providers;
 mod rules;
 mod tls;
+mod trace;
 mod unusual;
 mod upstream;
 
 use super::file::ops::{LogFormat, RawLog};
-use super::file::{
-    Raw, RawCookie, RawPassword, RawSession, RawSignUp, RawTokens, SignedWith,
-};
+use super::file::{Raw, RawCookie, RawPassword, RawSession, RawSignUp, RawTokens, SignedWith};
 use super::problem::Problems;
 use super::units::Span;
 use super::{Access, Accounts, Config, Given, Log, Password, Session, SessionCookie, SignUp, Tokens};
@@ -60,6 +59,7 @@ pub(super) fn check(
         limits: limits::limits(&raw.limits, p),
         trusted_proxies: net::trusted(&raw.proxies.trusted, p),
         log: log(&raw.log, p),
+        trace: trace::trace(&raw.trace, p),
         unusual: unusual::unusual(&raw.unusual, mail.is_some(), p),
         geo: unusual::geo(&raw.geo),
         mail,

@@ -37,7 +37,7 @@ pub(in crate::config) mod tls;
 pub(in crate::config) mod upstream;
 
 use limits::RawLimits;
-use ops::{RawAdmin, RawLog};
+use ops::{RawAdmin, RawLog, RawTrace};
 use tls::{RawCertificate, RawTls};
 use upstream::RawUpstream;
 
@@ -65,6 +65,7 @@ table! {
         proxies: RawProxies = RawProxies::default(),
         limits: RawLimits = RawLimits::default(),
         log: RawLog = RawLog::default(),
+        trace: RawTrace = RawTrace::default(),
         mail: RawMail = RawMail::default(),
         unusual: RawUnusual = RawUnusual::default(),
         geo: RawGeo = RawGeo::default(),
@@ -262,7 +263,6 @@ table! {
 }
 
 table! {
-table! {
     /// `[mail]`; without any key there is no mail.
     RawMail {
         transport: RawTransport = RawTransport::Smtp,
@@ -344,6 +344,7 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
         "proxies" => RawProxies::KEYS,
         "limits" => RawLimits::KEYS,
         "log" => RawLog::KEYS,
+        "trace" => RawTrace::KEYS,
         "mail" => RawMail::KEYS,
         "mail.smtp" => RawSmtp::KEYS,
         "unusual" => RawUnusual::KEYS,

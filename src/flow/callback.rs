@@ -26,7 +26,7 @@ use crate::oauth::{Identity, Reply, Secrets};
 use crate::refusal::Refusal;
 use crate::secret::{Token, TokenHash};
 use crate::session::rules::is_fresh;
-use crate::store::auth_log::Action;
+use crate::store::auth_log::{Action, LogEntry};
 use crate::store::oauth_flows::{Aim, OauthFlow};
 use crate::time::Now;
 

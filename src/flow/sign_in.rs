@@ -22,7 +22,7 @@ use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::refusal::Refusal;
 use crate::secret::Token;
-use crate::store::auth_log::Action;
+use crate::store::auth_log::{Action, LogEntry};
 use crate::time::Now;
 use crate::ui::pages::{self, Notice, Problem};
 use crate::visitor::User;

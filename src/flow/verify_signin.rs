@@ -165,7 +165,8 @@ pub(super) async fn resend(app: &App, visit: Visit) -> Result<Answer, Error> {
         return Err(Refusal::SignInEnded.into());
     }
     let entry = log_entry(&visit, Action::SignIn, Some(&pending.user.id), Some(Refusal::CodeRequired.code()));
-    tx.auth_log_insert(&LogEntry { detail: Some(pending.rules), way: Some("code".to_owned()), ..entry }).await?;
+    tx.auth_log_insert(&LogEntry { detail: Some(pending.rules), way: Some("code".to_owned()), ..entry })
+        .await?;
     tx.commit().await?;
     if form {
         let to = format!("{}?notice={SENT}", answer::verify_url(desk(app)));

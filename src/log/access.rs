@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::id::RequestId;
 use crate::metrics::Metrics;
 use crate::time::Now;
+use crate::trace::hex;
 use crate::visitor::Session;
 
 /// Batches that wait to be written.
@@ -90,6 +91,8 @@ pub struct Asked<'a> {
     pub session: Option<&'a Session>,
     /// What the client calls itself.
     pub agent: Option<&'a [u8]>,
+    /// The trace it belongs to.
+    pub trace: Option<&'a [u8; 16]>,
 }
 
 /// What is known when it has been answered.
@@ -147,6 +150,9 @@ impl Access {
         }
         line.plain("request_id", asked.id.as_bytes());
         line.address("client", asked.client);
+        if let Some(trace) = asked.trace {
+            line.plain("trace_id", hex(trace).as_bytes());
+        }
         line.text("method", asked.method.as_bytes());
         line.text("path", asked.path);
         line.plain("http", asked.http.as_bytes());
@@ -241,7 +247,9 @@ impl Line<'_> {
         let digit = |n: u16| b'0' + u8::try_from(n % 10).unwrap_or(0);
         let end = [b'.', digit(millis / 100), digit(millis / 10), digit(millis), b'Z'];
         let (before, after): (&[u8], &[u8]) = match self.json {
-            true => (b"{\"timestamp\":\"", b"\",\"level\":\"INFO\",\"target\":\"access\",\"message\":\"request\""),
+            true => {
+                (b"{\"timestamp\":\"", b"\",\"level\":\"INFO\",\"target\":\"access\",\"message\":\"request\"")
+            }
             false => (b"", b"  INFO access: request"),
         };
         for part in [before, stamp.1.as_bytes(), &end, after] {

@@ -58,7 +58,8 @@ impl Admin {
     /// # Errors
     /// If the address cannot be bound.
     pub(super) fn start(app: &Arc<App>, address: SocketAddr, tls: Option<Tls>) -> io::Result<Self> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("admin.address {address}: {error}"));
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("admin.address {address}: {error}"));
         let listener = TcpListener::bind(address).map_err(named)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;

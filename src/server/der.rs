@@ -1,12 +1,11 @@
 //! The one thing that is read of a certificate besides its names: until when it is good (RFC 5280 §4.1.2.5).
 
+use time::PrimitiveDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
-use time::PrimitiveDateTime;
 
 /// `YYMMDDHHMMSSZ` after the century.
-const TIME: &[BorrowedFormatItem<'_>] =
-    format_description!("[year][month][day][hour][minute][second]Z");
+const TIME: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day][hour][minute][second]Z");
 
 /// SEQUENCE
 const SEQUENCE: u8 = 0x30;
@@ -72,7 +71,8 @@ mod tests {
     use super::*;
 
     fn tlv(tag: u8, value: &[u8]) -> Vec<u8> {
-        let mut out = vec![tag, 0x82, u8::try_from(value.len() >> 8).expect("short"), value.len().to_be_bytes()[7]];
+        let mut out =
+            vec![tag, 0x82, u8::try_from(value.len() >> 8).expect("short"), value.len().to_be_bytes()[7]];
         out.extend_from_slice(value);
         out
     }

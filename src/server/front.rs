@@ -74,6 +74,7 @@ pub(super) async fn answer(
         credential: Credential::None,
         body: Bytes::new(),
     };
+    record.trace(&mut visit, &app.config.trusted_proxies);
     let renewal = recognise::recognise(&worker, &mut visit).await;
     record.visited(&visit, &client, version, app.config.log.access);
     let verdict = gate::decide(&app.rules, &visit);
@@ -138,12 +139,7 @@ async fn forward(
 
 /// What the client is told when the app did not answer.
 #[cold]
-fn failed(
-    worker: &Worker,
-    client: &Arc<Client>,
-    visit: &Visit,
-    failure: &Failure,
-) -> Response<ReplyBody> {
+fn failed(worker: &Worker, client: &Arc<Client>, visit: &Visit, failure: &Failure) -> Response<ReplyBody> {
     let app = &worker.app;
     if let Some(trouble) = failure.trouble() {
         worker.recorder.counts.troubles[trouble as usize].add_alone(1);

@@ -7,16 +7,27 @@ use std::time::Duration;
 
 use http::header::USER_AGENT;
 use http::request::Parts;
-use http::{Response, StatusCode, Version};
+use http::{HeaderName, Response, StatusCode, Version};
+use ipnet::IpNet;
 
 use crate::gate::Verdict;
+use crate::http::client;
 use crate::http::visit::Visit;
 use crate::id::RequestId;
 use crate::log::access::{Access, Asked, Told};
+use crate::metrics::Metrics;
 use crate::metrics::worker::{Outcome, Worker as Counts, method};
 use crate::refusal::Refusal;
 use crate::server::watched::Client;
 use crate::time::{Moment, Now};
+use crate::trace::{Context, Share, Span, Tracing};
+
+/// `traceparent` (W3C Trace Context §3.2).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// `tracestate` (W3C Trace Context §3.3).
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// What is told of a path in a span, in bytes.
+const LONGEST_PATH: usize = 256;
 
 /// Where a worker's requests are written down.
 pub(super) struct Recorder {
@@ -24,6 +35,10 @@ pub(super) struct Recorder {
     pub(super) counts: Arc<Counts>,
     /// What is logged.
     pub(super) access: Access,
+    /// Where spans go, if requests are traced.
+    pub(super) tracing: Option<Tracing>,
+    /// Counts those that do not get there.
+    pub(super) lost: Arc<Metrics>,
 }
 
 /// What is known of one request so far. Dropped when its answer has come to its end, and then counts.
@@ -40,6 +55,14 @@ pub(super) struct Record {
     bytes: u64,
     /// Its line, without what only the end can tell; none if there is no access log.
     line: Option<Vec<u8>>,
+    /// Its place in a trace, if it is traced.
+    traced: Option<Box<Traced>>,
+}
+
+struct Traced {
+    context: Context,
+    begun: Now,
+    path: String,
 }
 
 impl Recorder {
@@ -58,6 +81,7 @@ impl Recorder {
             upstream: None,
             bytes: 0,
             line: None,
+            traced: None,
         }
     }
 
@@ -69,6 +93,14 @@ impl Recorder {
 }
 
 impl Record {
+    /// Gives the request its place in a trace, and has the app told of it.
+    pub(super) fn trace(&mut self, visit: &mut Visit, trusted: &[IpNet]) {
+        if let Some(tracing) = &self.recorder.tracing {
+            let share = tracing.share;
+            self.traced = Some(Box::new(traced(visit, trusted, share)));
+        }
+    }
+
     /// The request has been read, and who sent it is known.
     pub(super) fn visited(&mut self, visit: &Visit, client: &Client, version: Version, logged: bool) {
         self.method = method(&visit.method);
@@ -83,6 +115,7 @@ impl Record {
                 tls: client.tls,
                 session: visit.visitor.session().map(|session| &**session),
                 agent: visit.headers.get(USER_AGENT).map(http::HeaderValue::as_bytes),
+                trace: self.traced.as_ref().map(|traced| &traced.context.trace),
             }));
         }
     }
@@ -108,6 +141,7 @@ impl Record {
                 tls: client.tls,
                 session: None,
                 agent: parts.headers.get(USER_AGENT).map(http::HeaderValue::as_bytes),
+                trace: None,
             }));
         }
     }
@@ -157,12 +191,32 @@ impl Drop for Record {
         let took = self.begun.elapsed();
         let recorder = &self.recorder;
         recorder.counts.done(self.outcome, took, self.bytes);
+        let decision = if self.status.is_some() { self.outcome.name() } else { "abandoned" };
+        if let Some(traced) = self.traced.take()
+            && traced.context.sampled
+            && let Some(tracing) = &recorder.tracing
+        {
+            let nanos = |took: Duration| u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            let span = Span {
+                context: traced.context,
+                begun: traced.begun,
+                nanos: nanos(took),
+                method: self.method,
+                path: traced.path,
+                status: self.status.map(|status| status.as_u16()),
+                decision,
+                upstream_nanos: self.upstream.map(nanos),
+            };
+            if tracing.to.try_send(span).is_err() {
+                recorder.lost.spans[1].add(1);
+            }
+        }
         if let Some(line) = self.line.take() {
             recorder.access.told(
                 line,
                 &Told {
                     status: self.status.map(|status| status.as_u16()),
-                    decision: if self.status.is_some() { self.outcome.name() } else { "abandoned" },
+                    decision,
                     rule: self.rule,
                     reason: self.reason.map(Refusal::code),
                     bytes: self.bytes,
@@ -172,6 +226,25 @@ impl Drop for Record {
             );
         }
     }
+}
+
+/// Takes up the request's trace or begins one, and puts our part into what the app is sent. What a caller says
+/// besides is passed on only with a trace that is (W3C Trace Context §3.3).
+#[cold]
+fn traced(visit: &mut Visit, trusted: &[IpNet], share: Share) -> Traced {
+    let mut given = visit.headers.get_all(TRACEPARENT).iter();
+    let only = given.next().filter(|_| given.next().is_none());
+    let trusted = client::trusted(visit.peer, trusted);
+    let context = Context::take_up(only.map(http::HeaderValue::as_bytes), trusted, share);
+    if context.parent.is_none() {
+        visit.headers.remove(TRACESTATE);
+    }
+    if let Some(header) = context.header() {
+        visit.headers.insert(TRACEPARENT, header);
+    }
+    let path = visit.path.raw();
+    let path = path.get(..LONGEST_PATH).unwrap_or(path).to_owned();
+    Traced { context, begun: visit.now, path }
 }
 
 /// The version of HTTP as it is logged.

@@ -67,7 +67,8 @@ impl Tls {
     /// Until when each certificate is good, in seconds since the epoch, in the order of the configuration.
     pub(super) fn not_after(&self) -> Vec<Option<i64>> {
         let certificates = Arc::clone(&self.shelf.0.read().unwrap_or_else(PoisonError::into_inner));
-        let until = |certified: &Arc<CertifiedKey>| certified.cert.first().and_then(|der| der::not_after(der));
+        let until =
+            |certified: &Arc<CertifiedKey>| certified.cert.first().and_then(|der| der::not_after(der));
         certificates.iter().map(until).collect()
     }
 

@@ -19,17 +19,22 @@ use tokio::sync::{Notify, watch};
 use crate::app::App;
 use crate::gate::endpoint;
 use crate::log::access::Access;
-use crate::proxy::Proxy;
 use crate::proxy::connect::Connector;
 use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
+use crate::proxy::{Means, Proxy};
 use crate::server::connection;
 use crate::server::record::Recorder;
 use crate::server::tls::Tls;
 use crate::session::cache::Near;
+use crate::trace::Tracing;
 
 /// How long to wait after the system ran out of something, at first and at most.
 const SHORTAGE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// How long those that are cut may take to hear of it, and how often is looked.
+const FAREWELL: Duration = Duration::from_millis(1500);
+const FAREWELL_LOOK: Duration = Duration::from_millis(20);
 
 /// What the connections of one worker share, under one configuration.
 pub(super) struct Worker {
@@ -65,9 +70,11 @@ impl Worker {
         let recorder = Rc::new(Recorder {
             counts: app.metrics.enlist(endpoint::PLACES),
             access: Access::new(app.config.log.json, app.log_sink(), Arc::clone(&app.metrics)),
+            tracing: shared.tracing,
+            lost: Arc::clone(&app.metrics),
         });
         let worker = Rc::new(Self {
-            proxy: proxy(&shared.serving, &ticker),
+            proxy: proxy(&shared.serving, &ticker, &recorder),
             app: Arc::clone(app),
             near: Rc::default(),
             ticker,
@@ -85,7 +92,7 @@ impl Worker {
     /// lives as long as they do.
     fn under(&self, serving: &Serving) -> Rc<Self> {
         let worker = Rc::new(Self {
-            proxy: proxy(serving, &self.ticker),
+            proxy: proxy(serving, &self.ticker, &self.recorder),
             app: Arc::clone(&serving.app),
             near: Rc::clone(&self.near),
             ticker: self.ticker.clone(),
@@ -109,15 +116,16 @@ impl Worker {
     }
 }
 
-fn proxy(serving: &Serving, ticker: &Ticker) -> Proxy {
+fn proxy(serving: &Serving, ticker: &Ticker, recorder: &Recorder) -> Proxy {
     let app = &serving.app;
-    Proxy::new(
-        Arc::clone(&app.config),
-        serving.connector.clone(),
-        Arc::clone(&serving.instances),
-        ticker.clone(),
-        Arc::clone(&app.sessions.live),
-    )
+    let means = Means {
+        connector: serving.connector.clone(),
+        instances: Arc::clone(&serving.instances),
+        ticker: ticker.clone(),
+        live: Arc::clone(&app.sessions.live),
+        counts: Arc::clone(&recorder.counts),
+    };
+    Proxy::new(Arc::clone(&app.config), means)
 }
 
 /// The connections of one worker, counted. Atomic because hyper asks of a socket that it could change
@@ -165,6 +173,8 @@ pub(super) struct Shared {
     pub(super) serving: Serving,
     /// How connections of clients are encrypted, if they are.
     pub(super) tls: Option<Tls>,
+    /// Where spans go, if requests are traced.
+    pub(super) tracing: Option<Tracing>,
 }
 
 /// What a worker is told while it runs.
@@ -217,17 +227,32 @@ async fn run(shared: Shared, listener: TcpListener, orders: Orders) -> io::Resul
     drop(listener);
     worker.stopping.set(true);
     worker.ticker.wake_all();
+    drain(&worker).await;
+    worker.tick();
+    Ok(())
+}
+
+/// Lets what is under way come to its end, and ends what has none of its own.
+async fn drain(worker: &Worker) {
     let drained = async {
         while worker.seats.open.load(Ordering::Relaxed) > 0 {
             worker.seats.one_less.notified().await;
         }
     };
-    if tokio::time::timeout(worker.app.config.limits.drain, drained).await.is_err() {
-        let open = worker.seats.open.load(Ordering::Relaxed);
-        tracing::warn!(connections = open, "connections were cut at the end of the drain time");
+    if tokio::time::timeout(worker.app.config.limits.drain, drained).await.is_ok() {
+        return;
     }
-    worker.tick();
-    Ok(())
+    let open = worker.seats.open.load(Ordering::Relaxed);
+    tracing::warn!(connections = open, "connections are cut at the end of the drain time");
+    worker.ticker.cut();
+    let [begun, ended] = &worker.recorder.counts.tunnels;
+    let told = async {
+        while begun.get() > ended.get() {
+            tokio::time::sleep(FAREWELL_LOOK).await;
+        }
+    };
+    // Whoever does not hear of it is cut without.
+    let _ = tokio::time::timeout(FAREWELL, told).await;
 }
 
 async fn accept(worker: &Rc<Worker>, listener: &tokio::net::TcpListener) {

@@ -1,4 +1,4 @@
-//! The shape of what concerns whoever runs the program: the admin listener, log lines.
+//! The shape of what concerns whoever runs the program: the admin listener, log lines, traces.
 
 use serde::Deserialize;
 
@@ -29,4 +29,13 @@ pub(in crate::config) enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+table! {
+    /// `[trace]`; without an endpoint nothing is traced.
+    RawTrace {
+        otlp_endpoint: Option<String> = None,
+        sample: f64 = 1.0,
+        service: String = "sidegate".to_owned(),
+    }
 }

@@ -15,6 +15,7 @@ fn asked<'a>(path: &'a [u8], agent: &'a [u8]) -> Asked<'a> {
         tls: None,
         session: None,
         agent: Some(agent),
+        trace: None,
     }
 }
 
@@ -59,7 +60,10 @@ fn a_line_of_text_has_no_byte_that_could_end_it_or_forge_a_field() {
     let start = "2023-11-14T22:13:20.007Z  INFO access: request request_id=";
     assert!(text.starts_with(start) && text.ends_with('\n'), "{text}");
     assert!(text.bytes().filter(|b| !(b' '..=b'~').contains(b)).eq([b'\n']), "{text}");
-    assert!(text.contains(r#" agent="x\u000d\u000a2023 INFO access: status=200 \u001b[31m\"" status=403 "#), "{text}");
+    assert!(
+        text.contains(r#" agent="x\u000d\u000a2023 INFO access: status=200 \u001b[31m\"" status=403 "#),
+        "{text}"
+    );
     assert!(text.contains(" reason=FORBIDDEN bytes=1234 duration_ms=1002.003 upstream_ms=0.005"), "{text}");
 }
 

@@ -117,7 +117,10 @@ fn connections(text: &mut Text, workers: &[&Worker]) {
     text.single(("sidegate_connections_open", "gauge", "Connections of clients."), open);
     let [begun, ended] = [0, 1].map(|at| sum(workers, |worker| &worker.tunnels[at]));
     let name = "sidegate_tunnels_open";
-    text.single((name, "gauge", "Connections that have left HTTP (WebSockets)."), begun.saturating_sub(ended));
+    text.single(
+        (name, "gauge", "Connections that have left HTTP (WebSockets)."),
+        begun.saturating_sub(ended),
+    );
     let name = "sidegate_tunnels_total";
     text.single((name, "counter", "Connections that have left HTTP so far."), begun);
 }
@@ -237,7 +240,8 @@ impl Process {
         let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
         let number = |place: usize| fields.get(place - 3)?.parse::<u64>().ok();
         let booted = fs::read_to_string("/proc/stat").ok()?;
-        let booted = booted.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse::<u64>().ok()?;
+        let booted =
+            booted.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse::<u64>().ok()?;
         let status = fs::read_to_string("/proc/self/status").ok()?;
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         let resident = resident.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024;
