@@ -80,6 +80,14 @@
 //! container, cargo features, `unsafe` code, files read from the working directory that the configuration
 //! does not name.
 //!
+//! # Under another configuration
+//!
+//! SIGHUP makes another [`app::App`] of the configuration as it is then ([`config::reload`], [`app::App::under`]): what
+//! can change is made anew, what is remembered (sessions, keys, budgets, counters) is shared with the one before.
+//! Every worker is handed it, and each request asks once for its worker as it is now (`server/worker.rs`), so that
+//! what has begun ends as it began. Jobs and the admin listener keep the first one, of which they use nothing that
+//! changes.
+//!
 //! # A request on its way to the app
 //!
 //! `GET /api/{id}/items` with a session cookie:
