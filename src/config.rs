@@ -5,22 +5,22 @@
 //! the way ends in one list of [`Problems`].
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-use ipnet::IpNet;
 
 mod authorities;
 mod check;
 mod file;
 mod layers;
 pub mod limits;
+pub mod listen;
 pub mod mail;
 pub mod problem;
 pub mod provider;
+pub mod proxies;
 mod reload;
 pub mod rule;
 mod secret;
@@ -43,11 +43,13 @@ use rule::Rule;
 /// Everything that can be configured.
 pub struct Config {
     /// Where we listen.
-    pub listen: Listen,
+    pub listen: listen::Listen,
     /// Where we tell how we are, if anywhere.
     pub admin: Option<SocketAddr>,
     /// How connections are encrypted, if that is done here.
     pub tls: Option<tls::Tls>,
+    /// What browsers are told of https: `Strict-Transport-Security`, if anything.
+    pub hsts: Option<String>,
     /// How the world reaches us.
     pub public: Public,
     /// The app behind us.
@@ -76,8 +78,10 @@ pub struct Config {
     pub tokens: Tokens,
     /// Sizes, deadlines and rates.
     pub limits: Limits,
-    /// Peers whose `X-Forwarded-*` is believed.
-    pub trusted_proxies: Vec<IpNet>,
+    /// Who may stand between a client and us.
+    pub proxies: proxies::Proxies,
+    /// Whether the proxies may ask what they should let through, instead of sending everything through us.
+    pub forward_auth: bool,
     /// How log lines look.
     pub log: Log,
     /// Who is told of requests as parts of traces, if anyone.
@@ -103,31 +107,6 @@ impl Config {
     pub fn mount(&self) -> &str {
         self.paths.first().map_or("/auth", String::as_str)
     }
-}
-
-/// `[listen]`
-pub struct Listen {
-    /// Address and port; port 0 lets the system choose.
-    pub address: SocketAddr,
-    /// Worker threads, at least one; as many as cores unless said otherwise.
-    pub workers: usize,
-}
-
-impl Listen {
-    /// An address of this machine to connect to, also where all addresses are listened on.
-    pub fn reachable(&self) -> SocketAddr {
-        reachable(self.address)
-    }
-}
-
-/// An address of this machine to connect to, where `address` is listened on.
-pub fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 /// `[public]`

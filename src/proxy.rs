@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, UPGRADE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
@@ -64,6 +64,9 @@ pub struct Means {
     pub live: Arc<Live>,
     /// Counts.
     pub counts: Arc<Worker>,
+    /// What answers by TLS tell browsers of https, unless the app does. Where a proxy in front ends TLS, that is the
+    /// proxy's to say.
+    hsts: Option<HeaderValue>,
 }
 
 /// What the client sends behind the head.
@@ -97,7 +100,9 @@ impl Proxy {
         let head_writer = Rc::new(HeadWriter::new(&config));
         let settings = config.upstream.clone();
         let pool = Rc::new(Pool::new(settings, connector, instances, ticker.clone(), Arc::clone(&live)));
-        Self { config, head_writer, pool, ticker, live, counts }
+        let hsts = config.hsts.as_deref().filter(|_| config.tls.is_some());
+        let hsts = hsts.and_then(|hsts| HeaderValue::from_str(hsts).ok());
+        Self { config, head_writer, pool, ticker, live, counts, hsts }
     }
 
     /// Lets go of idle connections: another one has taken its place. Requests under way come to their end.
@@ -200,6 +205,9 @@ impl Proxy {
             UpstreamBody::new(connection, Rc::clone(&self.pool), upload, head, session);
         if signed_in {
             headers::keep_private(&mut headers);
+        }
+        if let Some(hsts) = &self.hsts {
+            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
         }
         let mut response = Response::new(body);
         *response.status_mut() = status;

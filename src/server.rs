@@ -9,11 +9,13 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 use crate::app::App;
+use crate::config::listen::Place;
 use crate::config::tls::Unusable;
 use crate::metrics::Metrics;
 use crate::proxy::connect::Connector;
 use crate::proxy::instances::Instances;
 use admin::Admin;
+use listen::{Places, SocketFile};
 use otlp::Exporter;
 use tls::Tls;
 use worker::{Orders, Serving, Shared};
@@ -26,9 +28,11 @@ mod head_scan;
 mod http2;
 pub mod listen;
 mod otlp;
+mod proxy_protocol;
 pub(crate) mod read;
 mod recognise;
 mod record;
+mod redirect;
 mod reply;
 pub mod tls;
 mod watched;
@@ -36,7 +40,8 @@ mod worker;
 
 /// A server that is running.
 pub struct Server {
-    address: SocketAddr,
+    place: Place,
+    redirect: Option<SocketAddr>,
     tls: Option<Tls>,
     stopping: watch::Sender<bool>,
     serving: watch::Sender<Serving>,
@@ -46,6 +51,8 @@ pub struct Server {
     admin_address: Option<SocketAddr>,
     metrics: Arc<Metrics>,
     workers: Vec<JoinHandle<()>>,
+    /// Removed once nobody is served any more.
+    _files: Vec<SocketFile>,
 }
 
 impl Server {
@@ -62,19 +69,18 @@ impl Server {
             tracing: exporter.as_ref().map(Exporter::tracing),
         };
         let admin = app.config.admin.map(|address| Admin::start(app, address, tls.clone())).transpose()?;
-        let listen = &app.config.listen;
-        let listeners = listen::bind(listen.address, listen.workers.max(1))?;
-        let address = listeners.first().map_or(Ok(listen.address), std::net::TcpListener::local_addr)?;
+        let Places { shares, first: place, redirect, files } = listen::bind(&app.config.listen)?;
         let (stopping, stop) = watch::channel(false);
         let (serve, served) = watch::channel(shared.serving.clone());
         let orders = Orders { stop, serve: served };
-        let workers = listeners
+        let workers = shares
             .into_iter()
             .enumerate()
-            .map(|(number, listener)| worker::start(number, shared.clone(), listener, orders.clone()))
+            .map(|(number, shares)| worker::start(number, shared.clone(), shares, orders.clone()))
             .collect::<io::Result<Vec<_>>>()?;
         Ok(Self {
-            address,
+            place,
+            redirect,
             tls,
             stopping,
             serving: serve,
@@ -83,12 +89,18 @@ impl Server {
             _admin: admin,
             metrics: Arc::clone(&app.metrics),
             workers,
+            _files: files,
         })
     }
 
-    /// Where it listens: the port that the system chose if 0 was asked for.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it listens first: the port that the system chose if 0 was asked for.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Where plain http is led to https, if it is.
+    pub fn redirect(&self) -> Option<SocketAddr> {
+        self.redirect
     }
 
     /// Where the admin listener is, if there is one.

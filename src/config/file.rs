@@ -32,11 +32,13 @@ macro_rules! table {
 }
 
 pub(in crate::config) mod limits;
+pub(in crate::config) mod listen;
 pub(in crate::config) mod ops;
 pub(in crate::config) mod tls;
 pub(in crate::config) mod upstream;
 
 use limits::RawLimits;
+use listen::{RawForwardAuth, RawListen, RawProxies};
 use ops::{RawAdmin, RawLog, RawTrace};
 use tls::{RawCertificate, RawTls};
 use upstream::RawUpstream;
@@ -63,20 +65,13 @@ table! {
         identity: RawIdentity = RawIdentity::default(),
         tokens: RawTokens = RawTokens::default(),
         proxies: RawProxies = RawProxies::default(),
+        forward_auth: RawForwardAuth = RawForwardAuth::default(),
         limits: RawLimits = RawLimits::default(),
         log: RawLog = RawLog::default(),
         trace: RawTrace = RawTrace::default(),
         mail: RawMail = RawMail::default(),
         unusual: RawUnusual = RawUnusual::default(),
         geo: RawGeo = RawGeo::default(),
-    }
-}
-
-table! {
-    /// `[listen]`
-    RawListen {
-        address: String = "127.0.0.1:8080".to_owned(),
-        workers: usize = 0,
     }
 }
 
@@ -256,12 +251,6 @@ pub(super) enum Preset {
 }
 
 table! {
-    /// `[proxies]`
-    RawProxies {
-        trusted: Vec<String> = Vec::new(),
-    }
-}
-
 table! {
     /// `[mail]`; without any key there is no mail.
     RawMail {
@@ -342,6 +331,7 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
         "identity" => RawIdentity::KEYS,
         "tokens" => RawTokens::KEYS,
         "proxies" => RawProxies::KEYS,
+        "forward_auth" => RawForwardAuth::KEYS,
         "limits" => RawLimits::KEYS,
         "log" => RawLog::KEYS,
         "trace" => RawTrace::KEYS,

@@ -60,12 +60,12 @@ pub(super) async fn answer(
             return Ok(ReplyBody::recorded(response, record));
         }
     };
-    let peer = client.peer.ip().to_canonical();
+    let peer = client.peer;
     let mut visit = Visit {
         id,
         now: app.clock.now(),
         peer,
-        client: client::address(peer, &parts.headers, &app.config.trusted_proxies),
+        client: client::address(peer, &parts.headers, &app.config.proxies),
         method: parts.method,
         path: read.path,
         upgrade: read.upgrade,
@@ -74,7 +74,7 @@ pub(super) async fn answer(
         credential: Credential::None,
         body: Bytes::new(),
     };
-    record.trace(&mut visit, &app.config.trusted_proxies);
+    record.trace(&mut visit);
     let renewal = recognise::recognise(&worker, &mut visit).await;
     record.visited(&visit, &client, version, app.config.log.access);
     let verdict = gate::decide(&app.rules, &visit);

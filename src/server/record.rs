@@ -8,10 +8,8 @@ use std::time::Duration;
 use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderName, Response, StatusCode, Version};
-use ipnet::IpNet;
 
 use crate::gate::Verdict;
-use crate::http::client;
 use crate::http::visit::Visit;
 use crate::id::RequestId;
 use crate::log::access::{Access, Asked, Told};
@@ -94,10 +92,10 @@ impl Recorder {
 
 impl Record {
     /// Gives the request its place in a trace, and has the app told of it.
-    pub(super) fn trace(&mut self, visit: &mut Visit, trusted: &[IpNet]) {
+    pub(super) fn trace(&mut self, visit: &mut Visit) {
         if let Some(tracing) = &self.recorder.tracing {
             let share = tracing.share;
-            self.traced = Some(Box::new(traced(visit, trusted, share)));
+            self.traced = Some(Box::new(traced(visit, share)));
         }
     }
 
@@ -134,7 +132,7 @@ impl Record {
             self.line = Some(self.recorder.access.asked(&Asked {
                 at: now,
                 id,
-                client: client.peer.ip().to_canonical(),
+                client: client.peer.ip(),
                 method: parts.method.as_str(),
                 path: parts.uri.path().as_bytes(),
                 http: http(parts.version),
@@ -231,11 +229,11 @@ impl Drop for Record {
 /// Takes up the request's trace or begins one, and puts our part into what the app is sent. What a caller says
 /// besides is passed on only with a trace that is (W3C Trace Context §3.3).
 #[cold]
-fn traced(visit: &mut Visit, trusted: &[IpNet], share: Share) -> Traced {
+fn traced(visit: &mut Visit, share: Share) -> Traced {
     let mut given = visit.headers.get_all(TRACEPARENT).iter();
     let only = given.next().filter(|_| given.next().is_none());
-    let trusted = client::trusted(visit.peer, trusted);
-    let context = Context::take_up(only.map(http::HeaderValue::as_bytes), trusted, share);
+    let given = only.map(http::HeaderValue::as_bytes);
+    let context = Context::take_up(given, visit.peer.trusted, share);
     if context.parent.is_none() {
         visit.headers.remove(TRACESTATE);
     }

@@ -1,7 +1,6 @@
 //! The socket of a client, watched: its bytes looked at before the HTTP parser sees them, its patience measured.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::config::Limits;
+use crate::http::client::Peer;
 use crate::proxy::ticker::{Deadline, Ticker};
 use crate::refusal::Refusal;
 use crate::server::head_scan::HeadScan;
@@ -54,7 +54,7 @@ pub(super) enum Speaks {
 
 /// What a connection's bytes and its requests tell each other.
 pub(super) struct Client {
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
     /// Which TLS is spoken with it, if any.
     pub(super) tls: Option<&'static str>,
     speaks: Speaks,
@@ -76,7 +76,7 @@ pub(super) struct Client {
 impl Client {
     /// A client that has just connected.
     pub(super) fn new(
-        (peer, tls): (SocketAddr, Option<&'static str>),
+        (peer, tls): (Peer, Option<&'static str>),
         speaks: Speaks,
         limits: &Limits,
         ticker: &Ticker,

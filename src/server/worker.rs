@@ -6,7 +6,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::TcpListener;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +14,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::gate::endpoint;
@@ -23,9 +23,10 @@ use crate::proxy::connect::Connector;
 use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
 use crate::proxy::{Means, Proxy};
-use crate::server::connection;
+use crate::server::listen::{Acceptor, Serves, Share};
 use crate::server::record::Recorder;
 use crate::server::tls::Tls;
+use crate::server::{connection, redirect};
 use crate::session::cache::Near;
 use crate::trace::Tracing;
 
@@ -190,7 +191,7 @@ pub(super) struct Orders {
 pub(super) fn start(
     number: usize,
     shared: Shared,
-    listener: TcpListener,
+    listeners: Vec<Share>,
     orders: Orders,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
@@ -201,14 +202,13 @@ pub(super) fn start(
                 return;
             }
         };
-        if let Err(error) = runtime.block_on(run(shared, listener, orders)) {
+        if let Err(error) = runtime.block_on(run(shared, listeners, orders)) {
             tracing::error!(%error, "a worker cannot listen");
         }
     })
 }
 
-async fn run(shared: Shared, listener: TcpListener, orders: Orders) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+async fn run(shared: Shared, listeners: Vec<Share>, orders: Orders) -> io::Result<()> {
     let Orders { mut stop, mut serve } = orders;
     let mut worker = Worker::first(shared);
     let ticking = Rc::clone(&worker.latest);
@@ -217,14 +217,25 @@ async fn run(shared: Shared, listener: TcpListener, orders: Orders) -> io::Resul
             worker.tick();
         }
     }));
+    let mut acceptors = Vec::new();
+    for share in listeners {
+        let serves = share.serves;
+        acceptors.push((Rc::new(Acceptor::new(share)?), serves));
+    }
+    let mut accepting = JoinSet::new();
     loop {
+        for (acceptor, serves) in &acceptors {
+            accepting.spawn_local(accept(Rc::clone(&worker), Rc::clone(acceptor), *serves));
+        }
         tokio::select! {
-            () = accept(&worker, &listener) => {}
             _ = stop.wait_for(|stop| *stop) => break,
             Ok(()) = serve.changed() => worker = worker.under(&serve.borrow_and_update()),
         }
+        // Who comes from now on is taken under the new configuration.
+        accepting.shutdown().await;
     }
-    drop(listener);
+    accepting.shutdown().await;
+    drop(acceptors);
     worker.stopping.set(true);
     worker.ticker.wake_all();
     drain(&worker).await;
@@ -255,18 +266,25 @@ async fn drain(worker: &Worker) {
     let _ = tokio::time::timeout(FAREWELL, told).await;
 }
 
-async fn accept(worker: &Rc<Worker>, listener: &tokio::net::TcpListener) {
+async fn accept(worker: Rc<Worker>, acceptor: Rc<Acceptor>, serves: Serves) {
     let config = &worker.app.config;
     let most = (config.limits.connections / config.listen.workers.max(1)).max(1);
     let mut wait = SHORTAGE.0;
     loop {
-        match listener.accept().await {
+        match acceptor.accept(&config.proxies.trusted).await {
             Ok((stream, peer)) => {
                 wait = SHORTAGE.0;
                 if worker.seats.open.load(Ordering::Relaxed) < most {
                     let seat = Seat::take(&worker.seats);
-                    let worker = Rc::clone(worker);
-                    tokio::task::spawn_local(connection::serve(worker, stream, peer, seat));
+                    let worker = Rc::clone(&worker);
+                    match serves {
+                        Serves::Site => {
+                            tokio::task::spawn_local(connection::serve(worker, stream, peer, seat))
+                        }
+                        Serves::Redirect => {
+                            tokio::task::spawn_local(redirect::serve(worker, stream, peer, seat))
+                        }
+                    };
                 }
             }
             // The client went away before it was its turn.

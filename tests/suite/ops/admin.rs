@@ -88,7 +88,7 @@ fn an_address_that_others_can_reach_is_warned_of_and_the_visitors_port_is_refuse
     let directory = tempfile::tempdir().expect("a directory");
     for (address, code, says) in [
         ("0.0.0.0:9180", 0, "admin.address: whoever can reach 0.0.0.0:9180 can read the metrics"),
-        ("127.0.0.1:8080", 64, "admin.address: has the port of `listen.address`"),
+        ("127.0.0.1:8080", 64, "admin.address: has a port of `[listen]`"),
         ("here", 64, "admin.address: \"here\" is not an IP address and a port"),
     ] {
         let text = format!("[upstream]\nurl = \"http://127.0.0.1:1\"\n[admin]\naddress = \"{address}\"\n");
