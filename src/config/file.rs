@@ -251,7 +251,6 @@ pub(super) enum Preset {
 }
 
 table! {
-table! {
     /// `[mail]`; without any key there is no mail.
     RawMail {
         transport: RawTransport = RawTransport::Smtp,
