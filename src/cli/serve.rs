@@ -139,7 +139,6 @@ fn reload(app: Arc<App>, server: &Server, reloader: &Reloader) -> Arc<App> {
         Ok((fresh, waiting)) => {
             metrics.configured_at(fresh.clock.now());
             metrics.reloads[0].add(1);
-            reloader.levels.apply(&fresh.config.log);
             tracing::info!("the configuration was read again, and counts");
             for key in waiting {
                 tracing::warn!(key, "has changed, and stays as it was until the next start");
@@ -147,6 +146,8 @@ fn reload(app: Arc<App>, server: &Server, reloader: &Reloader) -> Arc<App> {
             for danger in &fresh.config.dangers {
                 tracing::warn!("{danger}");
             }
+            // Last, so that it is heard of whatever is to be heard from now on.
+            reloader.levels.apply(&fresh.config.log);
             fresh
         }
         Err(why) => {

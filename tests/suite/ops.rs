@@ -120,8 +120,8 @@ fn told(admin: SocketAddr, path: &str) -> Response {
     Raw::connect(admin).send(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).answer()
 }
 
-/// The value of one number in a text of metrics, 0 if it is not there.
-fn number(text: &str, sample: &str) -> f64 {
+/// The value of one number in a text of metrics, a whole one; 0 if it is not there.
+fn number(text: &str, sample: &str) -> u64 {
     let value = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-    value.map_or(0.0, |value| value.parse().expect("a number"))
+    value.map_or(0, |value| value.parse().expect("a whole number"))
 }
