@@ -176,6 +176,7 @@ fn visit(config: &Config, asked: &Asked<'_>, user: Option<UserId>) -> Result<Vis
         upgrade: read.upgrade,
         headers: parts.headers,
         credential: if user.is_some() { Credential::Cookie } else { Credential::None },
+        trace: None,
         visitor: user.map_or(Visitor::Stranger, |user| Visitor::Known(Arc::new(session(user, now)))),
         body: Bytes::new(),
     })

@@ -72,6 +72,7 @@ pub(super) async fn answer(
         headers: parts.headers,
         visitor: Visitor::Stranger,
         credential: Credential::None,
+        trace: None,
         body: Bytes::new(),
     };
     record.trace(&mut visit);

@@ -237,9 +237,8 @@ fn traced(visit: &mut Visit, share: Share) -> Traced {
     if context.parent.is_none() {
         visit.headers.remove(TRACESTATE);
     }
-    if let Some(header) = context.header() {
-        visit.headers.insert(TRACEPARENT, header);
-    }
+    visit.headers.remove(TRACEPARENT);
+    visit.trace = Some(context);
     let path = visit.path.raw();
     let path = path.get(..LONGEST_PATH).unwrap_or(path).to_owned();
     Traced { context, begun: visit.now, path }
