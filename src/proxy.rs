@@ -50,6 +50,9 @@ pub struct Proxy {
     ticker: Ticker,
     live: Arc<Live>,
     counts: Arc<Worker>,
+    /// What answers by TLS tell browsers of https, unless the app does. Where a proxy in front ends TLS, that is the
+    /// proxy's to say.
+    hsts: Option<HeaderValue>,
 }
 
 /// What a worker's way to the app is made of, besides its configuration.
@@ -64,9 +67,6 @@ pub struct Means {
     pub live: Arc<Live>,
     /// Counts.
     pub counts: Arc<Worker>,
-    /// What answers by TLS tell browsers of https, unless the app does. Where a proxy in front ends TLS, that is the
-    /// proxy's to say.
-    hsts: Option<HeaderValue>,
 }
 
 /// What the client sends behind the head.

@@ -1,5 +1,6 @@
 //! Addresses: what browsers call us, and where the store is.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use url::{Host, Url};
