@@ -17,7 +17,7 @@ use crate::oauth::Providers;
 use crate::secret::{Key, Purpose, Seal};
 use crate::session::Sessions;
 use crate::store::Store;
-use crate::time::Clock;
+use crate::time::{Clock, Now};
 use crate::token::Tokens;
 use crate::ui::mails::Mails;
 use crate::ui::{self, Setup, Ui};
@@ -81,6 +81,8 @@ impl App {
         let store = Store::open(&config.store, &clock).await?;
         let tokens = Tokens::new(store.clone(), &config);
         tokens.start(clock.now()).await?;
+        let providers = Providers::new(&config.providers);
+        bind(&store, &providers, clock.now()).await?;
         let sessions = Sessions::new(store.clone(), config.session, &config.secret, config.public.https);
         let metrics = Metrics::new(clock.now());
         let mailer = config.mail.as_ref().map(Mailer::new).transpose()?.map(Arc::new);
@@ -90,7 +92,7 @@ impl App {
             rules: rules(&config),
             passwords: Arc::new(Passwords::new(&config.password)),
             limits: Limits::new(&config.limits, &config.secret),
-            providers: Providers::new(&config.providers),
+            providers,
             pending_key: config.secret.key(Purpose::Pending),
             code_key: config.secret.key(Purpose::Code),
             geo: Geo::open(&config.geo)?,
@@ -115,18 +117,21 @@ impl App {
     /// while it runs is made anew, what is remembered stays (sessions, keys, budgets, connections to the store).
     ///
     /// # Errors
-    /// A [`Fault`] if a file that the configuration names cannot be used.
-    pub fn under(&self, config: Config) -> Result<Arc<Self>, Fault> {
+    /// A [`Fault`] if a file that the configuration names cannot be used, or the store knows better of a provider.
+    pub async fn under(&self, config: Config) -> Result<Arc<Self>, Fault> {
+        let geo = Geo::open(&config.geo)?;
+        let providers = Providers::new(&config.providers);
+        bind(&self.store, &providers, self.clock.now()).await?;
         Ok(Arc::new(Self {
             sessions: Arc::clone(&self.sessions),
             tokens: Arc::clone(&self.tokens),
             rules: rules(&config),
             passwords: Arc::clone(&self.passwords),
             limits: self.limits.under(&config.limits, &config.secret),
-            providers: Providers::new(&config.providers),
+            providers,
             pending_key: config.secret.key(Purpose::Pending),
             code_key: config.secret.key(Purpose::Code),
-            geo: Geo::open(&config.geo)?,
+            geo,
             device_key: config.secret.key(Purpose::Device),
             flow_key: config.secret.key(Purpose::Flow),
             ticket_key: config.secret.key(Purpose::Ticket),
@@ -165,6 +170,23 @@ fn ui(config: &Config) -> Ui {
         deletion: config.accounts.delete,
         providers: buttons(config),
     })
+}
+
+/// Holds the configured providers against those whose accounts are stored under their ids: what one calls its people
+/// must not open the accounts of another's.
+async fn bind(store: &Store, providers: &Providers, now: Now) -> Result<(), Fault> {
+    let mut tx = store.begin().await?;
+    for provider in providers.iter().filter(|provider| !provider.is_here()) {
+        let (id, issuer) = (provider.id(), provider.issuer());
+        if let Err(bound) = tx.provider_bind(id, (issuer, provider.formerly()), now).await? {
+            let what = format!(
+                "accounts under the id {id:?} are of {bound} and not of {issuer}: give it another `id`, or, if it is \
+                 the same provider under another name, write `formerly = {bound:?}`"
+            );
+            return Err(Fault::new("looking at [[providers]]", what));
+        }
+    }
+    tx.commit().await
 }
 
 /// The providers as the pages show them.

@@ -24,7 +24,7 @@ mod confirm;
 pub mod cookies;
 mod delete_account;
 mod dev_mail;
-mod ending;
+pub mod ending;
 mod entry;
 pub mod exchange;
 mod logout_token;

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::error::Fault;
 use crate::metrics::Job;
 use crate::token::Change;
+use crate::token::access::SKEW;
 
 mod counted;
 
@@ -63,8 +64,14 @@ where
 /// Ends in memory what another replica has ended in the store. Whenever the feed was interrupted something
 /// may have been missed, so all copies are dropped before it is trusted again.
 async fn hear_of_ended(app: Arc<App>) -> Result<(), Fault> {
-    let Some(mut feed) = app.store.ended_feed() else { return Ok(()) };
+    let Some(mut feed) = app.store.ended_feed() else {
+        // Nobody else ends anything of which we would have to hear.
+        app.sessions.cache.hears_from(app.clock.now());
+        return Ok(());
+    };
     feed.listen().await?;
+    // By the clock of the replica that signs, which may be ahead of ours.
+    app.sessions.cache.hears_from(app.clock.now().plus(SKEW));
     app.sessions.forget_all();
     loop {
         let token = feed.next().await?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::account::device::Device;
 use crate::account::email::Email;
 use crate::config;
-use crate::id::UserId;
+use crate::id::{SessionId, UserId};
 use crate::refusal::Refusal;
 use crate::secret::{Key, Purpose, RootSecret};
 use crate::time::Now;
@@ -28,6 +28,8 @@ const HOUR: Duration = Duration::from_hours(1);
 const SUBSCRIBER: u32 = 8;
 /// Changes that a signed-in user may make in a minute.
 const CHANGES: u32 = 60;
+/// Refresh tokens of one session that are exchanged in a minute.
+const EXCHANGES: u32 = 60;
 /// Codes that are sent in an hour for sign-ins to one account.
 const CODES: u32 = 10;
 /// Wrong codes in an hour for sign-ins to one account, over all that were sent.
@@ -75,11 +77,8 @@ impl Limits {
 
     /// How often something was spent, and how often nothing was left: by address, by account, in all.
     pub fn counts(&self) -> [(&'static str, [u64; 2]); 3] {
-        [
-            ("address", self.addresses.counts()),
-            ("account", self.accounts.counts()),
-            ("all", self.all.counts()),
-        ]
+        [("address", &self.addresses), ("account", &self.accounts), ("all", &self.all)]
+            .map(|(budget, table)| (budget, table.counts()))
     }
 
     /// Spends one sign-in, before anything is looked up or hashed; [`Refusal::TooManyRequests`]
@@ -180,6 +179,23 @@ impl Limits {
     pub fn change(&self, now: Now, user: &UserId) -> Result<(), Refusal> {
         let key = self.fingerprint(&[b"u", user.as_str().as_bytes()].concat());
         self.accounts.take(key, Rate::per(CHANGES, MINUTE), now).map_err(Refusal::TooManyRequests)
+    }
+
+    /// Spends one exchange of a session's refresh token, each of which is written; [`Self::give_back_exchange`]
+    /// when another was quicker.
+    pub fn exchange(&self, now: Now, session: &SessionId) -> Result<(), Refusal> {
+        self.accounts
+            .take(self.exchange_key(session), Rate::per(EXCHANGES, MINUTE), now)
+            .map_err(Refusal::TooManyRequests)
+    }
+
+    /// Gives such an exchange back.
+    pub fn give_back_exchange(&self, session: &SessionId) {
+        self.accounts.give_back(self.exchange_key(session), Rate::per(EXCHANGES, MINUTE));
+    }
+
+    fn exchange_key(&self, session: &SessionId) -> u64 {
+        self.fingerprint(&[b"r", session.as_str().as_bytes()].concat())
     }
 
     fn by_address(&self, now: Now, from: IpAddr) -> Result<(), Refusal> {

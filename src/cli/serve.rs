@@ -103,7 +103,7 @@ pub(super) async fn until_told(
             _ = stop.terminate.recv() => break,
             _ = stop.interrupt.recv() => break,
             _ = stop.hangup.recv() => match reloader {
-                Some(reloader) => app = reload(app, &server, reloader),
+                Some(reloader) => app = reload(app, &server, reloader).await,
                 None => tracing::info!("there is nothing to be read again"),
             },
         }
@@ -133,9 +133,9 @@ pub(super) async fn until_told(
 
 /// Reads the configuration again and serves with it, or with the earlier one if anything is wrong with it. It
 /// runs on a thread of its own, where files may be waited for.
-fn reload(app: Arc<App>, server: &Server, reloader: &Reloader) -> Arc<App> {
+async fn reload(app: Arc<App>, server: &Server, reloader: &Reloader) -> Arc<App> {
     let metrics = Arc::clone(&app.metrics);
-    match renewed(&app, server, reloader) {
+    match renewed(&app, server, reloader).await {
         Ok((fresh, waiting)) => {
             metrics.configured_at(fresh.clock.now());
             metrics.reloads[0].add(1);
@@ -161,10 +161,10 @@ fn reload(app: Arc<App>, server: &Server, reloader: &Reloader) -> Arc<App> {
 }
 
 /// The application under the configuration as it is now, being served, and the keys that wait for a start.
-fn renewed(app: &App, server: &Server, reloader: &Reloader) -> Result<(Arc<App>, Vec<String>), String> {
+async fn renewed(app: &App, server: &Server, reloader: &Reloader) -> Result<(Arc<App>, Vec<String>), String> {
     let (config, waiting) =
         config::reload(&reloader.sources, &app.config).map_err(|problems| problems.to_string())?;
-    let fresh = app.under(config).map_err(|fault| fault.to_string())?;
+    let fresh = app.under(config).await.map_err(|fault| fault.to_string())?;
     server.apply(&fresh).map_err(|unusable| unusable.to_string())?;
     Ok((fresh, waiting))
 }

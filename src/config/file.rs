@@ -175,6 +175,7 @@ table! {
         scopes: Vec<String> = Vec::new(),
         base_url: Option<String> = None,
         issuer: Option<String> = None,
+        formerly: Option<String> = None,
         tenant: Option<String> = None,
         allowed_tenants: Vec<String> = Vec::new(),
         trust_email: Option<bool> = None,

@@ -9,7 +9,7 @@ use crate::time::Now;
 
 /// Ends all of it in the flow's own transaction, but for one session. Returns the tokens for
 /// `Sessions::commit_ended`. Whatever else lets somebody in is ended here and nowhere else.
-pub(super) async fn end_all(
+pub async fn end_all(
     tx: &mut Tx,
     user: &UserId,
     except: Option<&SessionId>,

@@ -155,7 +155,7 @@ async fn attempt(
         let proved = Proved { user: &user, by: By::Mailbox, remember: true, callback_url: None, delivery };
         match entry::enter(app, visit, tx, proved).await? {
             Entered::SignedIn(signed_in) => signed_in.cookies,
-            Entered::Pending(cookies) => cookies,
+            Entered::Pending(waiting) => waiting.cookies,
         }
     };
     app.sessions.user_changed(&user.id, visit.now).await;

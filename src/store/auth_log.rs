@@ -50,6 +50,10 @@ pub enum Action {
     TokenCreate,
     /// A personal access token was ended.
     TokenRevoke,
+    /// A user was kept out.
+    Disable,
+    /// A user was let in again.
+    Enable,
 }
 
 impl Action {
@@ -76,6 +80,8 @@ impl Action {
             Self::Delete => "delete",
             Self::TokenCreate => "token-create",
             Self::TokenRevoke => "token-revoke",
+            Self::Disable => "disable",
+            Self::Enable => "enable",
         }
     }
 }

@@ -112,7 +112,7 @@ fn what_cannot_change_stays_and_is_named_and_the_rest_counts() {
     let program = Program::start(app.address, &rule("public"));
     program.configure(
         app.address,
-        &format!("[session]\nidle = \"1h\"\n[store]\nurl = \"sqlite:other.db\"\n{}", rule("deny")),
+        &format!("[session]\nidle = \"2d\"\n[store]\nurl = \"sqlite:other.db\"\n{}", rule("deny")),
     );
     let said = program.reload();
     assert!(said.contains("was read again"), "{said}");
