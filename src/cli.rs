@@ -90,7 +90,7 @@ impl Settings {
         let config = config::load(&self.sources(new_secret)).map_err(Failure::Configuration)?;
         let unusable = |unusable: Unusable| Failure::Usage(unusable.to_string());
         if let Some(tls) = &config.tls {
-            Tls::load(tls.clone()).map_err(unusable)?;
+            Tls::load(tls).map_err(unusable)?;
         }
         Connector::new(&config.upstream.tls).map_err(unusable)?;
         Ok(config)

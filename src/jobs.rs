@@ -75,7 +75,11 @@ async fn hear_of_ended(app: Arc<App>) -> Result<(), Fault> {
     app.sessions.forget_all();
     loop {
         let token = feed.next().await?;
-        once(&app, Job::Hear, async { Ok(app.sessions.ended(&[token])) }).await?;
+        let ended = async {
+            app.sessions.ended(&[token]);
+            Ok(())
+        };
+        once(&app, Job::Hear, ended).await?;
     }
 }
 

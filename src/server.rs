@@ -61,7 +61,7 @@ impl Server {
     /// # Errors
     /// If a certificate cannot be used, the address cannot be bound or a thread cannot be started.
     pub fn start(app: &Arc<App>) -> io::Result<Self> {
-        let tls = app.config.tls.clone().map(Tls::load).transpose().map_err(io::Error::other)?;
+        let tls = app.config.tls.as_ref().map(Tls::load).transpose().map_err(io::Error::other)?;
         let exporter = Exporter::start(app).map_err(io::Error::other)?;
         let shared = Shared {
             serving: serving(app).map_err(io::Error::other)?,

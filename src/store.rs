@@ -289,6 +289,12 @@ async fn postgres(url: &str, connections: u32) -> Result<PgPool, Fault> {
         .map_err(fault("connecting to PostgreSQL"))
 }
 
+/// A store that did not do its work; counted.
+fn failed(doing: &'static str, error: sqlx::Error) -> Fault {
+    metrics::store_failed();
+    Fault::store(doing, error)
+}
+
 /// What a driver's error means to us. A row that breaks a rule of the tables would break it again,
 /// so that is an ordinary fault; everything else is a store that did not do its work.
 fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
@@ -300,10 +306,7 @@ fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
             | Violation::CheckViolation
             | Violation::ExclusionViolation,
         ) => Fault::new(doing, error),
-        _ => {
-            metrics::store_failed();
-            Fault::store(doing, error)
-        }
+        _ => failed(doing, error),
     }
 }
 

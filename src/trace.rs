@@ -56,16 +56,12 @@ impl Context {
     pub fn take_up(given: Option<&[u8]>, trusted: bool, share: Share) -> Self {
         let given = given.and_then(parse);
         let span = random();
-        match given {
-            Some((trace, parent, flags)) => {
-                let sampled = if trusted { flags & SAMPLED != 0 } else { share.takes(&trace) };
-                Self { trace, span, parent: Some(parent), sampled }
-            }
-            None => {
-                let trace = random();
-                Self { trace, span, parent: None, sampled: share.takes(&trace) }
-            }
+        if let Some((trace, parent, flags)) = given {
+            let sampled = if trusted { flags & SAMPLED != 0 } else { share.takes(&trace) };
+            return Self { trace, span, parent: Some(parent), sampled };
         }
+        let trace = random();
+        Self { trace, span, parent: None, sampled: share.takes(&trace) }
     }
 
     /// The `traceparent` for whom we ask.

@@ -102,10 +102,13 @@ pub(super) async fn until_told(
         tokio::select! {
             _ = stop.terminate.recv() => break,
             _ = stop.interrupt.recv() => break,
-            _ = stop.hangup.recv() => match reloader {
-                Some(reloader) => app = reload(app, &server, reloader).await,
-                None => tracing::info!("there is nothing to be read again"),
-            },
+            _ = stop.hangup.recv() => {
+                if let Some(reloader) = reloader {
+                    app = reload(app, &server, reloader).await;
+                } else {
+                    tracing::info!("there is nothing to be read again");
+                }
+            }
         }
     }
     let at_once = || Err(Failure::Other("told to stop again: ended at once".to_owned()));

@@ -102,7 +102,7 @@ pub(super) async fn enter(
     proved: Proved<'_>,
 ) -> Result<Entered, Error> {
     if tx.user_disabled(&proved.user.id).await?.is_some() {
-        tx.auth_log_insert(&entry(visit, proved.user, Some("ACCOUNT_DISABLED"), String::new())).await?;
+        tx.auth_log_insert(&entry(visit, proved, Some("ACCOUNT_DISABLED"), String::new())).await?;
         tx.commit().await?;
         return Err(match proved.by {
             // Not to be told from a wrong password.

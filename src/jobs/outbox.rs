@@ -63,7 +63,8 @@ async fn lane(app: Arc<App>) -> Result<(), Fault> {
                 let claimed = tx.outbox_claim(&id, now, until).await?;
                 tx.commit().await?;
                 if let Some(claimed) = claimed {
-                    once(&app, Job::Mail, deliver(&app, mailer, &claimed)).await?;
+                    // Boxed: it is large, and rare.
+                    once(&app, Job::Mail, Box::pin(deliver(&app, mailer, &claimed))).await?;
                 }
             }
         }

@@ -191,18 +191,17 @@ impl Access {
         if self.json {
             out.push(b'}');
         }
-        match &self.sink {
-            Some(_) => {
-                out.push(b'\n');
-                let mut batch = self.batch.borrow_mut();
-                batch.extend_from_slice(&out);
-                self.lines.set(self.lines.get() + 1);
-                if batch.len() >= BATCH {
-                    drop(batch);
-                    self.flush();
-                }
+        if self.sink.is_some() {
+            out.push(b'\n');
+            let mut batch = self.batch.borrow_mut();
+            batch.extend_from_slice(&out);
+            self.lines.set(self.lines.get() + 1);
+            if batch.len() >= BATCH {
+                drop(batch);
+                self.flush();
             }
-            None => tracing::info!(target: "access", "{}", String::from_utf8_lossy(&out)),
+        } else {
+            tracing::info!(target: "access", "{}", String::from_utf8_lossy(&out));
         }
         let mut spare = self.spare.borrow_mut();
         if spare.len() < SPARE && out.capacity() <= 4096 {
@@ -246,11 +245,10 @@ impl Line<'_> {
         let millis = u16::try_from(at.millis().rem_euclid(1000)).unwrap_or(0);
         let digit = |n: u16| b'0' + u8::try_from(n % 10).unwrap_or(0);
         let end = [b'.', digit(millis / 100), digit(millis / 10), digit(millis), b'Z'];
-        let (before, after): (&[u8], &[u8]) = match self.json {
-            true => {
-                (b"{\"timestamp\":\"", b"\",\"level\":\"INFO\",\"target\":\"access\",\"message\":\"request\"")
-            }
-            false => (b"", b"  INFO access: request"),
+        let (before, after): (&[u8], &[u8]) = if self.json {
+            (b"{\"timestamp\":\"", b"\",\"level\":\"INFO\",\"target\":\"access\",\"message\":\"request\"")
+        } else {
+            (b"", b"  INFO access: request")
         };
         for part in [before, stamp.1.as_bytes(), &end, after] {
             self.out.extend_from_slice(part);

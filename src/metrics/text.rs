@@ -100,7 +100,7 @@ mod tests {
         text.sample("a_total", &[("x", "q\"\\\n")], 3);
         let (one, two) = (Histogram::default(), Histogram::default());
         one.note(Duration::from_millis(1));
-        two.note(Duration::from_secs(60));
+        two.note(Duration::from_mins(1));
         text.histogram("h", &[("o", "f")], [&one, &two].into_iter());
         let text = text.finish();
         assert!(text.starts_with("a_total{x=\"q\\\"\\\\\\n\"} 3\n"), "{text}");

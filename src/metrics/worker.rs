@@ -81,7 +81,9 @@ pub struct Worker {
     pub tunnels: [Counter; 2],
 }
 
-const NONE: [Counter; CLASSES.len()] = [const { Counter::new() }; CLASSES.len()];
+fn none() -> [Counter; CLASSES.len()] {
+    std::array::from_fn(|_| Counter::new())
+}
 
 impl Worker {
     /// Nothing counted yet, for so many endpoints.
@@ -89,12 +91,12 @@ impl Worker {
         Self {
             begun: Counter::new(),
             ended: Counter::new(),
-            requests: [const { [const { NONE }; METHODS.len()] }; Outcome::NAMES.len()],
+            requests: std::array::from_fn(|_| std::array::from_fn(|_| none())),
             durations: Default::default(),
             upstream: Histogram::default(),
             troubles: [const { Counter::new() }; TROUBLES.len()],
             refusals: [const { Counter::new() }; Refusal::ALL.len()],
-            endpoints: (0..endpoints).map(|_| NONE).collect(),
+            endpoints: (0..endpoints).map(|_| none()).collect(),
             sent: Counter::new(),
             hits: Counter::new(),
             misses: Counter::new(),

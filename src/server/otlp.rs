@@ -102,7 +102,7 @@ impl Collector {
             // Said once, and not for every batch.
             match &outcome {
                 Err(why) if !failing => {
-                    tracing::warn!("spans are lost: the collector does not take them: {why}")
+                    tracing::warn!("spans are lost: the collector does not take them: {why}");
                 }
                 Ok(()) if failing => tracing::info!("the collector takes spans again"),
                 Err(_) | Ok(()) => {}

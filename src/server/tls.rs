@@ -34,9 +34,9 @@ impl Tls {
     ///
     /// # Errors
     /// The first file that cannot be read, or does not hold what its key says.
-    pub fn load(config: tls::Tls) -> Result<Self, Unusable> {
+    pub fn load(config: &tls::Tls) -> Result<Self, Unusable> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let shelf = Arc::new(Shelf(RwLock::new(certificates(&config, &provider)?.into())));
+        let shelf = Arc::new(Shelf(RwLock::new(certificates(config, &provider)?.into())));
         let trouble = |what: rustls::Error| Unusable { key: "tls".to_owned(), what: what.to_string() };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()

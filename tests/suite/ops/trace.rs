@@ -129,7 +129,7 @@ fn a_trusted_proxy_decides_and_the_last_spans_are_handed_on_at_the_end() {
 #[test]
 fn a_collector_that_does_not_answer_costs_spans_and_no_request() {
     let collector = Upstream::listening(|stream| {
-        std::thread::sleep(std::time::Duration::from_secs(60));
+        std::thread::sleep(std::time::Duration::from_mins(1));
         drop(stream);
     });
     let site = traced(&collector, "");
