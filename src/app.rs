@@ -6,6 +6,7 @@ use tokio::runtime::Handle;
 
 use crate::account::password::Passwords;
 use crate::account::place::Geo;
+use crate::config::mail::Transport;
 use crate::config::{self, Config};
 use crate::error::Fault;
 use crate::gate::rules::Rules;
@@ -20,7 +21,7 @@ use crate::store::Store;
 use crate::time::{Clock, Now};
 use crate::token::Tokens;
 use crate::ui::mails::Mails;
-use crate::ui::{self, Setup, Ui};
+use crate::ui::{self, Posting, Setup, Ui};
 
 /// The application: one per process, shared by both planes.
 pub struct App {
@@ -166,10 +167,19 @@ fn ui(config: &Config) -> Ui {
         mount: config.mount(),
         min_length: config.password.min_length,
         sign_up_open: config.sign_up.open,
-        mail: config.mail.is_some(),
+        mail: posting(config),
         deletion: config.accounts.delete,
         providers: buttons(config),
     })
+}
+
+/// What becomes of mails.
+fn posting(config: &Config) -> Posting {
+    match config.mail.as_ref().map(|mail| &mail.transport) {
+        None => Posting::Nowhere,
+        Some(Transport::Smtp(_)) => Posting::Server,
+        Some(Transport::Catcher) => Posting::Catcher,
+    }
 }
 
 /// Holds the configured providers against those whose accounts are stored under their ids: what one calls its people
@@ -208,5 +218,7 @@ pub fn rules(config: &Config) -> Rules {
         rules: rules.clone(),
         hide_existence: config.access.hide_existence,
         origin: config.public.origin.clone(),
+        origins: config.access.origins.clone(),
+        cross_site_writes: config.access.cross_site_writes,
     }
 }

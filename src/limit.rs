@@ -131,7 +131,7 @@ impl Limits {
 
     /// Spends one mail that a signed-in user has sent to `to`.
     pub fn recipient(&self, now: Now, to: &Email) -> Result<(), Refusal> {
-        let key = self.fingerprint(&[b"m", to.as_str().as_bytes()].concat());
+        let key = self.fingerprint(&[b"m", to.mailbox().as_bytes()].concat());
         self.accounts.take(key, self.per_recipient, now).map_err(Refusal::TooManyRequests)
     }
 

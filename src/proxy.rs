@@ -22,6 +22,7 @@ mod chunked;
 pub mod connect;
 pub mod failure;
 pub mod headers;
+pub mod health;
 pub mod instances;
 pub mod pem;
 pub mod reserved;
@@ -115,6 +116,11 @@ impl Proxy {
         self.pool.sweep();
     }
 
+    /// Closes all connections that are idle.
+    pub fn shed(&self) {
+        self.pool.shed();
+    }
+
     /// Forwards the request and returns the head of the answer, the body following as the client takes it.
     pub async fn forward(
         &self,
@@ -148,6 +154,7 @@ impl Proxy {
             self.head_writer.write(&mut connection.out, visit, &pass, framing);
             match self.exchange(&mut connection, &mut upload, visit).await {
                 Ok(head) => {
+                    self.pool.answered(&connection);
                     let asked = Asked { visit, pass, upgrade };
                     return Ok(self.answer(asked, head, connection, upload));
                 }
@@ -157,7 +164,12 @@ impl Proxy {
                     upload = Upload::head_only();
                     kept = false;
                 }
-                Err(failure) => return Err(failure),
+                Err(failure) => {
+                    if failure.of_the_app() {
+                        self.pool.broke(&connection, visit.now);
+                    }
+                    return Err(failure);
+                }
             }
         }
     }
@@ -175,14 +187,9 @@ impl Proxy {
             std::future::poll_fn(|cx| std::task::Poll::Ready(upload.poll_first_piece(cx, connection)))
                 .await?;
         }
-        let head =
-            response::receive(connection, upload, &visit.method, self.pool.settings().response_timeout)
-                .await?;
+        let head = response::receive(connection, upload, &visit.method, self.pool.settings()).await?;
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            let protocol = head.protocol.as_deref().unwrap_or_default();
-            if !visit.upgrade.as_ref().is_some_and(|asked| asked.as_bytes().eq_ignore_ascii_case(protocol)) {
-                return Err(Failure::Invalid("a switch to a protocol that nobody asked for"));
-            }
+            upgrade::check(visit, &head)?;
         }
         Ok(head)
     }

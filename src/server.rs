@@ -13,8 +13,10 @@ use crate::config::listen::Place;
 use crate::config::tls::Unusable;
 use crate::metrics::Metrics;
 use crate::proxy::connect::Connector;
+use crate::proxy::health::Rounds;
 use crate::proxy::instances::Instances;
 use admin::Admin;
+use crowd::Crowd;
 use listen::{Places, SocketFile};
 use otlp::Exporter;
 use tls::Tls;
@@ -22,7 +24,9 @@ use worker::{Orders, Serving, Shared};
 
 mod admin;
 mod connection;
+mod crowd;
 mod der;
+mod files;
 mod front;
 mod head_scan;
 mod http2;
@@ -62,9 +66,11 @@ impl Server {
     /// If a certificate cannot be used, the address cannot be bound or a thread cannot be started.
     pub fn start(app: &Arc<App>) -> io::Result<Self> {
         let tls = app.config.tls.as_ref().map(Tls::load).transpose().map_err(io::Error::other)?;
+        let most = files::make_room(app.config.limits.connections);
         let exporter = Exporter::start(app).map_err(io::Error::other)?;
         let shared = Shared {
             serving: serving(app).map_err(io::Error::other)?,
+            crowd: Crowd::new(most, app.config.limits.connections_per_address, app.config.uncounted.clone()),
             tls: tls.clone(),
             tracing: exporter.as_ref().map(Exporter::tracing),
         };
@@ -146,9 +152,8 @@ impl Server {
 /// What the workers need of an application.
 fn serving(app: &Arc<App>) -> Result<Serving, Unusable> {
     let upstream = &app.config.upstream;
-    Ok(Serving {
-        app: Arc::clone(app),
-        connector: Connector::new(&upstream.tls)?,
-        instances: Arc::new(Instances::new(upstream.targets.len(), upstream.rest)),
-    })
+    let connector = Connector::new(&upstream.tls)?;
+    let instances = Arc::new(Instances::new(upstream));
+    let rounds = Rounds::begin(upstream, &connector, &instances, &app.office);
+    Ok(Serving { app: Arc::clone(app), connector, instances, _rounds: Arc::new(rounds) })
 }

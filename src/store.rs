@@ -52,6 +52,7 @@ pub mod disabled;
 pub mod ended;
 pub mod identities;
 pub mod keys;
+pub mod languages;
 mod migrations;
 pub mod oauth_flows;
 pub mod outbox;

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::clear::Clear;
 use super::mail::Tls;
 use super::provider::{ClientAuth, Kind};
 use super::rule::Access;
@@ -41,7 +42,7 @@ use limits::RawLimits;
 use listen::{RawForwardAuth, RawListen, RawProxies};
 use ops::{RawAdmin, RawLog, RawTrace};
 use tls::{RawCertificate, RawTls};
-use upstream::RawUpstream;
+use upstream::{RawHealth, RawUpstream};
 
 table! {
     /// The whole file.
@@ -133,6 +134,7 @@ table! {
         cache_age: Span = Span::seconds(30),
         cookie: RawCookie = RawCookie::Opaque,
         jwt_lifetime: Span = Span::minutes(5),
+        clear_on_sign_out: Vec<Clear> = Vec::new(),
     }
 }
 
@@ -150,6 +152,8 @@ table! {
     /// `[access]`
     RawAccess {
         hide_existence: bool = false,
+        origins: Vec<String> = Vec::new(),
+        danger_cross_site_writes: bool = false,
     }
 }
 
@@ -319,6 +323,7 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
         "tls.more" => RawCertificate::KEYS,
         "public" => RawPublic::KEYS,
         "upstream" => RawUpstream::KEYS,
+        "upstream.health" => RawHealth::KEYS,
         "store" => RawStore::KEYS,
         "sign_up" => RawSignUp::KEYS,
         "accounts" => RawAccounts::KEYS,

@@ -35,6 +35,9 @@ const RELOADED: &[&str] = &[
     "upstream",
 ];
 
+/// What is fixed all the same: connections are counted from the start on.
+const FIXED: &[&str] = &["limits.connections", "limits.connections_per_address", "limits.uncounted"];
+
 /// Reads the configuration again, and names the keys that have changed but stay as they were until the next
 /// start. The whole of what is given must be good by itself, and so must be what comes of it now.
 ///
@@ -66,7 +69,10 @@ fn keep(new: &mut Table, running: &Table) -> Vec<String> {
     let mut waiting = Vec::new();
     let names: Vec<String> = new.keys().chain(running.keys()).cloned().collect();
     for name in names {
-        if RELOADED.contains(&name.as_str()) || new.get(&name) == running.get(&name) {
+        let fixed_within =
+            FIXED.iter().any(|path| path.strip_prefix(&*name).is_some_and(|rest| rest.starts_with('.')));
+        let reloaded = RELOADED.contains(&name.as_str());
+        if (reloaded && !fixed_within) || new.get(&name) == running.get(&name) {
             continue;
         }
         // A site is encrypted here or elsewhere: with the one goes the address that browsers know.
@@ -87,7 +93,9 @@ fn keep(new: &mut Table, running: &Table) -> Vec<String> {
                 let keys: Vec<String> = inner.keys().chain(before.keys()).cloned().collect();
                 for key in keys {
                     let path = format!("{name}.{key}");
-                    if !RELOADED.contains(&path.as_str()) && inner.get(&key) != before.get(&key) {
+                    let may =
+                        (reloaded || RELOADED.contains(&path.as_str())) && !FIXED.contains(&path.as_str());
+                    if !may && inner.get(&key) != before.get(&key) {
                         put_back(&mut inner, &before, &key);
                         waiting.push(path);
                     }
@@ -131,6 +139,9 @@ mod tests {
         let left = "secret = \"a\"\n[listen]\naddress = \"x\"\n[log]\nlevel = \"debug\"\n\
                     [[rules]]\npath = \"/x\"\n[mail.smtp]\nhost = \"a\"\n";
         assert_eq!(new, table(left));
+        let mut limits = table("[limits]\nconnections = 5\nbody = 1\n");
+        assert_eq!(keep(&mut limits, &table("[limits]\nbody = 2\n")), ["limits.connections"]);
+        assert_eq!(limits, table("[limits]\nbody = 1\n"));
         assert!(keep(&mut new, &running).is_empty(), "the second time nothing has changed");
     }
 

@@ -14,7 +14,7 @@ use crate::account::unusual::{Judgement, Outcome, Sighting};
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::pair::Delivery;
-use crate::flow::{cookies, log_entry};
+use crate::flow::{cookies, log_entry, reader, typed};
 use crate::http::cookie::{self, Found};
 use crate::http::visit::{Credential, Visit};
 use crate::id::PendingId;
@@ -178,8 +178,10 @@ async fn open(
         }
         Delivery::Bearer => trust_program(app, visit, &mut tx, user, here).await?,
     }
+    reader::note(&mut tx, &user.id, visit).await?;
     tx.auth_log_insert(&entry(visit, proved, None, rules)).await?;
     app.sessions.commit_ended(tx, ended.as_slice()).await?;
+    cookies.extend(typed::forget(app, visit));
     if pending {
         cookies.push(forget_pending(app));
     }

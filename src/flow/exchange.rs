@@ -63,6 +63,11 @@ pub async fn exchange(
                 let rotated = app.sessions.touch(&mut tx, &mut session, now).await?
                     && tx.refresh_rotate(&family.id, token.hash(), next.hash(), now).await?;
                 if rotated {
+                    // A browser does it within any request, every few minutes, and nobody decides on it.
+                    if holder == Holder::Program {
+                        let entry = entry(asking, &session.user.id, Action::Refresh, None);
+                        tx.auth_log_insert(&entry).await?;
+                    }
                     tx.commit().await?;
                     return Ok(Some(Exchanged { session, next: Ok(next), ends }));
                 }
@@ -113,18 +118,22 @@ pub(super) async fn end(
     let mut tx = app.store.begin().await?;
     let ended = tx.session_delete_by_id(user, session).await?;
     if ended.is_some() {
-        let entry = LogEntry {
-            user: Some(user.clone()),
-            action: Action::Revoke,
-            at: asking.now,
-            success: error.is_none(),
-            error,
-            address: Some(asking.client.to_string()),
-            agent: asking.agent.clone(),
-            detail: None,
-            way: None,
-        };
-        tx.auth_log_insert(&entry).await?;
+        tx.auth_log_insert(&entry(asking, user, Action::Revoke, error)).await?;
     }
     app.sessions.commit_ended(tx, ended.as_slice()).await
+}
+
+/// The line of the log for what was done.
+fn entry(asking: &Asking, user: &UserId, action: Action, error: Option<&'static str>) -> LogEntry {
+    LogEntry {
+        user: Some(user.clone()),
+        action,
+        at: asking.now,
+        success: error.is_none(),
+        error,
+        address: Some(asking.client.to_string()),
+        agent: asking.agent.clone(),
+        detail: None,
+        way: None,
+    }
 }

@@ -15,7 +15,7 @@ use crate::flow::entry::{self, By, Entered, Proved, Waiting};
 use crate::flow::pair::{self, Delivery};
 use crate::flow::{
     callback, callback_if_ours, callback_or_home, desk, form_again, log_entry, read_json, signed_in_already,
-    with_cookies,
+    typed, with_cookies,
 };
 use crate::http::cookie::{self, Found};
 use crate::http::form::Form;
@@ -47,9 +47,10 @@ pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
     }
     let view = app.ui.view(visit.language());
     let callback_url = callback_if_ours(app, callback_url);
+    let typed = typed::kept(app, visit).unwrap_or_default();
     let html = pages::SignIn {
         view,
-        email: visit.visitor.session().map_or("", |session| &session.user.email),
+        email: visit.visitor.session().map_or(&typed, |session| &session.user.email),
         remember: true,
         callback_url: callback_url.as_deref(),
         problems: &[],

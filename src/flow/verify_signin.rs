@@ -138,6 +138,10 @@ async fn attempt(
 ) -> Result<Result<(SignedIn, Option<String>), Refusal>, Error> {
     // What cannot be a code is a slip, and no guess.
     let Some(code) = Code::parse(typed) else { return Ok(Err(Refusal::CodeWrong)) };
+    // RL-10: a code that is spent may be sent for ever, and each time it is logged.
+    if let Err(refusal) = app.limits.ticket(visit.now, visit.client) {
+        return Ok(Err(refusal));
+    }
     let mut tx = app.store.begin().await?;
     let counted = tx.pending_try(id, visit.now, TRIES).await?;
     let Some(pending) = tx.pending_by_id(id, visit.now).await? else { return Ok(Err(Refusal::SignInEnded)) };

@@ -12,6 +12,8 @@ use crate::time::Now;
 
 /// How often it is looked for.
 const EVERY: Duration = Duration::from_mins(10);
+/// How soon it is tried again after a failure.
+const SOON: Duration = Duration::from_secs(30);
 /// Rows deleted in one transaction, so that no other waits long for its turn.
 const AT_ONCE: u32 = 500;
 /// How long a way through a provider is kept after its time, so that who comes late is led back to where it
@@ -96,21 +98,30 @@ impl Old {
 /// Deletes what is old, now and again and again.
 pub(super) async fn delete(app: Arc<App>) -> Result<(), Fault> {
     loop {
-        once(&app, Job::Delete, delete_all(&app)).await?;
-        tokio::time::sleep(EVERY).await;
+        // What failed is tried again sooner.
+        let all = once(&app, Job::Delete, delete_all(&app)).await?;
+        tokio::time::sleep(if all { EVERY } else { SOON }).await;
     }
 }
 
-async fn delete_all(app: &App) -> Result<(), Fault> {
+/// Deletes all that is old. False if some of it could not be.
+async fn delete_all(app: &App) -> Result<bool, Fault> {
+    let mut all = true;
     for old in Old::ALL {
         let mut deleted = 0;
         loop {
-            let mut tx = app.store.begin().await?;
-            if !tx.alone(old.name()).await? {
-                break;
-            }
-            let some = old.delete(app, &mut tx, app.clock.now()).await?;
-            tx.commit().await?;
+            // Without a store there is nothing to go on with.
+            let tx = app.store.begin().await?;
+            let some = match some_of(old, app, tx).await {
+                Ok(some) => some,
+                // What cannot be deleted keeps nothing else from being deleted.
+                Err(fault) => {
+                    tracing::warn!(what = old.name(), "what is old cannot be deleted: {fault}");
+                    app.metrics.job(Job::Delete).failures.add(1);
+                    all = false;
+                    break;
+                }
+            };
             deleted += some;
             if some < u64::from(AT_ONCE) {
                 break;
@@ -121,5 +132,15 @@ async fn delete_all(app: &App) -> Result<(), Fault> {
             tracing::info!(what = old.name(), deleted, "deleted what is old");
         }
     }
-    Ok(())
+    Ok(all)
+}
+
+/// Deletes some of one kind, unless another replica is at it, and returns how many.
+async fn some_of(old: Old, app: &App, mut tx: Tx) -> Result<u64, Fault> {
+    if !tx.alone(old.name()).await? {
+        return Ok(0);
+    }
+    let some = old.delete(app, &mut tx, app.clock.now()).await?;
+    tx.commit().await?;
+    Ok(some)
 }

@@ -23,6 +23,11 @@ fn limits(per_address: u32, per_account: u32, in_all: u32) -> Limits {
         body_idle: unused,
         tunnel_idle: unused,
         connections: 0,
+        connections_per_address: 0,
+        streams: 0,
+        stream_window: 0,
+        connection_window: 0,
+        resets: 0,
         drain: unused,
         grace: unused,
         attempts_per_address: per_address,
@@ -148,7 +153,7 @@ fn a_source_that_is_refused_spends_nothing_of_what_others_need() {
 }
 
 #[test]
-fn a_flood_of_a_million_networks_frees_no_guesser() {
+fn rl_7_a_flood_of_a_million_networks_frees_no_guesser() {
     let limits = limits(5, 10, 1_000_000);
     let guesser = network(0);
     let later = |n: u32| START.plus(Duration::from_micros(u64::from(n)));

@@ -77,6 +77,8 @@ pub struct Worker {
     pub misses: Counter,
     /// Connections of clients that are open.
     pub connections: Counter,
+    /// Connections that were turned away because there were too many.
+    pub turned_away: Counter,
     /// Connections that have left HTTP, begun and ended.
     pub tunnels: [Counter; 2],
 }
@@ -101,6 +103,7 @@ impl Worker {
             hits: Counter::new(),
             misses: Counter::new(),
             connections: Counter::new(),
+            turned_away: Counter::new(),
             tunnels: [Counter::new(), Counter::new()],
         }
     }

@@ -16,6 +16,8 @@ pub enum Action {
     SignIn,
     /// A session was ended by its owner in its own browser.
     SignOut,
+    /// A program exchanged a refresh token.
+    Refresh,
     /// Sessions were ended from elsewhere.
     Revoke,
     /// A provider became one more way to sign in.
@@ -63,6 +65,7 @@ impl Action {
             Self::SignUp => "signup",
             Self::SignIn => "login",
             Self::SignOut => "logout",
+            Self::Refresh => "refresh",
             Self::Revoke => "revoke",
             Self::Link => "link",
             Self::Unlink => "unlink",

@@ -1,6 +1,8 @@
 //! What attackers send: one test per advisory or RFC rule, with its id in the name.
 
+mod files;
 mod headers;
+mod http2;
 mod identity;
 mod order;
 mod path;

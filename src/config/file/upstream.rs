@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::config::units::Span;
+use crate::config::units::{Size, Span};
 
 table! {
     /// `[upstream]`
@@ -10,6 +10,8 @@ table! {
         url: Option<String> = None,
         more: Vec<String> = Vec::new(),
         rest: Span = Span::seconds(5),
+        failures: u32 = 3,
+        health: RawHealth = RawHealth::default(),
         ca_file: Option<String> = None,
         client_certificate: Option<String> = None,
         client_key: Option<String> = None,
@@ -18,5 +20,17 @@ table! {
         idle_timeout: Span = Span::seconds(60),
         keep_alive: Span = Span::seconds(4),
         max_idle: usize = 128,
+        head: Size = Size::kib(64),
+    }
+}
+
+table! {
+    /// `[upstream.health]`; without `path` nothing is asked.
+    RawHealth {
+        path: Option<String> = None,
+        interval: Span = Span::seconds(5),
+        timeout: Span = Span::seconds(2),
+        healthy: u32 = 2,
+        unhealthy: u32 = 3,
     }
 }

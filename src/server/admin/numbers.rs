@@ -115,6 +115,9 @@ fn requests(text: &mut Text, workers: &[&Worker]) {
 fn connections(text: &mut Text, workers: &[&Worker]) {
     let open = sum(workers, |worker| &worker.connections);
     text.single(("sidegate_connections_open", "gauge", "Connections of clients."), open);
+    let name = "sidegate_connections_refused_total";
+    let refused = sum(workers, |worker| &worker.turned_away);
+    text.single((name, "counter", "Connections turned away because there were too many."), refused);
     let [begun, ended] = [0, 1].map(|at| sum(workers, |worker| &worker.tunnels[at]));
     let name = "sidegate_tunnels_open";
     text.single(

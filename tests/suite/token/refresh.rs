@@ -123,6 +123,15 @@ on_both_databases! {
         assert_eq!(site.stranger().get(&format!("/auth/refresh?refresh_token={token}")).status, 405);
     }
 
+    fn lg_1_an_exchange_is_in_the_log_of_sign_ins_once(database) {
+        let site = plan(database).start();
+        let first = program(&site);
+        exchanged(&site, text(&first, "refresh_token"));
+        exchanged(&site, text(&first, "refresh_token"));
+        let lines = r#"SELECT "id" FROM "sidegate_auth_log" WHERE "action" = 'refresh' AND "success""#;
+        assert_eq!(site.block_on(site.database.texts(lines)).len(), 1, "who comes late gets what was made");
+    }
+
     fn tk_3_the_store_holds_no_token(database) {
         let site = plan(database).start();
         let pair = program(&site);

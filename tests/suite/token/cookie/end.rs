@@ -116,7 +116,7 @@ on_both_databases! {
                 let _ = stream.write_all(crate::support::upstream::ok("hello").as_bytes());
                 return;
             }
-            let _ = stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+            let _ = stream.write_all(crate::support::upstream::switch(arrived).as_bytes());
             let mut buffer = [0; 1024];
             while let Ok(count @ 1..) = stream.read(&mut buffer) {
                 let _ = stream.write_all(&buffer[..count]);
