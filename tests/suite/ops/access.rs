@@ -110,14 +110,13 @@ fn the_last_lines_are_written_before_the_end_and_none_where_none_are_wanted() {
     for (log, expected) in [("", 200), ("[log]\naccess = false\n", 0), ("[log]\nlevel = \"error\"\n", 200)] {
         let app = Upstream::hello();
         // What says that it serves is no error, so this one is told by the port.
-        let mut program = match log.contains("error") {
-            false => Program::start(app.address, log),
-            true => {
-                let program = Program::start(app.address, "");
-                program.configure(app.address, log);
-                program.reload();
-                program
-            }
+        let mut program = if log.contains("error") {
+            let program = Program::start(app.address, "");
+            program.configure(app.address, log);
+            program.reload();
+            program
+        } else {
+            Program::start(app.address, log)
         };
         let host = program.address;
         let mut raw = Raw::connect(host);
