@@ -33,7 +33,8 @@ pub const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
 /// Classes of status codes: 1xx to 5xx.
 pub const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Ways in which the app can fail to answer.
-pub const TROUBLES: [&str; 5] = ["unreachable", "connect_timeout", "closed", "invalid", "response_timeout"];
+pub const TROUBLES: [&str; 6] =
+    ["unreachable", "connect_timeout", "closed", "invalid", "response_timeout", "none_well"];
 
 /// How the app failed to answer: a place in [`TROUBLES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub enum Trouble {
     Invalid,
     /// No answer in time.
     ResponseTimeout,
+    /// No instance is well.
+    NoneWell,
 }
 
 /// What one worker counts, on cache lines of its own.

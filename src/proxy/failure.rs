@@ -65,6 +65,7 @@ impl Failure {
             Self::Closed { .. } => Some(Trouble::Closed),
             Self::Invalid(_) => Some(Trouble::Invalid),
             Self::ResponseTimeout => Some(Trouble::ResponseTimeout),
+            Self::NoneWell => Some(Trouble::NoneWell),
             Self::BodyTooLarge | Self::BadBody | Self::BodyTimeout => None,
         }
     }
