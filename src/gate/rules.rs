@@ -9,6 +9,7 @@ use crate::id::UserId;
 use crate::pattern::{Case, OWNER_TREE, Pattern, Segment};
 
 /// The compiled rules of one site.
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the configuration, or follows from one")]
 pub struct Rules {
     /// Mount prefixes of our own endpoints.
     pub mounts: Vec<String>,
