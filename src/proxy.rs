@@ -18,7 +18,6 @@ use crate::http::visit::Visit;
 use crate::metrics::worker::Worker;
 use crate::session::live::Live;
 
-mod chunked;
 pub mod connect;
 pub mod failure;
 pub mod headers;
@@ -28,7 +27,7 @@ pub mod pem;
 pub mod reserved;
 pub mod response;
 pub mod ticker;
-mod upgrade;
+pub mod upgrade;
 mod upload;
 mod upstream;
 mod websocket;
@@ -78,12 +77,20 @@ pub struct Sending {
     pub upgrade: Option<Leaving>,
 }
 
-/// A client's connection, or its stream, that is to become a tunnel.
-pub struct Leaving {
-    /// What it becomes.
-    pub client: OnUpgrade,
-    /// Whether it is a stream of HTTP/2, where 200 stands for 101 (RFC 8441 §5).
-    pub http2: bool,
+/// What is to become a tunnel on the client's side.
+pub enum Leaving {
+    /// The connection.
+    Http1,
+    /// A stream of HTTP/2, where 200 stands for 101 (RFC 8441 §5).
+    Http2(OnUpgrade),
+}
+
+/// What follows the head of an answer.
+pub enum Following {
+    /// A body.
+    Body(UpstreamBody),
+    /// Bytes in both directions, on the client's connection.
+    Tunnel(Box<Tunnel>),
 }
 
 /// What an answer is the answer to.
@@ -127,7 +134,7 @@ impl Proxy {
         visit: &Visit,
         pass: Pass,
         sending: Sending,
-    ) -> Result<Response<UpstreamBody>, Failure> {
+    ) -> Result<Response<Following>, Failure> {
         let Sending { body, upgrade } = sending;
         let framing = framing(body.size_hint().exact(), visit);
         let limit = self.config.limits.body;
@@ -200,7 +207,7 @@ impl Proxy {
         head: response::Head,
         connection: Box<Connection>,
         upload: Upload,
-    ) -> Response<UpstreamBody> {
+    ) -> Response<Following> {
         if head.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = asked.upgrade.take()
         {
@@ -216,7 +223,7 @@ impl Proxy {
         if let Some(hsts) = &self.hsts {
             headers.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
         }
-        let mut response = Response::new(body);
+        let mut response = Response::new(Following::Body(body));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
@@ -229,30 +236,31 @@ impl Proxy {
         leaving: Leaving,
         head: response::Head,
         connection: Connection,
-    ) -> Response<UpstreamBody> {
+    ) -> Response<Following> {
         let Connection { stream, unread, .. } = connection;
-        let tunnel = Tunnel {
+        let tunnel = Box::new(Tunnel {
             upstream: stream,
             unread,
-            client: leaving.client,
             websocket: asked.visit.upgrade.as_ref().is_some_and(is_websocket),
             silence: self.ticker.deadline(),
             watch: self.ticker.deadline(),
             patience: self.config.limits.tunnel_idle,
             line: asked.pass.session().map(|session| self.live.open(session)),
             _open: Open::new(&self.counts),
-        };
-        let id = asked.visit.id;
-        tokio::task::spawn_local(async move {
-            if let Err(error) = tunnel.run().await {
-                tracing::debug!(request_id = %id, %error, "tunnel ended");
-            }
         });
-        let mut response = Response::new(UpstreamBody::empty(Rc::clone(&self.pool)));
+        let following = match leaving {
+            Leaving::Http1 => Following::Tunnel(tunnel),
+            Leaving::Http2(stream) => {
+                tunnel.run_on_stream(stream, asked.visit.id);
+                Following::Body(UpstreamBody::empty(Rc::clone(&self.pool)))
+            }
+        };
+        let over_http2 = matches!(following, Following::Body(_));
+        let mut response = Response::new(following);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
         let headers = response.headers_mut();
-        if leaving.http2 {
+        if over_http2 {
             headers.remove(SEC_WEBSOCKET_ACCEPT);
             *response.status_mut() = StatusCode::OK;
             return response;
@@ -273,7 +281,9 @@ fn is_websocket(protocol: &HeaderValue) -> bool {
 /// How the request's body is delimited towards the app.
 fn framing(exact: Option<u64>, visit: &Visit) -> Framing {
     match exact {
-        Some(0) if !sends_body(&visit.method) && !visit.headers.contains_key(CONTENT_LENGTH) => Framing::None,
+        Some(0) if !sends_body(&visit.method) && !visit.headers.contains_key(&CONTENT_LENGTH) => {
+            Framing::None
+        }
         Some(length) => Framing::Length(length),
         None => Framing::Chunked,
     }

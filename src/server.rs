@@ -28,7 +28,7 @@ mod crowd;
 mod der;
 mod files;
 mod front;
-mod head_scan;
+mod http1;
 mod http2;
 pub mod listen;
 mod otlp;
@@ -39,7 +39,6 @@ mod record;
 mod redirect;
 mod reply;
 pub mod tls;
-mod watched;
 mod worker;
 
 /// A server that is running.

@@ -13,11 +13,12 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf as _, BytesMut};
 use http::HeaderValue;
 use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::visit::Visit;
+use crate::id::RequestId;
 use crate::metrics::worker::Worker;
 use crate::proxy::connect::Stream;
 use crate::proxy::failure::Failure;
@@ -46,7 +47,7 @@ pub(super) fn check(visit: &Visit, head: &Head) -> Result<(), Failure> {
     if asked.eq_ignore_ascii_case(b"websocket") {
         let mut accepts = head.headers.get_all(SEC_WEBSOCKET_ACCEPT).iter();
         let key =
-            visit.headers.get(SEC_WEBSOCKET_KEY).ok_or(Failure::Invalid("a handshake without a key"))?;
+            visit.headers.get(&SEC_WEBSOCKET_KEY).ok_or(Failure::Invalid("a handshake without a key"))?;
         let accept = accepts.next().filter(|_| accepts.next().is_none());
         if accept.is_none_or(|accept| accept.as_bytes() != acceptance(key.as_bytes()).as_bytes()) {
             return Err(Failure::Invalid("Sec-WebSocket-Accept does not follow from the key"));
@@ -65,11 +66,10 @@ fn acceptance(key: &[u8]) -> String {
 }
 
 /// An upgraded connection to the app, waiting for the client's side.
-pub(super) struct Tunnel {
+pub struct Tunnel {
     pub(super) upstream: Stream,
     /// What the app sent behind its 101.
     pub(super) unread: BytesMut,
-    pub(super) client: OnUpgrade,
     /// Whether its bytes are frames that we know.
     pub(super) websocket: bool,
     /// Strikes when both sides are silent.
@@ -109,13 +109,19 @@ enum End {
 }
 
 impl Tunnel {
-    /// Carries bytes until the end. The client of a WebSocket that we end is told so where a frame can stand.
-    pub(super) async fn run(self) -> io::Result<()> {
-        let Self { upstream, unread, client, websocket, silence, watch, patience, line, _open } = self;
-        let client = TokioIo::new(client.await.map_err(io::Error::other)?);
+    /// Carries bytes until the end. `early` is what the client sent behind its request. The client of a WebSocket
+    /// that we end is told so where a frame can stand.
+    ///
+    /// # Errors
+    /// If one of the connections breaks.
+    pub async fn run<C>(self, client: C, early: BytesMut) -> io::Result<()>
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Self { upstream, unread, websocket, silence, watch, patience, line, _open } = self;
         let mut to_client = Pipe::starting_with(unread, websocket.then(Frames::default));
-        let mut to_upstream = Pipe::starting_with(BytesMut::new(), None);
-        let (mut client, mut upstream): (TokioIo<Upgraded>, Stream) = (client, upstream);
+        let mut to_upstream = Pipe::starting_with(early, None);
+        let (mut client, mut upstream): (C, Stream) = (client, upstream);
         silence.arm(patience);
         let end = std::future::poll_fn(|cx| {
             let before = to_client.passed + to_upstream.passed;
@@ -147,6 +153,19 @@ impl Tunnel {
             say_goodbye(&mut client, why).await;
         }
         Ok(())
+    }
+
+    /// Carries bytes between the app and a stream of HTTP/2, beside the connection of that stream.
+    pub(super) fn run_on_stream(self, stream: OnUpgrade, id: RequestId) {
+        tokio::task::spawn_local(async move {
+            let ended = match stream.await {
+                Ok(client) => self.run(TokioIo::new(client), BytesMut::new()).await,
+                Err(error) => Err(io::Error::other(error)),
+            };
+            if let Err(error) = ended {
+                tracing::debug!(request_id = %id, %error, "tunnel ended");
+            }
+        });
     }
 }
 

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::USER_AGENT;
-use http::request::Parts;
-use http::{HeaderName, Response, StatusCode, Version};
+use http::{HeaderName, Response, StatusCode};
 
 use crate::gate::Verdict;
+use crate::http::client::Peer;
+use crate::http::fields::Value;
 use crate::http::visit::Visit;
 use crate::id::RequestId;
 use crate::log::access::{Access, Asked, Told};
 use crate::metrics::Metrics;
-use crate::metrics::worker::{Outcome, Worker as Counts, method};
+use crate::metrics::worker::{METHODS, Outcome, Worker as Counts, method};
 use crate::refusal::Refusal;
-use crate::server::watched::Client;
+use crate::server::read::Head;
 use crate::time::{Moment, Now};
 use crate::trace::{Context, Share, Span, Tracing};
 
@@ -26,6 +27,15 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// What is told of a path in a span, in bytes.
 const LONGEST_PATH: usize = 256;
+
+/// How a request came.
+#[derive(Clone, Copy)]
+pub(super) struct Via {
+    /// The version of HTTP.
+    pub(super) http: &'static str,
+    /// The version of TLS, if any.
+    pub(super) tls: Option<&'static str>,
+}
 
 /// Where a worker's requests are written down.
 pub(super) struct Recorder {
@@ -100,7 +110,7 @@ impl Record {
     }
 
     /// The request has been read, and who sent it is known.
-    pub(super) fn visited(&mut self, visit: &Visit, client: &Client, version: Version, logged: bool) {
+    pub(super) fn visited(&mut self, visit: &Visit, via: Via, logged: bool) {
         self.method = method(&visit.method);
         if logged {
             self.line = Some(self.recorder.access.asked(&Asked {
@@ -109,36 +119,36 @@ impl Record {
                 client: visit.client,
                 method: visit.method.as_str(),
                 path: visit.path.raw().as_bytes(),
-                http: http(version),
-                tls: client.tls,
+                http: via.http,
+                tls: via.tls,
                 session: visit.visitor.session().map(|session| &**session),
-                agent: visit.headers.get(USER_AGENT).map(http::HeaderValue::as_bytes),
+                agent: visit.headers.get(&USER_AGENT).map(Value::as_bytes),
                 trace: self.traced.as_ref().map(|traced| &traced.context.trace),
             }));
         }
     }
 
-    /// The request could not be read.
+    /// The request could not be read, or only its head.
     #[cold]
     pub(super) fn malformed(
         &mut self,
-        (id, now): (RequestId, Now),
-        parts: &Parts,
-        client: &Client,
+        (id, at): (RequestId, Now),
+        (peer, via): (Peer, Via),
+        head: Option<&Head>,
         logged: bool,
     ) {
-        self.method = method(&parts.method);
+        self.method = head.map_or(METHODS.len() - 1, |head| method(&head.method));
         if logged {
             self.line = Some(self.recorder.access.asked(&Asked {
-                at: now,
+                at,
                 id,
-                client: client.peer.ip(),
-                method: parts.method.as_str(),
-                path: parts.uri.path().as_bytes(),
-                http: http(parts.version),
-                tls: client.tls,
+                client: peer.ip(),
+                method: head.map_or("-", |head| head.method.as_str()),
+                path: head.map_or(b"-", |head| head.uri.path().as_bytes()),
+                http: via.http,
+                tls: via.tls,
                 session: None,
-                agent: parts.headers.get(USER_AGENT).map(http::HeaderValue::as_bytes),
+                agent: head.and_then(|head| head.headers.get(&USER_AGENT)).map(Value::as_bytes),
                 trace: None,
             }));
         }
@@ -230,25 +240,15 @@ impl Drop for Record {
 /// besides is passed on only with a trace that is (W3C Trace Context §3.3).
 #[cold]
 fn traced(visit: &mut Visit, share: Share) -> Traced {
-    let mut given = visit.headers.get_all(TRACEPARENT).iter();
+    let mut given = visit.headers.get_all(&TRACEPARENT);
     let only = given.next().filter(|_| given.next().is_none());
-    let given = only.map(http::HeaderValue::as_bytes);
-    let context = Context::take_up(given, visit.peer.trusted, share);
+    let context = Context::take_up(only.map(Value::as_bytes), visit.peer.trusted, share);
     if context.parent.is_none() {
-        visit.headers.remove(TRACESTATE);
+        visit.headers.remove(&TRACESTATE);
     }
-    visit.headers.remove(TRACEPARENT);
+    visit.headers.remove(&TRACEPARENT);
     visit.trace = Some(context);
     let path = visit.path.raw();
     let path = path.get(..LONGEST_PATH).unwrap_or(path).to_owned();
     Traced { context, begun: visit.now, path }
-}
-
-/// The version of HTTP as it is logged.
-fn http(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_2 => "2",
-        Version::HTTP_10 => "1.0",
-        _ => "1.1",
-    }
 }

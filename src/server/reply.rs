@@ -1,52 +1,64 @@
-//! The body of an answer, ours or the app's; its end is the end of the request.
+//! What follows the head of an answer: a body of ours or of the app's, or a tunnel; its end is that of the record.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::proxy::Following;
 use crate::proxy::response::UpstreamBody;
+use crate::proxy::upgrade::Tunnel;
 use crate::server::record::Record;
-use crate::server::watched::Client;
 
-/// The body of an answer; its end is the end of the request.
+/// What follows the head of an answer.
 pub(super) struct ReplyBody {
     kind: Kind,
-    client: Arc<Client>,
-    /// What is written down of the request, with this body's end.
+    /// What is written down of the request.
     record: Option<Record>,
 }
 
 enum Kind {
+    /// A body of ours.
     Own(Bytes),
+    /// The app's body.
     App(UpstreamBody),
+    /// No HTTP any more.
+    Tunnel(Box<Tunnel>),
+}
+
+impl From<Following> for ReplyBody {
+    fn from(following: Following) -> Self {
+        let kind = match following {
+            Following::Body(body) => Kind::App(body),
+            Following::Tunnel(tunnel) => Kind::Tunnel(tunnel),
+        };
+        Self { kind, record: None }
+    }
 }
 
 impl ReplyBody {
     /// A body of ours.
-    pub(super) fn own(client: Arc<Client>, body: Bytes) -> Self {
-        Self { kind: Kind::Own(body), client, record: None }
+    pub(super) fn own(body: Bytes) -> Self {
+        Self { kind: Kind::Own(body), record: None }
     }
 
-    /// A body of the app's.
-    pub(super) fn app(client: Arc<Client>, body: UpstreamBody) -> Self {
-        Self { kind: Kind::App(body), client, record: None }
+    /// The end of this is the end of `record`.
+    pub(super) fn record(&mut self, record: Record) {
+        self.record = Some(record);
     }
 
-    /// The response, whose end is also that of its record.
-    pub(super) fn recorded(mut response: Response<Self>, record: Record) -> Response<Self> {
-        response.body_mut().record = Some(record);
-        response
+    /// Passes on more of the request, while nothing of the answer can be.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Kind::App(body) = &mut self.kind {
+            body.drive(cx);
+        }
     }
-}
 
-impl Drop for ReplyBody {
-    fn drop(&mut self) {
-        self.client.end();
+    /// The tunnel, if it is one.
+    pub(super) fn into_tunnel(self) -> Option<Box<Tunnel>> {
+        if let Kind::Tunnel(tunnel) = self.kind { Some(tunnel) } else { None }
     }
 }
 
@@ -59,6 +71,7 @@ impl Body for ReplyBody {
             Kind::Own(body) if body.is_empty() => Poll::Ready(None),
             Kind::Own(body) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(body))))),
             Kind::App(body) => Pin::new(body).poll_frame(cx),
+            Kind::Tunnel(_) => Poll::Ready(None),
         };
         if let (Poll::Ready(Some(Ok(frame))), Some(record)) = (&polled, &mut self.record)
             && let Some(data) = frame.data_ref()
@@ -72,6 +85,7 @@ impl Body for ReplyBody {
         match &self.kind {
             Kind::Own(body) => body.is_empty(),
             Kind::App(body) => body.is_end_stream(),
+            Kind::Tunnel(_) => true,
         }
     }
 
@@ -79,6 +93,7 @@ impl Body for ReplyBody {
         match &self.kind {
             Kind::Own(body) => SizeHint::with_exact(body.len() as u64),
             Kind::App(body) => body.size_hint(),
+            Kind::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -9,7 +9,6 @@ use std::io;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -26,6 +25,7 @@ use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
 use crate::proxy::{Means, Proxy};
 use crate::server::crowd::{Crowd, Member};
+use crate::server::http1::{Buffers, Date};
 use crate::server::listen::{Acceptor, Serves, Share};
 use crate::server::record::Recorder;
 use crate::server::tls::Tls;
@@ -49,11 +49,15 @@ pub(super) struct Worker {
     pub(super) proxy: Proxy,
     pub(super) near: Rc<RefCell<Near>>,
     pub(super) ticker: Ticker,
+    /// The `Date` of answers.
+    pub(super) date: RefCell<Date>,
+    /// What connections read into and write from.
+    pub(super) buffers: Rc<Buffers>,
     /// How connections are encrypted, if they are.
     pub(super) tls: Option<Tls>,
     /// Where requests are written down.
     pub(super) recorder: Rc<Recorder>,
-    seats: Arc<Seats>,
+    seats: Rc<Seats>,
     stopping: Rc<Cell<bool>>,
     latest: Rc<RefCell<Weak<Worker>>>,
 }
@@ -87,7 +91,9 @@ impl Worker {
             ticker,
             tls: shared.tls,
             recorder,
-            seats: Arc::default(),
+            date: RefCell::default(),
+            buffers: Rc::default(),
+            seats: Rc::default(),
             stopping: Rc::default(),
             latest: Rc::default(),
         });
@@ -105,7 +111,9 @@ impl Worker {
             ticker: self.ticker.clone(),
             tls: self.tls.clone(),
             recorder: Rc::clone(&self.recorder),
-            seats: Arc::clone(&self.seats),
+            date: RefCell::default(),
+            buffers: Rc::clone(&self.buffers),
+            seats: Rc::clone(&self.seats),
             stopping: Rc::clone(&self.stopping),
             latest: Rc::clone(&self.latest),
         });
@@ -118,7 +126,7 @@ impl Worker {
     fn tick(&self) {
         self.proxy.sweep();
         self.near.borrow_mut().sweep(self.app.clock.now());
-        self.recorder.counts.connections.set(self.seats.open.load(Ordering::Relaxed) as u64);
+        self.recorder.counts.connections.set(self.seats.open.get() as u64);
         self.recorder.access.flush();
     }
 }
@@ -135,26 +143,25 @@ fn proxy(serving: &Serving, ticker: &Ticker, recorder: &Recorder) -> Proxy {
     Proxy::new(Arc::clone(&app.config), means)
 }
 
-/// The connections of one worker, counted. Atomic because hyper asks of a socket that it could change
-/// threads.
+/// The connections of one worker, counted.
 #[derive(Default)]
 struct Seats {
     /// Sockets that are open, tunnels included.
-    open: AtomicUsize,
+    open: Cell<usize>,
     /// Told whenever one has been closed.
     one_less: Notify,
 }
 
 /// Counts one open socket.
 pub(super) struct Seat {
-    seats: Arc<Seats>,
+    seats: Rc<Seats>,
     member: Member,
 }
 
 impl Seat {
-    fn take(seats: &Arc<Seats>, member: Member) -> Arc<Self> {
-        seats.open.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { seats: Arc::clone(seats), member })
+    fn take(seats: &Rc<Seats>, member: Member) -> Self {
+        seats.open.set(seats.open.get() + 1);
+        Self { seats: Rc::clone(seats), member }
     }
 
     /// Counts it for this client, whom a proxy in front has named. False if there are too many of the same.
@@ -165,7 +172,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.seats.open.fetch_sub(1, Ordering::Relaxed);
+        self.seats.open.set(self.seats.open.get() - 1);
         self.seats.one_less.notify_one();
     }
 }
@@ -269,14 +276,14 @@ async fn run(shared: Shared, listeners: Vec<Share>, orders: Orders) -> io::Resul
 /// Lets what is under way come to its end, and ends what has none of its own.
 async fn drain(worker: &Worker) {
     let drained = async {
-        while worker.seats.open.load(Ordering::Relaxed) > 0 {
+        while worker.seats.open.get() > 0 {
             worker.seats.one_less.notified().await;
         }
     };
     if tokio::time::timeout(worker.app.config.limits.drain, drained).await.is_ok() {
         return;
     }
-    let open = worker.seats.open.load(Ordering::Relaxed);
+    let open = worker.seats.open.get();
     tracing::warn!(connections = open, "connections are cut at the end of the drain time");
     worker.ticker.cut();
     let [begun, ended] = &worker.recorder.counts.tunnels;
