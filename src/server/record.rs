@@ -240,9 +240,12 @@ impl Drop for Record {
 /// besides is passed on only with a trace that is (W3C Trace Context §3.3).
 #[cold]
 fn traced(visit: &mut Visit, share: Share) -> Traced {
-    let mut given = visit.headers.get_all(&TRACEPARENT);
-    let only = given.next().filter(|_| given.next().is_none());
-    let context = Context::take_up(only.map(Value::as_bytes), visit.peer.trusted, share);
+    let context = {
+        let name = TRACEPARENT;
+        let mut given = visit.headers.get_all(&name);
+        let only = given.next().filter(|_| given.next().is_none());
+        Context::take_up(only.map(Value::as_bytes), visit.peer.trusted, share)
+    };
     if context.parent.is_none() {
         visit.headers.remove(&TRACESTATE);
     }
