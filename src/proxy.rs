@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::gate::Pass;
 use crate::http::body::RequestBody;
 use crate::http::visit::Visit;
+use crate::metrics::worker::Worker;
 use crate::session::live::Live;
 
 pub mod connect;
@@ -29,6 +30,7 @@ pub mod ticker;
 pub mod upgrade;
 mod upload;
 mod upstream;
+mod websocket;
 
 use connect::Connector;
 use failure::Failure;
@@ -36,7 +38,7 @@ use headers::{Framing, HeadWriter};
 use instances::Instances;
 use response::UpstreamBody;
 use ticker::Ticker;
-use upgrade::Tunnel;
+use upgrade::{Open, Tunnel};
 use upload::Upload;
 use upstream::{Connection, Pool};
 
@@ -47,9 +49,24 @@ pub struct Proxy {
     pool: Rc<Pool>,
     ticker: Ticker,
     live: Arc<Live>,
+    counts: Arc<Worker>,
     /// What answers by TLS tell browsers of https, unless the app does. Where a proxy in front ends TLS, that is the
     /// proxy's to say.
     hsts: Option<HeaderValue>,
+}
+
+/// What a worker's way to the app is made of, besides its configuration.
+pub struct Means {
+    /// Makes connections.
+    pub connector: Connector,
+    /// Where they lead.
+    pub instances: Arc<Instances>,
+    /// Measures patience.
+    pub ticker: Ticker,
+    /// Ends what must end with its session.
+    pub live: Arc<Live>,
+    /// Counts.
+    pub counts: Arc<Worker>,
 }
 
 /// What the client sends behind the head.
@@ -86,19 +103,19 @@ struct Asked<'a> {
 
 impl Proxy {
     /// A worker's way to the app.
-    pub fn new(
-        config: Arc<Config>,
-        connector: Connector,
-        instances: Arc<Instances>,
-        ticker: Ticker,
-        live: Arc<Live>,
-    ) -> Self {
+    pub fn new(config: Arc<Config>, means: Means) -> Self {
+        let Means { connector, instances, ticker, live, counts } = means;
         let head_writer = Rc::new(HeadWriter::new(&config));
         let settings = config.upstream.clone();
         let pool = Rc::new(Pool::new(settings, connector, instances, ticker.clone(), Arc::clone(&live)));
         let hsts = config.hsts.as_deref().filter(|_| config.tls.is_some());
         let hsts = hsts.and_then(|hsts| HeaderValue::from_str(hsts).ok());
-        Self { config, head_writer, pool, ticker, live, hsts }
+        Self { config, head_writer, pool, ticker, live, counts, hsts }
+    }
+
+    /// Lets go of idle connections: another one has taken its place. Requests under way come to their end.
+    pub fn retire(&self) {
+        self.pool.retire();
     }
 
     /// Closes connections that have been idle for too long; called at every tick.
@@ -224,10 +241,12 @@ impl Proxy {
         let tunnel = Box::new(Tunnel {
             upstream: stream,
             unread,
+            websocket: asked.visit.upgrade.as_ref().is_some_and(is_websocket),
             silence: self.ticker.deadline(),
             watch: self.ticker.deadline(),
             patience: self.config.limits.tunnel_idle,
             line: asked.pass.session().map(|session| self.live.open(session)),
+            _open: Open::new(&self.counts),
         });
         let following = match leaving {
             Leaving::Http1 => Following::Tunnel(tunnel),
@@ -252,6 +271,11 @@ impl Proxy {
         }
         response
     }
+}
+
+/// Whether a protocol to go on with is that of RFC 6455.
+fn is_websocket(protocol: &HeaderValue) -> bool {
+    protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
 }
 
 /// How the request's body is delimited towards the app.

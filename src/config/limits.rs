@@ -33,6 +33,8 @@ pub struct Limits {
     pub resets: usize,
     /// How long running requests may take to finish after SIGTERM.
     pub drain: Duration,
+    /// How long everything is served as before after SIGTERM, while `/readyz` says that it will not be.
+    pub grace: Duration,
     /// Sign-ins and sign-ups in a minute from one address (IPv4 address or IPv6 /64).
     pub attempts_per_address: u32,
     /// Failed sign-ins in an hour for one account.

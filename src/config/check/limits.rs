@@ -25,6 +25,7 @@ pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
     let connection_window = window(p, "limits.connection_window", raw.connection_window);
     between(p, "limits.resets", raw.resets, 1, 100_000);
     between(p, "limits.drain", raw.drain, Span::millis(0), hour);
+    between(p, "limits.grace", raw.grace, Span::millis(0), hour);
     between(p, "limits.attempts_per_address", raw.attempts_per_address, 1, 1_000_000);
     between(p, "limits.attempts_per_account", raw.attempts_per_account, 1, 1_000_000);
     between(p, "limits.attempts_in_all", raw.attempts_in_all, 1, 1_000_000);
@@ -44,6 +45,7 @@ pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
         connection_window,
         resets: raw.resets,
         drain: raw.drain.0,
+        grace: raw.grace.0,
         attempts_per_address: raw.attempts_per_address,
         attempts_per_account: raw.attempts_per_account,
         attempts_in_all: raw.attempts_in_all,

@@ -22,6 +22,7 @@ table! {
         connection_window: Size = Size::mib(1),
         resets: usize = 64,
         drain: Span = Span::seconds(30),
+        grace: Span = Span::seconds(0),
         attempts_per_address: u32 = 20,
         attempts_per_account: u32 = 10,
         attempts_in_all: u32 = 50,
