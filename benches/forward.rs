@@ -30,6 +30,7 @@ mod load;
 #[path = "support/memory.rs"]
 mod memory;
 #[path = "support/process.rs"]
+#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
 mod process;
 #[path = "support/report.rs"]
 mod report;

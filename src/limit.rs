@@ -264,6 +264,8 @@ mod tests {
             tunnel_idle: unused,
             connections: 0,
             connections_per_address: 0,
+            min_rate: 0,
+            min_rate_grace: unused,
             streams: 0,
             stream_window: 0,
             connection_window: 0,

@@ -17,6 +17,10 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// How long a request body may pause, and how long a client may refuse to read an answer.
     pub body_idle: Duration,
+    /// The slowest that a body may travel in either direction, in bytes a second; 0 lets it be.
+    pub min_rate: u64,
+    /// How long it may be slower.
+    pub min_rate_grace: Duration,
     /// How long an upgraded connection may be silent in both directions.
     pub tunnel_idle: Duration,
     /// Connections in all.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::config::units::{Size, Span};
 
 table! {
-    /// `[limits]`; a `body` of 0 is unlimited.
+    /// `[limits]`; a `body` or `min_rate` of 0 is unlimited.
     RawLimits {
         head: Size = Size::kib(32),
         target: Size = Size::kib(8),
@@ -13,6 +13,8 @@ table! {
         head_timeout: Span = Span::seconds(10),
         keep_alive: Span = Span::seconds(75),
         body_idle: Span = Span::seconds(30),
+        min_rate: Size = Size(500),
+        min_rate_grace: Span = Span::seconds(10),
         tunnel_idle: Span = Span::minutes(5),
         connections: usize = 10_000,
         connections_per_address: u32 = 256,
