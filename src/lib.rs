@@ -102,6 +102,9 @@
 //! 6. The body follows straight from the socket as the client takes it; at its end the connection is idle
 //!    again. If the session was used after a day, its end was moved and its cookie is sent again.
 //!
+//! A proxy that is told to ask instead (`flow/forward_auth.rs`) gets the same judgement of the request that it asks
+//! about, from the worker and at once.
+//!
 //! # A sign-in
 //!
 //! `POST /auth/sign-in` with a form:

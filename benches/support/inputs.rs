@@ -46,6 +46,7 @@ pub(crate) fn rules(count: usize) -> Rules {
         access: Access::Public,
     };
     Rules {
+        forward_auth: false,
         mounts: vec!["/auth".to_owned()],
         rules: (0..count).map(rule).collect(),
         hide_existence: false,

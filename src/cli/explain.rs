@@ -164,6 +164,9 @@ fn visit(config: &Config, asked: &Asked<'_>, user: Option<UserId>) -> Result<Vis
         .map_err(|_| Refusal::BadHost)?;
     let (mut parts, ()) = request.into_parts();
     let read = read::read(&mut parts, &config.public, config.limits.target)?;
+    if read.misdirected {
+        return Err(Refusal::Misdirected);
+    }
     let now = Clock::System.now();
     let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
     Ok(Visit {

@@ -14,6 +14,7 @@ use crate::http::client::X_FORWARDED_FOR;
 use crate::http::cookie;
 use crate::http::visit::Visit;
 use crate::proxy::reserved::{HOP_BY_HOP, Reserved};
+use crate::visitor::Session;
 
 /// How the body of a message is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +140,31 @@ impl HeadWriter {
             && name != http::header::CONTENT_TYPE
             && name != http::header::CONTENT_ENCODING
     }
+}
+
+/// What the app is told of a session, where somebody else tells it.
+pub fn identity(identity: &Identity, session: &Session) -> Vec<(HeaderName, HeaderValue)> {
+    let facts = [
+        (&identity.user_id, session.user.id.as_str()),
+        (&identity.email, session.user.email.as_str()),
+        (&identity.name, session.user.name.as_str()),
+    ];
+    let mut fields: Vec<(&str, Vec<u8>)> = Vec::new();
+    for (names, value) in facts {
+        let mut safe = Vec::new();
+        header_safe(&mut safe, value);
+        fields.extend(names.iter().map(|name| (name.as_str(), safe.clone())));
+    }
+    if let (Some(assertion), Some(token)) = (&identity.assertion, session.assertion.get()) {
+        fields.push((&assertion.header, token.as_bytes().to_vec()));
+    }
+    let field = |(name, value): (&str, Vec<u8>)| {
+        Some((
+            HeaderName::from_bytes(name.as_bytes()).ok()?,
+            HeaderValue::from_maybe_shared(Bytes::from(value)).ok()?,
+        ))
+    };
+    fields.into_iter().filter_map(field).collect()
 }
 
 /// Whether the client takes trailer fields (RFC 9110 §10.1.4).

@@ -53,6 +53,9 @@ pub(super) async fn answer(
         Err(refusal) => return Ok(malformed(app, &client, &parts.headers, id, refusal)),
     };
     let peer = client.peer;
+    if read.misdirected && !(peer.trusted && app.rules.is_for_proxies(&parts.method, &read.path)) {
+        return Ok(malformed(app, &client, &parts.headers, id, Refusal::Misdirected));
+    }
     let mut visit = Visit {
         id,
         now: app.clock.now(),
@@ -197,6 +200,9 @@ fn add_cookie(headers: &mut HeaderMap, cookie: HeaderValue) {
 async fn in_office(app: &Arc<App>, endpoint: Endpoint, visit: &mut Visit) -> Answer {
     let reply_to = visit.reply_to();
     let (office, visit) = (Arc::clone(app), visit.for_the_office());
+    if endpoint.answered_at_once() {
+        return flow::run(app, endpoint, visit).await;
+    }
     match app.office.spawn(async move { flow::run(&office, endpoint, visit).await }).await {
         Ok(answer) => answer,
         Err(panic) => answer::refuse(desk(app), &reply_to, Error::Fault(Fault::new("answering", panic))),

@@ -17,6 +17,8 @@ pub(crate) struct Request {
     pub(crate) path: Path,
     /// The protocol it wants to go on with.
     pub(crate) upgrade: Option<HeaderValue>,
+    /// It is for another host, which is as good as refused: a proxy may ask under any name.
+    pub(crate) misdirected: bool,
 }
 
 /// Checks everything that has to do with the message rather than with what is asked, and parses the path.
@@ -28,7 +30,10 @@ pub(crate) fn read(parts: &mut Parts, public: &Public, longest_target: usize) ->
         return Err(Refusal::MethodNotAllowed);
     }
     let fields = Fields::of(&parts.headers)?;
-    host(fields.host.ok_or(Refusal::BadHost)?, &parts.uri, public)?;
+    let misdirected = match host(fields.host.ok_or(Refusal::BadHost)?, &parts.uri, public) {
+        Err(Refusal::Misdirected) => true,
+        outcome => outcome.map(|()| false)?,
+    };
     fields.check_framing()?;
     let upgrade = fields.upgrade(parts.version)?;
     let target =
@@ -36,7 +41,7 @@ pub(crate) fn read(parts: &mut Parts, public: &Public, longest_target: usize) ->
     if target.as_str().len() > longest_target {
         return Err(Refusal::TargetTooLong);
     }
-    Ok(Request { path: Path::parse(target)?, upgrade })
+    Ok(Request { path: Path::parse(target)?, upgrade, misdirected })
 }
 
 /// The fields that say how the message is to be read, found in one pass.
