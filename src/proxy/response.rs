@@ -14,7 +14,7 @@ use http_body::{Frame, SizeHint};
 use tokio::io::AsyncReadExt as _;
 
 use crate::config::upstream::Upstream;
-use crate::proxy::chunked::{Chunked, Piece};
+use crate::http::chunked::{Chunked, Piece};
 use crate::proxy::failure::Failure;
 use crate::proxy::headers::response_fields;
 use crate::proxy::pace::Pace;
@@ -256,6 +256,16 @@ impl UpstreamBody {
             silent: Duration::ZERO,
             pace: Pace::new(0, Duration::ZERO),
             given: 0,
+        }
+    }
+
+    /// Sends on what has come of the request, whether or not the answer can be passed on.
+    pub fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.connection
+            && !self.upload.finished(connection)
+        {
+            // What went wrong is found again by who asks for the next piece.
+            let _ = self.upload.poll(cx, connection);
         }
     }
 
