@@ -266,6 +266,7 @@ mod tests {
             connections_per_address: 0,
             min_rate: 0,
             min_rate_grace: unused,
+            requests_per_connection: 0,
             streams: 0,
             stream_window: 0,
             connection_window: 0,

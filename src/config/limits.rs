@@ -27,6 +27,8 @@ pub struct Limits {
     pub connections: usize,
     /// Connections from one address (IPv4 address or IPv6 /64).
     pub connections_per_address: u32,
+    /// Requests on one connection; `u64::MAX` if there is no limit.
+    pub requests_per_connection: u64,
     /// Requests that one HTTP/2 connection may have under way.
     pub streams: u32,
     /// What a client may send ahead in one stream of HTTP/2, in bytes.

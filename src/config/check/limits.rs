@@ -43,6 +43,10 @@ pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
         connections_per_address: raw.connections_per_address,
         min_rate: raw.min_rate.0,
         min_rate_grace: raw.min_rate_grace.0,
+        requests_per_connection: match raw.requests_per_connection {
+            0 => u64::MAX,
+            count => count,
+        },
         streams: raw.streams,
         stream_window,
         connection_window,

@@ -160,6 +160,22 @@ fn r_3_a_client_that_reads_too_slowly_is_let_go_and_one_behind_a_slow_app_is_not
 }
 
 #[test]
+fn a_connection_ends_in_order_after_as_many_requests_as_were_chosen() {
+    let stage = Stage::on(Stage::plan().set("limits", "requests_per_connection = 3"));
+    let mut raw = stage.connect();
+    for close in [None, None, Some("close")] {
+        let answer = raw.send(stage.signed("GET /x HTTP/1.1", "")).answer();
+        assert_eq!((answer.status, answer.header("connection")), (200, close));
+    }
+    assert!(raw.is_closed());
+    let stage = Stage::on(Stage::plan().set("limits", "requests_per_connection = 0"));
+    let mut raw = stage.connect();
+    for _ in 0..50 {
+        assert_eq!(raw.send(stage.signed("GET /x HTTP/1.1", "")).answer().header("connection"), None);
+    }
+}
+
+#[test]
 fn r_6_connections_beyond_the_limit_are_closed_and_room_is_found_again() {
     let stage = Stage::on(Stage::plan().set("limits", "connections = 3"));
     let request = stage.signed("GET /x HTTP/1.1", "");
