@@ -28,6 +28,8 @@ fn limits(per_address: u32, per_account: u32, in_all: u32) -> Limits {
         stream_window: 0,
         connection_window: 0,
         resets: 0,
+        min_rate: 0,
+        min_rate_grace: unused,
         drain: unused,
         grace: unused,
         attempts_per_address: per_address,
