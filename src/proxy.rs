@@ -17,7 +17,6 @@ use crate::http::body::RequestBody;
 use crate::http::visit::Visit;
 use crate::session::live::Live;
 
-mod chunked;
 pub mod connect;
 pub mod failure;
 pub mod headers;
@@ -27,7 +26,7 @@ pub mod pem;
 pub mod reserved;
 pub mod response;
 pub mod ticker;
-mod upgrade;
+pub mod upgrade;
 mod upload;
 mod upstream;
 
@@ -61,12 +60,20 @@ pub struct Sending {
     pub upgrade: Option<Leaving>,
 }
 
-/// A client's connection, or its stream, that is to become a tunnel.
-pub struct Leaving {
-    /// What it becomes.
-    pub client: OnUpgrade,
-    /// Whether it is a stream of HTTP/2, where 200 stands for 101 (RFC 8441 §5).
-    pub http2: bool,
+/// What is to become a tunnel on the client's side.
+pub enum Leaving {
+    /// The connection.
+    Http1,
+    /// A stream of HTTP/2, where 200 stands for 101 (RFC 8441 §5).
+    Http2(OnUpgrade),
+}
+
+/// What follows the head of an answer.
+pub enum Following {
+    /// A body.
+    Body(UpstreamBody),
+    /// Bytes in both directions, on the client's connection.
+    Tunnel(Box<Tunnel>),
 }
 
 /// What an answer is the answer to.
@@ -110,7 +117,7 @@ impl Proxy {
         visit: &Visit,
         pass: Pass,
         sending: Sending,
-    ) -> Result<Response<UpstreamBody>, Failure> {
+    ) -> Result<Response<Following>, Failure> {
         let Sending { body, upgrade } = sending;
         let framing = framing(body.size_hint().exact(), visit);
         let limit = self.config.limits.body;
@@ -183,7 +190,7 @@ impl Proxy {
         head: response::Head,
         connection: Box<Connection>,
         upload: Upload,
-    ) -> Response<UpstreamBody> {
+    ) -> Response<Following> {
         if head.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = asked.upgrade.take()
         {
@@ -199,7 +206,7 @@ impl Proxy {
         if let Some(hsts) = &self.hsts {
             headers.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
         }
-        let mut response = Response::new(body);
+        let mut response = Response::new(Following::Body(body));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
@@ -212,28 +219,29 @@ impl Proxy {
         leaving: Leaving,
         head: response::Head,
         connection: Connection,
-    ) -> Response<UpstreamBody> {
+    ) -> Response<Following> {
         let Connection { stream, unread, .. } = connection;
-        let tunnel = Tunnel {
+        let tunnel = Box::new(Tunnel {
             upstream: stream,
             unread,
-            client: leaving.client,
             silence: self.ticker.deadline(),
             watch: self.ticker.deadline(),
             patience: self.config.limits.tunnel_idle,
             line: asked.pass.session().map(|session| self.live.open(session)),
-        };
-        let id = asked.visit.id;
-        tokio::task::spawn_local(async move {
-            if let Err(error) = tunnel.run().await {
-                tracing::debug!(request_id = %id, %error, "tunnel ended");
-            }
         });
-        let mut response = Response::new(UpstreamBody::empty(Rc::clone(&self.pool)));
+        let following = match leaving {
+            Leaving::Http1 => Following::Tunnel(tunnel),
+            Leaving::Http2(stream) => {
+                tunnel.run_on_stream(stream, asked.visit.id);
+                Following::Body(UpstreamBody::empty(Rc::clone(&self.pool)))
+            }
+        };
+        let over_http2 = matches!(following, Following::Body(_));
+        let mut response = Response::new(following);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
         let headers = response.headers_mut();
-        if leaving.http2 {
+        if over_http2 {
             headers.remove(SEC_WEBSOCKET_ACCEPT);
             *response.status_mut() = StatusCode::OK;
             return response;
@@ -249,7 +257,9 @@ impl Proxy {
 /// How the request's body is delimited towards the app.
 fn framing(exact: Option<u64>, visit: &Visit) -> Framing {
     match exact {
-        Some(0) if !sends_body(&visit.method) && !visit.headers.contains_key(CONTENT_LENGTH) => Framing::None,
+        Some(0) if !sends_body(&visit.method) && !visit.headers.contains_key(&CONTENT_LENGTH) => {
+            Framing::None
+        }
         Some(length) => Framing::Length(length),
         None => Framing::Chunked,
     }

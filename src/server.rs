@@ -23,7 +23,7 @@ mod connection;
 mod crowd;
 mod files;
 mod front;
-mod head_scan;
+mod http1;
 mod http2;
 pub mod listen;
 mod proxy_protocol;
@@ -32,7 +32,6 @@ mod recognise;
 mod redirect;
 mod reply;
 pub mod tls;
-mod watched;
 mod worker;
 
 /// A server that is running.

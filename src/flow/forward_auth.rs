@@ -3,7 +3,7 @@
 
 use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SET_COOKIE, WWW_AUTHENTICATE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 
 use crate::answer::{self, Answer};
 use crate::app::App;
@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::flow::desk;
 use crate::gate::endpoint::Asker;
 use crate::gate::{self, Pass, Verdict};
+use crate::http::fields::{Fields, Value};
 use crate::http::path::Path;
 use crate::http::visit::{AnswerForm, Credential, ReplyTo, Visit};
 use crate::proxy::headers;
@@ -111,7 +112,7 @@ impl Asked {
     /// The request as it would be if it had come to us. That it is the handshake of a WebSocket shows in a field that
     /// proxies pass on, unlike `Upgrade`.
     fn visit(self, question: Visit) -> Visit {
-        let handshake = question.headers.contains_key(SEC_WEBSOCKET_KEY);
+        let handshake = question.headers.contains_key(&SEC_WEBSOCKET_KEY);
         Visit {
             method: self.method,
             path: self.path,
@@ -122,10 +123,11 @@ impl Asked {
 }
 
 /// The one field of this name. Two, of which the proxy wrote one and a client the other, are none.
-fn only<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<&'h [u8], Refusal> {
-    let mut values = headers.get_all(HeaderName::from_static(name)).iter();
+fn only<'h>(headers: &'h Fields, name: &'static str) -> Result<&'h [u8], Refusal> {
+    let name = HeaderName::from_static(name);
+    let mut values = headers.get_all(&name).map(Value::as_bytes);
     match (values.next(), values.next()) {
-        (Some(value), None) if !value.is_empty() => Ok(value.as_bytes()),
+        (Some(value), None) if !value.is_empty() => Ok(value),
         _ => Err(Refusal::MalformedTarget),
     }
 }
@@ -136,15 +138,12 @@ fn text(value: &[u8]) -> Result<&str, Refusal> {
 
 /// Whether the client names an identity, in whatever spelling. It is the proxy that carries the request on, and not
 /// every proxy takes out what the answer does not replace.
-fn claims_identity(headers: &HeaderMap, app: &App) -> bool {
+fn claims_identity(headers: &Fields, app: &App) -> bool {
     let own = &app.config.identity;
     let names = [&own.user_id, &own.email, &own.name, &own.groups].into_iter().flatten();
     let names = names.chain(own.assertion.iter().map(|assertion| &assertion.header));
     let names: Vec<&[u8]> = names.map(String::as_bytes).collect();
-    headers.keys().any(|name| {
-        let name = name.as_str().as_bytes();
-        names.iter().any(|own| reserved::same_folded(name, own))
-    })
+    headers.iter().any(|(name, _)| names.iter().any(|own| reserved::same_folded(name, own)))
 }
 
 /// It may pass, and this is what the app is to be told.

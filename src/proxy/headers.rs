@@ -12,6 +12,7 @@ use crate::config::{Config, Identity};
 use crate::gate::Pass;
 use crate::http::client::X_FORWARDED_FOR;
 use crate::http::cookie;
+use crate::http::fields::Fields;
 use crate::http::visit::Visit;
 use crate::proxy::reserved::{HOP_BY_HOP, Reserved};
 use crate::visitor::Session;
@@ -64,12 +65,11 @@ impl HeadWriter {
         out.push(b' ');
         out.extend_from_slice(visit.path.target().as_bytes());
         out.extend_from_slice(b" HTTP/1.1\r\n");
-        if let Some(host) = visit.headers.get(HOST) {
+        if let Some(host) = visit.headers.get(&HOST) {
             line(out, b"host", host.as_bytes());
         }
         let nominated = Nominated::of(&visit.headers);
-        for (name, value) in &visit.headers {
-            let name = name.as_str().as_bytes();
+        for (name, value) in visit.headers.iter() {
             if !self.reserved.covers(name) && !nominated.contains(name) {
                 line(out, name, value.as_bytes());
             }
@@ -118,7 +118,7 @@ impl HeadWriter {
         out.extend_from_slice(b"x-forwarded-for: ");
         match self.chain {
             Chain::XForwardedFor if visit.peer.trusted => {
-                for before in visit.headers.get_all(X_FORWARDED_FOR) {
+                for before in visit.headers.get_all(&X_FORWARDED_FOR) {
                     out.extend_from_slice(before.as_bytes());
                     out.extend_from_slice(b", ");
                 }
@@ -168,8 +168,8 @@ pub fn identity(identity: &Identity, session: &Session) -> Vec<(HeaderName, Head
 }
 
 /// Whether the client takes trailer fields (RFC 9110 §10.1.4).
-fn wants_trailers(headers: &HeaderMap) -> bool {
-    headers.get(TE).is_some_and(|te| {
+fn wants_trailers(headers: &Fields) -> bool {
+    headers.get(&TE).is_some_and(|te| {
         te.as_bytes()
             .split(|&b| b == b',')
             .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
@@ -227,11 +227,11 @@ fn header_safe(out: &mut Vec<u8>, value: &str) {
 }
 
 /// All `Cookie` lines as one, without our cookies; no line at all if nothing is left.
-fn cookies(out: &mut Vec<u8>, headers: &HeaderMap) {
+fn cookies(out: &mut Vec<u8>, headers: &Fields) {
     let start = out.len();
     out.extend_from_slice(b"cookie: ");
     let first = out.len();
-    for value in headers.get_all(http::header::COOKIE) {
+    for value in headers.get_all(&http::header::COOKIE) {
         if out.len() > first && !out.ends_with(b"; ") {
             out.extend_from_slice(b"; ");
         }
@@ -251,9 +251,9 @@ fn cookies(out: &mut Vec<u8>, headers: &HeaderMap) {
 pub(super) struct Nominated<'a>(Vec<&'a [u8]>);
 
 impl<'a> Nominated<'a> {
-    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+    pub(super) fn of(headers: &'a Fields) -> Self {
         let mut names = Vec::new();
-        for value in headers.get_all(CONNECTION) {
+        for value in headers.get_all(&CONNECTION) {
             for name in value.as_bytes().split(|&b| b == b',') {
                 let name = name.trim_ascii();
                 // The two that every browser sends need no list.
