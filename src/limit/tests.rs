@@ -29,6 +29,7 @@ fn limits(per_address: u32, per_account: u32, in_all: u32) -> Limits {
         connection_window: 0,
         resets: 0,
         min_rate: 0,
+        requests_per_connection: 0,
         min_rate_grace: unused,
         drain: unused,
         grace: unused,
