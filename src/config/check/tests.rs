@@ -163,7 +163,7 @@ fn wrong_times_sizes_and_numbers_are_refused() {
         ("limits.uncounted = [\"10.0.0.1/8\"]", "limits.uncounted[0]", "10.0.0.0/8"),
         ("limits.stream_window = \"1KiB\"", "limits.stream_window", "too little"),
         ("access.origins = [\"www.example\"]", "access.origins[0]", "not a URL"),
-        ("session.clear_on_sign_out = [\"all\"]", "session.clear_on_sign_out", "`storage`"),
+        ("session.clear_on_sign_out = [\"all\"]", "session.clear_on_sign_out[0]", "`storage`"),
         (
             "upstream.url = \"http://a:1\"\nupstream.health.path = \"healthz\"",
             "upstream.health.path",
