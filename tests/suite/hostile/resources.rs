@@ -120,7 +120,7 @@ fn r_2_a_body_that_trickles_in_ends_the_request_unless_it_is_a_conversation() {
             }
             thread::sleep(Duration::from_millis(50));
         }
-        raw.send("0\r\n\r\n").try_answer(false).map(|answer| answer.status).unwrap_or(400)
+        raw.send("0\r\n\r\n").try_answer(false).map_or(400, |answer| answer.status)
     };
     assert_eq!(trickle("", "x", 400), 400);
     assert!(stage.site.upstream.arrived().is_empty(), "no half request was completed");
