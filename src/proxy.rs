@@ -7,34 +7,42 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, UPGRADE};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use bytes::BytesMut;
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::config::Config;
+use crate::config::upstream::Protocol;
 use crate::gate::Pass;
 use crate::http::body::RequestBody;
 use crate::http::visit::Visit;
 use crate::session::live::Live;
 
+pub mod body;
 mod chunked;
 pub mod connect;
 pub mod failure;
 pub mod headers;
+mod http2;
 pub mod instances;
 pub mod pem;
 pub mod reserved;
 pub mod response;
+mod term;
 pub mod ticker;
 mod upgrade;
 mod upload;
 mod upstream;
 
+use body::UpstreamBody;
 use connect::Connector;
 use failure::Failure;
 use headers::{Framing, HeadWriter};
+use http2::Http2;
 use instances::Instances;
-use response::UpstreamBody;
+use response::Http1Body;
 use ticker::Ticker;
 use upgrade::Tunnel;
 use upload::Upload;
@@ -45,6 +53,8 @@ pub struct Proxy {
     config: Arc<Config>,
     head_writer: Rc<HeadWriter>,
     pool: Rc<Pool>,
+    /// There if HTTP/2 is spoken to the app.
+    http2: Option<Http2>,
     ticker: Ticker,
     live: Arc<Live>,
 }
@@ -53,15 +63,10 @@ pub struct Proxy {
 pub struct Sending {
     /// The body.
     pub body: RequestBody,
-    /// The connection itself, if the request asks to leave HTTP.
-    pub upgrade: Option<Leaving>,
-}
-
-/// A client's connection, or its stream, that is to become a tunnel.
-pub struct Leaving {
-    /// What it becomes.
-    pub client: OnUpgrade,
-    /// Whether it is a stream of HTTP/2, where 200 stands for 101 (RFC 8441 §5).
+    /// The connection itself, or its stream, if the request asks to leave HTTP.
+    pub upgrade: Option<OnUpgrade>,
+    /// Whether the client speaks HTTP/2, where 200 stands for 101 (RFC 8441 §5) and a gRPC call can end with a status
+    /// at any time.
     pub http2: bool,
 }
 
@@ -70,7 +75,20 @@ struct Asked<'a> {
     visit: &'a Visit,
     pass: Pass,
     /// The client's connection, if the request asked to leave HTTP.
-    upgrade: Option<Leaving>,
+    upgrade: Option<OnUpgrade>,
+    http2: bool,
+}
+
+/// Two connections that are to be left to each other.
+struct Switch<S> {
+    /// The fields of the answer.
+    fields: HeaderMap,
+    client: OnUpgrade,
+    /// The client's is a stream of HTTP/2.
+    http2: bool,
+    upstream: S,
+    /// What the app sent behind its answer.
+    unread: BytesMut,
 }
 
 impl Proxy {
@@ -84,13 +102,25 @@ impl Proxy {
     ) -> Self {
         let head_writer = Rc::new(HeadWriter::new(&config));
         let settings = config.upstream.clone();
-        let pool = Rc::new(Pool::new(settings, connector, instances, ticker.clone(), Arc::clone(&live)));
-        Self { config, head_writer, pool, ticker, live }
+        let protocol = settings.protocol;
+        let pool = Rc::new(Pool::new(
+            settings.clone(),
+            connector.clone(),
+            Arc::clone(&instances),
+            ticker.clone(),
+            Arc::clone(&live),
+        ));
+        let http2 = (protocol != Protocol::Http1)
+            .then(|| Http2::new(settings, connector, instances, ticker.clone(), Rc::clone(&pool)));
+        Self { config, head_writer, pool, http2, ticker, live }
     }
 
     /// Closes connections that have been idle for too long; called at every tick.
     pub fn sweep(&self) {
         self.pool.sweep();
+        if let Some(http2) = &self.http2 {
+            http2.sweep();
+        }
     }
 
     /// Forwards the request and returns the head of the answer, the body following as the client takes it.
@@ -100,7 +130,20 @@ impl Proxy {
         pass: Pass,
         sending: Sending,
     ) -> Result<Response<UpstreamBody>, Failure> {
-        let Sending { body, upgrade } = sending;
+        match &self.http2 {
+            None => self.forward_http1(visit, pass, sending).await,
+            // Boxed: it need not be carried along where it is not spoken.
+            Some(http2) => Box::pin(http2.forward(self, visit, pass, sending)).await,
+        }
+    }
+
+    async fn forward_http1(
+        &self,
+        visit: &Visit,
+        pass: Pass,
+        sending: Sending,
+    ) -> Result<Response<UpstreamBody>, Failure> {
+        let Sending { body, upgrade, http2 } = sending;
         let framing = framing(body.size_hint().exact(), visit);
         let limit = self.config.limits.body;
         if matches!(framing, Framing::Length(length) if length > limit) {
@@ -126,7 +169,7 @@ impl Proxy {
             self.head_writer.write(&mut connection.out, visit, &pass, framing);
             match self.exchange(&mut connection, &mut upload, visit).await {
                 Ok(head) => {
-                    let asked = Asked { visit, pass, upgrade };
+                    let asked = Asked { visit, pass, upgrade, http2 };
                     return Ok(self.answer(asked, head, connection, upload));
                 }
                 // The app had closed an idle connection while the request was on its way: one more try on a
@@ -175,58 +218,56 @@ impl Proxy {
         if head.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = asked.upgrade.take()
         {
-            return self.switch(&asked, client, head, *connection);
+            let Connection { stream, unread, .. } = *connection;
+            let switch = Switch { fields: head.headers, client, http2: asked.http2, upstream: stream, unread };
+            return self.switch(asked.visit, &asked.pass, switch);
         }
         let session = asked.pass.into_session();
         let signed_in = session.is_some();
         let (status, mut headers, body) =
-            UpstreamBody::new(connection, Rc::clone(&self.pool), upload, head, session);
+            Http1Body::new(connection, Rc::clone(&self.pool), upload, head, session);
         if signed_in {
             headers::keep_private(&mut headers);
         }
-        let mut response = Response::new(body);
+        let mut response = Response::new(UpstreamBody::Http1(body));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
     }
 
-    /// Answers 101 and leaves the two connections to each other.
-    fn switch(
-        &self,
-        asked: &Asked<'_>,
-        leaving: Leaving,
-        head: response::Head,
-        connection: Connection,
-    ) -> Response<UpstreamBody> {
-        let Connection { stream, unread, .. } = connection;
+    /// Answers 101, or 200 to HTTP/2, and leaves the two connections to each other.
+    fn switch<S>(&self, visit: &Visit, pass: &Pass, switch: Switch<S>) -> Response<UpstreamBody>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let Switch { fields, client, http2, upstream, unread } = switch;
         let tunnel = Tunnel {
-            upstream: stream,
+            upstream,
             unread,
-            client: leaving.client,
+            client,
             silence: self.ticker.deadline(),
             watch: self.ticker.deadline(),
             patience: self.config.limits.tunnel_idle,
-            line: asked.pass.session().map(|session| self.live.open(session)),
+            line: pass.session().map(|session| self.live.open(session)),
         };
-        let id = asked.visit.id;
+        let id = visit.id;
         tokio::task::spawn_local(async move {
             if let Err(error) = tunnel.run().await {
                 tracing::debug!(request_id = %id, %error, "tunnel ended");
             }
         });
-        let mut response = Response::new(UpstreamBody::empty(Rc::clone(&self.pool)));
-        *response.status_mut() = head.status;
-        *response.headers_mut() = head.headers;
+        let mut response = Response::new(UpstreamBody::Http1(Http1Body::empty(Rc::clone(&self.pool))));
+        *response.headers_mut() = fields;
         let headers = response.headers_mut();
-        if leaving.http2 {
+        if http2 {
             headers.remove(SEC_WEBSOCKET_ACCEPT);
-            *response.status_mut() = StatusCode::OK;
             return response;
         }
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        if let Some(protocol) = &asked.visit.upgrade {
+        if let Some(protocol) = &visit.upgrade {
             headers.insert(UPGRADE, protocol.clone());
         }
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         response
     }
 }

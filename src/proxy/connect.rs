@@ -21,8 +21,39 @@ use crate::proxy::pem;
 /// Makes connections to the app. Clones share what was read.
 #[derive(Clone)]
 pub struct Connector {
-    tls: TlsConnector,
+    /// For each [`Offer`].
+    tls: [TlsConnector; 4],
 }
+
+/// What is offered by ALPN (RFC 7301), where TLS is spoken.
+#[derive(Clone, Copy)]
+pub(super) enum Offer {
+    /// Nothing: whoever knows no ALPN speaks HTTP/1.1.
+    Nothing,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// HTTP/2, and HTTP/1.1 for an app that does not speak it.
+    Either,
+}
+
+impl Offer {
+    const ALL: [Self; 4] = [Self::Nothing, Self::Http1, Self::Http2, Self::Either];
+
+    fn names(self) -> Vec<Vec<u8>> {
+        let names: &[&[u8]] = match self {
+            Self::Nothing => &[],
+            Self::Http1 => &[b"http/1.1"],
+            Self::Http2 => &[H2],
+            Self::Either => &[H2, b"http/1.1"],
+        };
+        names.iter().map(|name| name.to_vec()).collect()
+    }
+}
+
+/// HTTP/2 in ALPN.
+const H2: &[u8] = b"h2";
 
 impl Connector {
     /// Reads the files that TLS towards the app needs.
@@ -58,11 +89,16 @@ impl Connector {
             }
             None => builder.with_no_client_auth(),
         };
-        Ok(Self { tls: TlsConnector::from(Arc::new(client)) })
+        let tls = Offer::ALL.map(|offer| {
+            let mut client = client.clone();
+            client.alpn_protocols = offer.names();
+            TlsConnector::from(Arc::new(client))
+        });
+        Ok(Self { tls })
     }
 
     /// A new connection to `target`.
-    pub(super) async fn open(&self, target: &Target) -> io::Result<Stream> {
+    pub(super) async fn open(&self, target: &Target, offer: Offer) -> io::Result<Stream> {
         let (host, port, tls) = match target {
             Target::Unix(path) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
             Target::Tcp { host, port, tls } => (host.as_str(), *port, *tls),
@@ -77,7 +113,8 @@ impl Connector {
             return Ok(Stream::Tcp(stream));
         }
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        Ok(Stream::Tls(Box::new(self.tls.connect(name, stream).await?)))
+        let tls = &self.tls[offer as usize];
+        Ok(Stream::Tls(Box::new(tls.connect(name, stream).await?)))
     }
 }
 
@@ -92,6 +129,11 @@ pub(super) enum Stream {
 }
 
 impl Stream {
+    /// Whether HTTP/2 was agreed on.
+    pub(super) fn agreed_on_http2(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(H2))
+    }
+
     /// Whether the app closed an idle connection, or spoke without being asked.
     pub(super) fn spoiled(&mut self) -> bool {
         let mut byte = [0];

@@ -16,6 +16,10 @@ pub enum Failure {
         /// Not one byte of an answer had come, so that a request without effect may be sent again.
         untouched: bool,
     },
+    /// The app gave the request up, with these words (RFC 9113 §7).
+    GivenUp(String),
+    /// The session that the request came with ended before there was an answer.
+    SessionEnded,
     /// The head of the answer is not HTTP that can be passed on without a doubt.
     Invalid(&'static str),
     /// The head of the answer did not come in time.
@@ -33,7 +37,8 @@ impl Failure {
     pub fn refusal(&self) -> Refusal {
         match self {
             Self::Unreachable(_) => Refusal::UpstreamUnreachable,
-            Self::Closed { .. } | Self::Invalid(_) => Refusal::UpstreamInvalid,
+            Self::Closed { .. } | Self::GivenUp(_) | Self::Invalid(_) => Refusal::UpstreamInvalid,
+            Self::SessionEnded => Refusal::SignInRequired,
             Self::ConnectTimeout | Self::ResponseTimeout => Refusal::UpstreamTimeout,
             Self::BodyTooLarge => Refusal::BodyTooLarge,
             Self::BadBody | Self::BodyTimeout => Refusal::BadBody,
@@ -46,6 +51,8 @@ impl Failure {
             Self::Unreachable(error) => format!("the app cannot be reached: {error}"),
             Self::ConnectTimeout => "connecting to the app took too long".to_owned(),
             Self::Closed { .. } => "the app closed the connection before it answered".to_owned(),
+            Self::GivenUp(why) => format!("the app gave the request up: {why}"),
+            Self::SessionEnded => "its session ended before the app answered".to_owned(),
             Self::Invalid(what) => format!("the app's answer is not valid HTTP: {what}"),
             Self::ResponseTimeout => "the app did not answer in time".to_owned(),
             Self::BodyTooLarge => "the request body is larger than limits.body".to_owned(),

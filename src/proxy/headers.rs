@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, HOST, TE};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, SET_COOKIE, TE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::config::{Config, Identity};
@@ -64,6 +64,42 @@ impl HeadWriter {
         if let Some(host) = visit.headers.get(HOST) {
             line(out, b"host", host.as_bytes());
         }
+        self.pass_on(out, visit);
+        if let Some(upgrade) = &visit.upgrade {
+            line(out, b"connection", b"upgrade");
+            line(out, b"upgrade", upgrade.as_bytes());
+        } else if wants_trailers(&visit.headers) {
+            line(out, b"connection", b"te");
+            line(out, b"te", b"trailers");
+        }
+        self.add(out, visit);
+        match framing {
+            Framing::None => {}
+            Framing::Length(length) => line(out, b"content-length", length.to_string().as_bytes()),
+            Framing::Chunked => line(out, b"transfer-encoding", b"chunked"),
+        }
+        self.identify(out, pass);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// The same fields for HTTP/2, which has `:authority` in place of `Host` and frames the body itself.
+    /// `None` if there is one that HTTP does not allow.
+    pub(super) fn fields(&self, visit: &Visit, pass: &Pass, length: Option<u64>) -> Option<HeaderMap> {
+        let mut out = Vec::with_capacity(1024);
+        self.pass_on(&mut out, visit);
+        if wants_trailers(&visit.headers) {
+            line(&mut out, b"te", b"trailers");
+        }
+        self.add(&mut out, visit);
+        if let Some(length) = length {
+            line(&mut out, b"content-length", length.to_string().as_bytes());
+        }
+        self.identify(&mut out, pass);
+        cut(&out.into())
+    }
+
+    /// What the client sent and may reach the app.
+    fn pass_on(&self, out: &mut Vec<u8>, visit: &Visit) {
         let nominated = Nominated::of(&visit.headers);
         for (name, value) in &visit.headers {
             let name = name.as_str().as_bytes();
@@ -72,23 +108,13 @@ impl HeadWriter {
             }
         }
         cookies(out, &visit.headers);
-        if let Some(upgrade) = &visit.upgrade {
-            line(out, b"connection", b"upgrade");
-            line(out, b"upgrade", upgrade.as_bytes());
-        } else if wants_trailers(&visit.headers) {
-            line(out, b"connection", b"te");
-            line(out, b"te", b"trailers");
-        }
+    }
+
+    /// What we say of the request.
+    fn add(&self, out: &mut Vec<u8>, visit: &Visit) {
         self.forwarded_for(out, visit);
         out.extend_from_slice(&self.forwarded);
         line(out, b"x-request-id", visit.id.as_bytes());
-        match framing {
-            Framing::None => {}
-            Framing::Length(length) => line(out, b"content-length", length.to_string().as_bytes()),
-            Framing::Chunked => line(out, b"transfer-encoding", b"chunked"),
-        }
-        self.identify(out, pass);
-        out.extend_from_slice(b"\r\n");
     }
 
     fn identify(&self, out: &mut Vec<u8>, pass: &Pass) {
@@ -176,6 +202,20 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
+}
+
+/// The fields in these lines, of which we have written each. Values share `lines`.
+fn cut(lines: &Bytes) -> Option<HeaderMap> {
+    let mut fields = HeaderMap::with_capacity(32);
+    let mut start = 0;
+    while let Some(length) = memchr::memchr(b'\r', &lines[start..]) {
+        let line = lines.slice(start..start + length);
+        let colon = memchr::memchr(b':', &line)?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        fields.append(name, HeaderValue::from_maybe_shared(line.slice(colon + 2..)).ok()?);
+        start += length + 2;
+    }
+    Some(fields)
 }
 
 /// Writes a value that a user may have chosen: printable ASCII as it is, everything else and `%`
@@ -288,6 +328,31 @@ fn is_a_field(option: &&[u8]) -> bool {
         && !option.eq_ignore_ascii_case(b"keep-alive")
         && !option.eq_ignore_ascii_case(b"close")
         && !option.eq_ignore_ascii_case(b"content-length")
+}
+
+/// Takes from the fields of an answer by HTTP/2 what does not pass: those of a connection, which are malformed there
+/// (RFC 9113 §8.2.2), cookies under our names, and every `Content-Length` but one.
+pub(super) fn clean(headers: &mut HeaderMap) {
+    for name in HOP_BY_HOP.iter().filter(|name| **name != "trailer") {
+        headers.remove(*name);
+    }
+    if headers.get_all(SET_COOKIE).iter().any(|line| cookie::sets_ours(line.as_bytes()))
+        && let http::header::Entry::Occupied(entry) = headers.entry(SET_COOKIE)
+    {
+        let lines: Vec<HeaderValue> = entry.remove_entry_mult().1.collect();
+        for line in lines.into_iter().filter(|line| !cookie::sets_ours(line.as_bytes())) {
+            headers.append(SET_COOKIE, line);
+        }
+    }
+    if let Some(length) = headers.get(CONTENT_LENGTH).cloned() {
+        headers.insert(CONTENT_LENGTH, length);
+    }
+}
+
+/// Whether a trailer field of an answer may pass: fields that frame or route a message have no place there (RFC 9110
+/// §6.5.1).
+pub(super) fn answer_trailer_may_pass(name: &HeaderName) -> bool {
+    ![CONTENT_LENGTH, TRANSFER_ENCODING, HOST, SET_COOKIE].contains(name)
 }
 
 /// What a signed-in answer may be cached by, if the app said nothing.

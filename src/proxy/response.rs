@@ -16,9 +16,9 @@ use tokio::io::AsyncReadExt as _;
 use crate::proxy::chunked::{Chunked, Piece};
 use crate::proxy::failure::Failure;
 use crate::proxy::headers::response_fields;
+use crate::proxy::term::{LONG, Term};
 use crate::proxy::upload::Upload;
 use crate::proxy::upstream::{Connection, Pool};
-use crate::session::live::Line;
 use crate::visitor::Session;
 
 /// Largest head of an answer, in bytes.
@@ -206,8 +206,8 @@ impl Facts {
     }
 }
 
-/// The body of an answer on its way to the client. Dropped before its end, it takes the connection with it.
-pub struct UpstreamBody {
+/// The body of an answer by HTTP/1.1. Dropped before its end, it takes the connection with it.
+pub struct Http1Body {
     connection: Option<Box<Connection>>,
     pool: Rc<Pool>,
     upload: Upload,
@@ -220,31 +220,7 @@ pub struct UpstreamBody {
     silent: Duration,
 }
 
-/// For how long an answer may go on: as long as the session it is for.
-#[derive(Default)]
-struct Term {
-    session: Option<Arc<Session>>,
-    /// When the answer began, in milliseconds of the worker.
-    begun: u64,
-    /// Cut when the session ends; there once the answer is a long one.
-    line: Option<Line>,
-}
-
-/// An answer that takes longer is long. Also how often a waiting one is looked at.
-const LONG: Duration = Duration::from_secs(1);
-
-impl Term {
-    /// Whether the session is over. Short answers are spared the question.
-    fn is_over(&mut self, pool: &Pool) -> bool {
-        let Some(session) = &self.session else { return false };
-        if self.line.is_none() && u128::from(pool.now().saturating_sub(self.begun)) >= LONG.as_millis() {
-            self.line = Some(pool.live().open(session));
-        }
-        self.line.as_ref().is_some_and(Line::is_cut)
-    }
-}
-
-impl UpstreamBody {
+impl Http1Body {
     /// The body that follows `head` on `connection`.
     pub(super) fn new(
         connection: Box<Connection>,
@@ -255,7 +231,7 @@ impl UpstreamBody {
     ) -> (StatusCode, HeaderMap, Self) {
         let Head { status, headers, body, keep, .. } = head;
         upload.answered();
-        let term = Term { session, begun: pool.now(), line: None };
+        let term = Term::of(session, pool.now());
         let connection = Some(connection);
         let mut this = Self { connection, pool, upload, body, keep, pace: 0, term, silent: Duration::ZERO };
         if matches!(this.body, Delimited::Length(0)) {
@@ -329,7 +305,7 @@ impl UpstreamBody {
     }
 }
 
-impl http_body::Body for UpstreamBody {
+impl http_body::Body for Http1Body {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -343,7 +319,7 @@ impl http_body::Body for UpstreamBody {
             return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
         }
         loop {
-            if this.term.is_over(&this.pool) {
+            if this.term.is_over(this.pool.now(), this.pool.live()) {
                 return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
             }
             if let Some(frame) = this.piece()? {

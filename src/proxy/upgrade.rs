@@ -11,7 +11,6 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::proxy::connect::Stream;
 use crate::proxy::ticker::{Deadline, TICK};
 use crate::session::live::Line;
 
@@ -19,8 +18,8 @@ use crate::session::live::Line;
 const BUFFER: usize = 16 * 1024;
 
 /// An upgraded connection to the app, waiting for the client's side.
-pub(super) struct Tunnel {
-    pub(super) upstream: Stream,
+pub(super) struct Tunnel<S> {
+    pub(super) upstream: S,
     /// What the app sent behind its 101.
     pub(super) unread: BytesMut,
     pub(super) client: OnUpgrade,
@@ -33,14 +32,14 @@ pub(super) struct Tunnel {
     pub(super) line: Option<Line>,
 }
 
-impl Tunnel {
+impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
     /// Carries bytes until the end.
     pub(super) async fn run(self) -> io::Result<()> {
         let Self { upstream, unread, client, silence, watch, patience, line } = self;
         let client = TokioIo::new(client.await.map_err(io::Error::other)?);
         let mut to_client = Pipe::starting_with(unread);
         let mut to_upstream = Pipe::starting_with(BytesMut::new());
-        let (mut client, mut upstream): (TokioIo<Upgraded>, Stream) = (client, upstream);
+        let (mut client, mut upstream): (TokioIo<Upgraded>, S) = (client, upstream);
         silence.arm(patience);
         std::future::poll_fn(|cx| {
             let before = to_client.passed + to_upstream.passed;

@@ -21,7 +21,7 @@ use crate::http::client;
 use crate::http::visit::{Credential, ReplyTo, Visit};
 use crate::id::RequestId;
 use crate::proxy::failure::Failure;
-use crate::proxy::{Leaving, Sending};
+use crate::proxy::Sending;
 use crate::refusal::Refusal;
 use crate::server::reply::ReplyBody;
 use crate::server::watched::Client;
@@ -42,9 +42,9 @@ pub(super) async fn answer(
     let http2 = request.version() == Version::HTTP_2;
     let (mut parts, body) = {
         let leaves = request.headers().contains_key(UPGRADE) || request.method() == Method::CONNECT;
-        let upgrade = leaves.then(|| Leaving { client: hyper::upgrade::on(&mut request), http2 });
+        let upgrade = leaves.then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        (parts, Sending { body: RequestBody::new(body), upgrade })
+        (parts, Sending { body: RequestBody::new(body), upgrade, http2 })
     };
     let sound = if http2 { sound.and_then(|()| http2::adapt(&mut parts)) } else { sound };
     let longest = app.config.limits.target;
@@ -165,11 +165,11 @@ async fn act(
                     asked.headers_mut().append(SET_COOKIE, cookie);
                 }
             }
-            unread(&visit.headers, body, own(client, asked)).await
+            unread(client, &visit.headers, body, own(client, asked)).await
         }
         Verdict::AskForCode => {
             let asked = answer::ask_for_code(desk(app), &visit.reply_to());
-            unread(&visit.headers, body, own(client, asked)).await
+            unread(client, &visit.headers, body, own(client, asked)).await
         }
         Verdict::Refuse(refusal) => {
             let mut told = answer::told(desk(app), &visit.reply_to(), refusal);
@@ -177,7 +177,7 @@ async fn act(
                 let below = app.rules.endpoint_of(visit.path.raw());
                 answer::allow(told.headers_mut(), &endpoint::allowed(below));
             }
-            unread(&visit.headers, body, own(client, told)).await
+            unread(client, &visit.headers, body, own(client, told)).await
         }
         // Only the gate makes a pass, and it was taken before.
         Verdict::Forward(_) => own(client, answer::told(desk(app), &visit.reply_to(), Refusal::Internal)),
@@ -233,11 +233,13 @@ fn malformed(
 /// Answers a request without using its body: a small one is read away so that the connection can go on,
 /// otherwise the connection ends, so that nothing of the body is ever taken for a request.
 async fn unread(
+    client: &Client,
     headers: &HeaderMap,
     body: RequestBody,
     response: Response<ReplyBody>,
 ) -> Response<ReplyBody> {
-    if body.is_end_stream() {
+    // A stream of HTTP/2 ends without its connection (RFC 9113 §8.1).
+    if body.is_end_stream() || client.speaks_http2() {
         return response;
     }
     // To read the body would be to ask for it.

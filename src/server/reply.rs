@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::proxy::response::UpstreamBody;
+use crate::proxy::body::UpstreamBody;
 use crate::server::watched::Client;
 
 /// The body of an answer; its end is the end of the request.

@@ -95,6 +95,11 @@ impl Client {
         }
     }
 
+    /// Whether each request has a stream of its own.
+    pub(super) fn speaks_http2(&self) -> bool {
+        self.speaks == Speaks::Http2
+    }
+
     /// The connection leaves HTTP: it is a tunnel from here on.
     pub(super) fn switch(&self) {
         self.switched.store(true, Ordering::Relaxed);

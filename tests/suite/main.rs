@@ -9,6 +9,7 @@ mod demo;
 mod explain;
 mod flow;
 mod gate;
+mod grpc;
 mod hostile;
 mod jobs;
 mod mail;

@@ -13,7 +13,7 @@ use crate::config::problem::Problems;
 use crate::config::provider::is_loopback;
 use crate::config::tls::Certificate;
 use crate::config::units::Span;
-use crate::config::upstream::{Target, Upstream, UpstreamTls};
+use crate::config::upstream::{Protocol, Target, Upstream, UpstreamTls};
 
 pub(super) fn upstream(raw: &RawUpstream, listen: &Listen, p: &mut Problems) -> Upstream {
     let mut targets: Vec<Target> = app(raw, listen, p).into_iter().collect();
@@ -28,15 +28,40 @@ pub(super) fn upstream(raw: &RawUpstream, listen: &Listen, p: &mut Problems) -> 
     // Kept for longer than the app keeps it, a connection breaks under a request.
     between(p, "upstream.keep_alive", raw.keep_alive, Span::millis(0), Span::minutes(5));
     between(p, "upstream.max_idle", raw.max_idle, 0, 65_536);
+    between(p, "upstream.ping", raw.ping, Span::millis(0), Span::minutes(60));
+    protocol(raw.protocol, &targets, p);
     Upstream {
         tls: tls(raw, &targets, p),
         targets,
+        protocol: raw.protocol,
         rest: raw.rest.0,
         connect_timeout: raw.connect_timeout.0,
         response_timeout: raw.response_timeout.0,
         idle_timeout: raw.idle_timeout.0,
         keep_alive: raw.keep_alive.0,
         max_idle: raw.max_idle,
+        ping: raw.ping.0,
+    }
+}
+
+/// ALPN is part of TLS, and what is known beforehand needs none.
+fn protocol(protocol: Protocol, targets: &[Target], p: &mut Problems) {
+    let encrypted = |target: &&Target| matches!(target, Target::Tcp { tls: true, .. });
+    let (misfit, what, remedy) = match protocol {
+        Protocol::Http1 => return,
+        Protocol::H2 | Protocol::Auto => (
+            targets.iter().find(|target| !encrypted(target)),
+            "is agreed on under TLS, and it is not spoken to",
+            "write \"h2c\" for HTTP/2 without TLS, or name the app by https",
+        ),
+        Protocol::H2c => (
+            targets.iter().find(encrypted),
+            "is HTTP/2 without TLS, and TLS is spoken to",
+            "write \"h2\", or \"auto\" if the app may choose",
+        ),
+    };
+    if let Some(target) = misfit {
+        p.add("upstream.protocol", format!("{what} {target}"), remedy);
     }
 }
 

@@ -3,12 +3,14 @@
 use serde::Deserialize;
 
 use crate::config::units::Span;
+use crate::config::upstream::Protocol;
 
 table! {
     /// `[upstream]`
     RawUpstream {
         url: Option<String> = None,
         more: Vec<String> = Vec::new(),
+        protocol: Protocol = Protocol::Http1,
         rest: Span = Span::seconds(5),
         ca_file: Option<String> = None,
         client_certificate: Option<String> = None,
@@ -18,5 +20,6 @@ table! {
         idle_timeout: Span = Span::seconds(60),
         keep_alive: Span = Span::seconds(4),
         max_idle: usize = 128,
+        ping: Span = Span::seconds(10),
     }
 }

@@ -4,20 +4,41 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::support::raw::PATIENCE;
 
 /// A connection with prior knowledge.
 pub(crate) struct H2 {
     runtime: Runtime,
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<UnsyncBoxBody<Bytes, Infallible>>,
+}
+
+/// A body that comes piece by piece.
+struct Pieces(UnboundedReceiver<Frame<Bytes>>);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(Ok))
+    }
 }
 
 /// An answer, whole.
@@ -45,8 +66,17 @@ impl H2 {
 
     /// The answer to a request, its body as it comes.
     pub(crate) fn begin(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
-        let sent = self.sender.send_request(request);
+        let sent = self.sender.send_request(request.map(BodyExt::boxed_unsync));
         self.runtime.block_on(async { tokio::time::timeout(PATIENCE, sent).await.expect("in time") })
+    }
+
+    /// Begins a request whose body is sent piece by piece, and that may be answered meanwhile.
+    pub(crate) fn stream(
+        &mut self,
+        request: Request<()>,
+    ) -> (UnboundedSender<Frame<Bytes>>, impl Future<Output = hyper::Result<Response<Incoming>>> + use<>) {
+        let (sender, receiver) = unbounded_channel();
+        (sender, self.sender.send_request(request.map(|()| Pieces(receiver).boxed_unsync())))
     }
 
     /// The whole answer to a request.

@@ -1,0 +1,169 @@
+//! `WebSocket`s to an app that speaks HTTP/2: a stream of their own where the app offers that (RFC 8441), a connection
+//! of HTTP/1.1 where it does not.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Buf as _, Bytes, BytesMut};
+use h2::ext::Protocol;
+use h2::{RecvStream, SendStream};
+use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::gate::Pass;
+use crate::http::visit::Visit;
+use crate::proxy::body::UpstreamBody;
+use crate::proxy::failure::Failure;
+use crate::proxy::headers;
+use crate::proxy::http2::body::Calls;
+use crate::proxy::http2::connections::{Lease, Leased};
+use crate::proxy::http2::upload::{Source, Upload};
+use crate::proxy::http2::{Asked, Http2, Trouble, answer, fields, request};
+use crate::proxy::term::Term;
+use crate::proxy::{Proxy, Sending, Switch};
+
+/// What is added to a key before it is hashed (RFC 6455 §1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// What is written at a time, in bytes.
+const LARGEST_WRITE: usize = 16 * 1024;
+
+impl Http2 {
+    /// Forwards a request that asks to leave HTTP.
+    pub(super) async fn leave(
+        &self,
+        proxy: &Proxy,
+        visit: &Visit,
+        pass: Pass,
+        sending: Sending,
+    ) -> Result<Response<UpstreamBody>, Failure> {
+        let websocket = visit.upgrade.as_ref().is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        let accept = accept(&visit.headers);
+        if !websocket || accept.is_none() {
+            return proxy.forward_http1(visit, pass, sending).await;
+        }
+        let mut lease = match self.connections.stream(visit.now, None).await? {
+            Leased::Stream(lease) if lease.takes_tunnels() => lease,
+            Leased::Stream(_) | Leased::Http1 => return proxy.forward_http1(visit, pass, sending).await,
+        };
+        let mut fields = fields(proxy, visit, &pass, None)?;
+        fields.remove(SEC_WEBSOCKET_KEY);
+        let mut request = request(&lease, visit, Method::CONNECT, fields)?;
+        request.extensions_mut().insert(Protocol::from_static("websocket"));
+        let (response, to) = lease.begin(request, false).map_err(|error| {
+            lease.retire();
+            Trouble::of(&error, true).failure
+        })?;
+        let Sending { body, upgrade, http2 } = sending;
+        let mut upload = Upload::none(to);
+        let mut source = Source::new(body, 0, proxy.config.limits.body_idle, proxy);
+        let mut term = Term::of(pass.session().cloned(), proxy.ticker.now());
+        let asked = Asked { proxy, lease: &lease, term: &mut term };
+        let head =
+            asked.receive(response, &mut upload, &mut source).await.map_err(|trouble| trouble.failure)?;
+        let Some(leaving) = upgrade.filter(|_| head.status() == StatusCode::OK) else {
+            return Ok(answer(proxy, pass, head, lease, (upload, source), term, Calls::of(false)));
+        };
+        let (parts, receive) = head.into_parts();
+        let mut fields = parts.headers;
+        headers::clean(&mut fields);
+        fields.extend(accept.filter(|_| !http2).map(|accept| (SEC_WEBSOCKET_ACCEPT, accept)));
+        let switch = Switch {
+            fields,
+            client: leaving,
+            http2,
+            upstream: Duplex { send: upload.into_stream(), receive, unread: Bytes::new(), _lease: lease },
+            unread: BytesMut::new(),
+        };
+        Ok(proxy.switch(visit, &pass, switch))
+    }
+}
+
+/// The answer to the client's key (RFC 6455 §4.2.2), which HTTP/2 has no use for. `None` if there is no single key.
+fn accept(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
+    let key = keys.next().filter(|key| key.len() == 24)?;
+    if keys.next().is_some() {
+        return None;
+    }
+    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key.as_bytes(), GUID].concat());
+    HeaderValue::from_str(&STANDARD.encode(hash.as_ref())).ok()
+}
+
+/// Both directions of one stream.
+struct Duplex {
+    send: SendStream<Bytes>,
+    receive: RecvStream,
+    unread: Bytes,
+    _lease: Lease,
+}
+
+impl AsyncRead for Duplex {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        while this.unread.is_empty() {
+            match ready!(this.receive.poll_data(cx)) {
+                None => return Poll::Ready(Ok(())),
+                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                Some(Ok(data)) => {
+                    let _ = this.receive.flow_control().release_capacity(data.len());
+                    this.unread = data;
+                }
+            }
+        }
+        let count = this.unread.len().min(buffer.remaining());
+        buffer.put_slice(&this.unread[..count]);
+        this.unread.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Duplex {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        self.send.reserve_capacity(bytes.len().min(LARGEST_WRITE));
+        while self.send.capacity() == 0 {
+            match ready!(self.send.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+        let count = bytes.len().min(self.send.capacity());
+        let part = Bytes::copy_from_slice(&bytes[..count]);
+        Poll::Ready(self.send.send_data(part, false).map(|()| count).map_err(io::Error::other))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.send.send_data(Bytes::new(), true).map_err(io::Error::other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_to_a_key_is_that_of_rfc_6455() {
+        let mut headers = HeaderMap::new();
+        headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
+        assert_eq!(accept(&headers).expect("an answer"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        headers.append(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
+        assert!(accept(&headers).is_none());
+    }
+}
