@@ -32,8 +32,6 @@ const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-or
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// The text that goes with it.
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-/// A year, as browsers ask for before they remember https for good.
-const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// What every answer of ours is built with.
 #[derive(Clone, Copy)]
@@ -89,8 +87,10 @@ fn plain(desk: Desk<'_>, status: StatusCode, body: Bytes) -> Answer {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    if desk.config.public.https {
-        headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
+    if let Some(hsts) = &desk.config.hsts
+        && let Ok(hsts) = HeaderValue::from_str(hsts)
+    {
+        headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
     answer
 }

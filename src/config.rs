@@ -5,21 +5,20 @@
 //! the way ends in one list of [`Problems`].
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
-
-use ipnet::IpNet;
 
 mod authorities;
 mod check;
 mod file;
 mod layers;
 pub mod limits;
+pub mod listen;
 pub mod mail;
 pub mod problem;
 pub mod provider;
+pub mod proxies;
 pub mod rule;
 mod secret;
 mod shape;
@@ -39,9 +38,11 @@ use rule::Rule;
 /// Everything that can be configured.
 pub struct Config {
     /// Where we listen.
-    pub listen: Listen,
+    pub listen: listen::Listen,
     /// How connections are encrypted, if that is done here.
     pub tls: Option<tls::Tls>,
+    /// What browsers are told of https: `Strict-Transport-Security`, if anything.
+    pub hsts: Option<String>,
     /// How the world reaches us.
     pub public: Public,
     /// The app behind us.
@@ -70,8 +71,10 @@ pub struct Config {
     pub tokens: Tokens,
     /// Sizes, deadlines and rates.
     pub limits: Limits,
-    /// Peers whose `X-Forwarded-*` is believed.
-    pub trusted_proxies: Vec<IpNet>,
+    /// Who may stand between a client and us.
+    pub proxies: proxies::Proxies,
+    /// Whether the proxies may ask what they should let through, instead of sending everything through us.
+    pub forward_auth: bool,
     /// How log lines look.
     pub log: Log,
     /// How mails are sent; `None` if none are.
@@ -88,26 +91,6 @@ impl Config {
     /// The first mount prefix: where our own links lead.
     pub fn mount(&self) -> &str {
         self.paths.first().map_or("/auth", String::as_str)
-    }
-}
-
-/// `[listen]`
-pub struct Listen {
-    /// Address and port; port 0 lets the system choose.
-    pub address: SocketAddr,
-    /// Worker threads, at least one; as many as cores unless said otherwise.
-    pub workers: usize,
-}
-
-impl Listen {
-    /// An address of this machine to connect to, also where all addresses are listened on.
-    pub fn reachable(&self) -> SocketAddr {
-        let ip = match self.address.ip() {
-            ip if !ip.is_unspecified() => ip,
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        };
-        SocketAddr::new(ip, self.address.port())
     }
 }
 

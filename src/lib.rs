@@ -84,7 +84,9 @@
 //!
 //! `GET /api/{id}/items` with a session cookie:
 //!
-//! 1. `server/worker.rs` accepts; `server/connection.rs` ends TLS if there is any, `server/watched.rs` watches the
+//! 1. `server/worker.rs` accepts (`server/listen.rs`), a header of the PROXY protocol says who is there if one is
+//!    asked for (`server/proxy_protocol.rs`); `server/connection.rs` ends TLS if there is any, `server/watched.rs`
+//!    watches the
 //!    bytes (`server/head_scan.rs`; a request of HTTP/2 is put into the form of HTTP/1.1 instead) and hyper
 //!    parses them. Deadlines are numbers that one ticker per worker looks at ([`proxy::ticker`]); no timer is
 //!    made per request.

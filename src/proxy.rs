@@ -6,9 +6,9 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use bytes::BytesMut;
+use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -57,6 +57,9 @@ pub struct Proxy {
     http2: Option<Http2>,
     ticker: Ticker,
     live: Arc<Live>,
+    /// What answers by TLS tell browsers of https, unless the app does. Where a proxy in front ends TLS, that is the
+    /// proxy's to say.
+    hsts: Option<HeaderValue>,
 }
 
 /// What the client sends behind the head.
@@ -112,7 +115,9 @@ impl Proxy {
         ));
         let http2 = (protocol != Protocol::Http1)
             .then(|| Http2::new(settings, connector, instances, ticker.clone(), Rc::clone(&pool)));
-        Self { config, head_writer, pool, http2, ticker, live }
+        let hsts = config.hsts.as_deref().filter(|_| config.tls.is_some());
+        let hsts = hsts.and_then(|hsts| HeaderValue::from_str(hsts).ok());
+        Self { config, head_writer, pool, http2, ticker, live, hsts }
     }
 
     /// Closes connections that have been idle for too long; called at every tick.
@@ -226,13 +231,21 @@ impl Proxy {
         let signed_in = session.is_some();
         let (status, mut headers, body) =
             Http1Body::new(connection, Rc::clone(&self.pool), upload, head, session);
-        if signed_in {
-            headers::keep_private(&mut headers);
-        }
+        self.add(&mut headers, signed_in);
         let mut response = Response::new(UpstreamBody::Http1(body));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
+    }
+
+    /// What is added to every answer of the app's that does not say it itself.
+    fn add(&self, headers: &mut HeaderMap, signed_in: bool) {
+        if signed_in {
+            headers::keep_private(headers);
+        }
+        if let Some(hsts) = &self.hsts {
+            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+        }
     }
 
     /// Answers 101, or 200 to HTTP/2, and leaves the two connections to each other.

@@ -9,9 +9,11 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 use crate::app::App;
+use crate::config::listen::Place;
 use crate::config::tls::Unusable;
 use crate::proxy::connect::Connector;
 use crate::proxy::instances::Instances;
+use listen::{Places, SocketFile};
 use tls::Tls;
 use worker::Shared;
 
@@ -20,8 +22,10 @@ mod front;
 mod head_scan;
 mod http2;
 pub mod listen;
+mod proxy_protocol;
 pub(crate) mod read;
 mod recognise;
+mod redirect;
 mod reply;
 pub mod tls;
 mod watched;
@@ -29,10 +33,13 @@ mod worker;
 
 /// A server that is running.
 pub struct Server {
-    address: SocketAddr,
+    place: Place,
+    redirect: Option<SocketAddr>,
     tls: Option<Tls>,
     stopping: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
+    /// Removed once nobody is served any more.
+    _files: Vec<SocketFile>,
 }
 
 impl Server {
@@ -49,21 +56,24 @@ impl Server {
             connector: Connector::new(&upstream.tls).map_err(io::Error::other)?,
             instances: Arc::new(Instances::new(upstream.targets.len(), upstream.rest)),
         };
-        let listen = &app.config.listen;
-        let listeners = listen::bind(listen.address, listen.workers.max(1))?;
-        let address = listeners.first().map_or(Ok(listen.address), std::net::TcpListener::local_addr)?;
+        let Places { shares, first: place, redirect, files } = listen::bind(&app.config.listen)?;
         let (stopping, stop) = watch::channel(false);
-        let workers = listeners
+        let workers = shares
             .into_iter()
             .enumerate()
-            .map(|(number, listener)| worker::start(number, shared.clone(), listener, stop.clone()))
+            .map(|(number, shares)| worker::start(number, shared.clone(), shares, stop.clone()))
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { address, tls, stopping, workers })
+        Ok(Self { place, redirect, tls, stopping, workers, _files: files })
     }
 
-    /// Where it listens: the port that the system chose if 0 was asked for.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it listens first: the port that the system chose if 0 was asked for.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Where plain http is led to https, if it is.
+    pub fn redirect(&self) -> Option<SocketAddr> {
+        self.redirect
     }
 
     /// Reads the certificates again.

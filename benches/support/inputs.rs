@@ -12,6 +12,7 @@ use sidegate::config::rule::{Access, Rule};
 use sidegate::config::{self, Config, Flags, NewSecret, Sources};
 use sidegate::gate::rules::Rules;
 use sidegate::gate::{self, Pass, Verdict};
+use sidegate::http::client::Peer;
 use sidegate::http::path::Path;
 use sidegate::http::visit::{Credential, Visit};
 use sidegate::id::{RequestId, SessionId, UserId};
@@ -124,7 +125,7 @@ pub(crate) fn visit(target: PathAndQuery, visitor: Visitor) -> Visit {
     Visit {
         id: RequestId::next(),
         now: NOW,
-        peer,
+        peer: Peer::new((peer, 0).into(), &[]),
         client: peer,
         upgrade: None,
         method: Method::GET,

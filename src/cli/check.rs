@@ -17,7 +17,12 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
 
 fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "public     {} ({:?})", config.public.origin, config.public.name)?;
-    writeln!(out, "listen     {} with {} workers", config.listen.address, config.listen.workers)?;
+    for place in &config.listen.places {
+        writeln!(out, "listen     {place} with {} workers", config.listen.workers)?;
+    }
+    if let Some(address) = config.listen.redirect_http {
+        writeln!(out, "listen     {address}, leading to {}", config.public.origin)?;
+    }
     for target in &config.upstream.targets {
         let spoken = match config.upstream.protocol {
             Protocol::Http1 => "",

@@ -18,6 +18,7 @@ use crate::config::rule::Access;
 use crate::config::{Config, NewSecret};
 use crate::gate::rules::{Owner, Reason, Rules};
 use crate::gate::{self, Verdict};
+use crate::http::client::Peer;
 use crate::http::visit::{Credential, Visit};
 use crate::id::{RequestId, SessionId, UserId};
 use crate::proxy::headers::{Framing, HeadWriter};
@@ -168,7 +169,7 @@ fn visit(config: &Config, asked: &Asked<'_>, user: Option<UserId>) -> Result<Vis
     Ok(Visit {
         id: RequestId::next(),
         now,
-        peer: here,
+        peer: Peer::new((here, 0).into(), &[]),
         client: here,
         method: parts.method,
         path: read.path,

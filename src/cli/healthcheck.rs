@@ -1,11 +1,14 @@
 //! `sidegate healthcheck`: asks a running instance for `/auth/ok`, for container runtimes without a shell.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use super::{Failure, Settings};
-use crate::config::NewSecret;
+use crate::config::listen::Place;
+use crate::config::{Config, NewSecret};
 
 /// How long connecting may take, and then each read and write.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -14,10 +17,10 @@ const YES: &[u8; 12] = b"HTTP/1.1 200";
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let config = settings.load(NewSecret::Leave)?;
-    let address = config.listen.reachable();
+    let place = config.listen.first().reachable();
     let mount = config.mount();
-    let fail = |what: String| Failure::Other(format!("{address}{mount}/ok {what}"));
-    match ask(address, &config.public.authority, mount) {
+    let fail = |what: String| Failure::Other(format!("{place}{mount}/ok {what}"));
+    match ask(&place, &config) {
         Ok(start) if &start == YES => Ok(()),
         Ok(start) => Err(fail(format!("answers {:?}", String::from_utf8_lossy(&start)))),
         Err(error) => Err(fail(format!("does not answer: {error}"))),
@@ -25,8 +28,17 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
 }
 
 /// The first bytes of the answer.
-fn ask(address: SocketAddr, host: &str, mount: &str) -> io::Result<[u8; YES.len()]> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+fn ask(place: &Place, config: &Config) -> io::Result<[u8; YES.len()]> {
+    let (host, mount) = (&config.public.authority, config.mount());
+    let mut stream = match place {
+        Place::Tcp(address) => TcpStream::connect_timeout(address, TIMEOUT)?,
+        // What follows is the same for both kinds of socket.
+        Place::Unix(path) => TcpStream::from(OwnedFd::from(UnixStream::connect(path)?)),
+    };
+    if config.listen.proxy_protocol {
+        // Who speaks for nobody but itself.
+        stream.write_all(b"PROXY UNKNOWN\r\n")?;
+    }
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     let request = format!(

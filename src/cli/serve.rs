@@ -33,9 +33,12 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
-    let cannot_listen = |address, error| Failure::Other(format!("cannot listen on {address}: {error}"));
-    let address = config.listen.address;
-    let held = Reservation::take(address).map_err(|error| cannot_listen(address, error))?;
+    let mut held = Vec::new();
+    for address in config.listen.addresses().chain(config.listen.redirect_http) {
+        let reserved = Reservation::take(address)
+            .map_err(|error| Failure::Other(format!("cannot listen on {address}: {error}")))?;
+        held.push(reserved);
+    }
     let app = App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
     if app.config.unusual.mode != Mode::Off
         && let Some(what) = app.geo.blind_spots()
@@ -53,9 +56,15 @@ async fn serve(config: Config) -> Result<(), Failure> {
             tracing::warn!("mail cannot be sent at present: {what}; `sidegate doctor` tries again");
         }
     });
-    let server = Server::start(&app).map_err(|error| cannot_listen(address, error))?;
+    let server = Server::start(&app).map_err(|error| Failure::Other(format!("cannot listen on {error}")))?;
     drop(held);
-    tracing::info!(address = %server.address(), public = app.config.public.origin, "serving");
+    for place in app.config.listen.places.iter().skip(1) {
+        tracing::info!(address = %place, "also listening");
+    }
+    if let Some(address) = server.redirect() {
+        tracing::info!(%address, "leading plain http to https");
+    }
+    tracing::info!(address = %server.place(), public = app.config.public.origin, "serving");
     until_told(app, server, &mut stop).await
 }
 

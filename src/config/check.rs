@@ -6,6 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 mod identity;
 mod limits;
+mod listen;
 mod mail;
 mod net;
 mod providers;
@@ -32,11 +33,13 @@ pub(super) fn check(
 ) -> Result<Config, Problems> {
     let p = &mut problems;
     let mut dangers = Vec::new();
-    let listen = net::listen(&raw.listen, cores, p);
+    let listen = listen::listen(&raw.listen, cores, p);
     let public = net::public(&raw.public, &listen, p, &mut dangers);
     let paths = rules::paths(&raw.paths, p);
     let mail = mail::mail(&raw.mail, (&listen, &public), p, &mut dangers);
     let upstream = upstream::upstream(&raw.upstream, &listen, p);
+    let proxies = listen::proxies(&raw.proxies, p);
+    listen::go_together(raw, &listen, &public, p);
     let identity = identity::identity(raw, &upstream.origin(), &public.origin, p);
     let config = Config {
         store: net::store(&raw.store, p),
@@ -55,13 +58,15 @@ pub(super) fn check(
         providers: providers::providers(&raw.providers, p, &mut dangers),
         tokens: tokens(&raw.tokens, p),
         limits: limits::limits(&raw.limits, p),
-        trusted_proxies: net::trusted(&raw.proxies.trusted, p),
+        proxies,
+        forward_auth: raw.forward_auth.enabled,
         log: log(&raw.log, p),
         unusual: unusual::unusual(&raw.unusual, mail.is_some(), p),
         geo: unusual::geo(&raw.geo),
         mail,
         identity,
         tls: tls::tls(&raw.tls, &public, p),
+        hsts: tls::hsts(&raw.tls, &public, p),
         listen,
         public,
         upstream,

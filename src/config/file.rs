@@ -32,10 +32,12 @@ macro_rules! table {
 }
 
 pub(in crate::config) mod limits;
+pub(in crate::config) mod listen;
 pub(in crate::config) mod tls;
 pub(in crate::config) mod upstream;
 
 use limits::RawLimits;
+use listen::{RawForwardAuth, RawListen, RawProxies};
 use tls::{RawCertificate, RawTls};
 use upstream::RawUpstream;
 
@@ -60,19 +62,12 @@ table! {
         identity: RawIdentity = RawIdentity::default(),
         tokens: RawTokens = RawTokens::default(),
         proxies: RawProxies = RawProxies::default(),
+        forward_auth: RawForwardAuth = RawForwardAuth::default(),
         limits: RawLimits = RawLimits::default(),
         log: RawLog = RawLog::default(),
         mail: RawMail = RawMail::default(),
         unusual: RawUnusual = RawUnusual::default(),
         geo: RawGeo = RawGeo::default(),
-    }
-}
-
-table! {
-    /// `[listen]`
-    RawListen {
-        address: String = "127.0.0.1:8080".to_owned(),
-        workers: usize = 0,
     }
 }
 
@@ -252,13 +247,6 @@ pub(super) enum Preset {
 }
 
 table! {
-    /// `[proxies]`
-    RawProxies {
-        trusted: Vec<String> = Vec::new(),
-    }
-}
-
-table! {
     /// `[log]`
     RawLog {
         format: LogFormat = LogFormat::Text,
@@ -357,6 +345,7 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
         "identity" => RawIdentity::KEYS,
         "tokens" => RawTokens::KEYS,
         "proxies" => RawProxies::KEYS,
+        "forward_auth" => RawForwardAuth::KEYS,
         "limits" => RawLimits::KEYS,
         "log" => RawLog::KEYS,
         "mail" => RawMail::KEYS,

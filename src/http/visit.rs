@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, ORIGIN, REFERER, UPGRADE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use crate::http::client::Peer;
 use crate::http::path::Path;
 use crate::id::RequestId;
 use crate::time::Now;
@@ -18,7 +19,7 @@ pub struct Visit {
     /// When it came.
     pub now: Now,
     /// The other end of the connection.
-    pub peer: IpAddr,
+    pub peer: Peer,
     /// The client behind trusted proxies; the peer if there are none.
     pub client: IpAddr,
     /// The method, case kept.

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, SET_COOKIE, TE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use crate::config::proxies::Chain;
 use crate::config::{Config, Identity};
 use crate::gate::Pass;
+use crate::http::client::X_FORWARDED_FOR;
 use crate::http::cookie;
 use crate::http::visit::Visit;
 use crate::proxy::reserved::{HOP_BY_HOP, Reserved};
@@ -30,7 +32,7 @@ pub struct HeadWriter {
     identity: Identity,
     /// `x-forwarded-proto`, `-host` and `-port` lines.
     forwarded: Vec<u8>,
-    trusted: Vec<ipnet::IpNet>,
+    chain: Chain,
 }
 
 impl HeadWriter {
@@ -50,7 +52,7 @@ impl HeadWriter {
             reserved: Reserved::new(&config.identity),
             identity: config.identity.clone(),
             forwarded: forwarded.into_bytes(),
-            trusted: config.trusted_proxies.clone(),
+            chain: config.proxies.chain,
         }
     }
 
@@ -139,13 +141,20 @@ impl HeadWriter {
     /// The chain is continued for a trusted peer and begun anew for everybody else.
     fn forwarded_for(&self, out: &mut Vec<u8>, visit: &Visit) {
         out.extend_from_slice(b"x-forwarded-for: ");
-        if crate::http::client::trusted(visit.peer, &self.trusted) {
-            for before in visit.headers.get_all("x-forwarded-for") {
-                out.extend_from_slice(before.as_bytes());
+        match self.chain {
+            Chain::XForwardedFor if visit.peer.trusted => {
+                for before in visit.headers.get_all(X_FORWARDED_FOR) {
+                    out.extend_from_slice(before.as_bytes());
+                    out.extend_from_slice(b", ");
+                }
+            }
+            Chain::Forwarded if visit.client != visit.peer.ip() => {
+                address(out, visit.client);
                 out.extend_from_slice(b", ");
             }
+            Chain::XForwardedFor | Chain::Forwarded => {}
         }
-        address(out, visit.peer);
+        address(out, visit.peer.ip());
         out.extend_from_slice(b"\r\n");
     }
 

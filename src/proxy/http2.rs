@@ -247,9 +247,7 @@ fn answer(
 ) -> Response<UpstreamBody> {
     let (mut parts, receive) = head.into_parts();
     headers::clean(&mut parts.headers);
-    if pass.session().is_some() {
-        headers::keep_private(&mut parts.headers);
-    }
+    proxy.add(&mut parts.headers, pass.session().is_some());
     let body = Http2Body::new(proxy, receive, &parts.headers, lease, (upload, source), term, calls);
     let mut response = Response::new(UpstreamBody::Http2(Box::new(body)));
     *response.status_mut() = parts.status;

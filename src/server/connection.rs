@@ -2,7 +2,6 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,14 +12,15 @@ use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::server::front;
+use crate::http::client::Peer;
 use crate::server::tls::{H2, Tls};
 use crate::server::watched::{Client, SMALLEST_BUFFER, Socket, Speaks, Watched};
 use crate::server::worker::{Seat, Worker};
+use crate::server::{front, proxy_protocol};
 
 /// How an HTTP/2 connection begins that was not negotiated (RFC 9113 §3.4). No HTTP/1 request that we take
 /// has a method of this name.
@@ -38,18 +38,25 @@ const SEND_BUFFER: usize = 64 * 1024;
 const MOST_RESETS: usize = 64;
 
 /// Serves one connection to its end. The `seat` is taken for as long as the socket is open, as a tunnel too.
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, seat: Arc<Seat>) {
+pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: Peer, seat: Arc<Seat>) {
     let patience = worker.app.config.limits.head_timeout;
     // Boxed: what happens once is no part of what an idle connection keeps.
-    let begun = match &worker.tls {
-        Some(tls) => Box::pin(in_time(&worker, patience, encrypted(tls, stream))).await,
-        None => Box::pin(in_time(&worker, patience, plain(stream))).await,
-    };
+    let begun = Box::pin(in_time(&worker, patience, begin(&worker, stream, from))).await;
     match begun {
-        Some(Ok((socket, speaks))) => speak(worker, socket, peer, seat, speaks).await,
-        Some(Err(error)) => tracing::debug!(%peer, %error, "a connection that did not begin"),
-        None => tracing::debug!(%peer, "a connection took too long to begin"),
+        Some(Ok((peer, socket, speaks))) => speak(worker, socket, peer, seat, speaks).await,
+        Some(Err(error)) => tracing::debug!(peer = %from.address, %error, "a connection that did not begin"),
+        None => tracing::debug!(peer = %from.address, "a connection took too long to begin"),
     }
+}
+
+/// Who is there in truth, and what is spoken.
+async fn begin(worker: &Worker, mut stream: TcpStream, from: Peer) -> io::Result<(Peer, Socket, Speaks)> {
+    let peer = proxy_protocol::peer(&mut stream, from, &worker.app.config).await?;
+    let (socket, speaks) = match &worker.tls {
+        Some(tls) => encrypted(tls, stream).await?,
+        None => plain(stream).await?,
+    };
+    Ok((peer, socket, speaks))
 }
 
 async fn encrypted(tls: &Tls, stream: TcpStream) -> io::Result<(Socket, Speaks)> {
@@ -67,7 +74,11 @@ async fn plain(stream: TcpStream) -> io::Result<(Socket, Speaks)> {
 }
 
 /// What comes of `future`, unless it takes longer than `patience` or the worker stops.
-async fn in_time<T>(worker: &Worker, patience: Duration, future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn in_time<T>(
+    worker: &Worker,
+    patience: Duration,
+    future: impl Future<Output = T>,
+) -> Option<T> {
     let deadline = worker.ticker.deadline();
     deadline.arm(patience);
     let mut future = pin!(future);
@@ -79,7 +90,7 @@ async fn in_time<T>(worker: &Worker, patience: Duration, future: impl Future<Out
     .await
 }
 
-async fn speak(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, seat: Arc<Seat>, speaks: Speaks) {
+async fn speak(worker: Rc<Worker>, socket: Socket, peer: Peer, seat: Arc<Seat>, speaks: Speaks) {
     let limits = worker.app.config.limits;
     let client = Arc::new(Client::new(peer, speaks, &limits, &worker.ticker));
     let io = TokioIo::new(Watched::new(socket, Arc::clone(&client), seat, limits, &worker.ticker));
@@ -89,7 +100,7 @@ async fn speak(worker: Rc<Worker>, socket: Socket, peer: SocketAddr, seat: Arc<S
         Speaks::Http2 => Box::pin(http2(&worker, &client, io)).await,
     };
     if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "connection ended");
+        tracing::debug!(peer = %peer.address, %error, "connection ended");
     }
     if let Some(socket) = client.take_cut_short() {
         // Boxed: its buffer need not be part of every connection.
@@ -159,7 +170,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// Ends our side and reads away what the client still sends: to close at once would reset the connection, and
 /// the client could lose the answer before it has read it (RFC 9112 §9.6).
-async fn linger(mut socket: Socket) {
+pub(super) async fn linger(mut socket: impl AsyncRead + AsyncWrite + Unpin) {
     let read_away = async {
         socket.shutdown().await?;
         let mut buffer = [0; 4096];

@@ -52,12 +52,12 @@ pub(super) async fn answer(
         Ok(read) => read,
         Err(refusal) => return Ok(malformed(app, &client, &parts.headers, id, refusal)),
     };
-    let peer = client.peer.ip().to_canonical();
+    let peer = client.peer;
     let mut visit = Visit {
         id,
         now: app.clock.now(),
         peer,
-        client: client::address(peer, &parts.headers, &app.config.trusted_proxies),
+        client: client::address(peer, &parts.headers, &app.config.proxies),
         method: parts.method,
         path: read.path,
         upgrade: read.upgrade,

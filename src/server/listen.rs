@@ -1,9 +1,20 @@
-//! One listening socket per worker on the same address, so that the kernel spreads connections over them.
+//! The places where connections are taken: addresses, each with a socket per worker so that the kernel spreads
+//! connections over them, and sockets in the file system.
 
+use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{self, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+
+use crate::config::listen::{Listen, Place};
+use crate::http::client::Peer;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -22,7 +33,7 @@ impl Reservation {
     /// If somebody listens there already, or the address is not one of this machine.
     pub fn take(address: SocketAddr) -> io::Result<Self> {
         if address.port() != 0 {
-            drop(TcpListener::bind(address)?);
+            drop(net::TcpListener::bind(address)?);
         }
         let socket = shared(address)?;
         socket.bind(&address.into())?;
@@ -35,18 +46,91 @@ impl Reservation {
     }
 }
 
-/// Binds `count` sockets to `address`; with port 0 all of them share the port that the first was given.
-pub(super) fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
-    let first = listener(address)?;
-    let address = first.local_addr()?;
-    let mut listeners = vec![first];
-    for _ in 1..count {
-        listeners.push(listener(address)?);
-    }
-    Ok(listeners)
+/// One worker's share of a place.
+pub(super) struct Share {
+    socket: Bound,
+    /// What is answered there.
+    pub(super) serves: Serves,
 }
 
-fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+/// What connections to a place are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Serves {
+    /// The site.
+    Site,
+    /// The way to https.
+    Redirect,
+}
+
+enum Bound {
+    Tcp(net::TcpListener),
+    Unix(unix::net::UnixListener),
+}
+
+/// Everything that is listened on.
+pub(super) struct Places {
+    /// The shares of each worker.
+    pub(super) shares: Vec<Vec<Share>>,
+    /// Where the first place is, with the port that the system chose.
+    pub(super) first: Place,
+    /// Where plain http is answered.
+    pub(super) redirect: Option<SocketAddr>,
+    /// Sockets in the file system; gone when dropped.
+    pub(super) files: Vec<SocketFile>,
+}
+
+/// Binds every place, once for each worker.
+pub(super) fn bind(listen: &Listen) -> io::Result<Places> {
+    let count = listen.workers.max(1);
+    let mut places = Places {
+        shares: std::iter::repeat_with(Vec::new).take(count).collect(),
+        first: listen.first(),
+        redirect: None,
+        files: Vec::new(),
+    };
+    for (number, place) in listen.places.iter().enumerate() {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{place}: {error}"));
+        let first = match place {
+            Place::Tcp(address) => Place::Tcp(places.tcp(*address, Serves::Site).map_err(named)?),
+            Place::Unix(path) => {
+                places.unix(path, listen.socket_mode).map_err(named)?;
+                place.clone()
+            }
+        };
+        if number == 0 {
+            places.first = first;
+        }
+    }
+    if let Some(address) = listen.redirect_http {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
+        places.redirect = Some(places.tcp(address, Serves::Redirect).map_err(named)?);
+    }
+    Ok(places)
+}
+
+impl Places {
+    /// With port 0 all workers share the port that the first was given.
+    fn tcp(&mut self, mut address: SocketAddr, serves: Serves) -> io::Result<SocketAddr> {
+        for shares in &mut self.shares {
+            let listener = listener(address)?;
+            address = listener.local_addr()?;
+            shares.push(Share { socket: Bound::Tcp(listener), serves });
+        }
+        Ok(address)
+    }
+
+    /// All workers accept from one socket.
+    fn unix(&mut self, path: &Path, mode: u32) -> io::Result<()> {
+        let (listener, file) = SocketFile::make(path, mode)?;
+        self.files.push(file);
+        for shares in &mut self.shares {
+            shares.push(Share { socket: Bound::Unix(listener.try_clone()?), serves: Serves::Site });
+        }
+        Ok(())
+    }
+}
+
+fn listener(address: SocketAddr) -> io::Result<net::TcpListener> {
     let socket = shared(address)?;
     // Inherited by every accepted connection.
     socket.set_tcp_nodelay(true)?;
@@ -62,4 +146,96 @@ fn shared(address: SocketAddr) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     Ok(socket)
+}
+
+/// A socket in the file system that is ours; removed when dropped, unless somebody has put another one there.
+pub(super) struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    /// Listens at `path`. What a process that is gone left there is replaced; it is made under another name, and has
+    /// its mode, before it can be found.
+    ///
+    /// # Errors
+    /// If something else than a socket is there, or somebody listens.
+    fn make(path: &Path, mode: u32) -> io::Result<(unix::net::UnixListener, Self)> {
+        match fs::symlink_metadata(path) {
+            Ok(there) if !there.file_type().is_socket() => {
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "is there and is no socket"));
+            }
+            Ok(_) if unix::net::UnixStream::connect(path).is_ok() => {
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there"));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{}", std::process::id()));
+        let fresh = PathBuf::from(name);
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&socket2::SockAddr::unix(&fresh)?)?;
+        let placed = || {
+            fs::set_permissions(&fresh, fs::Permissions::from_mode(mode))?;
+            socket.listen(BACKLOG)?;
+            let there = fs::symlink_metadata(&fresh)?;
+            fs::rename(&fresh, path)?;
+            Ok(Self { path: path.to_owned(), device: there.dev(), inode: there.ino() })
+        };
+        match placed() {
+            Ok(file) => Ok((socket.into(), file)),
+            Err(error) => {
+                // It is of no use to anybody.
+                let _ = fs::remove_file(&fresh);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|there| (there.dev(), there.ino()) == (self.device, self.inode));
+        if ours {
+            // Left behind, it is replaced at the next start.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Takes connections on a worker's runtime.
+pub(super) enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Acceptor {
+    /// On the runtime of the calling thread.
+    pub(super) fn new(share: Share) -> io::Result<Self> {
+        Ok(match share.socket {
+            Bound::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener)?),
+            Bound::Unix(listener) => Self::Unix(UnixListener::from_std(listener)?),
+        })
+    }
+
+    /// The next connection, and who fresh it.
+    pub(super) async fn accept(&self, proxies: &[IpNet]) -> io::Result<(TcpStream, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                Ok((stream, Peer::new(address, proxies)))
+            }
+            Self::Unix(listener) => {
+                // Whoever serves it reads, writes, looks ahead and shuts down, which is the same for both kinds of
+                // socket; the type that is named after one of them carries either.
+                let stream = OwnedFd::from(listener.accept().await?.0.into_std()?);
+                Ok((TcpStream::from_std(stream.into())?, Peer::local()))
+            }
+        }
+    }
 }

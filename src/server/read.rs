@@ -139,7 +139,7 @@ fn host(host: &HeaderValue, uri: &Uri, public: &Public) -> Result<(), Refusal> {
 }
 
 /// The name in `host[:port]`; `None` if it is not one (RFC 9110 §7.2).
-fn host_name(host: &str) -> Option<&str> {
+pub(super) fn host_name(host: &str) -> Option<&str> {
     let (name, port) = match host.rfind(':') {
         Some(at) if !host.ends_with(']') => (&host[..at], Some(&host[at + 1..])),
         _ => (host, None),

@@ -1,7 +1,6 @@
 //! The socket of a client, watched: its bytes looked at before the HTTP parser sees them, its patience measured.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::config::Limits;
+use crate::http::client::Peer;
 use crate::proxy::ticker::{Deadline, Ticker};
 use crate::refusal::Refusal;
 use crate::server::head_scan::HeadScan;
@@ -40,7 +40,7 @@ pub(super) enum Speaks {
 
 /// What a connection's bytes and its requests tell each other.
 pub(super) struct Client {
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
     speaks: Speaks,
     /// Heads that were looked at and are not served yet.
     heads: AtomicU32,
@@ -59,7 +59,7 @@ pub(super) struct Client {
 
 impl Client {
     /// A client that has just connected.
-    pub(super) fn new(peer: SocketAddr, speaks: Speaks, limits: &Limits, ticker: &Ticker) -> Self {
+    pub(super) fn new(peer: Peer, speaks: Speaks, limits: &Limits, ticker: &Ticker) -> Self {
         let client = Self {
             peer,
             speaks,

@@ -6,7 +6,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,14 +14,16 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::proxy::Proxy;
 use crate::proxy::connect::Connector;
 use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
-use crate::server::connection;
+use crate::server::listen::{Acceptor, Serves, Share};
 use crate::server::tls::Tls;
+use crate::server::{connection, redirect};
 use crate::session::cache::Near;
 
 /// How long to wait after the system ran out of something, at first and at most.
@@ -91,7 +92,7 @@ pub(super) struct Shared {
 pub(super) fn start(
     number: usize,
     shared: Shared,
-    listener: TcpListener,
+    listeners: Vec<Share>,
     stop: watch::Receiver<bool>,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
@@ -102,15 +103,14 @@ pub(super) fn start(
                 return;
             }
         };
-        if let Err(error) = runtime.block_on(run(shared, listener, stop)) {
+        if let Err(error) = runtime.block_on(run(shared, listeners, stop)) {
             tracing::error!(%error, "a worker cannot listen");
         }
     })
 }
 
-async fn run(shared: Shared, listener: TcpListener, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+async fn run(shared: Shared, listeners: Vec<Share>, mut stop: watch::Receiver<bool>) -> io::Result<()> {
     let Shared { app, tls, connector, instances } = shared;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
     let ticker = Ticker::default();
     let worker = Rc::new(Worker {
         proxy: Proxy::new(
@@ -132,11 +132,13 @@ async fn run(shared: Shared, listener: TcpListener, mut stop: watch::Receiver<bo
         swept.proxy.sweep();
         swept.near.borrow_mut().sweep(swept.app.clock.now());
     }));
-    tokio::select! {
-        () = accept(&worker, &listener) => {}
-        _ = stop.wait_for(|stop| *stop) => {}
+    let mut accepting = JoinSet::new();
+    for share in listeners {
+        let serves = share.serves;
+        accepting.spawn_local(accept(Rc::clone(&worker), Acceptor::new(share)?, serves));
     }
-    drop(listener);
+    let _ = stop.wait_for(|stop| *stop).await;
+    accepting.shutdown().await;
     worker.stopping.set(true);
     worker.ticker.wake_all();
     let drained = async {
@@ -151,18 +153,25 @@ async fn run(shared: Shared, listener: TcpListener, mut stop: watch::Receiver<bo
     Ok(())
 }
 
-async fn accept(worker: &Rc<Worker>, listener: &tokio::net::TcpListener) {
+async fn accept(worker: Rc<Worker>, acceptor: Acceptor, serves: Serves) {
     let config = &worker.app.config;
     let most = (config.limits.connections / config.listen.workers.max(1)).max(1);
     let mut wait = SHORTAGE.0;
     loop {
-        match listener.accept().await {
+        match acceptor.accept(&config.proxies.trusted).await {
             Ok((stream, peer)) => {
                 wait = SHORTAGE.0;
                 if worker.seats.open.load(Ordering::Relaxed) < most {
                     let seat = Seat::take(&worker.seats);
-                    let worker = Rc::clone(worker);
-                    tokio::task::spawn_local(connection::serve(worker, stream, peer, seat));
+                    let worker = Rc::clone(&worker);
+                    match serves {
+                        Serves::Site => {
+                            tokio::task::spawn_local(connection::serve(worker, stream, peer, seat))
+                        }
+                        Serves::Redirect => {
+                            tokio::task::spawn_local(redirect::serve(worker, stream, peer, seat))
+                        }
+                    };
                 }
             }
             // The client went away before it was its turn.

@@ -6,6 +6,7 @@ mod browser;
 mod client;
 mod config;
 mod demo;
+mod edge;
 mod explain;
 mod flow;
 mod gate;

@@ -7,12 +7,13 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::between;
+use crate::config::Public;
 use crate::config::file::{RawMail, RawSmtp, RawTransport};
+use crate::config::listen::Listen;
 use crate::config::mail::{Login, Mail, Mailbox, Smtp, Tls, Transport};
 use crate::config::problem::Problems;
 use crate::config::provider::is_loopback;
 use crate::config::units::Span;
-use crate::config::{Listen, Public};
 
 /// Longest name beside an address, in characters.
 const LONGEST_NAME: usize = 100;
@@ -45,7 +46,7 @@ pub(super) fn mail(
         RawTransport::Catcher => {
             catcher(raw, public, p);
             let near = Url::parse(&public.origin).is_ok_and(|url| is_loopback(&url));
-            if !listen.address.ip().is_loopback() || !near {
+            if !listen.only_here() || !near {
                 dangers.push(
                     "mail.transport: the catcher shows every mail to everyone who can reach us".to_owned(),
                 );

@@ -1,31 +1,15 @@
-//! Addresses: where we listen, what browsers call us, where the app and the store are, whom we trust.
+//! Addresses: what browsers call us, and where the store is.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use ipnet::IpNet;
 use url::{Host, Url};
 
 use super::between;
-use crate::config::file::{RawListen, RawPublic, RawStore, STORE_URL};
+use crate::config::file::{RawPublic, RawStore, STORE_URL};
+use crate::config::listen::{Listen, Place};
 use crate::config::problem::Problems;
 use crate::config::provider::is_loopback;
-use crate::config::{Database, Listen, Public, Store};
-
-pub(super) fn listen(raw: &RawListen, cores: usize, p: &mut Problems) -> Listen {
-    let key = "listen.address";
-    let address = raw.address.parse().unwrap_or_else(|_| {
-        let what = format!("{} is not an IP address and a port", p.quote(key, &raw.address));
-        p.add(
-            key,
-            what,
-            "write \"127.0.0.1:8080\", or \"0.0.0.0:8080\" for all networks (\"[::]:8080\" with IPv6)",
-        );
-        SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))
-    });
-    between(p, "listen.workers", raw.workers, 0, 1024);
-    Listen { address, workers: if raw.workers == 0 { cores } else { raw.workers } }
-}
+use crate::config::{Database, Public, Store};
 
 pub(super) fn public(
     raw: &RawPublic,
@@ -52,10 +36,12 @@ pub(super) fn public(
             );
         }
     }
-    if !https && local && !listen.address.ip().is_loopback() {
+    if !https
+        && local
+        && let Some(open) = listen.addresses().find(|address| !address.ip().is_loopback())
+    {
         dangers.push(format!(
-            "listen.address: {} can be reached from other machines, while `public.url` is plain http for this one",
-            listen.address
+            "listen.address: {open} can be reached from other machines, while `public.url` is plain http for this one"
         ));
     }
     let host = url.host_str().unwrap_or_default();
@@ -78,11 +64,16 @@ fn public_url(raw: &RawPublic, listen: &Listen, p: &mut Problems) -> Option<Url>
         if p.about(key) || p.about("listen.address") {
             return None;
         }
-        if listen.address.port() == 0 {
-            p.add(key, "is not given and cannot follow from port 0", "write what browsers shall call us");
-            return None;
-        }
-        return Url::parse(&format!("http://{}", listen.reachable())).ok();
+        let from = match listen.first().reachable() {
+            Place::Tcp(address) if address.port() != 0 => {
+                return Url::parse(&format!("http://{address}")).ok();
+            }
+            Place::Tcp(_) => "port 0",
+            Place::Unix(_) => "a socket in the file system",
+        };
+        let what = format!("is not given and cannot follow from {from}");
+        p.add(key, what, "write what browsers shall call us");
+        return None;
     };
     let url = origin(key, text, "https://app.example", p)?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -163,33 +154,4 @@ fn database(url: &str) -> Result<Database, (&'static str, &'static str)> {
     } else {
         Ok(Database::Sqlite(path.into()))
     }
-}
-
-pub(super) fn trusted(raw: &[String], p: &mut Problems) -> Vec<IpNet> {
-    let mut nets = Vec::new();
-    for (i, text) in raw.iter().enumerate() {
-        let key = format!("proxies.trusted[{i}]");
-        let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        let shown = p.quote(&key, text);
-        match net {
-            Err(_) => p.add(key, format!("{shown} is not a network"), "write \"10.0.0.0/8\" or \"10.1.2.3\""),
-            Ok(net) if net.prefix_len() == 0 => {
-                p.add(
-                    key,
-                    format!("{shown} trusts every client to say who it is"),
-                    "name the networks of the proxies",
-                );
-            }
-            Ok(net) if net.trunc() != net => {
-                let remedy = format!(
-                    "write \"{}\" for the network or \"{}\" for the address",
-                    net.trunc(),
-                    net.addr()
-                );
-                p.add(key, format!("{shown} is an address inside its network"), remedy);
-            }
-            Ok(net) => nets.push(net),
-        }
-    }
-    nets
 }

@@ -74,6 +74,36 @@ fn wrong_addresses_are_refused() {
         ("listen.address = \"localhost\"", "listen.address", "not an IP address and a port"),
         ("listen.address = \"127.0.0.1:0\"", "public.url", "port 0"),
         ("listen.workers = 5000", "listen.workers", "too much"),
+        ("listen.more = [\"[::1]:8080\", \"8080\"]", "listen.more[1]", "not an IP address and a port"),
+        ("listen.more = [\"127.0.0.1:8080\"]", "listen.more[0]", "there twice"),
+        ("listen.address = \"unix:run/site\"", "listen.address", "no absolute path"),
+        ("listen.address = \"unix:/run/site.sock\"", "public.url", "a socket in the file system"),
+        ("listen.socket_mode = \"0770\"", "listen.socket_mode", "no mode for a socket"),
+        ("listen.socket_mode = \"66\"", "listen.socket_mode", "no mode for a socket"),
+        ("listen.socket_mode = \"0060\"", "listen.socket_mode", "no mode for a socket"),
+        ("listen.proxy_protocol = \"v2\"", "listen.proxy_protocol", "does not fit"),
+        ("listen.proxy_protocol = \"required\"", "listen.proxy_protocol", "nobody is trusted"),
+        ("listen.redirect_http = \"0.0.0.0:80\"", "listen.redirect_http", "plain http"),
+        ("public.url = \"https://a.b\"\nlisten.redirect_http = \"80\"", "listen.redirect_http", "not an IP"),
+        (
+            "public.url = \"https://a.b\"\nlisten.redirect_http = \"127.0.0.1:8080\"",
+            "listen.redirect_http",
+            "where requests are answered",
+        ),
+        ("forward_auth.enabled = true", "forward_auth.enabled", "nobody is trusted"),
+        ("proxies.header = \"x-real-ip\"", "proxies.header", "does not fit"),
+        ("tls.hsts = \"1y\"", "tls.hsts", "a duration such as"),
+        ("tls.hsts_preload = true", "tls.hsts_preload", "subdomains"),
+        (
+            "tls.hsts_preload = true\ntls.hsts_subdomains = true\ntls.hsts = \"30d\"",
+            "tls.hsts_preload",
+            "a year",
+        ),
+        (
+            "upstream.url = \"unix:/a\"\nlisten.more = [\"unix:/a\"]",
+            "upstream.url",
+            "where we listen ourselves",
+        ),
         ("public.url = \"app.example\"", "public.url", "not a URL"),
         ("public.url = \"ftp://app.example\"", "public.url", "neither http nor https"),
         ("public.url = \"https://app.example/x\"", "public.url", "has a path"),
@@ -391,6 +421,26 @@ fn a_weaker_choice_is_reported() {
 }
 
 #[test]
+fn a_socket_is_a_place_to_listen_whose_peers_are_trusted() {
+    let config = config(
+        "listen.address = \"unix:/run/site.sock\"\nlisten.more = [\"0.0.0.0:8080\"]\n\
+         listen.proxy_protocol = \"required\"\nforward_auth.enabled = true\npublic.url = \"https://a.example\"",
+    );
+    let places: Vec<String> = config.listen.places.iter().map(ToString::to_string).collect();
+    assert_eq!(places, ["unix:/run/site.sock", "0.0.0.0:8080"]);
+    assert_eq!(config.listen.socket_mode, 0o660);
+    assert!(config.listen.proxy_protocol && config.forward_auth && !config.listen.only_here());
+}
+
+#[test]
+fn browsers_are_told_of_https_only_where_they_come_by_it() {
+    assert_eq!(config("").hsts, None);
+    let https = "public.url = \"https://a.example\"";
+    assert_eq!(config(https).hsts.as_deref(), Some("max-age=31536000"));
+    assert_eq!(config(&format!("{https}\ntls.hsts = \"0s\"")).hsts, None);
+}
+
+#[test]
 fn origins_are_as_browsers_write_them() {
     for (url, origin, authority) in [
         ("https://App.Example:443/", "https://app.example", "app.example"),
@@ -470,7 +520,7 @@ fn variables_are_laid_over_the_file_whatever_their_type() {
     assert_eq!(config.session.idle.as_secs(), 3600);
     assert_eq!(config.public.name, "42");
     assert_eq!(config.paths, ["/auth", "/api/auth"]);
-    assert_eq!(config.trusted_proxies.len(), 1);
+    assert_eq!(config.proxies.trusted.len(), 1);
 }
 
 #[test]

@@ -2,10 +2,36 @@
 
 use std::path::PathBuf;
 
+use super::between;
 use crate::config::Public;
 use crate::config::file::tls::RawTls;
 use crate::config::problem::Problems;
 use crate::config::tls::{Certificate, Tls};
+use crate::config::units::Span;
+
+/// What lists of names that browsers are shipped with ask for (hstspreload.org).
+const PRELOADED: Span = Span::days(365);
+
+/// What browsers are told of https (RFC 6797 §6.1); nothing where they come by plain http.
+pub(super) fn hsts(raw: &RawTls, public: &Public, p: &mut Problems) -> Option<String> {
+    between(p, "tls.hsts", raw.hsts, Span::millis(0), Span::days(3650));
+    if raw.hsts_preload && (raw.hsts < PRELOADED || !raw.hsts_subdomains) {
+        p.add(
+            "tls.hsts_preload",
+            "is for names whose subdomains are all https, for a year or longer",
+            format!(
+                "set `tls.hsts_subdomains = true` and `tls.hsts` to {PRELOADED} or more, or leave it out"
+            ),
+        );
+    }
+    let seconds = raw.hsts.0.as_secs();
+    if !public.https || seconds == 0 {
+        return None;
+    }
+    let subdomains = if raw.hsts_subdomains { "; includeSubDomains" } else { "" };
+    let preload = if raw.hsts_preload { "; preload" } else { "" };
+    Some(format!("max-age={seconds}{subdomains}{preload}"))
+}
 
 pub(super) fn tls(raw: &RawTls, public: &Public, p: &mut Problems) -> Option<Tls> {
     let first = (raw.certificate.as_deref(), raw.key.as_deref());

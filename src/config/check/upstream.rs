@@ -7,8 +7,8 @@ use url::Host;
 
 use super::between;
 use super::net::origin;
-use crate::config::Listen;
 use crate::config::file::upstream::RawUpstream;
+use crate::config::listen::{Listen, Place};
 use crate::config::problem::Problems;
 use crate::config::provider::is_loopback;
 use crate::config::tls::Certificate;
@@ -115,6 +115,9 @@ fn target(key: &str, text: &str, listen: &Listen, p: &mut Problems) -> Option<Ta
             p.add(key, "names no absolute path", "write unix:/path/to/socket");
             return None;
         }
+        if listen.places.contains(&Place::Unix(path.into())) {
+            p.add(key, "is the socket where we listen ourselves", "name the app's own");
+        }
         return Some(Target::Unix(path.into()));
     }
     let url = origin(key, text, EXAMPLE, p)?;
@@ -127,17 +130,19 @@ fn target(key: &str, text: &str, listen: &Listen, p: &mut Problems) -> Option<Ta
         }
     };
     let port = url.port_or_known_default().unwrap_or(80);
-    let own_ip = listen.address.ip();
-    let (host, is_ours) = match url.host()? {
-        Host::Domain(name) => {
-            (name.to_owned(), is_loopback(&url) && (own_ip.is_loopback() || own_ip.is_unspecified()))
-        }
-        Host::Ipv4(ip) => (ip.to_string(), same_machine(ip.into(), own_ip)),
-        Host::Ipv6(ip) => (ip.to_string(), same_machine(ip.into(), own_ip)),
+    let (host, address): (_, Option<IpAddr>) = match url.host()? {
+        Host::Domain(name) => (name.to_owned(), None),
+        Host::Ipv4(ip) => (ip.to_string(), Some(ip.into())),
+        Host::Ipv6(ip) => (ip.to_string(), Some(ip.into())),
     };
+    let is_ours = listen.addresses().any(|own| {
+        let here = own.ip().is_loopback() || own.ip().is_unspecified();
+        let same = address.map_or(is_loopback(&url) && here, |theirs| same_machine(theirs, own.ip()));
+        same && port == own.port()
+    });
     if port == 0 {
         p.add(key, "has port 0", format!("write {EXAMPLE}"));
-    } else if port == listen.address.port() && is_ours && !p.about("listen.address") {
+    } else if is_ours && !p.about("listen.address") {
         p.add(
             key,
             "is the address where we listen ourselves",

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::config::units::Span;
+
 table! {
     /// `[tls]`
     RawTls {
@@ -10,6 +12,9 @@ table! {
         more: Vec<RawCertificate> = Vec::new(),
         client_ca: Option<String> = None,
         client_required: bool = false,
+        hsts: Span = Span::days(365),
+        hsts_subdomains: bool = false,
+        hsts_preload: bool = false,
     }
 }
 

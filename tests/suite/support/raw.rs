@@ -1,8 +1,13 @@
 //! A socket and bytes: requests that no HTTP library would send, answers read as they came.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 /// No answer takes longer on any machine; a test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -57,9 +62,27 @@ impl Raw {
     /// Connects.
     pub(crate) fn connect(to: SocketAddr) -> Self {
         let stream = TcpStream::connect(to).expect("a connection");
+        stream.set_nodelay(true).expect("no delay");
+        Self::over(stream)
+    }
+
+    /// Connects from this address of this machine.
+    pub(crate) fn connect_from(from: IpAddr, to: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::new(from, 0).into()).expect("an address of ours");
+        socket.connect(&to.into()).expect("a connection");
+        Self::over(socket.into())
+    }
+
+    /// Connects to a socket in the file system.
+    pub(crate) fn connect_to_file(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).expect("a connection");
+        Self::over(TcpStream::from(OwnedFd::from(stream)))
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a read time-out");
         stream.set_write_timeout(Some(PATIENCE)).expect("a write time-out");
-        stream.set_nodelay(true).expect("no delay");
         Self { stream, unread: Vec::new() }
     }
 

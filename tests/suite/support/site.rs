@@ -251,6 +251,11 @@ impl Site {
         self.server.take().expect("it runs")
     }
 
+    /// Where plain http is led to https.
+    pub(crate) fn redirect(&self) -> SocketAddr {
+        self.server.as_ref().and_then(Server::redirect).expect("it was configured")
+    }
+
     /// Whether the site still answers.
     pub(crate) fn is_well(&self) -> bool {
         TcpStream::connect(self.address).is_ok() && self.stranger().get("/auth/ok").status == 200

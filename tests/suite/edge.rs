@@ -1,0 +1,6 @@
+//! Where connections come in, and what stands between a client and us.
+
+mod forwarded;
+mod listeners;
+mod proxy_protocol;
+mod redirect;
