@@ -224,7 +224,8 @@ impl Proxy {
             && let Some(client) = asked.upgrade.take()
         {
             let Connection { stream, unread, .. } = *connection;
-            let switch = Switch { fields: head.headers, client, http2: asked.http2, upstream: stream, unread };
+            let switch =
+                Switch { fields: head.headers, client, http2: asked.http2, upstream: stream, unread };
             return self.switch(asked.visit, &asked.pass, switch);
         }
         let session = asked.pass.into_session();

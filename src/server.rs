@@ -18,6 +18,7 @@ use tls::Tls;
 use worker::Shared;
 
 mod connection;
+mod frames;
 mod front;
 mod head_scan;
 mod http2;

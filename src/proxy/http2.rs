@@ -198,8 +198,11 @@ impl Asked<'_> {
                 return Poll::Ready(Err(Trouble::last(failure)));
             }
             while let Poll::Ready(Some(told)) = response.poll_informational(cx) {
+                if let Err(error) = told {
+                    return Poll::Ready(Err(Trouble::of(&error, reused)));
+                }
                 interim += 1;
-                if interim > MOST_INTERIM || told.is_err() {
+                if interim > MOST_INTERIM {
                     return Poll::Ready(Err(Trouble::last(Failure::Invalid("too many interim answers"))));
                 }
             }
@@ -260,13 +263,9 @@ fn fields(proxy: &Proxy, visit: &Visit, pass: &Pass, length: Option<u64>) -> Res
 }
 
 /// The head of the request: `:authority` in place of `Host` (RFC 9113 §8.3.1).
-fn request(
-    lease: &Lease,
-    visit: &Visit,
-    method: Method,
-    fields: HeaderMap,
-) -> Result<Request<()>, Failure> {
-    let authority = visit.headers.get(http::header::HOST).map(http::HeaderValue::as_bytes).unwrap_or_default();
+fn request(lease: &Lease, visit: &Visit, method: Method, fields: HeaderMap) -> Result<Request<()>, Failure> {
+    let authority =
+        visit.headers.get(http::header::HOST).map(http::HeaderValue::as_bytes).unwrap_or_default();
     let authority = Authority::from_maybe_shared(Bytes::copy_from_slice(authority));
     let scheme = if lease.is_encrypted() { Scheme::HTTPS } else { Scheme::HTTP };
     let uri = authority

@@ -15,6 +15,7 @@ use crate::config::Limits;
 use crate::http::client::Peer;
 use crate::proxy::ticker::{Deadline, Ticker};
 use crate::refusal::Refusal;
+use crate::server::frames::Frames;
 use crate::server::head_scan::HeadScan;
 use crate::server::worker::Seat;
 
@@ -126,6 +127,8 @@ pub(super) struct Watched {
     client: Arc<Client>,
     /// Looks at the heads of HTTP/1.
     scan: HeadScan,
+    /// Looks at the frames of HTTP/2.
+    frames: Option<Box<Frames>>,
     /// A head has begun and is not complete.
     in_head: bool,
     /// For a client that does not read what it asked for.
@@ -154,8 +157,9 @@ impl Watched {
         if client.speaks == Speaks::Http2 {
             scan.stop();
         }
+        let frames = (client.speaks == Speaks::Http2).then(|| Box::new(Frames::new(ticker)));
         let stalled = ticker.deadline();
-        Self { socket: Some(socket), _seat: seat, client, scan, in_head: true, stalled, limits }
+        Self { socket: Some(socket), _seat: seat, client, scan, frames, in_head: true, stalled, limits }
     }
 
     fn socket(&mut self) -> io::Result<Pin<&mut Socket>> {
@@ -194,7 +198,11 @@ impl AsyncRead for Watched {
         let before = buffer.filled().len();
         match self.socket()?.poll_read(cx, buffer) {
             Poll::Ready(Ok(())) => {
-                self.look_at(&buffer.filled()[before..]);
+                let bytes = &buffer.filled()[before..];
+                if self.frames.as_mut().is_some_and(|frames| !frames.read(bytes)) {
+                    return Poll::Ready(Err(io::Error::other("too many frames that carry nothing")));
+                }
+                self.look_at(bytes);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(error) => Poll::Ready(error),
@@ -206,10 +214,13 @@ impl AsyncRead for Watched {
 
 impl Watched {
     /// Measures how long the client has taken nothing.
-    fn patiently<T>(&self, cx: &Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
+    fn patiently(&mut self, cx: &Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = written {
             self.stalled.disarm();
-            return written;
+            if let (Some(frames), Ok(count)) = (&mut self.frames, &written) {
+                frames.wrote(*count);
+            }
+            return Poll::Ready(written);
         }
         self.stalled.arm_once(self.limits.body_idle);
         self.stalled.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))

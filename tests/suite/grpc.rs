@@ -1,8 +1,5 @@
 //! gRPC from end to end, with grpc-js from npm on both sides.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Stdio};
-
 use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::json;
@@ -10,45 +7,12 @@ use serde_json::json;
 use crate::flow::token;
 use crate::support::app2::App2;
 use crate::support::h2::{H2, Whole};
-use crate::support::node::installed;
+use crate::support::node::Program;
 use crate::support::stage::Stage;
-
-/// grpc-js, which serves on `port`.
-struct Node {
-    child: Child,
-    port: u16,
-    out: BufReader<std::process::ChildStdout>,
-}
-
-impl Node {
-    fn start() -> Self {
-        let mut child = Command::new("node")
-            .arg("grpc.mjs")
-            .current_dir(installed())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("node is installed");
-        let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut port = String::new();
-        out.read_line(&mut port).expect("a line");
-        Self { child, port: port.trim().parse().expect("a port"), out }
-    }
-
-    /// Runs the client against a site and says what it said.
-    fn run(mut self, told: &serde_json::Value) -> String {
-        writeln!(self.child.stdin.as_mut().expect("a pipe"), "{told}").expect("it listens");
-        let mut said = String::new();
-        let _ = self.out.read_line(&mut said);
-        let output = self.child.wait_with_output().expect("it ends");
-        format!("{said}{}", String::from_utf8_lossy(&output.stderr))
-    }
-}
 
 #[test]
 fn all_four_shapes_of_calls_pass_and_what_is_refused_is_told_as_grpc_tells_it() {
-    let node = Node::start();
+    let node = Program::start("grpc.mjs");
     let upstream = format!("url = \"http://127.0.0.1:{}\"\nprotocol = \"h2c\"", node.port);
     let stage = Stage::on(Stage::plan().set("upstream", &upstream).rule("/closed.Notes/**", "deny"));
     let (other, _) = stage.site.signed_in("me@example.org");
@@ -59,7 +23,7 @@ fn all_four_shapes_of_calls_pass_and_what_is_refused_is_told_as_grpc_tells_it() 
         "bearer": token(&other),
         "me": stage.me,
     });
-    assert_eq!(node.run(&told).trim(), "all is well");
+    assert_eq!(node.run(&told), "all is well");
 }
 
 /// A call that is complete with its head.

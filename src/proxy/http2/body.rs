@@ -113,9 +113,8 @@ impl Http2Body {
         let moved = Rc::<Cell<bool>>::default();
         let whole = receive.is_end_stream();
         // An answer that is complete already answers whatever was sent of the request.
-        let upload = (!whole && !upload.is_done()).then(|| {
-            Task(tokio::task::spawn_local(upload.run(source, Rc::clone(&moved))))
-        });
+        let upload = (!whole && !upload.is_done())
+            .then(|| Task(tokio::task::spawn_local(upload.run(source, Rc::clone(&moved)))));
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         Self {
             receive: (!whole).then_some(receive),
@@ -151,7 +150,12 @@ impl Http2Body {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let Some(receive) = &mut self.receive else { return Poll::Ready(None) };
-        match ready!(receive.poll_data(cx)) {
+        let mut next = ready!(receive.poll_data(cx));
+        // Only ever the end of the stream carries nothing.
+        while matches!(&next, Some(Ok(data)) if data.is_empty()) {
+            next = ready!(receive.poll_data(cx));
+        }
+        match next {
             Some(Ok(data)) => {
                 // Taken by the client, as good as: the app may send as much again.
                 let _ = receive.flow_control().release_capacity(data.len());

@@ -205,7 +205,8 @@ impl Connections {
     }
 
     fn all_are_unused(&self, place: usize) -> bool {
-        let unused = |place: &RefCell<Place>| place.borrow().open.iter().all(|it| it.state.streams.get() == 0);
+        let unused =
+            |place: &RefCell<Place>| place.borrow().open.iter().all(|it| it.state.streams.get() == 0);
         self.places.get(place).is_none_or(unused)
     }
 

@@ -42,7 +42,8 @@ impl Http2 {
         pass: Pass,
         sending: Sending,
     ) -> Result<Response<UpstreamBody>, Failure> {
-        let websocket = visit.upgrade.as_ref().is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        let websocket =
+            visit.upgrade.as_ref().is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"));
         let accept = accept(&visit.headers);
         if !websocket || accept.is_none() {
             return proxy.forward_http1(visit, pass, sending).await;

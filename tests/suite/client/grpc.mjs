@@ -107,7 +107,9 @@ const all = async (call) => {
   const messages = [];
   call.on('data', (message) => messages.push(message));
   call.on('error', () => {});
-  const [status] = await once(call, 'status');
+  const ended = new Promise((resolve) => call.on('status', resolve));
+  call.resume();
+  const status = await ended;
   return { messages, status };
 };
 const until = async (condition) => {

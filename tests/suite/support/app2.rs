@@ -18,8 +18,6 @@ use tokio_rustls::TlsAcceptor;
 
 /// One request, to be answered.
 pub(crate) struct Call {
-    /// Which connection it came on, counted from 1.
-    pub(crate) connection: usize,
     pub(crate) head: Parts,
     pub(crate) body: RecvStream,
     pub(crate) reply: SendResponse<Bytes>,
@@ -28,7 +26,6 @@ pub(crate) struct Call {
 /// The head of a request that arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrived {
-    pub(crate) connection: usize,
     pub(crate) method: String,
     pub(crate) uri: String,
     pub(crate) headers: HeaderMap,
@@ -54,10 +51,7 @@ pub(crate) struct App2 {
 
 impl App2 {
     /// Answers every request with what `script` does, on connections made by `builder`.
-    pub(crate) fn with<F>(
-        builder: Builder,
-        script: impl Fn(Call) -> F + Send + Sync + 'static,
-    ) -> Self
+    pub(crate) fn with<F>(builder: Builder, script: impl Fn(Call) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -65,10 +59,7 @@ impl App2 {
     }
 
     /// The same under TLS.
-    pub(crate) fn encrypted<F>(
-        tls: TlsAcceptor,
-        script: impl Fn(Call) -> F + Send + Sync + 'static,
-    ) -> Self
+    pub(crate) fn encrypted<F>(tls: TlsAcceptor, script: impl Fn(Call) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -93,16 +84,16 @@ impl App2 {
         let (noted, counted) = (Arc::clone(&arrived), Arc::clone(&connections));
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
+                counted.fetch_add(1, Ordering::SeqCst);
                 let (builder, script, noted) = (builder.clone(), Arc::clone(&script), Arc::clone(&noted));
                 let tls = tls.clone();
                 tokio::spawn(async move {
                     let _ = stream.set_nodelay(true);
                     match tls {
-                        None => serve(stream, builder, number, &script, &noted).await,
+                        None => serve(stream, builder, &script, &noted).await,
                         Some(tls) => {
                             if let Ok(stream) = tls.accept(stream).await {
-                                serve(stream, builder, number, &script, &noted).await;
+                                serve(stream, builder, &script, &noted).await;
                             }
                         }
                     }
@@ -146,7 +137,6 @@ impl Drop for App2 {
 async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     builder: Builder,
-    connection: usize,
     script: &Arc<Script>,
     arrived: &Mutex<Vec<Arrived>>,
 ) {
@@ -155,7 +145,6 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         let (head, body) = request.into_parts();
         let leave = head.headers.contains_key("x-go-away");
         arrived.lock().expect("no panic").push(Arrived {
-            connection,
             method: head.method.to_string(),
             uri: head.uri.to_string(),
             headers: head.headers.clone(),
@@ -163,7 +152,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         if leave {
             server.graceful_shutdown();
         }
-        tokio::spawn(script(Call { connection, head, body, reply }));
+        tokio::spawn(script(Call { head, body, reply }));
     }
 }
 
