@@ -34,6 +34,7 @@ mod process;
 #[path = "support/report.rs"]
 mod report;
 #[path = "support/running.rs"]
+#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
 mod running;
 #[path = "support/site.rs"]
 mod site;

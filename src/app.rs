@@ -6,6 +6,7 @@ use tokio::runtime::Handle;
 
 use crate::account::password::Passwords;
 use crate::account::place::Geo;
+use crate::config::mail::Transport;
 use crate::config::{self, Config};
 use crate::error::Fault;
 use crate::gate::rules::Rules;
@@ -15,10 +16,10 @@ use crate::oauth::Providers;
 use crate::secret::{Key, Purpose, Seal};
 use crate::session::Sessions;
 use crate::store::Store;
-use crate::time::Clock;
+use crate::time::{Clock, Now};
 use crate::token::Tokens;
 use crate::ui::mails::Mails;
-use crate::ui::{self, Setup, Ui};
+use crate::ui::{self, Posting, Setup, Ui};
 
 /// The application: one per process, shared by both planes.
 pub struct App {
@@ -75,13 +76,16 @@ impl App {
         let store = Store::open(&config.store, &clock).await?;
         let tokens = Tokens::new(store.clone(), &config);
         tokens.start(clock.now()).await?;
+        let providers = Providers::new(&config.providers);
+        bind(&store, &providers, clock.now()).await?;
+        let sessions = Sessions::new(store.clone(), config.session, &config.secret, config.public.https);
         Ok(Arc::new(Self {
-            sessions: Sessions::new(store.clone(), config.session, &config.secret, config.public.https),
+            sessions,
             tokens,
             rules: rules(&config),
             passwords: Passwords::new(&config.password),
             limits: Limits::new(&config.limits, &config.secret),
-            providers: Providers::new(&config.providers),
+            providers,
             pending_key: config.secret.key(Purpose::Pending),
             code_key: config.secret.key(Purpose::Code),
             geo: Geo::open(&config.geo)?,
@@ -93,7 +97,7 @@ impl App {
                 mount: config.mount(),
                 min_length: config.password.min_length,
                 sign_up_open: config.sign_up.open,
-                mail: config.mail.is_some(),
+                mail: posting(&config),
                 deletion: config.accounts.delete,
                 providers: buttons(&config),
             }),
@@ -107,6 +111,32 @@ impl App {
             store,
         }))
     }
+}
+
+/// What becomes of mails.
+fn posting(config: &Config) -> Posting {
+    match config.mail.as_ref().map(|mail| &mail.transport) {
+        None => Posting::Nowhere,
+        Some(Transport::Smtp(_)) => Posting::Server,
+        Some(Transport::Catcher) => Posting::Catcher,
+    }
+}
+
+/// Holds the configured providers against those whose accounts are stored under their ids: what one calls its people
+/// must not open the accounts of another's.
+async fn bind(store: &Store, providers: &Providers, now: Now) -> Result<(), Fault> {
+    let mut tx = store.begin().await?;
+    for provider in providers.iter().filter(|provider| !provider.is_here()) {
+        let (id, issuer) = (provider.id(), provider.issuer());
+        if let Err(bound) = tx.provider_bind(id, (issuer, provider.formerly()), now).await? {
+            let what = format!(
+                "accounts under the id {id:?} are of {bound} and not of {issuer}: give it another `id`, or, if it is \
+                 the same provider under another name, write `formerly = {bound:?}`"
+            );
+            return Err(Fault::new("looking at [[providers]]", what));
+        }
+    }
+    tx.commit().await
 }
 
 /// The providers as the pages show them.
@@ -128,5 +158,7 @@ pub fn rules(config: &Config) -> Rules {
         rules: rules.clone(),
         hide_existence: config.access.hide_existence,
         origin: config.public.origin.clone(),
+        origins: config.access.origins.clone(),
+        cross_site_writes: config.access.cross_site_writes,
     }
 }

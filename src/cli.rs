@@ -15,6 +15,8 @@ mod healthcheck;
 mod keys;
 mod migrate;
 mod serve;
+mod session;
+mod user;
 
 use crate::config::problem::Problems;
 use crate::config::tls::Unusable;
@@ -51,6 +53,10 @@ enum Command {
     Migrate(Settings),
     /// Show or replace the keys that sign tokens.
     Keys(keys::Options),
+    /// Show, make, change or remove the accounts of users.
+    User(user::Options),
+    /// Show or end the sessions of a user.
+    Session(session::Options),
 }
 
 /// Where the configuration comes from.
@@ -113,6 +119,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Migrate(settings) => migrate::run(&settings),
         Command::Keys(options) => keys::run(&options),
+        Command::User(options) => user::run(&options),
+        Command::Session(options) => session::run(&options),
         Command::Check(settings) => check::run(&settings),
         Command::Doctor(settings) => doctor::run(&settings),
         Command::Explain(question) => explain::run(&question),

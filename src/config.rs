@@ -11,6 +11,7 @@ use std::time::Duration;
 
 mod authorities;
 mod check;
+pub mod clear;
 mod file;
 mod layers;
 pub mod limits;
@@ -71,6 +72,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Sizes, deadlines and rates.
     pub limits: Limits,
+    /// Addresses behind which many may be: their connections are not counted by address.
+    pub uncounted: Vec<ipnet::IpNet>,
     /// Who may stand between a client and us.
     pub proxies: proxies::Proxies,
     /// Whether the proxies may ask what they should let through, instead of sending everything through us.
@@ -175,6 +178,8 @@ pub struct Session {
     pub cookie: SessionCookie,
     /// For how long a signed cookie is good before it is exchanged.
     pub jwt_lifetime: Duration,
+    /// What browsers are told to forget at a sign-out.
+    pub clear_on_sign_out: clear::ClearSiteData,
 }
 
 /// `session.cookie`: what the session cookie holds.
@@ -190,6 +195,10 @@ pub enum SessionCookie {
 pub struct Access {
     /// Whether another user's owner path is answered with 404 rather than 403.
     pub hide_existence: bool,
+    /// Origins whose pages may act for a user by cookie, ours first, as browsers write them.
+    pub origins: Vec<String>,
+    /// Whether pages of all others may too, but for WebSockets.
+    pub cross_site_writes: bool,
     /// The rules, first match wins; what none matches needs a session.
     pub rules: Vec<Rule>,
 }

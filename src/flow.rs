@@ -24,7 +24,7 @@ mod confirm;
 pub mod cookies;
 mod delete_account;
 mod dev_mail;
-mod ending;
+pub mod ending;
 mod entry;
 pub mod exchange;
 mod logout_token;
@@ -34,6 +34,7 @@ mod password;
 mod personal;
 pub mod post;
 mod provider;
+mod reader;
 mod recover;
 mod sessions;
 mod sign_in;
@@ -42,6 +43,7 @@ mod sign_up;
 mod start;
 mod ticket;
 mod token;
+mod typed;
 mod verify_email;
 mod verify_signin;
 mod whoami;
@@ -158,7 +160,6 @@ fn callback_or_home(app: &App, target: Option<&str>) -> String {
     callback_if_ours(app, target).unwrap_or_else(|| format!("{}/", app.config.public.origin))
 }
 
-/// What sign-in and sign-up show in place of their form to who is signed in already, or about to be.
 /// The sign-in page, with what happened before.
 fn to_sign_in(app: &App, callback_url: Option<&str>, notice: Notice) -> Answer {
     let mut url = answer::sign_in_url(desk(app), callback_url);
@@ -168,7 +169,7 @@ fn to_sign_in(app: &App, callback_url: Option<&str>, notice: Notice) -> Answer {
     answer::redirect(desk(app), StatusCode::SEE_OTHER, &url)
 }
 
-/// What sign-in and sign-up show in place of their form to who is signed in already.
+/// What sign-in and sign-up show in place of their form to who is signed in already, or about to be.
 fn signed_in_already(app: &App, visit: &Visit, callback_url: Option<&str>) -> Option<Answer> {
     if visit.visitor.pending().is_some() {
         return Some(answer::ask_for_code(desk(app), &visit.reply_to()));

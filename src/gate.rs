@@ -138,10 +138,12 @@ fn app(rules: &Rules, visit: &Visit, demand: Demand) -> Verdict {
     {
         return Verdict::Refuse(Refusal::InsufficientScope);
     }
-    if visit.upgrade.is_some()
+    // What follows a handshake may be anything, and its answer is readable across sites.
+    let acts = visit.upgrade.is_some() || (!visit.method.is_safe() && !rules.cross_site_writes);
+    if acts
         && visit.credential == Credential::Cookie
         && session.is_some()
-        && visit.foreign_handshake(&rules.origin)
+        && visit.made_elsewhere(&rules.origins)
     {
         return Verdict::Refuse(Refusal::CrossOrigin);
     }

@@ -14,6 +14,7 @@ mod outbox;
 use crate::app::App;
 use crate::error::Fault;
 use crate::token::Change;
+use crate::token::access::SKEW;
 
 /// The pause after a job has failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -52,26 +53,37 @@ where
     F: Future<Output = Result<(), Fault>> + Send + 'static,
 {
     let app = Arc::clone(app);
-    app.office.clone().spawn(async move {
-        loop {
-            // A set ends what runs in it when it is dropped.
-            let mut run = JoinSet::new();
-            run.spawn(job(Arc::clone(&app)));
-            match run.join_next().await {
-                None | Some(Ok(Ok(()))) => return,
-                Some(Ok(Err(fault))) => tracing::warn!(job = name, "{fault}"),
-                Some(Err(panic)) => tracing::error!(job = name, "a job ended by a panic: {panic}"),
-            }
-            tokio::time::sleep(PAUSE).await;
+    app.office.clone().spawn(async move { again_and_again(name, PAUSE, || job(Arc::clone(&app))).await })
+}
+
+async fn again_and_again<F>(name: &'static str, pause: Duration, mut job: impl FnMut() -> F)
+where
+    F: Future<Output = Result<(), Fault>> + Send + 'static,
+{
+    loop {
+        // A set ends what runs in it when it is dropped.
+        let mut run = JoinSet::new();
+        run.spawn(job());
+        match run.join_next().await {
+            None | Some(Ok(Ok(()))) => return,
+            Some(Ok(Err(fault))) => tracing::warn!(job = name, "{fault}"),
+            Some(Err(panic)) => tracing::error!(job = name, "a job ended by a panic: {panic}"),
         }
-    })
+        tokio::time::sleep(pause).await;
+    }
 }
 
 /// Ends in memory what another replica has ended in the store. Whenever the feed was interrupted something
 /// may have been missed, so all copies are dropped before it is trusted again.
 async fn hear_of_ended(app: Arc<App>) -> Result<(), Fault> {
-    let Some(mut feed) = app.store.ended_feed() else { return Ok(()) };
+    let Some(mut feed) = app.store.ended_feed() else {
+        // Nobody else ends anything of which we would have to hear.
+        app.sessions.cache.hears_from(app.clock.now());
+        return Ok(());
+    };
     feed.listen().await?;
+    // By the clock of the replica that signs, which may be ahead of ours.
+    app.sessions.cache.hears_from(app.clock.now().plus(SKEW));
     app.sessions.forget_all();
     loop {
         let token = feed.next().await?;
@@ -93,5 +105,30 @@ async fn tend_keys(app: Arc<App>) -> Result<(), Fault> {
             app.sessions.forget_all();
         }
         tokio::time::sleep(TEND_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_panics_or_fails_runs_again_and_takes_nothing_with_it() {
+        let runs = Cell::new(0);
+        again_and_again("of a test", Duration::ZERO, || {
+            runs.set(runs.get() + 1);
+            let run = runs.get();
+            async move {
+                match run {
+                    1 => panic!("a job of a test panics"),
+                    2 => Err(Fault::new("failing in a test", "on purpose")),
+                    _ => Ok(()),
+                }
+            }
+        })
+        .await;
+        assert_eq!(runs.get(), 3);
     }
 }

@@ -56,7 +56,7 @@
 //!   one that we write is no token of ours ([`token::keys`]).
 //! * **A signed cookie is a session for some minutes at most.** It tells the app who is asking and no endpoint of
 //!   ours anything; sessions that are known to have ended are on a list for as long as one could be good
-//!   ([`session::cache::Cache::listing_ended`]). A refresh cookie is exchanged in the request that needs it, once for
+//!   ([`session::cache::Cache::listing_ended`]), and the store is asked of one that is older than the list. A refresh cookie is exchanged in the request that needs it, once for
 //!   all that show it, and the answer carries what came of it whatever it is ([`session::renewal`]).
 //! * **A personal access token is kept as a session is**, under a hash and in a table of its own, and ends in the
 //!   same ways ([`session`]). Its [`visitor::Grant`] lets it do less than its owner, never more: the gate holds

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::account::device::Device;
 use crate::account::email::Email;
 use crate::config;
-use crate::id::UserId;
+use crate::id::{SessionId, UserId};
 use crate::refusal::Refusal;
 use crate::secret::{Key, Purpose, RootSecret};
 use crate::time::Now;
@@ -27,6 +27,8 @@ const HOUR: Duration = Duration::from_hours(1);
 const SUBSCRIBER: u32 = 8;
 /// Changes that a signed-in user may make in a minute.
 const CHANGES: u32 = 60;
+/// Refresh tokens of one session that are exchanged in a minute.
+const EXCHANGES: u32 = 60;
 /// Codes that are sent in an hour for sign-ins to one account.
 const CODES: u32 = 10;
 /// Wrong codes in an hour for sign-ins to one account, over all that were sent.
@@ -111,7 +113,7 @@ impl Limits {
 
     /// Spends one mail that a signed-in user has sent to `to`.
     pub fn recipient(&self, now: Now, to: &Email) -> Result<(), Refusal> {
-        let key = self.fingerprint(&[b"m", to.as_str().as_bytes()].concat());
+        let key = self.fingerprint(&[b"m", to.mailbox().as_bytes()].concat());
         self.accounts.take(key, self.per_recipient, now).map_err(Refusal::TooManyRequests)
     }
 
@@ -159,6 +161,23 @@ impl Limits {
     pub fn change(&self, now: Now, user: &UserId) -> Result<(), Refusal> {
         let key = self.fingerprint(&[b"u", user.as_str().as_bytes()].concat());
         self.accounts.take(key, Rate::per(CHANGES, MINUTE), now).map_err(Refusal::TooManyRequests)
+    }
+
+    /// Spends one exchange of a session's refresh token, each of which is written; [`Self::give_back_exchange`]
+    /// when another was quicker.
+    pub fn exchange(&self, now: Now, session: &SessionId) -> Result<(), Refusal> {
+        self.accounts
+            .take(self.exchange_key(session), Rate::per(EXCHANGES, MINUTE), now)
+            .map_err(Refusal::TooManyRequests)
+    }
+
+    /// Gives such an exchange back.
+    pub fn give_back_exchange(&self, session: &SessionId) {
+        self.accounts.give_back(self.exchange_key(session), Rate::per(EXCHANGES, MINUTE));
+    }
+
+    fn exchange_key(&self, session: &SessionId) -> u64 {
+        self.fingerprint(&[b"r", session.as_str().as_bytes()].concat())
     }
 
     fn by_address(&self, now: Now, from: IpAddr) -> Result<(), Refusal> {
@@ -244,6 +263,11 @@ mod tests {
             body_idle: unused,
             tunnel_idle: unused,
             connections: 0,
+            connections_per_address: 0,
+            streams: 0,
+            stream_window: 0,
+            connection_window: 0,
+            resets: 0,
             drain: unused,
             attempts_per_address: per_address,
             attempts_per_account: per_account,
@@ -368,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_a_million_networks_frees_no_guesser() {
+    fn rl_7_a_flood_of_a_million_networks_frees_no_guesser() {
         let limits = limits(5, 10, 1_000_000);
         let guesser = network(0);
         let later = |n: u32| START.plus(Duration::from_micros(u64::from(n)));

@@ -81,6 +81,8 @@ pub struct Secrets<'a> {
     pub nonce: &'a str,
     /// The same as in [`Start`], byte for byte.
     pub redirect_uri: &'a str,
+    /// When the browser was sent away.
+    pub begun: Now,
 }
 
 /// Who somebody is, as a provider says.

@@ -11,7 +11,6 @@ use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, STRICT_TRAN
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::config::Config;
 use crate::config::upstream::Protocol;
@@ -25,6 +24,7 @@ mod chunked;
 pub mod connect;
 pub mod failure;
 pub mod headers;
+pub mod health;
 mod http2;
 pub mod instances;
 pub mod pem;
@@ -37,7 +37,7 @@ mod upload;
 mod upstream;
 
 use body::UpstreamBody;
-use connect::Connector;
+use connect::{Connector, Stream};
 use failure::Failure;
 use headers::{Framing, HeadWriter};
 use http2::Http2;
@@ -83,13 +83,13 @@ struct Asked<'a> {
 }
 
 /// Two connections that are to be left to each other.
-struct Switch<S> {
+struct Switch {
     /// The fields of the answer.
     fields: HeaderMap,
     client: OnUpgrade,
     /// The client's is a stream of HTTP/2.
     http2: bool,
-    upstream: S,
+    upstream: Stream,
     /// What the app sent behind its answer.
     unread: BytesMut,
 }
@@ -125,6 +125,14 @@ impl Proxy {
         self.pool.sweep();
         if let Some(http2) = &self.http2 {
             http2.sweep();
+        }
+    }
+
+    /// Closes all connections that are idle.
+    pub fn shed(&self) {
+        self.pool.shed();
+        if let Some(http2) = &self.http2 {
+            http2.shed();
         }
     }
 
@@ -174,6 +182,7 @@ impl Proxy {
             self.head_writer.write(&mut connection.out, visit, &pass, framing);
             match self.exchange(&mut connection, &mut upload, visit).await {
                 Ok(head) => {
+                    self.pool.answered(&connection);
                     let asked = Asked { visit, pass, upgrade, http2 };
                     return Ok(self.answer(asked, head, connection, upload));
                 }
@@ -183,7 +192,12 @@ impl Proxy {
                     upload = Upload::head_only();
                     kept = false;
                 }
-                Err(failure) => return Err(failure),
+                Err(failure) => {
+                    if failure.of_the_app() {
+                        self.pool.broke(&connection, visit.now);
+                    }
+                    return Err(failure);
+                }
             }
         }
     }
@@ -201,14 +215,9 @@ impl Proxy {
             std::future::poll_fn(|cx| std::task::Poll::Ready(upload.poll_first_piece(cx, connection)))
                 .await?;
         }
-        let head =
-            response::receive(connection, upload, &visit.method, self.pool.settings().response_timeout)
-                .await?;
+        let head = response::receive(connection, upload, &visit.method, self.pool.settings()).await?;
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            let protocol = head.protocol.as_deref().unwrap_or_default();
-            if !visit.upgrade.as_ref().is_some_and(|asked| asked.as_bytes().eq_ignore_ascii_case(protocol)) {
-                return Err(Failure::Invalid("a switch to a protocol that nobody asked for"));
-            }
+            upgrade::check(visit, &head)?;
         }
         Ok(head)
     }
@@ -250,10 +259,7 @@ impl Proxy {
     }
 
     /// Answers 101, or 200 to HTTP/2, and leaves the two connections to each other.
-    fn switch<S>(&self, visit: &Visit, pass: &Pass, switch: Switch<S>) -> Response<UpstreamBody>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
-    {
+    fn switch(&self, visit: &Visit, pass: &Pass, switch: Switch) -> Response<UpstreamBody> {
         let Switch { fields, client, http2, upstream, unread } = switch;
         let tunnel = Tunnel {
             upstream,

@@ -95,6 +95,8 @@ pub enum Refusal {
     StoreUnavailable,
     /// The app cannot be reached.
     UpstreamUnreachable,
+    /// No instance of the app is well.
+    UpstreamUnavailable,
     /// The app's answer is not HTTP that can be passed on.
     UpstreamInvalid,
     /// The app did not answer in time.
@@ -201,6 +203,7 @@ impl Refusal {
         Self::Overloaded,
         Self::StoreUnavailable,
         Self::UpstreamUnreachable,
+        Self::UpstreamUnavailable,
         Self::UpstreamInvalid,
         Self::UpstreamTimeout,
         Self::Internal,
@@ -301,7 +304,9 @@ impl Refusal {
             | Self::UpstreamInvalid
             | Self::ProviderUnavailable
             | Self::ProviderInvalid => StatusCode::BAD_GATEWAY,
-            Self::Overloaded | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::StoreUnavailable | Self::UpstreamUnavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::LinkedElsewhere => StatusCode::CONFLICT,
         }
@@ -352,6 +357,7 @@ impl Refusal {
             Self::Overloaded => "OVERLOADED",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
             Self::UpstreamUnreachable => "UPSTREAM_UNREACHABLE",
+            Self::UpstreamUnavailable => "UPSTREAM_UNAVAILABLE",
             Self::UpstreamInvalid => "UPSTREAM_INVALID",
             Self::UpstreamTimeout => "UPSTREAM_TIMEOUT",
             Self::Internal => "INTERNAL_SERVER_ERROR",
@@ -402,6 +408,7 @@ impl Refusal {
         match self {
             Self::TooManyRequests(seconds) => Some(Duration::from_secs(seconds as u64)),
             Self::Overloaded | Self::StoreUnavailable => Some(Duration::from_secs(2)),
+            Self::UpstreamUnavailable => Some(Duration::from_secs(5)),
             _ => None,
         }
     }

@@ -12,12 +12,16 @@ use crate::app::App;
 use crate::config::listen::Place;
 use crate::config::tls::Unusable;
 use crate::proxy::connect::Connector;
+use crate::proxy::health::Rounds;
 use crate::proxy::instances::Instances;
+use crowd::Crowd;
 use listen::{Places, SocketFile};
 use tls::Tls;
 use worker::Shared;
 
 mod connection;
+mod crowd;
+mod files;
 mod frames;
 mod front;
 mod head_scan;
@@ -39,6 +43,8 @@ pub struct Server {
     tls: Option<Tls>,
     stopping: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
+    /// Ends with the server.
+    _rounds: Rounds,
     /// Removed once nobody is served any more.
     _files: Vec<SocketFile>,
 }
@@ -51,12 +57,15 @@ impl Server {
     pub fn start(app: &Arc<App>) -> io::Result<Self> {
         let upstream = &app.config.upstream;
         let tls = app.config.tls.clone().map(Tls::load).transpose().map_err(io::Error::other)?;
+        let most = files::make_room(app.config.limits.connections);
         let shared = Shared {
+            crowd: Crowd::new(most, app.config.limits.connections_per_address, app.config.uncounted.clone()),
             app: Arc::clone(app),
             tls: tls.clone(),
             connector: Connector::new(&upstream.tls).map_err(io::Error::other)?,
-            instances: Arc::new(Instances::new(upstream.targets.len(), upstream.rest)),
+            instances: Arc::new(Instances::new(upstream)),
         };
+        let rounds = Rounds::begin(upstream, &shared.connector, &shared.instances, &app.office);
         let Places { shares, first: place, redirect, files } = listen::bind(&app.config.listen)?;
         let (stopping, stop) = watch::channel(false);
         let workers = shares
@@ -64,7 +73,7 @@ impl Server {
             .enumerate()
             .map(|(number, shares)| worker::start(number, shared.clone(), shares, stop.clone()))
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { place, redirect, tls, stopping, workers, _files: files })
+        Ok(Self { place, redirect, tls, stopping, workers, _files: files, _rounds: rounds })
     }
 
     /// Where it listens first: the port that the system chose if 0 was asked for.

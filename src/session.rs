@@ -140,10 +140,11 @@ impl Sessions {
         Some(session)
     }
 
-    /// Remembers that a signed cookie was verified. `None` if its session is known to have ended.
+    /// Remembers that a signed cookie was verified, for as long as this copy of its session is good. `None` if the
+    /// session is known to have ended.
     pub fn keep_carried(&self, text: &[u8], session: Session) -> Option<Arc<Session>> {
         let (mark, session) = (Mark::of(text, Place::Cookie)?, Arc::new(session));
-        self.keep(mark, text, session.expires, Some(Arc::clone(&session)));
+        self.keep(mark, text, session.fresh_until, Some(Arc::clone(&session)));
         (!self.cache.has_ended(&session.token)).then_some(session)
     }
 

@@ -61,6 +61,12 @@ impl Now {
         self.date_time().format(ISO).unwrap_or_default()
     }
 
+    /// For people, to the minute: `2026-01-02 03:04 UTC`.
+    pub fn minute(self) -> String {
+        let iso = self.iso();
+        format!("{} {} UTC", iso.get(..10).unwrap_or_default(), iso.get(11..16).unwrap_or_default())
+    }
+
     /// From the text form; `None` for every other spelling, because only this one sorts as text.
     pub fn from_iso(text: &str) -> Option<Self> {
         PrimitiveDateTime::parse(text, ISO).ok().map(|at| Self::from_date_time(at.assume_utc()))

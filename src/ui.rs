@@ -27,12 +27,23 @@ pub struct Setup<'a> {
     pub min_length: usize,
     /// Whether the sign-in page leads to sign-up.
     pub sign_up_open: bool,
-    /// Whether mail can be sent: the pages lead to what needs it.
-    pub mail: bool,
+    /// What becomes of mails: the pages lead to what needs them.
+    pub mail: Posting,
     /// Whether people can delete their own account.
     pub deletion: bool,
     /// Who else can say who somebody is, in the order of the buttons.
     pub providers: Vec<Provider>,
+}
+
+/// What becomes of mails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Posting {
+    /// There are none.
+    Nowhere,
+    /// A mail server takes them.
+    Server,
+    /// They are kept in memory, and shown to whoever develops.
+    Catcher,
 }
 
 /// A provider as the pages show one.
@@ -51,7 +62,7 @@ pub struct Ui {
     mount: String,
     min_length: usize,
     sign_up_open: bool,
-    mail: bool,
+    mail: Posting,
     deletion: bool,
     providers: Vec<Provider>,
     csp: String,
@@ -97,6 +108,16 @@ impl Ui {
             Language::German => &self.german,
         };
         View { ui: self, language, texts }
+    }
+
+    /// Whether there is mail.
+    fn mails(&self) -> bool {
+        self.mail != Posting::Nowhere
+    }
+
+    /// Whether mails are caught here: the pages lead to them too.
+    fn caught(&self) -> bool {
+        self.mail == Posting::Catcher
     }
 
     /// The short English `message` of a JSON answer.

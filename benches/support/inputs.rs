@@ -50,6 +50,8 @@ pub(crate) fn rules(count: usize) -> Rules {
         rules: (0..count).map(rule).collect(),
         hide_existence: false,
         origin: "http://127.0.0.1:8080".to_owned(),
+        origins: vec!["http://127.0.0.1:8080".to_owned()],
+        cross_site_writes: false,
         capitals: false,
     }
 }

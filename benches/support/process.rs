@@ -98,6 +98,11 @@ impl Process {
         }
     }
 
+    /// The id of the server; `setpriv` and `taskset` become it.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Processor time used so far.
     pub(crate) fn cpu(&self) -> Duration {
         self.pids.iter().map(|pid| cpu_of(&format!("/proc/{pid}"))).sum()

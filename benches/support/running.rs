@@ -98,6 +98,28 @@ impl Client {
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
+        self.send(&request)
+    }
+
+    /// Opens a page as a browser does that another site may have sent here, with these cookies.
+    pub(crate) fn visit(&mut self, target: &str, cookies: &str) -> Result<Answer, Box<dyn Error>> {
+        let address = self.address;
+        self.send(&format!(
+            "GET {target} HTTP/1.1\r\nHost: {address}\r\nSec-Fetch-Mode: navigate\r\nAccept: text/html\r\n\
+             Cookie: {cookies}\r\n\r\n"
+        ))
+    }
+
+    /// Sends a form.
+    pub(crate) fn submit(&mut self, target: &str, form: &str) -> Result<Answer, Box<dyn Error>> {
+        let (address, length) = (self.address, form.len());
+        self.send(&format!(
+            "POST {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}"
+        ))
+    }
+
+    fn send(&mut self, request: &str) -> Result<Answer, Box<dyn Error>> {
         self.stream.write_all(request.as_bytes())?;
         let mut bytes = Vec::with_capacity(4096);
         let mut piece = [0; 4096];
@@ -133,6 +155,19 @@ fn field<'h>(head: &'h str, name: &str) -> impl Iterator<Item = &'h str> {
 }
 
 impl Answer {
+    /// Where it leads, without `origin`.
+    pub(crate) fn leads_to(&self, origin: &str) -> Result<String, Box<dyn Error>> {
+        let to = field(&self.head, "location").find_map(|to| to.strip_prefix(origin));
+        Ok(to.ok_or_else(|| format!("it does not lead to {origin}:\n{}", self.head))?.to_owned())
+    }
+
+    /// The cookies that it sets, as `name=value; name=value`.
+    pub(crate) fn cookies(&self) -> String {
+        let cookies: Vec<_> =
+            field(&self.head, "set-cookie").filter_map(|cookie| cookie.split(';').next()).collect();
+        cookies.join("; ")
+    }
+
     /// The session cookie that it sets, as `name=value`.
     pub(crate) fn session_cookie(&self) -> Result<String, Box<dyn Error>> {
         let mut cookies = field(&self.head, "set-cookie").filter_map(|cookie| cookie.split(';').next());

@@ -36,6 +36,11 @@ impl Email {
         &self.0
     }
 
+    /// What [`mailbox()`] says of it.
+    pub fn mailbox(&self) -> String {
+        mailbox(&self.0)
+    }
+
     fn canonical(text: &str) -> Option<Self> {
         let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
         if text.len() > LONGEST || text.chars().any(char::is_control) {
@@ -56,6 +61,16 @@ impl Email {
             && plain_domain(&domain)
             && EmailAddress::parse_with_options(&address, GRAMMAR).is_ok();
         sound.then_some(Self(address))
+    }
+}
+
+/// An address without its `+tag`, under which most mail systems deliver to the same mailbox (RFC 5233): what mails
+/// are counted by, so that nobody is flooded through invented tags. It is never written to.
+pub fn mailbox(address: &str) -> String {
+    let Some((local, domain)) = address.rsplit_once('@') else { return address.to_owned() };
+    match local.split_once('+') {
+        Some((base, _)) if !base.is_empty() => format!("{base}@{domain}"),
+        _ => address.to_owned(),
     }
 }
 
@@ -106,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_two_readers_would_read_differently_is_refused() {
+    fn em_9_an_address_that_two_readers_would_read_differently_is_refused() {
         for bad in [
             // GHSA-7rqj-j65f-68wh: compatibility forms of `@`, `.` and letters.
             "ada\u{ff20}example.com",
@@ -176,6 +191,19 @@ mod tests {
             &long,
         ] {
             assert_eq!(Email::parse(bad), Err(Refusal::InvalidEmail), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_mailbox_of_an_address_is_the_one_without_its_tag() {
+        for (address, counted) in [
+            ("ada@example.com", "ada@example.com"),
+            ("ada+shop@example.com", "ada@example.com"),
+            ("ada+a+b@example.com", "ada@example.com"),
+            ("+ada@example.com", "+ada@example.com"),
+            ("none", "none"),
+        ] {
+            assert_eq!(mailbox(address), counted);
         }
     }
 

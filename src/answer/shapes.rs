@@ -113,14 +113,17 @@ pub fn signed_in(session: &Session, url: Option<String>) -> SignedInShape<'_> {
 
 /// A sign-in that waits for its code, in the shape of one that came about.
 #[derive(Serialize)]
-pub struct PendingShape {
+pub struct PendingShape<'a> {
     redirect: bool,
     token: Option<&'static str>,
     url: String,
     pending: bool,
+    /// For a program, in place of the cookie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending_token: Option<&'a str>,
 }
 
-/// The body of a sign-in that goes on with a code.
-pub fn pending(desk: Desk<'_>) -> PendingShape {
-    PendingShape { redirect: true, token: None, url: verify_url(desk), pending: true }
+/// The body of a sign-in that goes on with a code, and with `pending_token` if a program sent it.
+pub fn pending<'a>(desk: Desk<'_>, pending_token: Option<&'a str>) -> PendingShape<'a> {
+    PendingShape { redirect: true, token: None, url: verify_url(desk), pending: true, pending_token }
 }

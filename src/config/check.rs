@@ -15,11 +15,12 @@ mod tls;
 mod unusual;
 mod upstream;
 
+use super::clear::ClearSiteData;
 use super::file::{
     LogFormat, Raw, RawCookie, RawLog, RawPassword, RawSession, RawSignUp, RawTokens, SignedWith,
 };
 use super::problem::Problems;
-use super::units::Span;
+use super::units::{Size, Span};
 use super::{Access, Accounts, Config, Log, Password, Session, SessionCookie, SignUp, Tokens};
 use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
@@ -37,7 +38,7 @@ pub(super) fn check(
     let public = net::public(&raw.public, &listen, p, &mut dangers);
     let paths = rules::paths(&raw.paths, p);
     let mail = mail::mail(&raw.mail, (&listen, &public), p, &mut dangers);
-    let upstream = upstream::upstream(&raw.upstream, &listen, p);
+    let upstream = upstream::upstream(&raw.upstream, (&listen, &public), p);
     let proxies = listen::proxies(&raw.proxies, p);
     listen::go_together(raw, &listen, &public, p);
     let identity = identity::identity(raw, &upstream.origin(), &public.origin, p);
@@ -53,11 +54,14 @@ pub(super) fn check(
         session: session(&raw.session, p),
         access: Access {
             hide_existence: raw.access.hide_existence,
+            origins: net::origins(&raw.access.origins, &public, p),
+            cross_site_writes: net::cross_site_writes(&raw.access, &mut dangers),
             rules: rules::rules(&raw.rules, &paths, p),
         },
         providers: providers::providers(&raw.providers, p, &mut dangers),
         tokens: tokens(&raw.tokens, p),
         limits: limits::limits(&raw.limits, p),
+        uncounted: net::uncounted(&raw.limits.uncounted, p),
         proxies,
         forward_auth: raw.forward_auth.enabled,
         log: log(&raw.log, p),
@@ -122,6 +126,7 @@ fn session(raw: &RawSession, p: &mut Problems) -> Session {
             RawCookie::Jwt => SessionCookie::Jwt,
         },
         jwt_lifetime: raw.jwt_lifetime.0,
+        clear_on_sign_out: ClearSiteData::of(&raw.clear_on_sign_out),
     }
 }
 
@@ -175,6 +180,12 @@ fn between<T: PartialOrd + Display + Copy>(p: &mut Problems, key: &str, value: T
     } else if value > high {
         p.add(key, format!("{value} is too much"), format!("write {high} or less"));
     }
+}
+
+/// The same for a number of bytes that memory holds.
+fn bytes(p: &mut Problems, key: &str, value: Size, low: Size, high: Size) -> usize {
+    between(p, key, value, low, high);
+    usize::try_from(value.0).unwrap_or(usize::MAX)
 }
 
 /// How one value may lie to another.

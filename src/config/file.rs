@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::clear::Clear;
 use super::mail::Tls;
 use super::provider::{ClientAuth, Kind};
 use super::rule::Access;
@@ -39,7 +40,7 @@ pub(in crate::config) mod upstream;
 use limits::RawLimits;
 use listen::{RawForwardAuth, RawListen, RawProxies};
 use tls::{RawCertificate, RawTls};
-use upstream::RawUpstream;
+use upstream::{RawHealth, RawUpstream};
 
 table! {
     /// The whole file.
@@ -129,6 +130,7 @@ table! {
         cache_age: Span = Span::seconds(30),
         cookie: RawCookie = RawCookie::Opaque,
         jwt_lifetime: Span = Span::minutes(5),
+        clear_on_sign_out: Vec<Clear> = Vec::new(),
     }
 }
 
@@ -146,6 +148,8 @@ table! {
     /// `[access]`
     RawAccess {
         hide_existence: bool = false,
+        origins: Vec<String> = Vec::new(),
+        danger_cross_site_writes: bool = false,
     }
 }
 
@@ -171,6 +175,7 @@ table! {
         scopes: Vec<String> = Vec::new(),
         base_url: Option<String> = None,
         issuer: Option<String> = None,
+        formerly: Option<String> = None,
         tenant: Option<String> = None,
         allowed_tenants: Vec<String> = Vec::new(),
         trust_email: Option<bool> = None,
@@ -333,6 +338,7 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
         "tls.more" => RawCertificate::KEYS,
         "public" => RawPublic::KEYS,
         "upstream" => RawUpstream::KEYS,
+        "upstream.health" => RawHealth::KEYS,
         "store" => RawStore::KEYS,
         "sign_up" => RawSignUp::KEYS,
         "accounts" => RawAccounts::KEYS,

@@ -21,6 +21,16 @@ pub struct Limits {
     pub tunnel_idle: Duration,
     /// Connections in all.
     pub connections: usize,
+    /// Connections from one address (IPv4 address or IPv6 /64).
+    pub connections_per_address: u32,
+    /// Requests that one HTTP/2 connection may have under way.
+    pub streams: u32,
+    /// What a client may send ahead in one stream of HTTP/2, in bytes.
+    pub stream_window: u32,
+    /// What a client may send ahead in all streams of a connection, in bytes.
+    pub connection_window: u32,
+    /// Streams of HTTP/2 that a client may begin wrongly or give up at once before the connection is ended.
+    pub resets: usize,
     /// How long running requests may take to finish after SIGTERM.
     pub drain: Duration,
     /// Sign-ins and sign-ups in a minute from one address (IPv4 address or IPv6 /64).

@@ -122,6 +122,8 @@ pub struct Provider {
     pub base_url: Option<String>,
     /// The issuer exactly as the provider writes it; with [`Kind::Oidc`] only.
     pub issuer: Option<String>,
+    /// The issuer that it had before it was renamed.
+    pub formerly: Option<String>,
     /// The tenants of [`Kind::Microsoft`].
     pub tenant: Tenant,
     /// Tenant ids in lower case that may sign in; empty: all of `tenant`.
@@ -144,6 +146,13 @@ pub struct Provider {
     pub ca_file: Option<PathBuf>,
     /// Certificate authorities that are believed instead of those of the web; empty: those of the web.
     pub authorities: Vec<CertificateDer<'static>>,
+}
+
+impl Provider {
+    /// Whether people are to prove once more at each sign-in who they are.
+    pub fn asks_again(&self) -> bool {
+        self.prompt.as_deref().is_some_and(|prompt| prompt.split(' ').any(|word| word == "login"))
+    }
 }
 
 /// Whether a URL leads to this machine.

@@ -17,8 +17,12 @@ pub struct Upstream {
     pub protocol: Protocol,
     /// How it shows that it is the app, where it is reached by TLS.
     pub tls: UpstreamTls,
-    /// How long an instance that could not be reached is passed over, if there are others.
+    /// How long an instance that failed is passed over, if there are others.
     pub rest: Duration,
+    /// Broken exchanges in a row after which an instance counts as failed.
+    pub failures: u32,
+    /// How instances are asked whether they are well, if they are.
+    pub health: Option<Health>,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
     /// How long the head of an answer may take.
@@ -32,6 +36,25 @@ pub struct Upstream {
     /// How long an app that owes an answer by HTTP/2 may be silent before it is asked whether it is still there,
     /// and how long it may then take to say so; zero if it is not asked.
     pub ping: Duration,
+    /// Largest head of an answer, in bytes.
+    pub head: usize,
+}
+
+/// `[upstream.health]`
+#[derive(Clone)]
+pub struct Health {
+    /// What is asked for.
+    pub path: String,
+    /// The authority that it is asked of: what `Host` says.
+    pub host: String,
+    /// How often.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Good answers in a row after which an instance is well again.
+    pub healthy: u32,
+    /// Bad answers in a row after which it is not.
+    pub unhealthy: u32,
 }
 
 impl Upstream {

@@ -10,7 +10,7 @@ use crate::answer::shapes::{self, SessionShape, UserShape};
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::{Error, Fault};
-use crate::flow::entry::{self, By, Entered, Proved, SignedIn};
+use crate::flow::entry::{self, By, Entered, Proved, SignedIn, Waiting};
 use crate::flow::pair::{self, Delivery};
 use crate::flow::provider::Change;
 use crate::flow::{
@@ -87,7 +87,7 @@ pub(super) async fn show(app: &App, visit: Visit) -> Result<Answer, Error> {
     let mut answer = match end {
         Ok(End::Entered(entered, new)) => {
             let (to, cookies) = match entered {
-                Entered::Pending(cookies) => (answer::verify_url(desk(app)), cookies),
+                Entered::Pending(waiting) => (answer::verify_url(desk(app)), waiting.cookies),
                 Entered::SignedIn(signed_in) => {
                     let welcome = place(|flow| &flow.new_user_callback_url).filter(|_| new);
                     (callback_or_home(app, welcome.or(target)), signed_in.cookies)
@@ -150,8 +150,9 @@ pub(super) async fn code(app: &App, visit: Visit) -> Result<Answer, Error> {
     let Outcome { end, flow } = finish(app, &visit, provider, &given).await;
     let mut answer = match end {
         Ok(End::Entered(entered, new_user)) => match entered {
-            Entered::Pending(cookies) => {
-                with_cookies(answer::json(desk(app), StatusCode::OK, &shapes::pending(desk(app))), cookies)
+            Entered::Pending(Waiting { cookies, token }) => {
+                let shape = shapes::pending(desk(app), token.as_ref().map(|token| token.as_str()));
+                with_cookies(answer::json(desk(app), StatusCode::OK, &shape), cookies)
             }
             Entered::SignedIn(signed_in) if given.delivery == Delivery::Bearer => {
                 pair::first(app, &visit, &signed_in.session).await?
@@ -295,7 +296,8 @@ async fn asked(
         error: given.error.as_deref(),
         iss: given.iss.as_deref(),
     };
-    let secrets = Secrets { verifier, nonce: &flow.nonce, redirect_uri: &flow.redirect_uri };
+    let secrets =
+        Secrets { verifier, nonce: &flow.nonce, redirect_uri: &flow.redirect_uri, begun: flow.created };
     let identity = provider.identify(&reply, &secrets, visit.now).await;
     Ok(identity.map_err(|failure| provider::refusal(provider, visit, &failure)))
 }

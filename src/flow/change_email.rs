@@ -9,7 +9,7 @@ use crate::account::email::Email;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::post::{self, To};
+use crate::flow::post;
 use crate::flow::ticket::{self, Link};
 use crate::flow::{callback, cookies, desk, log_entry, read_json, to_account, with_cookies};
 use crate::http::form::Form;
@@ -21,11 +21,13 @@ use crate::store::tickets::{Ticket, TicketKind};
 use crate::ui::mails::Mail;
 use crate::ui::pages::Notice;
 use crate::ui::pages::mailed::{Confirm, Step};
-use crate::ui::text::Language;
 use crate::visitor::{Session, User};
 
-/// The page behind the link. Shows, and spends nothing.
+/// The page behind the link. Shows, and spends nothing. Who reads the mail in another browser signs in there first.
 pub(super) async fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
+    if visit.visitor.session().is_none() {
+        return Ok(answer::ask_to_sign_in(desk(app), &visit.reply_to()));
+    }
     let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
     let (_, ticket) = ticket::look(app, visit, TicketKind::ChangeEmail, query.get("token")).await?;
     let new = own(visit, &ticket)?;
@@ -114,15 +116,14 @@ async fn request(
     }
     let mut tx = app.store.begin().await?;
     let user = tx.user_by_id(&session.user.id).await?.ok_or(Refusal::SignInRequired)?;
-    let taken = tx.user_by_email(new.as_str()).await?.is_some();
-    if taken {
+    let owner = tx.user_by_email(new.as_str()).await?;
+    if let Some(owner) = &owner {
         let link = post::link(app, "sign-in");
-        let to = To { address: new.as_str(), language: Language::preferred(visit.language()) };
-        post::post(app, &mut tx, to, &Mail::AlreadyRegistered { link: &link }, visit.now).await?;
+        ticket::tell(app, visit, &mut tx, owner, &Mail::AlreadyRegistered { link: &link }).await?;
     } else {
         ticket::send(app, visit, &mut tx, &user, Link::ChangeEmail(new.as_str())).await?;
     }
-    let error = taken.then_some("USER_ALREADY_EXISTS");
+    let error = owner.is_some().then_some("USER_ALREADY_EXISTS");
     tx.auth_log_insert(&log_entry(visit, Action::EmailRequest, Some(&user.id), error)).await?;
     tx.commit().await?;
     Ok(Ok(()))

@@ -24,7 +24,7 @@ pub(super) async fn first(
     }
     let ends = app.sessions.last_end(session);
     let refresh = app.tokens.refresh_first(tx, Holder::Browser, session, (now, ends)).await?;
-    signed(app, (session, token.hash()), user, (&refresh, now))
+    signed(app, (session, token.hash()), user, (Some(&refresh), now))
 }
 
 /// The `Set-Cookie` values of a session that gets another token in the flow's own transaction, after which the
@@ -42,18 +42,18 @@ pub(super) async fn replaced(
     first(app, tx, (session, &token), user, now).await.map(Some)
 }
 
-/// The `Set-Cookie` values of a session that is stored under `key`: signed, and with this refresh token.
+/// The `Set-Cookie` values of a session that is stored under `key`: signed, and with this refresh token, unless the
+/// browser keeps the one that it has.
 pub fn signed(
     app: &App,
     (session, key): (&Session, TokenHash),
     user: &User,
-    (refresh, now): (&Token, Now),
+    (refresh, now): (Option<&Token>, Now),
 ) -> Result<Vec<HeaderValue>, Fault> {
     let names = &app.sessions.cookies;
     let minted = app.tokens.cookie(session, user, key, now)?;
     let lifetime = |end: Now| session.remember.then(|| end.since(now));
-    Ok(vec![
-        names.set(names.session, minted.token, lifetime(minted.expires)),
-        names.set(names.refresh, refresh.reveal(), lifetime(session.expires)),
-    ])
+    let mut cookies = vec![names.set(names.session, minted.token, lifetime(minted.expires))];
+    cookies.extend(refresh.map(|token| names.set(names.refresh, token.reveal(), lifetime(session.expires))));
+    Ok(cookies)
 }

@@ -24,10 +24,12 @@ use crate::ui::pages::Notice;
 use crate::ui::pages::mailed::{Confirm, Step};
 use crate::visitor::{Session, User};
 
-/// The page behind the link. Shows, and spends nothing.
+/// The page behind the link. Shows, and spends nothing. Who reads the mail in another browser signs in there first.
 pub(super) async fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
     allowed(app)?;
-    let session = visit.visitor.session().ok_or(Refusal::SignInRequired)?;
+    let Some(session) = visit.visitor.session() else {
+        return Ok(answer::ask_to_sign_in(desk(app), &visit.reply_to()));
+    };
     let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
     let (_, ticket) = ticket::look(app, visit, TicketKind::DeleteAccount, query.get("token")).await?;
     if session.user.id != ticket.user.id {

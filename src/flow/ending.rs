@@ -9,12 +9,12 @@ use crate::time::Now;
 
 /// Ends all of it in the flow's own transaction, but for one session. Returns the tokens for
 /// `Sessions::commit_ended`. Whatever else lets somebody in is ended here and nowhere else.
-pub(super) async fn end_all(
+pub async fn end_all(
     tx: &mut Tx,
     user: &UserId,
     except: Option<&SessionId>,
 ) -> Result<Vec<TokenHash>, Fault> {
-    tx.tickets_delete_of_user(user).await?;
+    tx.tickets_withdraw(user).await?;
     tx.pendings_delete_of_user(user).await?;
     let mut ended = tx.sessions_delete_of_user(user, except).await?;
     // After the sessions: a session in which a token is made at this moment is held until the token is there.
@@ -30,5 +30,6 @@ pub(super) async fn end_all_and_distrust(
     now: Now,
 ) -> Result<Vec<TokenHash>, Fault> {
     tx.devices_revoke_of_user(user, now).await?;
+    tx.tickets_delete_of_user(user).await?;
     end_all(tx, user, None).await
 }

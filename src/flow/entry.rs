@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use http::HeaderValue;
+use zeroize::Zeroizing;
 
 use crate::account::code::{self, Code};
 use crate::account::device::Shown;
@@ -13,7 +14,7 @@ use crate::account::unusual::{Judgement, Outcome, Sighting};
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::pair::Delivery;
-use crate::flow::{cookies, log_entry};
+use crate::flow::{cookies, log_entry, reader, typed};
 use crate::http::cookie::{self, Found};
 use crate::http::visit::{Credential, Visit};
 use crate::id::PendingId;
@@ -76,22 +77,40 @@ pub(super) struct SignedIn {
 pub(super) enum Entered {
     /// It came about.
     SignedIn(Box<SignedIn>),
-    /// It waits for its code, at [`answer::verify_url`](crate::answer::verify_url); with these `Set-Cookie`
-    /// values.
-    Pending(Vec<HeaderValue>),
+    /// It waits for its code, at [`answer::verify_url`](crate::answer::verify_url).
+    Pending(Waiting),
+}
+
+/// A sign-in that waits for its code.
+pub(super) struct Waiting {
+    /// `Set-Cookie` values; none for a program.
+    pub(super) cookies: Vec<HeaderValue>,
+    /// What a program sends along with the code in place of a cookie.
+    pub(super) token: Option<Zeroizing<String>>,
 }
 
 /// Signs `proved` in, if nothing about it is unusual, and commits `tx`, which may hold more that belongs to the
 /// sign-in.
 ///
 /// # Errors
-/// `SignInUnusual` if there is nobody to send a code to, `TooManyRequests` if too many were sent.
+/// `SignInUnusual` if there is nobody to send a code to, `TooManyRequests` if too many were sent,
+/// `InvalidCredentials` or `ProviderAccountNotAllowed` if the user is disabled.
 pub(super) async fn enter(
     app: &App,
     visit: &Visit,
     mut tx: Tx,
     proved: Proved<'_>,
 ) -> Result<Entered, Error> {
+    if tx.user_disabled(&proved.user.id).await?.is_some() {
+        tx.auth_log_insert(&entry(visit, proved.user, Some("ACCOUNT_DISABLED"), String::new())).await?;
+        tx.commit().await?;
+        return Err(match proved.by {
+            // Not to be told from a wrong password.
+            By::Password | By::Mailbox => Refusal::InvalidCredentials,
+            By::Provider(_) => Refusal::ProviderAccountNotAllowed,
+        }
+        .into());
+    }
     let here = evidence::here(app, visit);
     let judged = evidence::judge(app, visit, &mut tx, proved, &here).await?;
     let (user, unusual) = (proved.user, app.config.unusual);
@@ -159,8 +178,10 @@ async fn open(
         }
         Delivery::Bearer => trust_program(app, visit, &mut tx, user, here).await?,
     }
+    reader::note(&mut tx, &user.id, visit).await?;
     tx.auth_log_insert(&entry(visit, user, None, rules)).await?;
     app.sessions.commit_ended(tx, ended.as_slice()).await?;
+    cookies.extend(typed::forget(app, visit));
     if pending {
         cookies.push(forget_pending(app));
     }
@@ -174,7 +195,7 @@ async fn wait_for_code(
     mut tx: Tx,
     proved: Proved<'_>,
     judged: &Judgement,
-) -> Result<Vec<HeaderValue>, Error> {
+) -> Result<Waiting, Error> {
     let user = proved.user;
     app.limits.code(visit.now, &user.id)?;
     let Earlier { session: ended, .. } = end_earlier(app, visit, &mut tx).await?;
@@ -204,12 +225,15 @@ async fn wait_for_code(
     let refusal = Refusal::CodeRequired;
     tx.auth_log_insert(&entry(visit, user, Some(refusal.code()), pending.rules)).await?;
     app.sessions.commit_ended(tx, ended.as_slice()).await?;
+    if proved.delivery == Delivery::Bearer {
+        return Ok(Waiting { cookies: Vec::new(), token: Some(Zeroizing::new(token.reveal())) });
+    }
     let names = &app.sessions.cookies;
     let mut cookies = vec![names.set(names.pending, token.reveal(), Some(PENDING_LIFE))];
     if ended.is_some() {
         cookies.extend(app.sessions.forget_cookies());
     }
-    Ok(cookies)
+    Ok(Waiting { cookies, token: None })
 }
 
 /// Gives a pending sign-in another code, and mails it; false if it is over.

@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::error::Fault;
 use crate::http::visit::Visit;
 use crate::id::{RequestId, SessionId, UserId};
+use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::store::auth_log::{Action, LogEntry};
 use crate::time::Now;
@@ -32,8 +33,8 @@ impl Asking {
 pub struct Exchanged {
     /// The session, which is used by it and so lives on.
     pub session: Session,
-    /// The successor.
-    pub next: Token,
+    /// The successor; a refusal if too many were asked for of late, while the token that was shown stays good.
+    pub next: Result<Token, Refusal>,
     /// When the family ends.
     pub ends: Now,
 }
@@ -54,16 +55,25 @@ pub async fn exchange(
         let (next, ends) = (app.tokens.refresh_next(holder, token), family.expires);
         match app.tokens.refresh_standing(token, &family, now) {
             Standing::Current => {
+                if let Err(refusal) = app.limits.exchange(now, &session.id) {
+                    return Ok(Some(Exchanged { session, next: Err(refusal), ends }));
+                }
                 let mut tx = app.store.begin().await?;
                 // The session first, as whoever ends it does, so that neither waits for the other.
                 let rotated = app.sessions.touch(&mut tx, &mut session, now).await?
                     && tx.refresh_rotate(&family.id, token.hash(), next.hash(), now).await?;
                 if rotated {
+                    // A browser does it within any request, every few minutes, and nobody decides on it.
+                    if holder == Holder::Program {
+                        let entry = entry(asking, &session.user.id, Action::Refresh, None);
+                        tx.auth_log_insert(&entry).await?;
+                    }
                     tx.commit().await?;
-                    return Ok(Some(Exchanged { session, next, ends }));
+                    return Ok(Some(Exchanged { session, next: Ok(next), ends }));
                 }
+                app.limits.give_back_exchange(&session.id);
             }
-            Standing::JustUsed => return Ok(Some(Exchanged { session, next, ends })),
+            Standing::JustUsed => return Ok(Some(Exchanged { session, next: Ok(next), ends })),
             Standing::Replayed => {
                 tracing::warn!(
                     request_id = %asking.id,
@@ -91,7 +101,7 @@ pub async fn adopt(app: &App, asking: &Asking, token: &Token) -> Result<Option<E
             let ends = app.sessions.last_end(&session);
             if let Some(next) = app.tokens.refresh_adopt(&mut tx, &session, token, (now, ends)).await? {
                 tx.commit().await?;
-                return Ok(Some(Exchanged { session, next, ends }));
+                return Ok(Some(Exchanged { session, next: Ok(next), ends }));
             }
         }
     }
@@ -108,17 +118,21 @@ pub(super) async fn end(
     let mut tx = app.store.begin().await?;
     let ended = tx.session_delete_by_id(user, session).await?;
     if ended.is_some() {
-        let entry = LogEntry {
-            user: Some(user.clone()),
-            action: Action::Revoke,
-            at: asking.now,
-            success: error.is_none(),
-            error,
-            address: Some(asking.client.to_string()),
-            agent: asking.agent.clone(),
-            detail: None,
-        };
-        tx.auth_log_insert(&entry).await?;
+        tx.auth_log_insert(&entry(asking, user, Action::Revoke, error)).await?;
     }
     app.sessions.commit_ended(tx, ended.as_slice()).await
+}
+
+/// The line of the log for what was done.
+fn entry(asking: &Asking, user: &UserId, action: Action, error: Option<&'static str>) -> LogEntry {
+    LogEntry {
+        user: Some(user.clone()),
+        action,
+        at: asking.now,
+        success: error.is_none(),
+        error,
+        address: Some(asking.client.to_string()),
+        agent: asking.agent.clone(),
+        detail: None,
+    }
 }

@@ -1,12 +1,14 @@
 //! "This was not me": the link in the mails about sign-ins. GET shows, POST ends all by which somebody is in,
-//! removes the password and mails a link for another one.
+//! removes the password and what was added of late to sign in with, and mails a link for another password.
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use crate::account::ticket::lifetime;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
+use crate::flow::provider::{self, Change};
 use crate::flow::ticket::{self, Link};
 use crate::flow::{desk, ending, entry, log_entry, read_json, set_cookie};
 use crate::http::form::Form;
@@ -69,6 +71,12 @@ async fn secure(app: &App, visit: &Visit, token: &str) -> Result<(), Error> {
     // writes none.
     tx.account_clear_password(&user.id, visit.now).await?;
     let ended = ending::end_all_and_distrust(&mut tx, &user.id, visit.now).await?;
+    // LK-3: whoever got in could have added a way back, for as long as this link is good.
+    let since = visit.now.minus(lifetime(TicketKind::NotMe));
+    for id in tx.accounts_delete_added(&user.id, since).await? {
+        let name = provider::name(app, &id);
+        provider::tell(app, visit, &mut tx, &user, (name, Change::Unlinked)).await?;
+    }
     ticket::send(app, visit, &mut tx, &user, Link::ResetPassword { callback_url: None }).await?;
     let entry = log_entry(visit, Action::Revoke, Some(&user.id), None);
     tx.auth_log_insert(&LogEntry { detail: Some(DETAIL.to_owned()), ..entry }).await?;

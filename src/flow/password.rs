@@ -104,7 +104,7 @@ async fn attempt(
         ending::end_all(&mut tx, &user.id, Some(&session.id)).await?
     } else {
         // What was begun with the earlier password does not go on after it.
-        tx.tickets_delete_of_user(&user.id).await?;
+        tx.tickets_withdraw(&user.id).await?;
         tx.pendings_delete_of_user(&user.id).await?;
         Vec::new()
     };

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
+use crate::account::email::mailbox;
 use crate::app::App;
 use crate::error::{Error, Fault};
 use crate::id::RowId;
@@ -45,7 +46,7 @@ pub async fn post(
     let Some(config) = &app.config.mail else { return Ok(false) };
     let share = if mail.anyone_can_ask() { 2 } else { 1 };
     let caps = Counts { to_recipient: config.per_recipient / share, in_all: config.in_all / share };
-    let recipient = URL_SAFE_NO_PAD.encode(&app.recipient_key.mac(address.as_bytes())[..16]);
+    let recipient = URL_SAFE_NO_PAD.encode(&app.recipient_key.mac(mailbox(address).as_bytes())[..16]);
     let since = now.minus(WINDOW);
     let counts = tx.outbox_count(&recipient, since, caps).await?;
     if counts.to_recipient >= caps.to_recipient || counts.in_all >= caps.in_all {

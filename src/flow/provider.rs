@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::flow::desk;
 use crate::flow::post::{self, To};
+use crate::flow::reader;
 use crate::gate::endpoint;
 use crate::http::visit::{ReplyTo, Visit};
 use crate::oauth::Identity;
@@ -17,12 +18,16 @@ use crate::secret::TokenHash;
 use crate::store::Tx;
 use crate::store::session_providers::ProviderSession;
 use crate::ui::mails::{Mail, Occasion};
-use crate::ui::text::Language;
 use crate::visitor::User;
 
 /// The provider that is configured under this id.
 pub(super) fn named<'a>(app: &'a App, id: &str) -> Result<&'a Provider, Refusal> {
     app.providers.find(id).ok_or(Refusal::ProviderNotFound)
+}
+
+/// What people call a provider: its name, or its id if it is configured no more.
+pub(super) fn name<'a>(app: &'a App, id: &'a str) -> &'a str {
+    app.providers.find(id).map_or(id, Provider::name)
 }
 
 /// The provider whose id ends the path.
@@ -74,7 +79,7 @@ pub(super) async fn tell(
         Change::Linked => Mail::MethodLinked { occasion, method, link: &link },
         Change::Unlinked => Mail::MethodUnlinked { occasion, method, link: &link },
     };
-    let to = To { address: &user.email, language: Language::preferred(visit.language()) };
+    let to = To { address: &user.email, language: reader::language(tx, &user.id, visit).await? };
     post::post(app, tx, to, &mail, visit.now).await?;
     Ok(())
 }

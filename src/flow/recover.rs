@@ -15,8 +15,8 @@ use crate::app::App;
 use crate::error::Error;
 use crate::flow::ticket::{self, Link};
 use crate::flow::{
-    callback, callback_if_ours, desk, ending, entry, form_again, log_entry, post, read_json, set_cookie,
-    to_sign_in, with_cookies,
+    callback, callback_if_ours, desk, ending, entry, form_again, log_entry, post, provider, read_json,
+    set_cookie, to_sign_in, typed, with_cookies,
 };
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
@@ -36,8 +36,9 @@ pub(super) fn show_request(app: &App, visit: &Visit) -> Result<Answer, Error> {
     let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
     let view = app.ui.view(visit.language());
     let callback_url = callback_if_ours(app, query.find("callback_url"));
+    let email = typed::kept(app, visit).unwrap_or_default();
     let html =
-        mailed::ForgotPassword { view, email: "", callback_url: callback_url.as_deref(), problems: &[] };
+        mailed::ForgotPassword { view, email: &email, callback_url: callback_url.as_deref(), problems: &[] };
     Ok(answer::page(desk(app), StatusCode::OK, view, html.render()))
 }
 
@@ -71,7 +72,10 @@ pub(super) async fn request(app: &App, visit: Visit) -> Result<Answer, Error> {
         Problem::EmailMissing
     } else {
         match send(app, &visit, email, callback_url.as_deref()).await? {
-            Ok(()) => return Ok(to_sign_in(app, callback_url.as_deref(), Notice::ResetSent)),
+            Ok(()) => {
+                let answer = to_sign_in(app, callback_url.as_deref(), Notice::ResetSent);
+                return Ok(with_cookies(answer, vec![typed::keep(app, email, visit.now)]));
+            }
             Err(refusal) => Problem::Refused(refusal),
         }
     };
@@ -158,7 +162,10 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         };
         let target = form.find("callback_url");
         match attempt(app, &visit, &renewal).await? {
-            Ok(device) => with_cookies(to_sign_in(app, target, Notice::PasswordReset), vec![device]),
+            Ok((user, device)) => {
+                let answer = to_sign_in(app, target, Notice::PasswordReset);
+                with_cookies(answer, vec![device, typed::keep(app, &user.email, visit.now)])
+            }
             Err((user, refusal)) => {
                 let problems = [Problem::Refused(refusal)];
                 return Ok(page(app, &visit, &user, (&renewal.token, target), &problems));
@@ -166,19 +173,19 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         }
     } else {
         let renewal: Renewal = read_json(&visit)?;
-        let device = attempt(app, &visit, &renewal).await?.map_err(|(_, refusal)| refusal)?;
+        let (_, device) = attempt(app, &visit, &renewal).await?.map_err(|(_, refusal)| refusal)?;
         with_cookies(answer::json(desk(app), StatusCode::OK, &Status { status: true }), vec![device])
     };
     app.sessions.forget_cookies().for_each(|cookie| set_cookie(answer.headers_mut(), cookie));
     Ok(answer)
 }
 
-/// Spends the link. The inner error goes back to the page of this user.
+/// Spends the link, and trusts this browser. The inner error goes back to the page of this user.
 async fn attempt(
     app: &App,
     visit: &Visit,
     renewal: &Renewal,
-) -> Result<Result<HeaderValue, (User, Refusal)>, Error> {
+) -> Result<Result<(User, HeaderValue), (User, Refusal)>, Error> {
     let kind = TicketKind::ResetPassword;
     let (hash, Ticket { user, .. }) = ticket::look(app, visit, kind, &renewal.token).await?;
     let context = [user.email.as_str(), user.name.as_str(), app.config.public.name.as_str()];
@@ -204,12 +211,12 @@ async fn attempt(
     let again = post::link(app, "forgot-password");
     let changed = Mail::PasswordChanged { occasion, link: &again };
     ticket::tell(app, visit, &mut tx, &user, &changed).await?;
-    for method in &gone {
-        let removed = Mail::MethodUnlinked { occasion, method, link: &account };
+    for id in &gone {
+        let removed = Mail::MethodUnlinked { occasion, method: provider::name(app, id), link: &account };
         ticket::tell(app, visit, &mut tx, &user, &removed).await?;
     }
     // The link came to the mailbox as a code would have.
     let device = entry::trust_here(app, visit, &mut tx, &user).await?;
     app.sessions.commit_ended(tx, &ended).await?;
-    Ok(Ok(device))
+    Ok(Ok((user, device)))
 }

@@ -76,7 +76,7 @@ pub(super) async fn revoke_others(app: &App, visit: Visit) -> Result<Answer, Err
     let mut tx = app.store.begin().await?;
     // EM-8: an intruder may have asked for another address, or wait for a code. The tokens that the user made
     // for programs are no sessions.
-    tx.tickets_delete_of_user(&session.user.id).await?;
+    tx.tickets_withdraw(&session.user.id).await?;
     tx.pendings_delete_of_user(&session.user.id).await?;
     let ended = tx.sessions_delete_of_user(&session.user.id, Some(&session.id)).await?;
     finish(app, &visit, tx, &ended, None).await?;

@@ -1,6 +1,6 @@
 //! Signing in with address and password: a page with a form, and two JSON doors to the same attempt.
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -11,11 +11,11 @@ use crate::answer::shapes::{self, SessionShape, UserShape};
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::entry::{self, By, Entered, Proved};
+use crate::flow::entry::{self, By, Entered, Proved, Waiting};
 use crate::flow::pair::{self, Delivery};
 use crate::flow::{
     callback, callback_if_ours, callback_or_home, desk, form_again, log_entry, read_json, signed_in_already,
-    with_cookies,
+    typed, with_cookies,
 };
 use crate::http::cookie::{self, Found};
 use crate::http::form::Form;
@@ -47,9 +47,10 @@ pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
     }
     let view = app.ui.view(visit.language());
     let callback_url = callback_if_ours(app, callback_url);
+    let typed = typed::kept(app, visit).unwrap_or_default();
     let html = pages::SignIn {
         view,
-        email: visit.visitor.session().map_or("", |session| &session.user.email),
+        email: visit.visitor.session().map_or(&typed, |session| &session.user.email),
         remember: true,
         callback_url: callback_url.as_deref(),
         problems: &[],
@@ -91,7 +92,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
                     Entered::SignedIn(signed_in) => {
                         (callback_or_home(app, form.find("callback_url")), signed_in.cookies)
                     }
-                    Entered::Pending(cookies) => (answer::verify_url(desk(app)), cookies),
+                    Entered::Pending(waiting) => (answer::verify_url(desk(app)), waiting.cookies),
                 };
                 let answer = answer::redirect(desk(app), StatusCode::SEE_OTHER, &target);
                 return Ok(with_cookies(answer, cookies));
@@ -150,7 +151,7 @@ pub(super) async fn email(app: &App, visit: Visit) -> Result<Answer, Error> {
             let shape = shapes::signed_in(&signed_in.session, credentials.callback_url);
             with_cookies(answer::json(desk(app), StatusCode::OK, &shape), signed_in.cookies)
         }
-        Entered::Pending(cookies) => waits(app, cookies),
+        Entered::Pending(waiting) => waits(app, waiting),
     })
 }
 
@@ -195,13 +196,14 @@ pub(super) async fn login(app: &App, visit: Visit) -> Result<Answer, Error> {
             };
             with_cookies(answer::json(desk(app), StatusCode::OK, &shape), signed_in.cookies)
         }
-        Entered::Pending(cookies) => waits(app, cookies),
+        Entered::Pending(waiting) => waits(app, waiting),
     })
 }
 
 /// What a program hears whose sign-in goes on with a code.
-fn waits(app: &App, cookies: Vec<HeaderValue>) -> Answer {
-    with_cookies(answer::json(desk(app), StatusCode::OK, &shapes::pending(desk(app))), cookies)
+fn waits(app: &App, Waiting { cookies, token }: Waiting) -> Answer {
+    let token = token.as_ref().map(|token| token.as_str());
+    with_cookies(answer::json(desk(app), StatusCode::OK, &shapes::pending(desk(app), token)), cookies)
 }
 
 /// The sign-in itself. Budgets are spent before anything is looked up.

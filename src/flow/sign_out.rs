@@ -1,7 +1,7 @@
 //! Signing out: GET asks, POST does. The session is ended in the store before the cookie is taken back, and
 //! before the provider that it came from is asked to sign the person out as well.
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::{self, Answer};
@@ -15,6 +15,9 @@ use crate::store::auth_log::Action;
 use crate::store::session_providers::ProviderSession;
 use crate::ui::pages::leaving::Departure;
 use crate::ui::pages::{self, Notice};
+
+/// `Clear-Site-Data` (Clear Site Data §3.1).
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// The page that asks; strangers have nothing to sign out of and are shown the sign-in page.
 pub(super) fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
@@ -88,6 +91,11 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         answer::json(desk(app), StatusCode::OK, &Done { success: true, url, redirect })
     };
     app.sessions.forget_cookies().for_each(|cookie| set_cookie(answer.headers_mut(), cookie));
+    if let Some(what) = app.config.session.clear_on_sign_out.header()
+        && let Ok(what) = HeaderValue::from_str(&what)
+    {
+        answer.headers_mut().insert(CLEAR_SITE_DATA, what);
+    }
     if pending.is_some() {
         set_cookie(answer.headers_mut(), entry::forget_pending(app));
     }

@@ -13,7 +13,8 @@ use crate::app::App;
 use crate::error::Error;
 use crate::flow::ticket::{self, Link};
 use crate::flow::{
-    callback, callback_if_ours, desk, form_again, log_entry, post, read_json, signed_in_already, to_sign_in,
+    callback, callback_if_ours, desk, form_again, log_entry, post, read_json, reader, signed_in_already,
+    to_sign_in, typed, with_cookies,
 };
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
@@ -65,7 +66,10 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     if problems.is_empty() {
         let target = form.find("callback_url");
         match attempt(app, &visit, &wish, callback_if_ours(app, target).as_deref()).await? {
-            Ok(_) => return Ok(to_sign_in(app, target, signed_up(app))),
+            Ok(user) => {
+                let answer = to_sign_in(app, target, signed_up(app));
+                return Ok(with_cookies(answer, vec![typed::keep(app, &user.email, visit.now)]));
+            }
             Err(refusal) => problems.push(Problem::Refused(refusal)),
         }
     }
@@ -175,12 +179,13 @@ async fn attempt(
     let new = tx.user_insert(&user).await?;
     if new {
         tx.account_insert_credential(&user.id, &hash, visit.now).await?;
+        reader::note(&mut tx, &user.id, visit).await?;
         if app.config.mail.is_some() {
             ticket::send(app, visit, &mut tx, &user, Link::VerifyEmail { callback_url }).await?;
         }
-    } else {
-        let link = post::link(app, "forgot-password");
-        ticket::tell(app, visit, &mut tx, &user, &Mail::AlreadyRegistered { link: &link }).await?;
+    } else if let Some(owner) = tx.user_by_email(email.as_str()).await? {
+        let link = post::link(app, "sign-in");
+        ticket::tell(app, visit, &mut tx, &owner, &Mail::AlreadyRegistered { link: &link }).await?;
     }
     let error = (!new).then_some("USER_ALREADY_EXISTS");
     tx.auth_log_insert(&log_entry(visit, Action::SignUp, new.then_some(&user.id), error)).await?;

@@ -6,13 +6,13 @@ use crate::account::ticket;
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::post::{self, To};
+use crate::flow::reader;
 use crate::http::visit::Visit;
 use crate::refusal::Refusal;
 use crate::secret::TokenHash;
 use crate::store::Tx;
 use crate::store::tickets::{Ticket, TicketKind};
 use crate::ui::mails::{Mail, Occasion};
-use crate::ui::text::Language;
 use crate::visitor::User;
 
 /// What a link is for, with what its mail needs besides.
@@ -64,7 +64,8 @@ pub(super) async fn send(
         Link::ChangeEmail(_) => Mail::ConfirmNewEmail { link, lifetime },
         Link::DeleteAccount => Mail::DeleteAccount { link, lifetime },
     };
-    let to = To { address: new_email.unwrap_or(&user.email), language: language(visit) };
+    let language = reader::language(tx, &user.id, visit).await?;
+    let to = To { address: new_email.unwrap_or(&user.email), language };
     // RL-9: a link that does not leave voids none that did.
     if post::post(app, tx, to, &mail, visit.now).await? {
         tx.ticket_insert(&row).await?;
@@ -95,7 +96,8 @@ pub(super) async fn tell(
     user: &User,
     mail: &Mail<'_>,
 ) -> Result<(), Error> {
-    let to = To { address: &user.email, language: language(visit) };
+    let language = reader::language(tx, &user.id, visit).await?;
+    let to = To { address: &user.email, language };
     post::post(app, tx, to, mail, visit.now).await?;
     Ok(())
 }
@@ -103,8 +105,4 @@ pub(super) async fn tell(
 /// When and with which browser (`agent::family`) this visit was.
 pub(super) fn occasion<'d>(visit: &Visit, device: &'d str) -> Occasion<'d> {
     Occasion { at: visit.now, device, place: None }
-}
-
-fn language(visit: &Visit) -> Language {
-    Language::preferred(visit.language())
 }

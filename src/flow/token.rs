@@ -48,7 +48,7 @@ pub(super) async fn refresh(app: &App, visit: Visit) -> Result<Answer, Error> {
     let token = token.ok_or(Refusal::InvalidGrant)?;
     let exchanged = exchange::exchange(app, &Asking::of(&visit), Holder::Program, &token).await?;
     let Exchanged { session, next, ends } = exchanged.ok_or(Refusal::InvalidGrant)?;
-    pair::answer(app, &visit, &session, &next, ends)
+    pair::answer(app, &visit, &session, &next?, ends)
 }
 
 /// Ends a personal access token: whoever has it may do that much, as a finder who is not its owner should.

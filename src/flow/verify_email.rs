@@ -19,7 +19,7 @@ use crate::flow::pair::Delivery;
 use crate::flow::ticket::{self, Link};
 use crate::flow::{
     callback, callback_if_ours, callback_or_home, confirm, desk, form_again, log_entry, read_json,
-    to_account, to_sign_in, with_cookies,
+    to_account, to_sign_in, typed, with_cookies,
 };
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
@@ -143,7 +143,7 @@ async fn attempt(
         return Ok(Err((user, Refusal::InvalidPassword)));
     }
     // LK-4: what was begun before the mailbox was proved does not go on after it.
-    tx.tickets_delete_of_user(&user.id).await?;
+    tx.tickets_withdraw(&user.id).await?;
     tx.user_prove_email(&user.id, &user.email, visit.now).await?;
     tx.auth_log_insert(&log_entry(visit, Action::Verify, Some(&user.id), None)).await?;
     let user = User { email_verified: true, updated: visit.now, ..user };
@@ -155,7 +155,7 @@ async fn attempt(
         let proved = Proved { user: &user, by: By::Mailbox, remember: true, callback_url: None, delivery };
         match entry::enter(app, visit, tx, proved).await? {
             Entered::SignedIn(signed_in) => signed_in.cookies,
-            Entered::Pending(cookies) => cookies,
+            Entered::Pending(waiting) => waiting.cookies,
         }
     };
     app.sessions.user_changed(&user.id, visit.now).await;
@@ -199,7 +199,8 @@ pub(super) async fn send(app: &App, visit: Visit) -> Result<Answer, Error> {
         return to_account(app, sent.map(|()| Notice::VerificationSent));
     }
     sent?;
-    Ok(to_sign_in(app, target, Notice::VerificationSent))
+    let answer = to_sign_in(app, target, Notice::VerificationSent);
+    Ok(with_cookies(answer, vec![typed::keep(app, &wish.email, visit.now)]))
 }
 
 async fn request(

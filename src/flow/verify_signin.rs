@@ -15,6 +15,7 @@ use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::id::PendingId;
 use crate::refusal::Refusal;
+use crate::secret::Token;
 use crate::store::Tx;
 use crate::store::auth_log::{Action, LogEntry};
 use crate::ui::pages::Problem;
@@ -52,17 +53,47 @@ struct CodeBody {
     code: Zeroizing<String>,
     #[serde(default)]
     delivery: Delivery,
+    pending_token: Option<Zeroizing<String>>,
+}
+
+/// How a program without cookies says which sign-in it means; there may be no body.
+#[derive(Default, Deserialize)]
+struct WhichBody {
+    pending_token: Option<Zeroizing<String>>,
+}
+
+impl WhichBody {
+    fn read(visit: &Visit) -> Self {
+        if is_form(&visit.headers) {
+            Self::default()
+        } else {
+            serde_json::from_slice(&visit.body).unwrap_or_default()
+        }
+    }
+}
+
+/// The sign-in that is meant: the one of the browser's cookie, or of the token that a program was given.
+async fn waiting(app: &App, visit: &Visit, token: Option<&str>) -> Result<Option<PendingId>, Error> {
+    let Some(text) = token else { return Ok(visit.visitor.pending().cloned()) };
+    match Token::parse(text.as_bytes()).filter(|token| app.pending_key.issued(token)) {
+        Some(token) => Ok(app.store.pending_by_hash(token.hash(), visit.now).await?),
+        None => Ok(None),
+    }
 }
 
 /// Takes the code: a form leads on or is shown again, JSON hears of the session.
 pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     if !is_form(&visit.headers) {
-        let CodeBody { code, delivery } = read_json(&visit)?;
-        let pending = visit.visitor.pending().ok_or(Refusal::SignInEnded)?;
-        let (signed_in, callback_url) = attempt(app, &visit, pending, (&code, delivery)).await??;
+        let CodeBody { code, delivery, pending_token } = read_json(&visit)?;
+        let token = pending_token.as_ref().map(|token| token.as_str());
+        // Whoever began without cookies goes on without them.
+        let delivery = if token.is_some() { Delivery::Bearer } else { delivery };
+        let pending = waiting(app, &visit, token).await?.ok_or(Refusal::SignInEnded)?;
+        let (signed_in, callback_url) = attempt(app, &visit, &pending, (&code, delivery)).await??;
         if delivery == Delivery::Bearer {
             let pair = pair::first(app, &visit, &signed_in.session).await?;
-            return Ok(with_cookies(pair, vec![entry::forget_pending(app)]));
+            let held = visit.visitor.pending().map(|_| entry::forget_pending(app));
+            return Ok(with_cookies(pair, held.into_iter().collect()));
         }
         let url = callback_url.map(|url| callback_or_home(app, Some(&url)));
         let shape = shapes::signed_in(&signed_in.session, url);
@@ -107,6 +138,10 @@ async fn attempt(
 ) -> Result<Result<(SignedIn, Option<String>), Refusal>, Error> {
     // What cannot be a code is a slip, and no guess.
     let Some(code) = Code::parse(typed) else { return Ok(Err(Refusal::CodeWrong)) };
+    // RL-10: a code that is spent may be sent for ever, and each time it is logged.
+    if let Err(refusal) = app.limits.ticket(visit.now, visit.client) {
+        return Ok(Err(refusal));
+    }
     let mut tx = app.store.begin().await?;
     let counted = tx.pending_try(id, visit.now, TRIES).await?;
     let Some(pending) = tx.pending_by_id(id, visit.now).await? else { return Ok(Err(Refusal::SignInEnded)) };
@@ -152,7 +187,9 @@ struct Status {
 /// Sends another code; the earlier one is void.
 pub(super) async fn resend(app: &App, visit: Visit) -> Result<Answer, Error> {
     let form = is_form(&visit.headers);
-    let Some(id) = visit.visitor.pending() else {
+    let which = WhichBody::read(&visit);
+    let token = which.pending_token.as_ref().map(|token| token.as_str());
+    let Some(id) = &waiting(app, &visit, token).await? else {
         return if form { Ok(not_pending(app, &visit)) } else { Err(Refusal::SignInEnded.into()) };
     };
     let mut tx = app.store.begin().await?;
@@ -175,15 +212,19 @@ pub(super) async fn resend(app: &App, visit: Visit) -> Result<Answer, Error> {
 
 /// Gives the sign-in up.
 pub(super) async fn cancel(app: &App, visit: Visit) -> Result<Answer, Error> {
-    if let Some(id) = visit.visitor.pending() {
+    let which = WhichBody::read(&visit);
+    let token = which.pending_token.as_ref().map(|token| token.as_str());
+    if let Some(id) = waiting(app, &visit, token).await? {
         let mut tx = app.store.begin().await?;
-        tx.pending_delete(id).await?;
+        tx.pending_delete(&id).await?;
         tx.commit().await?;
     }
     if is_form(&visit.headers) {
         return Ok(ended(app, StatusCode::SEE_OTHER));
     }
     let mut answer = answer::json(desk(app), StatusCode::OK, &Status { status: true });
-    set_cookie(answer.headers_mut(), entry::forget_pending(app));
+    if token.is_none() {
+        set_cookie(answer.headers_mut(), entry::forget_pending(app));
+    }
     Ok(answer)
 }

@@ -253,12 +253,12 @@ impl Endpoint {
             | E::ListAccounts
             | E::UnlinkAccount
             | E::ChangePassword
-            | E::ChangeEmailPage
             | E::ChangeEmail
-            | E::DeleteUserPage
             | E::DeleteUser => true,
-            // Strangers are led to the sign-in page.
+            // Strangers are led to the sign-in page, and back.
             E::AccountPage
+            | E::ChangeEmailPage
+            | E::DeleteUserPage
             | E::VerifyEmailPage
             | E::VerifyEmail
             | E::SendVerificationEmail

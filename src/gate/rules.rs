@@ -17,6 +17,10 @@ pub struct Rules {
     pub hide_existence: bool,
     /// Our origin, as browsers write it.
     pub origin: String,
+    /// Origins whose pages may act for a user by cookie, ours among them.
+    pub origins: Vec<String>,
+    /// Whether pages of all others may too, but for handshakes.
+    pub cross_site_writes: bool,
     /// Whether a rule names something in capitals, so that another spelling could slip past it.
     pub capitals: bool,
 }

@@ -24,6 +24,8 @@ pub struct CookieNames {
     pub device: &'static str,
     /// Carries the token of a sign-in that waits for its code.
     pub pending: &'static str,
+    /// Keeps the address that was typed a moment ago.
+    pub typed: &'static str,
     /// How the names begin that tie flows at providers to the browser; see [`Self::of_flow`].
     pub flow: &'static str,
     secure: bool,
@@ -50,7 +52,8 @@ impl CookieNames {
         };
         let pending = if https { "__Host-sidegate-pending" } else { "sidegate-pending" };
         let refresh = if https { "__Host-sidegate-refresh" } else { "sidegate-refresh" };
-        Self { session, refresh, device, flow, pending, secure: https }
+        let typed = if https { "__Host-sidegate-typed" } else { "sidegate-typed" };
+        Self { session, refresh, device, flow, pending, typed, secure: https }
     }
 
     /// The name of the cookie beside the flow with this state: one for each, so that flows in several tabs do

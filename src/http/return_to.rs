@@ -13,7 +13,7 @@ const MOST_DECODINGS: usize = 5;
 ///
 /// Returns the absolute URL to send the browser to: never the bare path, because a path that a browser
 /// normalises to `//elsewhere` would leave the site. `None` for everything that is not certainly a place of
-/// ours, and for our own pages under `mounts`, except the account page.
+/// ours, and for our own pages under `mounts`, except those that only show something of the account.
 pub fn check(target: &str, origin: &str, mounts: &[String]) -> Option<String> {
     let path = target.strip_prefix(origin).unwrap_or(target);
     let sound = target.len() <= LONGEST
@@ -43,16 +43,16 @@ pub fn check(target: &str, origin: &str, mounts: &[String]) -> Option<String> {
     None
 }
 
-/// The one page of ours, below a mount prefix, that is worth coming back to.
-const ACCOUNT: &str = "/account";
+/// Our pages, below a mount prefix, that are worth coming back to: they only show, and are for who is signed in.
+const PAGES: [&str; 3] = ["/account", "/change-email", "/delete-user"];
 
-/// Whether this is on the site, also for who takes the path alone, and none of our own pages but the account.
+/// Whether this is on the site, also for who takes the path alone, and none of our own pages but [`PAGES`].
 fn is_a_place(url: &Url, base: &Url, mounts: &[String]) -> bool {
     let on_site = url.origin() == base.origin() && url.username().is_empty() && url.password().is_none();
     let leads_home = mounts.iter().any(|mount| {
         url.path()
             .strip_prefix(mount.as_str())
-            .is_some_and(|rest| rest != ACCOUNT && (rest.is_empty() || rest.starts_with('/')))
+            .is_some_and(|rest| !PAGES.contains(&rest) && (rest.is_empty() || rest.starts_with('/')))
     });
     on_site && !url.path().starts_with("//") && !leads_home
 }
@@ -182,6 +182,11 @@ mod tests {
         assert_eq!(checked("/auth/account%2f..%2fsign-out"), None);
         assert_eq!(checked("/auth/account/x"), None);
         assert!(checked("/authors").is_some());
-        assert!(checked("/auth/account?notice=name-saved").is_some(), "it only shows");
+        for shows in
+            ["/auth/account?notice=name-saved", "/auth/change-email?token=x", "/auth/delete-user?token=x"]
+        {
+            assert!(checked(shows).is_some(), "it only shows: {shows}");
+        }
+        assert_eq!(checked("/auth/change-password"), None);
     }
 }

@@ -130,13 +130,16 @@ impl Visit {
         is_json(&self.headers) && !crate::http::cookie::any_of_ours(&self.headers)
     }
 
-    /// Whether a handshake that carries our cookie may have been started by another site's script.
-    /// Browsers always send `Origin` with a WebSocket handshake (RFC 6455 §10.2).
-    pub fn foreign_handshake(&self, public_origin: &str) -> bool {
-        let foreign_origin = self.headers.get(ORIGIN).is_some_and(|origin| origin != public_origin);
-        let foreign_site =
-            self.headers.get(SEC_FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none");
-        foreign_origin || foreign_site
+    /// Whether a request for the app that carries our cookie may have been made by a page of another origin than
+    /// these. Browsers say where whatever can do harm comes from: `Sec-Fetch-Site`, and `Origin` with every method
+    /// but GET and HEAD and with `WebSocket` handshakes (Fetch §3.2, RFC 6455 §10.2). What says nothing is no browser.
+    pub fn made_elsewhere(&self, origins: &[String]) -> bool {
+        let origin = self.headers.get(ORIGIN);
+        let listed = || origin.is_some_and(|origin| origins.iter().any(|known| origin == known.as_str()));
+        match self.headers.get(SEC_FETCH_SITE) {
+            Some(site) => site != "same-origin" && site != "none" && !listed(),
+            None => origin.is_some() && !listed(),
+        }
     }
 }
 

@@ -10,6 +10,8 @@ use crate::time::Now;
 
 /// How often it is looked for.
 const EVERY: Duration = Duration::from_mins(10);
+/// How soon it is tried again after a failure.
+const SOON: Duration = Duration::from_secs(30);
 /// Rows deleted in one transaction, so that no other waits long for its turn.
 const AT_ONCE: u32 = 500;
 /// How long a way through a provider is kept after its time, so that who comes late is led back to where it
@@ -94,15 +96,21 @@ impl Old {
 /// Deletes what is old, now and again and again.
 pub(super) async fn delete(app: Arc<App>) -> Result<(), Fault> {
     loop {
+        let mut failed = false;
         for old in Old::ALL {
             let mut deleted = 0;
             loop {
-                let mut tx = app.store.begin().await?;
-                if !tx.alone(old.name()).await? {
-                    break;
-                }
-                let some = old.delete(&app, &mut tx, app.clock.now()).await?;
-                tx.commit().await?;
+                // Without a store there is nothing to go on with.
+                let tx = app.store.begin().await?;
+                let some = match some_of(old, &app, tx).await {
+                    Ok(some) => some,
+                    // What cannot be deleted keeps nothing else from being deleted.
+                    Err(fault) => {
+                        tracing::warn!(what = old.name(), "what is old cannot be deleted: {fault}");
+                        failed = true;
+                        break;
+                    }
+                };
                 deleted += some;
                 if some < u64::from(AT_ONCE) {
                     break;
@@ -112,6 +120,16 @@ pub(super) async fn delete(app: Arc<App>) -> Result<(), Fault> {
                 tracing::info!(what = old.name(), deleted, "deleted what is old");
             }
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(if failed { SOON } else { EVERY }).await;
     }
+}
+
+/// Deletes some of one kind, unless another replica is at it, and returns how many.
+async fn some_of(old: Old, app: &App, mut tx: Tx) -> Result<u64, Fault> {
+    if !tx.alone(old.name()).await? {
+        return Ok(0);
+    }
+    let some = old.delete(app, &mut tx, app.clock.now()).await?;
+    tx.commit().await?;
+    Ok(some)
 }

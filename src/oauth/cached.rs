@@ -52,6 +52,19 @@ impl<T> Cached<T> {
         }
     }
 
+    /// What was published, up to a day old; only if nothing is known is it asked for.
+    pub(super) async fn known(
+        &self,
+        now: Now,
+        fetch: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<Arc<T>, Failure> {
+        let mut state = self.state.lock().await;
+        match &state.value {
+            Some((value, at)) if now.since(*at) < STALE => Ok(value.clone()),
+            _ => state.ask(now, self.step, fetch).await,
+        }
+    }
+
     /// What is published now, because something was missing in `seen`; but asked for only so often.
     pub(super) async fn again(
         &self,

@@ -38,6 +38,8 @@ pub(super) struct Expected<'a> {
     pub(super) nonce: &'a str,
     /// The access token that came along.
     pub(super) access_token: &'a str,
+    /// When the browser was sent away.
+    pub(super) begun: Now,
     /// The time.
     pub(super) now: Now,
 }
@@ -78,6 +80,9 @@ pub(super) fn id_token(
     let nonce = claims.text("nonce")?.unwrap_or_default();
     let same = !nonce.is_empty() && secret::equal(nonce.as_bytes(), expected.nonce.as_bytes());
     check(same, "the ID token has another nonce")?;
+    if provider.asks_again() {
+        authenticated(claims, provider.kind, expected)?;
+    }
     if let Some(hash) = claims.text("at_hash")? {
         check(hash == half_hash(token.algorithm, expected.access_token), "at_hash is of another token")?;
     }
@@ -118,6 +123,18 @@ pub(super) fn logout_token(
         jti,
         expires: expires.plus(Duration::from_secs(SKEW.unsigned_abs())),
     })
+}
+
+/// `auth_time` is after the browser was sent away. The browser could have left out what we asked for, so this
+/// alone is proof (OpenID Connect Core §3.1.3.7, 13); the kinds that cannot be asked for it may keep silent.
+fn authenticated(claims: &Object, kind: Kind, expected: &Expected<'_>) -> Result<(), Failure> {
+    match claims.seconds("auth_time")? {
+        Some(at) => {
+            check(at >= expected.begun.seconds() - SKEW, "nobody signed in at the provider for this")?;
+            check(at <= expected.now.seconds() + SKEW, "the sign-in at the provider is of the future")
+        }
+        None => check(kind != Kind::Oidc, "the ID token does not say when somebody signed in"),
+    }
 }
 
 /// Who issued it, by the name under which we know them, and for which tenant.

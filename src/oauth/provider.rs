@@ -18,7 +18,7 @@ use super::metadata::{Metadata, discover};
 use super::object::Object;
 use super::profile::{self, Person};
 use super::{EndSession, Identity, LogoutToken, Reply, Secrets, Start};
-use crate::config::provider::{Kind, Provider as Configured};
+use crate::config::provider::{Kind, Provider as Configured, Reach};
 use crate::time::Now;
 
 /// Largest key set, in bytes.
@@ -82,6 +82,24 @@ impl Provider {
         &self.config.name
     }
 
+    /// What it calls itself, or what all its issuers' names begin with: with the subject, it names a person.
+    pub fn issuer(&self) -> &str {
+        match &self.metadata {
+            Source::Known(metadata) => metadata.issuer.name(),
+            Source::Published(issuer, _) => issuer,
+        }
+    }
+
+    /// Its issuer of before, if it was renamed.
+    pub fn formerly(&self) -> Option<&str> {
+        self.config.formerly.as_deref()
+    }
+
+    /// Whether it is on this machine, as in development, where it is another one each day.
+    pub fn is_here(&self) -> bool {
+        self.config.reach == Reach::Loopback
+    }
+
     /// What kind of provider it is.
     pub fn kind(&self) -> Kind {
         self.config.kind
@@ -123,6 +141,10 @@ impl Provider {
         if let Some(prompt) = start.prompt.or(self.config.prompt.as_deref()) {
             query.append_pair("prompt", prompt);
         }
+        if self.config.asks_again() && self.config.kind == Kind::Oidc {
+            // Only who is asked for an age has to say when it was (OpenID Connect Core §3.1.2.1).
+            query.append_pair("max_age", "0");
+        }
         if let Some(domain) = &self.config.hosted_domain {
             query.append_pair("hd", domain);
         }
@@ -149,7 +171,7 @@ impl Provider {
                 return Err(Failure::InvalidAnswer("there is no ID token"));
             };
             let signed = self.verified(token, &metadata, now).await?;
-            let expected = Expected { nonce: secrets.nonce, access_token: access, now };
+            let expected = Expected { nonce: secrets.nonce, access_token: access, begun: secrets.begun, now };
             let named = claims::id_token(&signed, &self.config, &metadata.issuer, &expected)?;
             (Some(named), Some(signed))
         } else {
@@ -175,7 +197,13 @@ impl Provider {
     /// Where the browser goes to sign out at the provider as well; `None` if it has no such place or cannot
     /// be asked.
     pub async fn end_session_url(&self, end: &EndSession<'_>, now: Now) -> Option<String> {
-        let metadata = self.metadata(now).await.ok()?;
+        let metadata = match &self.metadata {
+            Source::Known(metadata) => metadata.clone(),
+            // Who signs out does not wait for a provider that is slow to say where it was last.
+            Source::Published(issuer, cached) => {
+                cached.known(now, discover(&self.client, issuer)).await.ok()?
+            }
+        };
         let mut url = metadata.end_session.clone()?;
         let mut query = url.query_pairs_mut();
         if let Some(token) = end.id_token {

@@ -15,7 +15,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::config::tls::Unusable;
-use crate::config::upstream::{Target, UpstreamTls};
+use crate::config::upstream::{Protocol, Target, UpstreamTls};
+use crate::proxy::http2::tunnel::Duplex;
 use crate::proxy::pem;
 
 /// Makes connections to the app. Clones share what was read.
@@ -39,6 +40,15 @@ pub(super) enum Offer {
 }
 
 impl Offer {
+    /// What suits an app that this is spoken to.
+    pub(super) fn of(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Http1 => Self::Nothing,
+            Protocol::H2 | Protocol::H2c => Self::Http2,
+            Protocol::Auto => Self::Either,
+        }
+    }
+
     const ALL: [Self; 4] = [Self::Nothing, Self::Http1, Self::Http2, Self::Either];
 
     fn names(self) -> Vec<Vec<u8>> {
@@ -126,6 +136,8 @@ pub(super) enum Stream {
     Unix(UnixStream),
     /// Over the network, encrypted.
     Tls(Box<TlsStream<TcpStream>>),
+    /// A stream of HTTP/2 that has become a tunnel.
+    Http2(Box<Duplex>),
 }
 
 impl Stream {
@@ -140,6 +152,7 @@ impl Stream {
         let polled = match self {
             Self::Tcp(stream) => stream.try_read(&mut byte),
             Self::Unix(stream) => stream.try_read(&mut byte),
+            Self::Http2(_) => return true,
             // Nothing short of reading tells whether a record is one that matters.
             Self::Tls(stream) => {
                 let mut read = ReadBuf::new(&mut byte);
@@ -165,6 +178,10 @@ macro_rules! each {
                 $body
             }
             Stream::Tls($stream) => {
+                let $stream = Pin::new(&mut **$stream);
+                $body
+            }
+            Stream::Http2($stream) => {
                 let $stream = Pin::new(&mut **$stream);
                 $body
             }

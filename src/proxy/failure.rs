@@ -7,6 +7,8 @@ use crate::refusal::Refusal;
 /// Why an exchange with the app failed.
 #[derive(Debug)]
 pub enum Failure {
+    /// No instance of the app is well.
+    NoneWell,
     /// No connection could be made.
     Unreachable(io::Error),
     /// No connection could be made in time.
@@ -33,9 +35,24 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether it speaks against the instance that was asked, rather than against the client.
+    pub(super) fn of_the_app(&self) -> bool {
+        match self {
+            Self::Closed { .. } | Self::GivenUp(_) | Self::Invalid(_) | Self::ResponseTimeout => true,
+            Self::NoneWell
+            | Self::Unreachable(_)
+            | Self::ConnectTimeout
+            | Self::SessionEnded
+            | Self::BodyTooLarge
+            | Self::BadBody
+            | Self::BodyTimeout => false,
+        }
+    }
+
     /// What the client is told.
     pub fn refusal(&self) -> Refusal {
         match self {
+            Self::NoneWell => Refusal::UpstreamUnavailable,
             Self::Unreachable(_) => Refusal::UpstreamUnreachable,
             Self::Closed { .. } | Self::GivenUp(_) | Self::Invalid(_) => Refusal::UpstreamInvalid,
             Self::SessionEnded => Refusal::SignInRequired,
@@ -48,6 +65,7 @@ impl Failure {
     /// What the log is told.
     pub fn reason(&self) -> String {
         match self {
+            Self::NoneWell => "no instance of the app is well".to_owned(),
             Self::Unreachable(error) => format!("the app cannot be reached: {error}"),
             Self::ConnectTimeout => "connecting to the app took too long".to_owned(),
             Self::Closed { .. } => "the app closed the connection before it answered".to_owned(),

@@ -4,6 +4,7 @@
 //! without effect; and only if all of its body that was sent is still there.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,18 +14,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
+use http::header::{HOST, USER_AGENT};
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body::Body as _;
 
 use crate::config::upstream::Upstream;
 use crate::gate::Pass;
 use crate::http::visit::Visit;
 use crate::proxy::body::UpstreamBody;
-use crate::proxy::connect::Connector;
+use crate::proxy::connect::{Connector, Stream};
 use crate::proxy::failure::Failure;
 use crate::proxy::headers::{self, Framing};
-use crate::proxy::http2::body::{Calls, Http2Body};
+use crate::proxy::http2::body::{Calls, GoesOn, Http2Body};
 use crate::proxy::http2::connections::{Connections, Lease, Leased};
 use crate::proxy::http2::upload::{Source, Upload};
 use crate::proxy::instances::Instances;
@@ -36,7 +38,7 @@ use crate::proxy::{Proxy, Sending, framing};
 pub(super) mod body;
 mod connection;
 mod connections;
-mod tunnel;
+pub(super) mod tunnel;
 mod upload;
 
 /// Times that one request is sent again.
@@ -72,9 +74,9 @@ impl Trouble {
 
     /// What became of a stream that ended with `error` before its answer began.
     fn of(error: &h2::Error, reused: bool) -> Self {
-        let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+        let untaken = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
         // A GOAWAY ends only the streams that it does not count among those looked at.
-        let again = if error.is_remote() && (refused || error.is_go_away()) {
+        let again = if error.is_remote() && (untaken || error.is_go_away()) {
             Again::Always
         } else if !error.is_remote() && reused {
             Again::IfWithoutEffect
@@ -104,6 +106,11 @@ impl Http2 {
     /// Gives up connections that are idle or old; called at every tick.
     pub(super) fn sweep(&self) {
         self.connections.sweep();
+    }
+
+    /// Lets go of all connections that are idle.
+    pub(super) fn shed(&self) {
+        self.connections.shed();
     }
 
     /// Forwards the request, or leaves it to HTTP/1.1 where the app speaks that.
@@ -146,8 +153,9 @@ impl Http2 {
                     let asked = Asked { proxy, lease: &lease, term: &mut term };
                     match asked.receive(response, &mut upload, &mut source).await {
                         Ok(head) => {
-                            let call = Calls::of(grpc && http2);
-                            return Ok(answer(proxy, pass, head, lease, (upload, source), term, call));
+                            let calls = Calls::of(grpc && http2);
+                            let goes_on = GoesOn { lease, upload, source, term, calls };
+                            return Ok(answer(proxy, &pass, head, goes_on));
                         }
                         Err(trouble) => trouble,
                     }
@@ -169,6 +177,21 @@ impl Http2 {
             repeats += 1;
             avoid = Some(lease.place());
         }
+    }
+}
+
+/// The status of the answer to one `GET` on a connection of its own.
+pub(super) async fn status(stream: Stream, authority: &str, path: &str) -> io::Result<u16> {
+    let scheme = if matches!(stream, Stream::Tls(_)) { Scheme::HTTPS } else { Scheme::HTTP };
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
+    let mut request = Request::new(());
+    *request.uri_mut() = uri.map_err(io::Error::other)?;
+    request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("sidegate-health"));
+    let (mut sender, connection) = h2::client::handshake(stream).await.map_err(io::Error::other)?;
+    let (response, _) = sender.send_request(request, true).map_err(io::Error::other)?;
+    tokio::select! {
+        answered = response => Ok(answered.map_err(io::Error::other)?.status().as_u16()),
+        _ = connection => Err(io::Error::other("it gave no answer")),
     }
 }
 
@@ -227,31 +250,25 @@ impl Asked<'_> {
         })
         .await;
         match &received {
-            // Not this request alone: not a byte came of anything.
-            Err(Trouble { failure: Failure::ResponseTimeout, .. }) if lease.heard_at() < begun => {
-                lease.retire();
-            }
-            Err(_) => {}
             Ok(_) => lease.answered(),
+            Err(trouble) if trouble.failure.of_the_app() => lease.broke(),
+            Err(_) => {}
+        }
+        // Not this request alone: not a byte came of anything.
+        let silence = matches!(&received, Err(Trouble { failure: Failure::ResponseTimeout, .. }));
+        if silence && lease.heard_at() < begun {
+            lease.retire();
         }
         received
     }
 }
 
 /// The answer, its body following as the client takes it and the rest of the request as the app takes it.
-fn answer(
-    proxy: &Proxy,
-    pass: Pass,
-    head: Response<RecvStream>,
-    lease: Lease,
-    (upload, source): (Upload, Source),
-    term: Term,
-    calls: Calls,
-) -> Response<UpstreamBody> {
+fn answer(proxy: &Proxy, pass: &Pass, head: Response<RecvStream>, goes_on: GoesOn) -> Response<UpstreamBody> {
     let (mut parts, receive) = head.into_parts();
     headers::clean(&mut parts.headers);
     proxy.add(&mut parts.headers, pass.session().is_some());
-    let body = Http2Body::new(proxy, receive, &parts.headers, lease, (upload, source), term, calls);
+    let body = Http2Body::new(proxy, receive, &parts.headers, goes_on);
     let mut response = Response::new(UpstreamBody::Http2(Box::new(body)));
     *response.status_mut() = parts.status;
     *response.headers_mut() = parts.headers;
@@ -264,8 +281,7 @@ fn fields(proxy: &Proxy, visit: &Visit, pass: &Pass, length: Option<u64>) -> Res
 
 /// The head of the request: `:authority` in place of `Host` (RFC 9113 §8.3.1).
 fn request(lease: &Lease, visit: &Visit, method: Method, fields: HeaderMap) -> Result<Request<()>, Failure> {
-    let authority =
-        visit.headers.get(http::header::HOST).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let authority = visit.headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
     let authority = Authority::from_maybe_shared(Bytes::copy_from_slice(authority));
     let scheme = if lease.is_encrypted() { Scheme::HTTPS } else { Scheme::HTTP };
     let uri = authority

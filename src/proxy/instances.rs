@@ -1,25 +1,69 @@
-//! The instances of the app, as all workers see them: how busy each is, and which are passed over for a while.
+//! The instances of the app, as all workers see them: how busy each is, which are passed over for a while, and
+//! which have said that they are not well.
+//!
+//! What one worker learns counts for all. Everything is a number that is stored and read without waiting for
+//! anybody; that two workers choose at the same moment by the same numbers does no harm.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::config::upstream::Upstream;
 use crate::time::Now;
 
 /// All instances, in the order of the configuration.
 pub struct Instances {
     list: Vec<Instance>,
     rest: Duration,
+    failures: u32,
     /// Where the search begins, so that equals take turns.
     turn: AtomicU32,
 }
 
+/// On a cache line of its own: every request writes to it.
 #[derive(Default)]
+#[repr(align(64))]
 struct Instance {
     /// Requests that are being answered.
     under_way: AtomicU32,
-    /// Until when it is passed over, in milliseconds since the epoch.
+    /// Exchanges that broke since one went well.
+    broken: AtomicU32,
+    /// Until when it is passed over, in milliseconds since the epoch; 0 if it is not.
     rests_until: AtomicI64,
+    /// It was asked whether it is well, and is not.
+    ill: AtomicBool,
+}
+
+impl Instance {
+    /// Whether it is passed over. Of those who ask when its rest is over, one hears that it is not and tries it;
+    /// for the others it rests on, until that one has found it well.
+    fn rests(&self, now: Now, rest: Duration) -> Rest {
+        let until = self.rests_until.load(Ordering::Relaxed);
+        // A clock that was set back must not make the rest longer.
+        let left = Now::from_millis(until).since(now);
+        if until == 0 {
+            return Rest::Awake;
+        }
+        if left > Duration::ZERO && left <= rest {
+            return Rest::Asleep;
+        }
+        let next = now.plus(rest).millis();
+        match self.rests_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Rest::Tried,
+            Err(_) => Rest::Asleep,
+        }
+    }
+}
+
+/// Whether an instance is passed over.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rest {
+    /// It is not.
+    Awake,
+    /// It is, but this once it shall be tried.
+    Tried,
+    /// It is.
+    Asleep,
 }
 
 /// One request that an instance is answering.
@@ -35,9 +79,10 @@ impl Drop for UnderWay {
 }
 
 impl Instances {
-    /// `count` of them, all well. One that could not be reached is passed over for `rest`.
-    pub fn new(count: usize, rest: Duration) -> Self {
-        Self { list: (0..count.max(1)).map(|_| Instance::default()).collect(), rest, turn: AtomicU32::new(0) }
+    /// As many as are configured, all of them well.
+    pub fn new(config: &Upstream) -> Self {
+        let list = (0..config.targets.len().max(1)).map(|_| Instance::default()).collect();
+        Self { list, rest: config.rest, failures: config.failures, turn: AtomicU32::new(0) }
     }
 
     /// How many there are.
@@ -45,22 +90,31 @@ impl Instances {
         self.list.len()
     }
 
-    /// The one with the fewest requests under way; those that rest come last. `tried` have just failed and are
-    /// not chosen again.
+    /// The one with the fewest requests under way; those that rest come last, and those that are ill not at all.
+    /// `tried` have just failed and are not chosen again.
     pub(super) fn choose(&self, now: Now, tried: &[usize]) -> Option<usize> {
         // With one there is nothing to choose, and nothing to count.
-        if let [_] = self.list.as_slice() {
-            return tried.is_empty().then_some(0);
+        if let [only] = self.list.as_slice() {
+            return (tried.is_empty() && !only.ill.load(Ordering::Relaxed)).then_some(0);
         }
         let count = self.list.len();
         let first = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
-        (0..count).map(|step| (first + step) % count).filter(|place| !tried.contains(place)).min_by_key(
-            |place| {
-                let instance = &self.list[*place];
-                let rests = now.millis() < instance.rests_until.load(Ordering::Relaxed);
-                (rests, instance.under_way.load(Ordering::Relaxed))
-            },
-        )
+        let mut best = None;
+        for place in (0..count).map(|step| (first + step) % count).filter(|place| !tried.contains(place)) {
+            let instance = &self.list[place];
+            if instance.ill.load(Ordering::Relaxed) {
+                continue;
+            }
+            let rest = instance.rests(now, self.rest);
+            if rest == Rest::Tried {
+                return Some(place);
+            }
+            let weight = (rest, instance.under_way.load(Ordering::Relaxed));
+            if best.is_none_or(|(least, _)| weight < least) {
+                best = Some((weight, place));
+            }
+        }
+        best.map(|(_, place)| place)
     }
 
     /// Counts one request of the instance at `place`.
@@ -72,14 +126,42 @@ impl Instances {
         Some(UnderWay { instances: Arc::clone(self), place })
     }
 
-    /// It could not be reached.
+    /// It could not be reached: it rests.
     pub(super) fn failed(&self, place: usize, now: Now) {
-        self.list[place].rests_until.store(now.plus(self.rest).millis(), Ordering::Relaxed);
+        let instance = &self.list[place];
+        instance.broken.store(0, Ordering::Relaxed);
+        instance.rests_until.store(now.plus(self.rest).millis(), Ordering::Relaxed);
     }
 
-    /// It was reached.
+    /// It was reached, and the exchange broke: it rests if that happens again and again.
+    pub(super) fn broke(&self, place: usize, now: Now) {
+        let broken = self.list[place].broken.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if broken >= self.failures {
+            self.failed(place, now);
+        }
+    }
+
+    /// It gave an answer that could be passed on.
     pub(super) fn answered(&self, place: usize) {
-        self.list[place].rests_until.store(0, Ordering::Relaxed);
+        if self.list.len() == 1 {
+            return;
+        }
+        let instance = &self.list[place];
+        // To read is cheap where nobody writes.
+        if instance.broken.load(Ordering::Relaxed) != 0 {
+            instance.broken.store(0, Ordering::Relaxed);
+        }
+        if instance.rests_until.load(Ordering::Relaxed) != 0 {
+            instance.rests_until.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// It was asked whether it is well. What it was found to be before is forgotten.
+    pub(super) fn asked(&self, place: usize, well: bool) {
+        let instance = &self.list[place];
+        instance.ill.store(!well, Ordering::Relaxed);
+        instance.broken.store(0, Ordering::Relaxed);
+        instance.rests_until.store(0, Ordering::Relaxed);
     }
 }
 
@@ -88,10 +170,16 @@ mod tests {
     use super::*;
 
     const NOW: Now = Now::from_millis(1_000_000);
+    const REST: Duration = Duration::from_secs(5);
+
+    fn instances(count: usize) -> Arc<Instances> {
+        let list = (0..count).map(|_| Instance::default()).collect();
+        Arc::new(Instances { list, rest: REST, failures: 3, turn: AtomicU32::new(0) })
+    }
 
     #[test]
     fn the_least_busy_is_chosen_and_equals_take_turns() {
-        let instances = Arc::new(Instances::new(3, Duration::from_secs(5)));
+        let instances = instances(3);
         let mut seen: Vec<usize> = (0..3).filter_map(|_| instances.choose(NOW, &[])).collect();
         seen.sort_unstable();
         assert_eq!(seen, [0, 1, 2]);
@@ -103,13 +191,53 @@ mod tests {
 
     #[test]
     fn one_that_failed_rests_unless_all_do() {
-        let instances = Arc::new(Instances::new(2, Duration::from_secs(5)));
+        let instances = instances(2);
         instances.failed(0, NOW);
         assert!((0..10).all(|_| instances.choose(NOW, &[]) == Some(1)));
         assert_eq!(instances.choose(NOW, &[1]), Some(0), "better than none");
-        let later = NOW.plus(Duration::from_secs(5));
-        assert!((0..10).any(|_| instances.choose(later, &[]) == Some(0)));
         instances.answered(0);
         assert!((0..10).any(|_| instances.choose(NOW, &[]) == Some(0)));
+    }
+
+    #[test]
+    fn when_its_rest_is_over_one_request_tries_it() {
+        let instances = instances(2);
+        instances.failed(0, NOW);
+        let later = NOW.plus(REST);
+        assert_eq!((0..10).filter(|_| instances.choose(later, &[]) == Some(0)).count(), 1);
+        assert_eq!((0..10).filter(|_| instances.choose(later.plus(REST), &[]) == Some(0)).count(), 1);
+        instances.answered(0);
+        assert!((0..10).filter(|_| instances.choose(later, &[]) == Some(0)).count() > 3);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_rest_longer() {
+        let instances = instances(2);
+        instances.failed(0, NOW.plus(Duration::from_hours(1)));
+        assert!((0..2).any(|_| instances.choose(NOW, &[]) == Some(0)));
+    }
+
+    #[test]
+    fn exchanges_that_break_in_a_row_are_a_failure_and_others_are_not() {
+        let instances = instances(2);
+        for _ in 0..5 {
+            instances.broke(0, NOW);
+            instances.broke(0, NOW);
+            instances.answered(0);
+        }
+        assert!((0..10).any(|_| instances.choose(NOW, &[]) == Some(0)));
+        (0..3).for_each(|_| instances.broke(0, NOW));
+        assert!((0..10).all(|_| instances.choose(NOW, &[]) == Some(1)));
+    }
+
+    #[test]
+    fn one_that_is_ill_is_never_chosen_and_one_alone_neither() {
+        for count in [1, 2] {
+            let instances = instances(count);
+            (0..count).for_each(|place| instances.asked(place, false));
+            assert_eq!(instances.choose(NOW, &[]), None);
+            instances.asked(0, true);
+            assert_eq!(instances.choose(NOW, &[]), Some(0));
+        }
     }
 }

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::io::AsyncReadExt as _;
 
+use crate::config::upstream::Upstream;
 use crate::proxy::chunked::{Chunked, Piece};
 use crate::proxy::failure::Failure;
 use crate::proxy::headers::response_fields;
@@ -21,8 +22,6 @@ use crate::proxy::upload::Upload;
 use crate::proxy::upstream::{Connection, Pool};
 use crate::visitor::Session;
 
-/// Largest head of an answer, in bytes.
-const LARGEST_HEAD: usize = 64 * 1024;
 /// Most fields of an answer.
 const MOST_FIELDS: usize = 128;
 /// Interim answers (1xx) that are skipped before one final answer must come (RFC 9110 §15.2).
@@ -35,7 +34,7 @@ const READS: [usize; 2] = [16 * 1024, 48 * 1024];
 pub(super) struct Head {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    /// Which protocol the app switches to.
+    /// Which protocol the app switches to; none if its `Connection` does not say that it does.
     pub(super) protocol: Option<Bytes>,
     body: Delimited,
     keep: bool,
@@ -54,7 +53,7 @@ pub(super) async fn receive(
     connection: &mut Connection,
     upload: &mut Upload,
     method: &Method,
-    patience: Duration,
+    settings: &Upstream,
 ) -> Result<Head, Failure> {
     let mut interim = 0;
     std::future::poll_fn(|cx| {
@@ -64,10 +63,10 @@ pub(super) async fn receive(
             return Poll::Ready(Err(failure));
         }
         if upload.waits_for_app(connection) {
-            connection.deadline.arm_once(patience);
+            connection.deadline.arm_once(settings.response_timeout);
         }
         loop {
-            while let Some(head) = take_head(&mut connection.unread)? {
+            while let Some(head) = take_head(&mut connection.unread, settings.head)? {
                 let head = parse(&head, method, &mut connection.names)?;
                 if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                     connection.deadline.disarm();
@@ -106,22 +105,18 @@ fn poll_read(connection: &mut Connection, cx: &mut Context<'_>, size: usize) -> 
 
 /// Cuts a complete head off what was read. Every line must end with CRLF: a bare LF or CR is read in
 /// different ways.
-fn take_head(unread: &mut BytesMut) -> Result<Option<Bytes>, Failure> {
+fn take_head(unread: &mut BytesMut, largest: usize) -> Result<Option<Bytes>, Failure> {
     let mut start = 0;
     loop {
         let Some(length) = memchr::memchr(b'\n', &unread[start..]) else {
-            return if unread.len() > LARGEST_HEAD {
-                Err(Failure::Invalid("head too large"))
-            } else {
-                Ok(None)
-            };
+            return if unread.len() > largest { Err(Failure::Invalid("head too large")) } else { Ok(None) };
         };
         let end = start + length;
         if end == 0 || unread[end - 1] != b'\r' {
             return Err(Failure::Invalid("a line of the head does not end with CRLF"));
         }
         if end == start + 1 {
-            if end >= LARGEST_HEAD {
+            if end >= largest {
                 return Err(Failure::Invalid("head too large"));
             }
             return Ok(Some(unread.split_to(end + 1).freeze()));
@@ -162,7 +157,7 @@ fn parse(head: &Bytes, method: &Method, names: &mut Vec<HeaderName>) -> Result<H
     let headers = response_fields(head, response.headers, names)
         .ok_or(Failure::Invalid("a field that HTTP does not allow"))?;
     let upgrade = |field: &&httparse::Header<'_>| field.name.eq_ignore_ascii_case("upgrade");
-    let protocol = (status == StatusCode::SWITCHING_PROTOCOLS)
+    let protocol = (status == StatusCode::SWITCHING_PROTOCOLS && facts.upgrade)
         .then(|| response.headers.iter().find(upgrade).map(|field| head.slice_ref(field.value)))
         .flatten();
     Ok(Head { status, headers, protocol, body, keep })
@@ -170,11 +165,13 @@ fn parse(head: &Bytes, method: &Method, names: &mut Vec<HeaderName>) -> Result<H
 
 /// What the fields say of the framing (RFC 9112 §6.3).
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "they are what single fields say, and independent")]
 struct Facts {
     length: Option<u64>,
     chunked: bool,
     close: bool,
     keep_alive: bool,
+    upgrade: bool,
 }
 
 impl Facts {
@@ -199,6 +196,7 @@ impl Facts {
                 for option in field.value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
                     facts.close |= option.eq_ignore_ascii_case(b"close");
                     facts.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                    facts.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
                 }
             }
         }

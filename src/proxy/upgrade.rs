@@ -6,20 +6,64 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf as _, BytesMut};
+use http::HeaderValue;
+use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::http::visit::Visit;
+use crate::proxy::connect::Stream;
+use crate::proxy::failure::Failure;
+use crate::proxy::response::Head;
 use crate::proxy::ticker::{Deadline, TICK};
 use crate::session::live::Line;
 
 /// Bytes that are read at a time in each direction.
 const BUFFER: usize = 16 * 1024;
 
+/// What a server puts behind the key before it hashes it (RFC 6455 §1.3).
+const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Whether the app switched to what was asked for (RFC 9110 §7.8) and, where that is `WebSocket`, has read the
+/// handshake: something that only repeats what it is sent must not be taken for one (RFC 6455 §4.1).
+///
+/// # Errors
+/// [`Failure::Invalid`] if it did not.
+pub(super) fn check(visit: &Visit, head: &Head) -> Result<(), Failure> {
+    let asked = visit.upgrade.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+    let given = head.protocol.as_deref().unwrap_or_default();
+    if asked.is_empty() || !asked.eq_ignore_ascii_case(given) {
+        return Err(Failure::Invalid("a switch to a protocol that nobody asked for"));
+    }
+    if asked.eq_ignore_ascii_case(b"websocket") {
+        let mut accepts = head.headers.get_all(SEC_WEBSOCKET_ACCEPT).iter();
+        let key =
+            visit.headers.get(SEC_WEBSOCKET_KEY).ok_or(Failure::Invalid("a handshake without a key"))?;
+        let accept = accepts.next().filter(|_| accepts.next().is_none());
+        if accept.is_none_or(|accept| accept.as_bytes() != acceptance(key.as_bytes()).as_bytes()) {
+            return Err(Failure::Invalid("Sec-WebSocket-Accept does not follow from the key"));
+        }
+    }
+    Ok(())
+}
+
+/// The `Sec-WebSocket-Accept` that belongs to a key (RFC 6455 §4.2.2). SHA-1 proves nothing here but that the
+/// other side knows the protocol.
+pub(super) fn acceptance(key: &[u8]) -> String {
+    let mut hash = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+    hash.update(key.trim_ascii());
+    hash.update(KEY_SUFFIX);
+    STANDARD.encode(hash.finish())
+}
+
 /// An upgraded connection to the app, waiting for the client's side.
-pub(super) struct Tunnel<S> {
-    pub(super) upstream: S,
+pub(super) struct Tunnel {
+    pub(super) upstream: Stream,
     /// What the app sent behind its 101.
     pub(super) unread: BytesMut,
     pub(super) client: OnUpgrade,
@@ -32,14 +76,14 @@ pub(super) struct Tunnel<S> {
     pub(super) line: Option<Line>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
+impl Tunnel {
     /// Carries bytes until the end.
     pub(super) async fn run(self) -> io::Result<()> {
         let Self { upstream, unread, client, silence, watch, patience, line } = self;
         let client = TokioIo::new(client.await.map_err(io::Error::other)?);
         let mut to_client = Pipe::starting_with(unread);
         let mut to_upstream = Pipe::starting_with(BytesMut::new());
-        let (mut client, mut upstream): (TokioIo<Upgraded>, S) = (client, upstream);
+        let (mut client, mut upstream): (TokioIo<Upgraded>, Stream) = (client, upstream);
         silence.arm(patience);
         std::future::poll_fn(|cx| {
             let before = to_client.passed + to_upstream.passed;

@@ -89,9 +89,9 @@ impl Pool {
     /// allows it, or a new one.
     ///
     /// # Errors
-    /// If no instance can be reached; each was tried once.
+    /// If no instance is well, or none can be reached; each was tried once.
     pub(super) async fn connection(&self, now: Now, kept: bool) -> Result<Box<Connection>, Failure> {
-        let mut place = self.instances.choose(now, &[]).unwrap_or_default();
+        let mut place = self.instances.choose(now, &[]).ok_or(Failure::NoneWell)?;
         if kept && let Some(mut connection) = self.take(place) {
             connection.under_way = self.instances.begin(place);
             return Ok(connection);
@@ -100,10 +100,7 @@ impl Pool {
         loop {
             // Boxed: it happens once for many requests.
             match Box::pin(self.connect(place)).await {
-                Ok(connection) => {
-                    self.instances.answered(place);
-                    return Ok(connection);
-                }
+                Ok(connection) => return Ok(connection),
                 Err(failure) => {
                     tried.push(place);
                     self.instances.failed(place, now);
@@ -111,6 +108,16 @@ impl Pool {
                 }
             }
         }
+    }
+
+    /// The answer on `connection` can be passed on.
+    pub(super) fn answered(&self, connection: &Connection) {
+        self.instances.answered(connection.place);
+    }
+
+    /// The exchange on `connection` broke, and that was the app's doing.
+    pub(super) fn broke(&self, connection: &Connection, now: Now) {
+        self.instances.broke(connection.place, now);
     }
 
     fn take(&self, place: usize) -> Option<Box<Connection>> {
@@ -134,6 +141,11 @@ impl Pool {
         if clean && connection.requests < MOST_REQUESTS && idle.len() < self.settings.max_idle {
             idle.push(connection);
         }
+    }
+
+    /// Closes what is idle.
+    pub(super) fn shed(&self) {
+        self.idle.borrow_mut().iter_mut().for_each(Vec::clear);
     }
 
     /// Closes what has been idle for too long.

@@ -25,23 +25,14 @@ use crate::server::{front, proxy_protocol};
 /// How an HTTP/2 connection begins that was not negotiated (RFC 9113 §3.4). No HTTP/1 request that we take
 /// has a method of this name.
 const PREFACE: &[u8; 4] = b"PRI ";
-/// Requests that one HTTP/2 connection may have under way.
-const MOST_STREAMS: u32 = 128;
-/// What a client may send ahead in one stream, in bytes.
-const STREAM_WINDOW: u32 = 256 * 1024;
-/// What a client may send ahead in all streams of a connection, in bytes.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What is kept for a client that does not read, for each stream, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
-/// Streams that a client may begin wrongly or give up at once, before the connection is ended (CVE-2023-44487,
-/// CVE-2025-8671).
-const MOST_RESETS: usize = 64;
 
 /// Serves one connection to its end. The `seat` is taken for as long as the socket is open, as a tunnel too.
 pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: Peer, seat: Arc<Seat>) {
     let patience = worker.app.config.limits.head_timeout;
     // Boxed: what happens once is no part of what an idle connection keeps.
-    let begun = Box::pin(in_time(&worker, patience, begin(&worker, stream, from))).await;
+    let begun = Box::pin(in_time(&worker, patience, begin(&worker, stream, from, &seat))).await;
     match begun {
         Some(Ok((peer, socket, speaks))) => speak(worker, socket, peer, seat, speaks).await,
         Some(Err(error)) => tracing::debug!(peer = %from.address, %error, "a connection that did not begin"),
@@ -50,8 +41,16 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: Peer, sea
 }
 
 /// Who is there in truth, and what is spoken.
-async fn begin(worker: &Worker, mut stream: TcpStream, from: Peer) -> io::Result<(Peer, Socket, Speaks)> {
+async fn begin(
+    worker: &Worker,
+    mut stream: TcpStream,
+    from: Peer,
+    seat: &Seat,
+) -> io::Result<(Peer, Socket, Speaks)> {
     let peer = proxy_protocol::peer(&mut stream, from, &worker.app.config).await?;
+    if peer.ip() != from.ip() && !seat.is_for(peer.ip()) {
+        return Err(io::Error::other("too many connections for one client"));
+    }
     let (socket, speaks) = match &worker.tls {
         Some(tls) => encrypted(tls, stream).await?,
         None => plain(stream).await?,
@@ -120,15 +119,18 @@ async fn http1(worker: &Rc<Worker>, client: &Arc<Client>, io: TokioIo<Watched>) 
 
 async fn http2(worker: &Rc<Worker>, client: &Arc<Client>, io: TokioIo<Watched>) -> hyper::Result<()> {
     let service = service_fn(|request| front::answer(Rc::clone(worker), Arc::clone(client), request));
-    let head = u32::try_from(worker.app.config.limits.head).unwrap_or(u32::MAX);
+    let limits = &worker.app.config.limits;
+    let head = u32::try_from(limits.head).unwrap_or(u32::MAX);
     let connection = http2::Builder::new(OnThisThread)
         .timer(TokioTimer::new())
-        .max_concurrent_streams(MOST_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(limits.streams)
+        .initial_stream_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.connection_window)
         .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(head)
-        .max_local_error_reset_streams(MOST_RESETS)
+        // CVE-2023-44487, CVE-2025-8671.
+        .max_local_error_reset_streams(limits.resets)
+        .max_pending_accept_reset_streams(limits.resets)
         .enable_connect_protocol()
         .serve_connection(io, service);
     until_stopped(worker, pin!(connection), http2::Connection::graceful_shutdown).await

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +22,7 @@ use crate::proxy::Proxy;
 use crate::proxy::connect::Connector;
 use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
+use crate::server::crowd::{Crowd, Member};
 use crate::server::listen::{Acceptor, Serves, Share};
 use crate::server::tls::Tls;
 use crate::server::{connection, redirect};
@@ -28,6 +30,9 @@ use crate::session::cache::Near;
 
 /// How long to wait after the system ran out of something, at first and at most.
 const SHORTAGE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// For how long nothing more is said of connections that were turned away, in milliseconds.
+const SILENCE: u64 = 10_000;
 
 /// What the connections of one worker share.
 pub(super) struct Worker {
@@ -59,19 +64,27 @@ struct Seats {
 }
 
 /// Counts one open socket.
-pub(super) struct Seat(Arc<Seats>);
+pub(super) struct Seat {
+    seats: Arc<Seats>,
+    member: Member,
+}
 
 impl Seat {
-    fn take(seats: &Arc<Seats>) -> Arc<Self> {
+    fn take(seats: &Arc<Seats>, member: Member) -> Arc<Self> {
         seats.open.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self(Arc::clone(seats)))
+        Arc::new(Self { seats: Arc::clone(seats), member })
+    }
+
+    /// Counts it for this client, whom a proxy in front has named. False if there are too many of the same.
+    pub(super) fn is_for(&self, client: IpAddr) -> bool {
+        self.member.comes_from(client)
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-        self.0.one_less.notify_one();
+        self.seats.open.fetch_sub(1, Ordering::Relaxed);
+        self.seats.one_less.notify_one();
     }
 }
 
@@ -86,6 +99,8 @@ pub(super) struct Shared {
     pub(super) connector: Connector,
     /// The instances of the app.
     pub(super) instances: Arc<Instances>,
+    /// The connections of all workers.
+    pub(super) crowd: Arc<Crowd>,
 }
 
 /// Starts a worker on its own thread.
@@ -110,7 +125,7 @@ pub(super) fn start(
 }
 
 async fn run(shared: Shared, listeners: Vec<Share>, mut stop: watch::Receiver<bool>) -> io::Result<()> {
-    let Shared { app, tls, connector, instances } = shared;
+    let Shared { app, tls, connector, instances, crowd } = shared;
     let ticker = Ticker::default();
     let worker = Rc::new(Worker {
         proxy: Proxy::new(
@@ -135,7 +150,7 @@ async fn run(shared: Shared, listeners: Vec<Share>, mut stop: watch::Receiver<bo
     let mut accepting = JoinSet::new();
     for share in listeners {
         let serves = share.serves;
-        accepting.spawn_local(accept(Rc::clone(&worker), Acceptor::new(share)?, serves));
+        accepting.spawn_local(accept(Rc::clone(&worker), Acceptor::new(share)?, serves, Arc::clone(&crowd)));
     }
     let _ = stop.wait_for(|stop| *stop).await;
     accepting.shutdown().await;
@@ -153,36 +168,59 @@ async fn run(shared: Shared, listeners: Vec<Share>, mut stop: watch::Receiver<bo
     Ok(())
 }
 
-async fn accept(worker: Rc<Worker>, acceptor: Acceptor, serves: Serves) {
+async fn accept(worker: Rc<Worker>, acceptor: Acceptor, serves: Serves, crowd: Arc<Crowd>) {
     let config = &worker.app.config;
-    let most = (config.limits.connections / config.listen.workers.max(1)).max(1);
     let mut wait = SHORTAGE.0;
+    let mut refused = Refused::default();
     loop {
         match acceptor.accept(&config.proxies.trusted).await {
             Ok((stream, peer)) => {
                 wait = SHORTAGE.0;
-                if worker.seats.open.load(Ordering::Relaxed) < most {
-                    let seat = Seat::take(&worker.seats);
-                    let worker = Rc::clone(&worker);
-                    match serves {
-                        Serves::Site => {
-                            tokio::task::spawn_local(connection::serve(worker, stream, peer, seat))
-                        }
-                        Serves::Redirect => {
-                            tokio::task::spawn_local(redirect::serve(worker, stream, peer, seat))
-                        }
-                    };
-                }
+                // Closed at once, before anything is read or kept for it. What a trusted proxy connects is for
+                // many; where it names them, they are counted.
+                let Some(member) = crowd.enter((!peer.trusted).then(|| peer.ip())) else {
+                    refused.note(peer.ip(), worker.ticker.now());
+                    continue;
+                };
+                let seat = Seat::take(&worker.seats, member);
+                let worker = Rc::clone(&worker);
+                match serves {
+                    Serves::Site => tokio::task::spawn_local(connection::serve(worker, stream, peer, seat)),
+                    Serves::Redirect => tokio::task::spawn_local(redirect::serve(worker, stream, peer, seat)),
+                };
             }
             // The client went away before it was its turn.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
-            // Out of file descriptors or memory: accepting again at once would only burn the processor.
+            // Out of file descriptors or memory: accepting again at once would only burn the processor. A
+            // connection that is closed makes room; those to the app that nobody uses can be done without.
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be accepted");
-                tokio::time::sleep(wait).await;
+                worker.proxy.shed();
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = worker.seats.one_less.notified() => {}
+                }
                 wait = (wait * 2).min(SHORTAGE.1);
             }
+        }
+    }
+}
+
+/// Connections that were turned away: told now and then, because a flood of them must not be one of lines.
+#[derive(Default)]
+struct Refused {
+    since: u64,
+    /// When it was told last, in milliseconds of the worker.
+    told: Option<u64>,
+}
+
+impl Refused {
+    fn note(&mut self, latest: IpAddr, now: u64) {
+        self.since += 1;
+        if self.told.is_none_or(|told| now.saturating_sub(told) >= SILENCE) {
+            tracing::warn!(count = self.since, %latest, "connections were refused: there are too many");
+            (self.since, self.told) = (0, Some(now));
         }
     }
 }

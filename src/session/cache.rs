@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -75,6 +75,8 @@ pub struct Cache {
     endings: AtomicU64,
     /// Sessions that ended while signed cookies may say that they live.
     ended: Option<ByToken<()>>,
+    /// From when on no ending was missed, in milliseconds.
+    hearing_since: AtomicI64,
 }
 
 impl Cache {
@@ -90,7 +92,8 @@ impl Cache {
             .build_with_hasher(BuildHasherDefault::default());
         let bearers = Bearers::new(entries);
         let (lookups, endings) = (Mutex::default(), AtomicU64::new(0));
-        Self { sessions, gone, bearers, lookups, endings, ended: None }
+        let hearing_since = AtomicI64::new(i64::MAX);
+        Self { sessions, gone, bearers, lookups, endings, ended: None, hearing_since }
     }
 
     /// With a list of the sessions that ended, for as long as a signed cookie can be good. Nothing else takes
@@ -100,6 +103,16 @@ impl Cache {
         let listed = Moka::builder().time_to_live(ENDED_FOR);
         self.ended = Some(listed.build_with_hasher(BuildHasherDefault::default()));
         self
+    }
+
+    /// Notes that every ending from `now` on is heard of; earlier ones may have been missed.
+    pub fn hears_from(&self, now: Now) {
+        self.hearing_since.store(now.millis(), Ordering::Release);
+    }
+
+    /// Whether the end of a session that lived at `at` would be known. Otherwise only the store can tell.
+    pub fn hears_of(&self, at: Now) -> bool {
+        at.millis() >= self.hearing_since.load(Ordering::Acquire)
     }
 
     /// Whether a session is known to have ended of late.

@@ -51,6 +51,7 @@ mod tests {
             cache_age: DAY,
             cookie: config::SessionCookie::Opaque,
             jwt_lifetime: DAY,
+            clear_on_sign_out: config::clear::ClearSiteData::default(),
         }
     }
 

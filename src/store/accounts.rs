@@ -85,6 +85,11 @@ const ACCOUNT_REPLACE_PASSWORD: &str = r#"
     UPDATE "account" SET "password" = $3, "updatedAt" = $4
     WHERE "userId" = $1 AND "providerId" = 'credential' AND "password" = $2"#;
 
+const ACCOUNTS_DELETE_ADDED: &str = r#"
+    DELETE FROM "account" WHERE "userId" = $1 AND "providerId" <> 'credential' AND "createdAt" > $2
+        AND "createdAt" > (SELECT "createdAt" FROM "user" WHERE "id" = $1)
+    RETURNING "providerId" AS "account.providerId""#;
+
 const ACCOUNTS_DELETE_PROVIDERS: &str = r#"
     DELETE FROM "account" WHERE "userId" = $1 AND "providerId" <> 'credential'
     RETURNING "providerId" AS "account.providerId""#;
@@ -161,6 +166,19 @@ impl Tx {
             .await
             .map(|done| done.rows_affected() > 0))
         .map_err(fault("looking at a password once more"))
+    }
+
+    /// Removes the ways to sign in at a provider that were added to a user after this moment, but for one with which
+    /// the user was made; returns the providers' ids.
+    pub async fn accounts_delete_added(&mut self, user: &UserId, since: Now) -> Result<Vec<String>, Fault> {
+        let rows: Vec<Row> = on!(&mut self.db, tx => sqlx::query(ACCOUNTS_DELETE_ADDED)
+            .bind(user)
+            .bind(since)
+            .fetch_all(&mut **tx)
+            .await
+            .map(|rows| rows.into_iter().map(Row::from).collect()))
+        .map_err(fault("removing accounts"))?;
+        Ok(rows.iter().map(|row| row.name("account.providerId")).collect())
     }
 
     /// Removes every other way than the password in which a user can sign in; returns the providers' ids.

@@ -15,6 +15,8 @@ pub enum Action {
     SignIn,
     /// A session was ended by its owner in its own browser.
     SignOut,
+    /// A program exchanged a refresh token.
+    Refresh,
     /// Sessions were ended from elsewhere.
     Revoke,
     /// A provider became one more way to sign in.
@@ -49,6 +51,10 @@ pub enum Action {
     TokenCreate,
     /// A personal access token was ended.
     TokenRevoke,
+    /// A user was kept out.
+    Disable,
+    /// A user was let in again.
+    Enable,
 }
 
 impl Action {
@@ -58,6 +64,7 @@ impl Action {
             Self::SignUp => "signup",
             Self::SignIn => "login",
             Self::SignOut => "logout",
+            Self::Refresh => "refresh",
             Self::Revoke => "revoke",
             Self::Link => "link",
             Self::Unlink => "unlink",
@@ -75,6 +82,8 @@ impl Action {
             Self::Delete => "delete",
             Self::TokenCreate => "token-create",
             Self::TokenRevoke => "token-revoke",
+            Self::Disable => "disable",
+            Self::Enable => "enable",
         }
     }
 }

@@ -35,6 +35,9 @@ const ALL: &[Migration] = &[
     migration!("0008_keys"),
     migration!("0009_refresh"),
     migration!("0010_personal_tokens"),
+    migration!("0011_provider_issuers"),
+    migration!("0012_disabled_users"),
+    migration!("0013_languages"),
 ];
 
 /// The columns that our queries name, looked for once in tables that were there before us.

@@ -4,6 +4,7 @@ use crate::error::Fault;
 use crate::id::{RowId, UserId};
 use crate::pattern::Pattern;
 use crate::secret::TokenHash;
+use crate::store::disabled::unless_disabled;
 use crate::store::row::Row;
 use crate::store::users::{user_columns, user_of};
 use crate::store::{Store, Tx, fault};
@@ -76,7 +77,8 @@ const PERSONAL_TOKEN_BY_HASH: &str = concat!(
     ", ",
     user_columns!(),
     r#" FROM "sidegate_personal_token" JOIN "user" ON "user"."id" = "sidegate_personal_token"."userId"
-    WHERE "sidegate_personal_token"."token" = $1"#
+    WHERE "sidegate_personal_token"."token" = $1"#,
+    unless_disabled!()
 );
 
 const PERSONAL_TOKENS_OF_USER: &str = concat!(

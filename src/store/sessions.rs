@@ -3,6 +3,7 @@
 use crate::error::Fault;
 use crate::id::{SessionId, UserId};
 use crate::secret::TokenHash;
+use crate::store::disabled::unless_disabled;
 use crate::store::row::Row;
 use crate::store::users::{user_columns, user_of};
 use crate::store::{Db, Store, Tx, fault};
@@ -69,10 +70,15 @@ fn session_of(row: &Row) -> Result<SessionRow, Fault> {
     })
 }
 
-const SESSION_BY_HASH: &str = concat!("SELECT ", session_columns!(), r#"WHERE "session"."token" = $1"#);
+const SESSION_BY_HASH: &str =
+    concat!("SELECT ", session_columns!(), r#"WHERE "session"."token" = $1"#, unless_disabled!());
 
-const SESSION_BY_ID: &str =
-    concat!("SELECT ", session_columns!(), r#"WHERE "session"."id" = $1 AND length("session"."token") = 43"#);
+const SESSION_BY_ID: &str = concat!(
+    "SELECT ",
+    session_columns!(),
+    r#"WHERE "session"."id" = $1 AND length("session"."token") = 43"#,
+    unless_disabled!()
+);
 
 /// Rows that better-auth wrote hold a token in clear (32 characters) and open nothing here, so they
 /// are not listed; a hash has 43.
@@ -84,7 +90,7 @@ const SESSIONS_OF_USER: &str = concat!(
 );
 
 impl Store {
-    /// The session with this token, whether it has expired or not.
+    /// The session with this token, whether it has expired or not; none of a disabled user.
     pub async fn session_by_hash(&self, token: TokenHash) -> Result<Option<SessionRow>, Fault> {
         let row = on!(&self.read, pool => sqlx::query(SESSION_BY_HASH)
             .bind(token)
@@ -95,7 +101,7 @@ impl Store {
         row.as_ref().map(session_of).transpose()
     }
 
-    /// The session with this public handle, whether it has expired or not.
+    /// The session with this public handle, whether it has expired or not; none of a disabled user.
     pub async fn session_by_id(&self, id: &SessionId) -> Result<Option<SessionRow>, Fault> {
         let row = on!(&self.read, pool => sqlx::query(SESSION_BY_ID)
             .bind(id)

@@ -113,6 +113,8 @@ const TICKET_TAKE: &str = r#"
 
 const TICKETS_DELETE_OF_USER: &str = r#"DELETE FROM "sidegate_ticket" WHERE "userId" = $1"#;
 
+const TICKETS_WITHDRAW: &str = r#"DELETE FROM "sidegate_ticket" WHERE "userId" = $1 AND "purpose" <> $2"#;
+
 const TICKETS_DELETE_EXPIRED: &str = r#"
     DELETE FROM "sidegate_ticket" WHERE "expiresAt" <= $1 AND "token" IN
         (SELECT "token" FROM "sidegate_ticket" WHERE "expiresAt" <= $1 ORDER BY "expiresAt" LIMIT $2)"#;
@@ -161,6 +163,18 @@ impl Tx {
     pub async fn tickets_delete_of_user(&mut self, user: &UserId) -> Result<(), Fault> {
         on!(&mut self.db, tx => sqlx::query(TICKETS_DELETE_OF_USER)
             .bind(user)
+            .execute(&mut **tx)
+            .await
+            .map(|_| ()))
+        .map_err(fault("voiding tickets"))
+    }
+
+    /// Voids what was begun by mail for a user. The word that a sign-in was somebody else's stays good: whoever has
+    /// got in must not be able to take it from the owner.
+    pub async fn tickets_withdraw(&mut self, user: &UserId) -> Result<(), Fault> {
+        on!(&mut self.db, tx => sqlx::query(TICKETS_WITHDRAW)
+            .bind(user)
+            .bind(TicketKind::NotMe.as_str())
             .execute(&mut **tx)
             .await
             .map(|_| ()))

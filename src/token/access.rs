@@ -19,7 +19,7 @@ const LONGEST: usize = 2048;
 /// Longest header that is looked at, in bytes of base64url.
 const LONGEST_HEADER: usize = 512;
 /// By how much the clocks of replicas may differ.
-pub(super) const SKEW: Duration = Duration::from_mins(1);
+pub const SKEW: Duration = Duration::from_mins(1);
 /// Whom tokens are given to (RFC 9068 §2.2 asks for a name): there are no clients but our own.
 const CLIENT: &str = "sidegate";
 

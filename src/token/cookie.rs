@@ -28,6 +28,8 @@ struct Claims {
     key: String,
     iat: i64,
     exp: i64,
+    /// When the session itself ends, unless it is used again.
+    end: i64,
     email: String,
     email_verified: bool,
     name: String,
@@ -44,6 +46,7 @@ impl Tokens {
             key: key.to_column(),
             iat: now.seconds(),
             exp: expires.seconds(),
+            end: session.expires.seconds(),
             email: user.email.clone(),
             email_verified: user.email_verified,
             name: user.name.clone(),
@@ -58,7 +61,8 @@ impl Tokens {
     }
 
     /// The session that a cookie says it is for, if it is one of ours and good at `now`. It holds what the app is
-    /// told and no more, and is good until the cookie is exchanged.
+    /// told and no more. The copy is good until the cookie is exchanged, or, with an assertion, which goes with the
+    /// copy, for less than half of that one's lifetime.
     pub fn cookie_opens(&self, text: &[u8], now: Now) -> Option<Session> {
         let token = compact(text)?;
         let ring = self.ring();
@@ -68,6 +72,7 @@ impl Tokens {
         if claims.iss != self.issuer || now >= expires || issued > now.plus(SKEW) {
             return None;
         }
+        let copied = self.assertion.as_ref().map_or(expires, |assertion| now.plus(assertion.lifetime / 2));
         Some(Session {
             id: SessionId::parse(&claims.sid)?,
             token: TokenHash::from_column(&claims.key)?,
@@ -82,13 +87,13 @@ impl Tokens {
             },
             opened: issued,
             renewed: issued,
-            expires,
+            expires: Now::from_seconds(claims.end),
             // Its end is moved when the refresh cookie is exchanged, and at no other time.
             remember: false,
             address: None,
             agent: None,
             grant: None,
-            fresh_until: expires,
+            fresh_until: copied.min(expires),
             stale: AtomicBool::new(false),
             over: AtomicBool::new(false),
             renewing: AtomicBool::new(false),

@@ -205,6 +205,18 @@ impl Notice {
         }
     }
 
+    /// Whether it goes on with a mail.
+    const fn by_mail(self) -> bool {
+        matches!(
+            self,
+            Self::NewEmailSent
+                | Self::VerificationSent
+                | Self::MailSent
+                | Self::ResetSent
+                | Self::DeletionSent
+        )
+    }
+
     /// From the word in a query; `None` for any other.
     pub fn parse(key: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|notice| notice.key() == key)

@@ -34,6 +34,11 @@ impl Language {
         }
     }
 
+    /// From its tag; `None` for a language that we do not have.
+    pub fn from_tag(tag: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|language| language.tag() == tag)
+    }
+
     /// The language that an `Accept-Language` prefers (RFC 9110 §12.5.4); the first of equals.
     pub fn preferred(accept_language: Option<&str>) -> Self {
         let mut best = (Self::English, 0);
@@ -184,6 +189,7 @@ pub(super) struct DevMail {
     pub(super) again: String,
     pub(super) html: String,
     pub(super) back: String,
+    pub(super) look: String,
 }
 
 #[derive(Deserialize)]

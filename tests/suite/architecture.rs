@@ -10,8 +10,10 @@ const SAYING_NO: &[&str] = &["refusal", "error"];
 const TOOLS: &[&str] = &["config", "log"];
 const LEAVES: &[&str] = &["store", "mail", "oauth", "ui"];
 /// What flows share; everything else below `flow/` is one thing that a person does.
-const SHARED: &[&str] =
-    &["entry", "pair", "post", "provider", "ending", "ticket", "confirm", "cookies", "exchange"];
+const SHARED: &[&str] = &[
+    "entry", "pair", "post", "provider", "ending", "ticket", "confirm", "cookies", "exchange", "reader",
+    "typed",
+];
 
 /// What a module may import besides its own parts: whole levels, then single modules or `module/part`.
 struct Module {

@@ -75,7 +75,7 @@ on_both_databases! {
         assert!(!has_session(&browser), "EN-4: signing up signs nobody in");
         inspect(&browser, "sign-in-after-sign-up");
 
-        browser.fill("#email", "ada@example.com");
+        assert_eq!(browser.eval("return document.querySelector('#email').value"), "ada@example.com", "typed once");
         browser.fill("#password", "not the right phrase");
         browser.click("form button");
         assert!(browser.title().starts_with("Problem"), "{}", browser.title());

@@ -129,7 +129,7 @@ fn a_wrong_command_exits_with_64_and_help_with_0() {
 
 #[cfg(unix)]
 #[test]
-fn a_secret_file_must_be_long_enough_and_closed_to_others() {
+fn se_1_a_secret_file_must_be_long_enough_and_closed_to_others() {
     use std::os::unix::fs::PermissionsExt as _;
     let home = Home::with(&format!("secret_file = \"root\"\n{MINIMAL}"));
     let file = home.path().join("root");

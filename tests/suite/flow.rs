@@ -19,8 +19,10 @@ pub(crate) mod mailed;
 mod pages;
 pub(crate) mod pending;
 pub(crate) mod provider;
+mod reader;
 mod recover;
 mod sessions;
+mod typed;
 mod verify_email;
 
 /// A site whose budgets no test exhausts unawares.

@@ -9,6 +9,7 @@ use sidegate::jobs::Jobs;
 use crate::flow::{opens, token};
 use crate::session::replicas::pair;
 use crate::support::database::on_both_databases;
+use crate::support::journal;
 use crate::support::raw::PATIENCE;
 use crate::support::site::Site;
 
@@ -60,6 +61,24 @@ on_both_databases! {
         let _again = Jobs::start(&site.app);
         eventually("the row is deleted", || rows() == 0);
         assert!(!opens(&site, &token(&ada)));
+    }
+
+    fn what_cannot_be_deleted_keeps_nothing_else_from_being_deleted(database) {
+        let site = Site::on(database).start();
+        site.member("ada@example.com");
+        // Personal access tokens come before the rest.
+        let table = |from: &str, to: &str| {
+            let sql = format!(r#"ALTER TABLE "{from}" RENAME TO "{to}""#);
+            site.block_on(site.database.execute(&sql));
+        };
+        site.pass(Duration::from_hours(24 * 400));
+        table("sidegate_personal_token", "away");
+        let rows = || site.block_on(site.database.texts(r#"SELECT "id" FROM "sidegate_auth_log""#)).len();
+        assert!(rows() > 0);
+        let _again = Jobs::start(&site.app);
+        eventually("old lines of the log are deleted all the same", || rows() == 0);
+        assert!(journal::mentions("what is old cannot be deleted"));
+        table("away", "sidegate_personal_token");
     }
 
     fn old_lines_of_the_log_of_sign_ins_are_deleted_and_others_are_not(database) {

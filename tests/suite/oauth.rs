@@ -12,6 +12,7 @@ mod entra;
 mod flow;
 mod github;
 mod id_token;
+mod instance;
 mod kinds;
 mod logout;
 mod outage;

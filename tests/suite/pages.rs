@@ -23,7 +23,7 @@ use sidegate::ui::pages::mailed::{Confirm, ForgotPassword, ResetPassword, Step, 
 use sidegate::ui::pages::refused::Refused;
 use sidegate::ui::pages::verify::{NotMe, VerifySignIn};
 use sidegate::ui::pages::{Notice, Problem, SignIn, SignOut, SignUp, SignedIn};
-use sidegate::ui::{Provider, Setup, Ui, View};
+use sidegate::ui::{Posting, Provider, Setup, Ui, View};
 use sidegate::visitor::{Session, User};
 
 use crate::support::browser::{Browser, Scheme, a11y};
@@ -37,7 +37,7 @@ fn plain<'a>(name: &'a str, mount: &'a str) -> Setup<'a> {
         mount,
         min_length: 8,
         sign_up_open: true,
-        mail: false,
+        mail: Posting::Nowhere,
         deletion: true,
         providers: Vec::new(),
     }
@@ -58,7 +58,7 @@ fn providers() -> Vec<Provider> {
 
 /// With everything that a page can offer.
 fn ui() -> Ui {
-    Ui::new(Setup { mail: true, providers: providers(), ..plain("Harbour Notes", "/auth") })
+    Ui::new(Setup { mail: Posting::Server, providers: providers(), ..plain("Harbour Notes", "/auth") })
 }
 
 /// What visitors and addresses bring to a page.

@@ -3,6 +3,7 @@
 mod drain;
 mod failure;
 mod headers;
+mod health;
 mod http2;
 mod http2_again;
 mod http2_app;

@@ -52,7 +52,11 @@ pub(crate) fn free_port() -> SocketAddr {
 pub(crate) fn serve(directory: &Path, address: SocketAddr, arguments: &[&str]) -> Program {
     let mut all = vec!["serve"];
     all.extend(arguments);
-    let mut process = command(directory, &all).stderr(Stdio::piped()).spawn().expect("the program starts");
+    begun(command(directory, &all), address)
+}
+
+fn begun(mut command: Command, address: SocketAddr) -> Program {
+    let mut process = command.stderr(Stdio::piped()).spawn().expect("the program starts");
     let mut lines = BufReader::new(process.stderr.take().expect("a pipe"));
     let mut said = String::new();
     while !said.contains(" serving ") {
@@ -64,7 +68,20 @@ pub(crate) fn serve(directory: &Path, address: SocketAddr, arguments: &[&str]) -
     Program { process, address }
 }
 
+/// The same through a shell, which runs `script` with the program as `$0` and its arguments as `$@`.
+pub(crate) fn serve_with(script: &str, directory: &Path, address: SocketAddr) -> Program {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_sidegate"), "serve", "--config", "sidegate.toml"]);
+    shell.current_dir(directory).env_clear().stdin(Stdio::null());
+    begun(shell, address)
+}
+
 impl Program {
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     fn visitor(&self) -> Visitor {
         Visitor::new(self.address, &format!("http://{}", self.address))
     }

@@ -23,6 +23,7 @@ mod outage;
 mod outbox;
 mod pending;
 mod personal_tokens;
+mod provider_issuers;
 mod session_providers;
 mod sessions;
 mod takeover;

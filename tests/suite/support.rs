@@ -8,6 +8,7 @@ pub(crate) mod h2;
 pub(crate) mod journal;
 pub(crate) mod letters;
 pub(crate) mod mailbox;
+pub(crate) mod nginx;
 pub(crate) mod node;
 pub(crate) mod provider;
 pub(crate) mod raw;

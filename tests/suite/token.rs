@@ -21,7 +21,9 @@ mod cookie;
 mod delivery;
 mod forged;
 mod keys;
+mod limits;
 mod personal;
+mod processes;
 mod refresh;
 
 /// The root secret of sites whose keys a test opens.

@@ -1,6 +1,6 @@
 //! Sizes, deadlines and rates.
 
-use super::{Bound, between, ordered};
+use super::{Bound, between, bytes, ordered};
 use crate::config::Limits;
 use crate::config::file::limits::RawLimits;
 use crate::config::problem::Problems;
@@ -17,6 +17,13 @@ pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
     between(p, "limits.body_idle", raw.body_idle, moment, hour);
     between(p, "limits.tunnel_idle", raw.tunnel_idle, moment, Span::days(7));
     between(p, "limits.connections", raw.connections, 1, 10_000_000);
+    between(p, "limits.connections_per_address", raw.connections_per_address, 1, 10_000_000);
+    between(p, "limits.streams", raw.streams, 1, 100_000);
+    // Below the one, HTTP/2 itself would have to be told (RFC 9113 §6.9.2); above the other, a client has the
+    // memory of the machine.
+    let stream_window = window(p, "limits.stream_window", raw.stream_window);
+    let connection_window = window(p, "limits.connection_window", raw.connection_window);
+    between(p, "limits.resets", raw.resets, 1, 100_000);
     between(p, "limits.drain", raw.drain, Span::millis(0), hour);
     between(p, "limits.attempts_per_address", raw.attempts_per_address, 1, 1_000_000);
     between(p, "limits.attempts_per_account", raw.attempts_per_account, 1, 1_000_000);
@@ -31,6 +38,11 @@ pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
         body_idle: raw.body_idle.0,
         tunnel_idle: raw.tunnel_idle.0,
         connections: raw.connections,
+        connections_per_address: raw.connections_per_address,
+        streams: raw.streams,
+        stream_window,
+        connection_window,
+        resets: raw.resets,
         drain: raw.drain.0,
         attempts_per_address: raw.attempts_per_address,
         attempts_per_account: raw.attempts_per_account,
@@ -39,7 +51,7 @@ pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
     }
 }
 
-fn bytes(p: &mut Problems, key: &str, value: Size, low: Size, high: Size) -> usize {
-    between(p, key, value, low, high);
-    usize::try_from(value.0).unwrap_or(usize::MAX)
+/// What may be sent ahead of being taken (RFC 9113 §6.9).
+fn window(p: &mut Problems, key: &str, value: Size) -> u32 {
+    u32::try_from(bytes(p, key, value, Size::kib(64), Size::mib(64))).unwrap_or(u32::MAX)
 }

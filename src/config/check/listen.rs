@@ -1,11 +1,12 @@
 //! Where we listen, and whom we believe when they say who stood before them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
 use super::between;
+use super::net::networks;
 use crate::config::Public;
 use crate::config::file::Raw;
 use crate::config::file::listen::{RawListen, RawProxies};
@@ -115,30 +116,10 @@ pub(super) fn go_together(raw: &Raw, listen: &Listen, public: &Public, p: &mut P
 }
 
 fn trusted(raw: &[String], p: &mut Problems) -> Vec<IpNet> {
-    let mut nets = Vec::new();
-    for (i, text) in raw.iter().enumerate() {
-        let key = format!("proxies.trusted[{i}]");
-        let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        let shown = p.quote(&key, text);
-        match net {
-            Err(_) => p.add(key, format!("{shown} is not a network"), "write \"10.0.0.0/8\" or \"10.1.2.3\""),
-            Ok(net) if net.prefix_len() == 0 => {
-                p.add(
-                    key,
-                    format!("{shown} trusts every client to say who it is"),
-                    "name the networks of the proxies",
-                );
-            }
-            Ok(net) if net.trunc() != net => {
-                let remedy = format!(
-                    "write \"{}\" for the network or \"{}\" for the address",
-                    net.trunc(),
-                    net.addr()
-                );
-                p.add(key, format!("{shown} is an address inside its network"), remedy);
-            }
-            Ok(net) => nets.push(net),
-        }
+    let nets = networks("proxies.trusted", raw, p);
+    for (key, net) in nets.iter().filter(|(_, net)| net.prefix_len() == 0) {
+        let what = format!("{net} trusts every client to say who it is");
+        p.add(key.as_str(), what, "name the networks of the proxies");
     }
-    nets
+    nets.into_iter().map(|(_, net)| net).collect()
 }

@@ -1,11 +1,13 @@
 //! Addresses: what browsers call us, and where the store is.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use url::{Host, Url};
 
 use super::between;
-use crate::config::file::{RawPublic, RawStore, STORE_URL};
+use crate::config::file::{RawAccess, RawPublic, RawStore, STORE_URL};
 use crate::config::listen::{Listen, Place};
 use crate::config::problem::Problems;
 use crate::config::provider::is_loopback;
@@ -116,6 +118,32 @@ pub(super) fn origin(key: &str, text: &str, example: &str, p: &mut Problems) -> 
     None
 }
 
+/// The origins whose pages may act for a user, ours first.
+pub(super) fn origins(raw: &[String], public: &Public, p: &mut Problems) -> Vec<String> {
+    let mut origins = vec![public.origin.clone()];
+    for (i, text) in raw.iter().enumerate() {
+        let key = format!("access.origins[{i}]");
+        if let Some(url) = origin(&key, text, "https://www.example", p) {
+            if matches!(url.scheme(), "http" | "https") {
+                origins.push(url.origin().ascii_serialization());
+            } else {
+                p.add(key, "is neither http nor https", "write https://www.example");
+            }
+        }
+    }
+    origins
+}
+
+pub(super) fn cross_site_writes(raw: &RawAccess, dangers: &mut Vec<String>) -> bool {
+    if raw.danger_cross_site_writes {
+        dangers.push(
+            "access.danger_cross_site_writes: pages of sibling subdomains can act as whoever is signed in"
+                .to_owned(),
+        );
+    }
+    raw.danger_cross_site_writes
+}
+
 pub(super) fn store(raw: &RawStore, p: &mut Problems) -> Store {
     between(p, "store.connections", raw.connections, 1, 1000);
     let key = if raw.url_file.is_some() { "store.url_file" } else { "store.url" };
@@ -154,4 +182,32 @@ fn database(url: &str) -> Result<Database, (&'static str, &'static str)> {
     } else {
         Ok(Database::Sqlite(path.into()))
     }
+}
+
+/// Addresses behind which many may be.
+pub(super) fn uncounted(raw: &[String], p: &mut Problems) -> Vec<IpNet> {
+    networks("limits.uncounted", raw, p).into_iter().map(|(_, net)| net).collect()
+}
+
+/// The networks of a list, each with the key of its place.
+pub(super) fn networks(list: &str, raw: &[String], p: &mut Problems) -> Vec<(String, IpNet)> {
+    let mut nets = Vec::new();
+    for (i, text) in raw.iter().enumerate() {
+        let key = format!("{list}[{i}]");
+        let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let shown = p.quote(&key, text);
+        match net {
+            Err(_) => p.add(key, format!("{shown} is not a network"), "write \"10.0.0.0/8\" or \"10.1.2.3\""),
+            Ok(net) if net.trunc() != net => {
+                let remedy = format!(
+                    "write \"{}\" for the network or \"{}\" for the address",
+                    net.trunc(),
+                    net.addr()
+                );
+                p.add(key, format!("{shown} is an address inside its network"), remedy);
+            }
+            Ok(net) => nets.push((key, net)),
+        }
+    }
+    nets
 }

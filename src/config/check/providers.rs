@@ -117,6 +117,7 @@ fn provider(at: &At, raw: &RawProvider, kind: Kind, id: String, p: &mut Problems
         },
         base_url: base.map(|url| url.as_str().trim_end_matches('/').to_owned()),
         issuer: issuer.and(raw.issuer.clone()),
+        formerly: raw.formerly.clone(),
         tenant: if kind == Kind::Microsoft { tenant(at, raw, p) } else { Tenant::Common },
         allowed_tenants,
         trust_email: raw.trust_email.unwrap_or(authority),

@@ -5,21 +5,28 @@ use std::path::PathBuf;
 
 use url::Host;
 
-use super::between;
 use super::net::origin;
-use crate::config::file::upstream::RawUpstream;
+use super::{between, bytes};
+use crate::config::Public;
+use crate::config::file::upstream::{RawHealth, RawUpstream};
 use crate::config::listen::{Listen, Place};
 use crate::config::problem::Problems;
 use crate::config::provider::is_loopback;
 use crate::config::tls::Certificate;
-use crate::config::units::Span;
-use crate::config::upstream::{Protocol, Target, Upstream, UpstreamTls};
+use crate::config::units::{Size, Span};
+use crate::config::upstream::{Health, Protocol, Target, Upstream, UpstreamTls};
 
-pub(super) fn upstream(raw: &RawUpstream, listen: &Listen, p: &mut Problems) -> Upstream {
+pub(super) fn upstream(
+    raw: &RawUpstream,
+    (listen, public): (&Listen, &Public),
+    p: &mut Problems,
+) -> Upstream {
     let mut targets: Vec<Target> = app(raw, listen, p).into_iter().collect();
     for (place, text) in raw.more.iter().enumerate() {
         targets.extend(target(&format!("upstream.more[{place}]"), text, listen, p));
     }
+    between(p, "upstream.failures", raw.failures, 1, 1_000_000);
+    let head = bytes(p, "upstream.head", raw.head, Size::kib(4), Size::mib(1));
     between(p, "upstream.rest", raw.rest, Span::millis(0), Span::minutes(60));
     let moment = Span::millis(10);
     between(p, "upstream.connect_timeout", raw.connect_timeout, moment, Span::minutes(5));
@@ -35,11 +42,14 @@ pub(super) fn upstream(raw: &RawUpstream, listen: &Listen, p: &mut Problems) -> 
         targets,
         protocol: raw.protocol,
         rest: raw.rest.0,
+        failures: raw.failures,
+        health: health(&raw.health, public, p),
         connect_timeout: raw.connect_timeout.0,
         response_timeout: raw.response_timeout.0,
         idle_timeout: raw.idle_timeout.0,
         keep_alive: raw.keep_alive.0,
         max_idle: raw.max_idle,
+        head,
         ping: raw.ping.0,
     }
 }
@@ -63,6 +73,26 @@ fn protocol(protocol: Protocol, targets: &[Target], p: &mut Problems) {
     if let Some(target) = misfit {
         p.add("upstream.protocol", format!("{what} {target}"), remedy);
     }
+}
+
+/// How instances are asked whether they are well; not at all without a path.
+fn health(raw: &RawHealth, public: &Public, p: &mut Problems) -> Option<Health> {
+    between(p, "upstream.health.interval", raw.interval, Span::millis(100), Span::minutes(60));
+    between(p, "upstream.health.timeout", raw.timeout, Span::millis(10), Span::minutes(5));
+    between(p, "upstream.health.healthy", raw.healthy, 1, 1000);
+    between(p, "upstream.health.unhealthy", raw.unhealthy, 1, 1000);
+    let path = raw.path.clone()?;
+    if !path.starts_with('/') || !path.bytes().all(|b| b.is_ascii_graphic()) || path.contains('#') {
+        p.add("upstream.health.path", "is not a path", "write what the app answers, such as /healthz");
+    }
+    Some(Health {
+        path,
+        host: public.authority.clone(),
+        interval: raw.interval.0,
+        timeout: raw.timeout.0,
+        healthy: raw.healthy,
+        unhealthy: raw.unhealthy,
+    })
 }
 
 /// How the app shows that it is the app, and we that we are we.

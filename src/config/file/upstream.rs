@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::config::units::Span;
+use crate::config::units::{Size, Span};
 use crate::config::upstream::Protocol;
 
 table! {
@@ -12,6 +12,8 @@ table! {
         more: Vec<String> = Vec::new(),
         protocol: Protocol = Protocol::Http1,
         rest: Span = Span::seconds(5),
+        failures: u32 = 3,
+        health: RawHealth = RawHealth::default(),
         ca_file: Option<String> = None,
         client_certificate: Option<String> = None,
         client_key: Option<String> = None,
@@ -21,5 +23,17 @@ table! {
         keep_alive: Span = Span::seconds(4),
         max_idle: usize = 128,
         ping: Span = Span::seconds(10),
+        head: Size = Size::kib(64),
+    }
+}
+
+table! {
+    /// `[upstream.health]`; without `path` nothing is asked.
+    RawHealth {
+        path: Option<String> = None,
+        interval: Span = Span::seconds(5),
+        timeout: Span = Span::seconds(2),
+        healthy: u32 = 2,
+        unhealthy: u32 = 3,
     }
 }

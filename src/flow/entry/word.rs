@@ -8,13 +8,13 @@ use crate::account::unusual::{Rule, Sighting};
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::post::{self, To};
+use crate::flow::reader;
 use crate::http::visit::Visit;
 use crate::store::Tx;
 use crate::store::pending::PendingRow;
 use crate::store::tickets::{TicketKind, TicketRow};
 use crate::time::Now;
 use crate::ui::mails::{Mail, Occasion, Reason};
-use crate::ui::text::Language;
 use crate::visitor::User;
 
 /// Mails the code of a pending sign-in.
@@ -37,7 +37,7 @@ pub(super) async fn code(
         reasons: &reasons(&rules),
         link: &link,
     };
-    send(app, tx, to(&pending.user, visit), (&mail, &ticket)).await
+    send(app, visit, tx, &pending.user, (&mail, &ticket)).await
 }
 
 /// Tells a user of a sign-in that came about.
@@ -55,7 +55,7 @@ pub(super) async fn notice(
         reasons: &reasons(rules),
         link: &link,
     };
-    send(app, tx, to(user, visit), (&mail, &ticket)).await
+    send(app, visit, tx, user, (&mail, &ticket)).await
 }
 
 /// The link for a user who did not sign in, and the ticket behind it.
@@ -67,18 +67,16 @@ fn not_me(app: &App, user: &User, now: Now) -> (String, TicketRow) {
 /// Mails it. RL-9: a link that does not leave voids none that did.
 async fn send(
     app: &App,
+    visit: &Visit,
     tx: &mut Tx,
-    to: To<'_>,
+    user: &User,
     (mail, ticket): (&Mail<'_>, &TicketRow),
 ) -> Result<(), Error> {
+    let to = To { address: &user.email, language: reader::language(tx, &user.id, visit).await? };
     if post::post(app, tx, to, mail, ticket.issued).await? {
         tx.ticket_insert(ticket).await?;
     }
     Ok(())
-}
-
-fn to<'a>(user: &'a User, visit: &Visit) -> To<'a> {
-    To { address: &user.email, language: Language::preferred(visit.language()) }
 }
 
 /// Country and network, as far as they are known.

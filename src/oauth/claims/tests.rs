@@ -100,6 +100,7 @@ fn provider(kind: Kind) -> Configured {
         scopes: Vec::new(),
         base_url: None,
         issuer: Some(ISSUER.to_owned()),
+        formerly: None,
         tenant: Tenant::Common,
         allowed_tenants: Vec::new(),
         trust_email: false,
@@ -152,7 +153,7 @@ fn now() -> Now {
 
 fn read(signer: &Signer, header: &Value, claims: &str) -> Result<Named, Failure> {
     let token = verified(&signer.sign(header, claims), &signer.keys())?;
-    let expected = Expected { nonce: "n-1", access_token: "at-1", now: now() };
+    let expected = Expected { nonce: "n-1", access_token: "at-1", begun: now(), now: now() };
     id_token(&token, &provider(Kind::Oidc), &one(), &expected)
 }
 
@@ -361,7 +362,7 @@ fn a_token_of_a_tenant_is_held_against_its_issuer_its_key_and_the_list() {
         claims["iss"] = json!(format!("{base}/{TENANT}/v2.0"));
         claims["tid"] = json!(TENANT);
         let token = signer.sign(&json!({ "alg": "ES256", "kid": "ec" }), &with(claims, change));
-        let expected = Expected { nonce: "n-1", access_token: "at-1", now: now() };
+        let expected = Expected { nonce: "n-1", access_token: "at-1", begun: now(), now: now() };
         id_token(&verified(&token, &keys(set))?, &provider, &issuer, &expected).map(|named| named.tenant)
     };
     let template = format!("{base}/{{tenantid}}/v2.0");

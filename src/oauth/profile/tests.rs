@@ -176,6 +176,7 @@ fn configured(tenants: &[&str], domains: &[&str]) -> Configured {
         scopes: Vec::new(),
         base_url: None,
         issuer: None,
+        formerly: None,
         tenant: Tenant::Common,
         allowed_tenants: list(tenants),
         trust_email: false,

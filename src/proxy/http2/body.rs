@@ -71,6 +71,16 @@ impl Cut {
     }
 }
 
+/// What an answer goes on with behind its head.
+pub(super) struct GoesOn {
+    pub(super) lease: Lease,
+    /// The rest of the request.
+    pub(super) upload: Upload,
+    pub(super) source: Source,
+    pub(super) term: Term,
+    pub(super) calls: Calls,
+}
+
 /// The body of an answer.
 pub struct Http2Body {
     /// There until the end.
@@ -101,15 +111,8 @@ impl Drop for Task {
 }
 
 impl Http2Body {
-    pub(super) fn new(
-        proxy: &Proxy,
-        receive: RecvStream,
-        headers: &HeaderMap,
-        lease: Lease,
-        (upload, source): (Upload, Source),
-        term: Term,
-        calls: Calls,
-    ) -> Self {
+    pub(super) fn new(proxy: &Proxy, receive: RecvStream, headers: &HeaderMap, goes_on: GoesOn) -> Self {
+        let GoesOn { lease, upload, source, term, calls } = goes_on;
         let moved = Rc::<Cell<bool>>::default();
         let whole = receive.is_end_stream();
         // An answer that is complete already answers whatever was sent of the request.
@@ -138,14 +141,14 @@ impl Http2Body {
         self.upload = None;
     }
 
-    fn cut(&mut self, cut: Cut) -> Option<io::Result<Frame<Bytes>>> {
+    fn cut(&mut self, cut: Cut) -> io::Result<Frame<Bytes>> {
         self.end();
         if self.calls == Calls::Plain {
-            return Some(Err(cut.error()));
+            return Err(cut.error());
         }
         let (status, text) = cut.status();
         let trailers = HeaderMap::from_iter([(GRPC_STATUS, status), (GRPC_MESSAGE, text)]);
-        Some(Ok(Frame::trailers(trailers)))
+        Ok(Frame::trailers(trailers))
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
@@ -167,20 +170,20 @@ impl Http2Body {
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
-            Some(Err(_)) => Poll::Ready(self.cut(Cut::Broken)),
+            Some(Err(_)) => Poll::Ready(Some(self.cut(Cut::Broken))),
             None => match ready!(receive.poll_trailers(cx)) {
                 Ok(trailers) => {
                     self.end();
-                    let trailers = trailers.map(passing).filter(|trailers| !trailers.is_empty());
+                    let trailers = trailers.as_ref().map(passing).filter(|trailers| !trailers.is_empty());
                     Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
                 }
-                Err(_) => Poll::Ready(self.cut(Cut::Broken)),
+                Err(_) => Poll::Ready(Some(self.cut(Cut::Broken))),
             },
         }
     }
 }
 
-fn passing(trailers: HeaderMap) -> HeaderMap {
+fn passing(trailers: &HeaderMap) -> HeaderMap {
     let mut passed = HeaderMap::with_capacity(trailers.len());
     for (name, value) in trailers.iter().filter(|(name, _)| answer_trailer_may_pass(name)) {
         passed.append(name, value.clone());
@@ -199,7 +202,7 @@ impl Body for Http2Body {
         }
         loop {
             if this.term.is_over(this.ticker.now(), &this.live) {
-                return Poll::Ready(this.cut(Cut::SessionEnded));
+                return Poll::Ready(Some(this.cut(Cut::SessionEnded)));
             }
             if let Poll::Ready(frame) = this.poll_next(cx) {
                 this.deadline.disarm();
@@ -212,7 +215,7 @@ impl Body for Http2Body {
             this.deadline.disarm();
             this.silent = if this.moved.take() { Duration::ZERO } else { this.silent + look };
             if this.silent >= this.patience {
-                return Poll::Ready(this.cut(Cut::Silent));
+                return Poll::Ready(Some(this.cut(Cut::Silent)));
             }
         }
     }

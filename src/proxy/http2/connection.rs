@@ -1,10 +1,10 @@
 //! One HTTP/2 connection to the app: how it begins, what is known of it, how it is kept and ended.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use h2::client::{Builder, Connection, SendRequest};
 use h2::{Ping, PingPong};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::config::upstream::Upstream;
 use crate::proxy::connect::Stream;
 use crate::proxy::ticker::{Deadline, TICK, Ticker};
 
@@ -25,26 +26,24 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = (MOST_STREAMS as u32 + 1) * STREAM_WINDOW;
 /// What is kept of a body that the app does not read, for each stream, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
-/// Largest head of an answer, in bytes.
-const LARGEST_HEAD: u32 = 64 * 1024;
 /// Between two questions whether the app is still there while it says nothing: gRPC servers end a connection that
 /// asks more often.
 const BETWEEN_PINGS: Duration = Duration::from_mins(5);
 
-/// What is known of a connection.
+/// What is known of a connection. Atomic because a tunnel is a socket, and a socket must be able to change threads.
 pub(super) struct State {
     /// Requests under way.
-    pub(super) streams: Cell<usize>,
+    pub(super) streams: AtomicUsize,
     /// When a request ended last, in milliseconds of the worker.
-    pub(super) idle_since: Cell<u64>,
+    pub(super) idle_since: AtomicU64,
     /// When it was made.
     pub(super) born: u64,
     /// When bytes came last.
-    pub(super) heard: Cell<u64>,
+    pub(super) heard: AtomicU64,
     /// No further request is sent on it.
-    pub(super) retired: Cell<bool>,
+    pub(super) retired: AtomicBool,
     /// An answer has come on it.
-    pub(super) answered: Cell<bool>,
+    pub(super) answered: AtomicBool,
     /// It is encrypted.
     pub(super) encrypted: bool,
 }
@@ -53,7 +52,7 @@ pub(super) struct State {
 pub(super) struct Life {
     connection: Connection<Listening, Bytes>,
     pings: PingPong,
-    state: Rc<State>,
+    state: Arc<State>,
     ticker: Ticker,
     watch: Deadline,
     patience: Duration,
@@ -71,24 +70,24 @@ impl Life {
     pub(super) async fn begin(
         stream: Stream,
         ticker: &Ticker,
-        ping: Duration,
+        settings: &Upstream,
     ) -> io::Result<(SendRequest<Bytes>, Self)> {
         let now = ticker.now();
-        let state = Rc::new(State {
-            streams: Cell::new(0),
-            idle_since: Cell::new(now),
+        let state = Arc::new(State {
+            streams: AtomicUsize::new(0),
+            idle_since: AtomicU64::new(now),
             born: now,
-            heard: Cell::new(now),
-            retired: Cell::new(false),
-            answered: Cell::new(false),
+            heard: AtomicU64::new(now),
+            retired: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
             encrypted: matches!(stream, Stream::Tls(_)),
         });
-        let io = Listening { stream, state: Rc::clone(&state), ticker: ticker.clone() };
+        let io = Listening { stream, state: Arc::clone(&state), ticker: ticker.clone() };
         let (sender, mut connection) = Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .initial_max_send_streams(MOST_STREAMS)
-            .max_header_list_size(LARGEST_HEAD)
+            .max_header_list_size(u32::try_from(settings.head).unwrap_or(u32::MAX))
             .max_send_buffer_size(SEND_BUFFER)
             .enable_push(false)
             .handshake::<_, Bytes>(io)
@@ -104,13 +103,21 @@ impl Life {
         })
         .await?;
         let (ticker, watch) = (ticker.clone(), ticker.deadline());
-        let life =
-            Self { connection, pings, state, ticker, watch, patience: ping, asked: None, last_asked: None };
+        let life = Self {
+            connection,
+            pings,
+            state,
+            ticker,
+            watch,
+            patience: settings.ping,
+            asked: None,
+            last_asked: None,
+        };
         Ok((sender, life))
     }
 
     /// What is known of the connection.
-    pub(super) fn state(&self) -> &Rc<State> {
+    pub(super) fn state(&self) -> &Arc<State> {
         &self.state
     }
 
@@ -137,13 +144,13 @@ impl Life {
 
     /// Asks an app that owes an answer and says nothing whether it is there. True once it does not say so in time.
     fn is_dead(&mut self) -> bool {
-        let (now, heard) = (self.ticker.now(), self.state.heard.get());
+        let (now, heard) = (self.ticker.now(), self.state.heard.load(Ordering::Relaxed));
         let longer = |since: u64, than: Duration| u128::from(now.saturating_sub(since)) >= than.as_millis();
         if let Some(asked) = self.asked {
             return heard < asked && longer(asked, self.patience);
         }
         let due = !self.patience.is_zero()
-            && self.state.streams.get() > 0
+            && self.state.streams.load(Ordering::Relaxed) > 0
             && longer(heard, self.patience)
             && self.last_asked.is_none_or(|last| longer(last, BETWEEN_PINGS));
         if due && self.pings.send_ping(Ping::opaque()).is_ok() {
@@ -164,7 +171,7 @@ fn unspoken(error: h2::Error) -> io::Error {
 /// A socket to the app that notes when bytes come.
 struct Listening {
     stream: Stream,
-    state: Rc<State>,
+    state: Arc<State>,
     ticker: Ticker,
 }
 
@@ -176,7 +183,7 @@ impl AsyncRead for Listening {
     ) -> Poll<io::Result<()>> {
         let polled = pin!(&mut self.stream).poll_read(cx, buffer);
         if polled.is_ready() {
-            self.state.heard.set(self.ticker.now());
+            self.state.heard.store(self.ticker.now(), Ordering::Relaxed);
         }
         polled
     }

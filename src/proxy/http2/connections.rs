@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,12 +53,12 @@ struct Place {
 
 struct Open {
     sender: SendRequest<Bytes>,
-    state: Rc<State>,
+    state: Arc<State>,
 }
 
 impl Open {
     fn has_room(&self) -> bool {
-        self.state.streams.get() < self.sender.current_max_send_streams().min(MOST_STREAMS)
+        self.state.streams.load(Ordering::Relaxed) < self.sender.current_max_send_streams().min(MOST_STREAMS)
     }
 }
 
@@ -89,16 +90,19 @@ pub(super) enum Leased {
 pub(super) struct Lease {
     /// Taken when the request begins.
     sender: SendRequest<Bytes>,
-    state: Rc<State>,
+    state: Arc<State>,
     ticker: Ticker,
+    instances: Arc<Instances>,
     place: usize,
+    /// When the request came.
+    now: Now,
     _under_way: Option<UnderWay>,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.state.streams.set(self.state.streams.get() - 1);
-        self.state.idle_since.set(self.ticker.now());
+        self.state.streams.fetch_sub(1, Ordering::Relaxed);
+        self.state.idle_since.store(self.ticker.now(), Ordering::Relaxed);
     }
 }
 
@@ -122,21 +126,28 @@ impl Lease {
 
     /// No further request is sent on this connection.
     pub(super) fn retire(&self) {
-        self.state.retired.set(true);
+        self.state.retired.store(true, Ordering::Relaxed);
     }
 
+    /// The answer can be passed on.
     pub(super) fn answered(&self) {
-        self.state.answered.set(true);
+        self.state.answered.store(true, Ordering::Relaxed);
+        self.instances.answered(self.place);
+    }
+
+    /// The exchange broke, and that was the app's doing.
+    pub(super) fn broke(&self) {
+        self.instances.broke(self.place, self.now);
     }
 
     /// Whether the connection has carried an answer before, so that the app may have closed it meanwhile.
     pub(super) fn has_answered(&self) -> bool {
-        self.state.answered.get()
+        self.state.answered.load(Ordering::Relaxed)
     }
 
     /// When anything was heard on the connection, in milliseconds of the worker.
     pub(super) fn heard_at(&self) -> u64 {
-        self.state.heard.get()
+        self.state.heard.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_encrypted(&self) -> bool {
@@ -164,20 +175,17 @@ impl Connections {
     /// A stream to the instance that has the least to do, but to the one at `avoid` only if there is no other.
     ///
     /// # Errors
-    /// If no instance can be reached; each was tried once.
+    /// If no instance is well, or none can be reached; each was tried once.
     pub(super) async fn stream(self: &Rc<Self>, now: Now, avoid: Option<usize>) -> Result<Leased, Failure> {
         if self.ticker.now() < self.http1_until.get() {
             return Ok(Leased::Http1);
         }
         let others = avoid.and_then(|avoid| self.instances.choose(now, &[avoid]));
-        let mut place = others.or_else(|| self.instances.choose(now, &[])).unwrap_or_default();
+        let mut place = others.or_else(|| self.instances.choose(now, &[])).ok_or(Failure::NoneWell)?;
         let mut tried = Vec::new();
         loop {
-            match self.stream_to(place).await {
-                Ok(leased) => {
-                    self.instances.answered(place);
-                    return Ok(leased);
-                }
+            match self.stream_to(place, now).await {
+                Ok(leased) => return Ok(leased),
                 Err(failure) => {
                     tried.push(place);
                     self.instances.failed(place, now);
@@ -187,10 +195,10 @@ impl Connections {
         }
     }
 
-    async fn stream_to(self: &Rc<Self>, place: usize) -> Result<Leased, Failure> {
+    async fn stream_to(self: &Rc<Self>, place: usize, now: Now) -> Result<Leased, Failure> {
         let mut may_be_full = false;
         for _ in 0..MOST_WAITS {
-            if let Some(lease) = self.lease(place, may_be_full) {
+            if let Some(lease) = self.lease(place, now, may_be_full) {
                 return Ok(Leased::Stream(lease));
             }
             match self.opened(place).await {
@@ -201,30 +209,33 @@ impl Connections {
                 Outcome::Failed(kind, text) => return Err(Failure::Unreachable(io::Error::new(kind, text))),
             }
         }
-        self.lease(place, true).map(Leased::Stream).ok_or(Failure::Closed { untouched: true })
+        self.lease(place, now, true).map(Leased::Stream).ok_or(Failure::Closed { untouched: true })
     }
 
     fn all_are_unused(&self, place: usize) -> bool {
-        let unused =
-            |place: &RefCell<Place>| place.borrow().open.iter().all(|it| it.state.streams.get() == 0);
+        let unused = |place: &RefCell<Place>| {
+            place.borrow().open.iter().all(|it| it.state.streams.load(Ordering::Relaxed) == 0)
+        };
         self.places.get(place).is_none_or(unused)
     }
 
     /// A stream of a connection that is open: the first with room, so that others become idle.
-    fn lease(&self, place: usize, may_be_full: bool) -> Option<Lease> {
+    fn lease(&self, place: usize, now: Now, may_be_full: bool) -> Option<Lease> {
         let known = self.places.get(place)?.borrow();
-        let mut usable = known.open.iter().filter(|open| !open.state.retired.get());
+        let mut usable = known.open.iter().filter(|open| !open.state.retired.load(Ordering::Relaxed));
         let open = if may_be_full {
-            usable.min_by_key(|open| open.state.streams.get())
+            usable.min_by_key(|open| open.state.streams.load(Ordering::Relaxed))
         } else {
             usable.find(|open| open.has_room())
         }?;
-        open.state.streams.set(open.state.streams.get() + 1);
+        open.state.streams.fetch_add(1, Ordering::Relaxed);
         Some(Lease {
             sender: open.sender.clone(),
-            state: Rc::clone(&open.state),
+            state: Arc::clone(&open.state),
             ticker: self.ticker.clone(),
+            instances: Arc::clone(&self.instances),
             place,
+            now,
             _under_way: self.instances.begin(place),
         })
     }
@@ -266,12 +277,12 @@ impl Connections {
         *opening.outcome.borrow_mut() = Some(outcome);
         opening.told.notify_waiters();
         let Some(life) = life else { return };
-        let state = Rc::clone(life.state());
+        let state = Arc::clone(life.state());
         if let Err(error) = life.run().await {
             tracing::debug!(%error, "a connection to the app ended");
         }
         if let Some(known) = self.places.get(place) {
-            known.borrow_mut().open.retain(|open| !Rc::ptr_eq(&open.state, &state));
+            known.borrow_mut().open.retain(|open| !Arc::ptr_eq(&open.state, &state));
         }
     }
 
@@ -279,8 +290,7 @@ impl Connections {
     async fn make(&self, place: usize) -> io::Result<Option<Life>> {
         let target = self.settings.targets.get(place).ok_or(io::ErrorKind::NotFound)?;
         let protocol = self.settings.protocol;
-        let offer = if protocol == Protocol::Auto { Offer::Either } else { Offer::Http2 };
-        let stream = self.connector.open(target, offer).await?;
+        let stream = self.connector.open(target, Offer::of(protocol)).await?;
         if matches!(stream, Stream::Tls(_)) && !stream.agreed_on_http2() {
             if protocol == Protocol::Auto {
                 let until = self.ticker.now() + u64::try_from(CHOICE.as_millis()).unwrap_or(u64::MAX);
@@ -290,11 +300,18 @@ impl Connections {
             }
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not agree to speak HTTP/2"));
         }
-        let (sender, life) = Life::begin(stream, &self.ticker, self.settings.ping).await?;
+        let (sender, life) = Life::begin(stream, &self.ticker, &self.settings).await?;
         if let Some(known) = self.places.get(place) {
-            known.borrow_mut().open.push(Open { sender, state: Rc::clone(life.state()) });
+            known.borrow_mut().open.push(Open { sender, state: Arc::clone(life.state()) });
         }
         Ok(Some(life))
+    }
+
+    /// Lets go of all connections that are idle.
+    pub(super) fn shed(&self) {
+        for place in &self.places {
+            place.borrow_mut().open.retain(|open| open.state.streams.load(Ordering::Relaxed) > 0);
+        }
     }
 
     /// Lets go of connections that are idle for too long, too old or retired. One that still carries requests ends
@@ -303,9 +320,9 @@ impl Connections {
         let now = self.ticker.now();
         let longer = |since: u64, than: Duration| u128::from(now.saturating_sub(since)) >= than.as_millis();
         let keeps = |open: &Open| {
-            let idle = open.state.streams.get() == 0
-                && longer(open.state.idle_since.get(), self.settings.keep_alive);
-            !idle && !open.state.retired.get() && !longer(open.state.born, OLDEST)
+            let idle = open.state.streams.load(Ordering::Relaxed) == 0
+                && longer(open.state.idle_since.load(Ordering::Relaxed), self.settings.keep_alive);
+            !idle && !open.state.retired.load(Ordering::Relaxed) && !longer(open.state.born, OLDEST)
         };
         for place in &self.places {
             place.borrow_mut().open.retain(&keeps);

@@ -5,9 +5,6 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf as _, Bytes, BytesMut};
 use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
@@ -18,17 +15,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::gate::Pass;
 use crate::http::visit::Visit;
 use crate::proxy::body::UpstreamBody;
+use crate::proxy::connect::Stream;
 use crate::proxy::failure::Failure;
 use crate::proxy::headers;
-use crate::proxy::http2::body::Calls;
+use crate::proxy::http2::body::{Calls, GoesOn};
 use crate::proxy::http2::connections::{Lease, Leased};
 use crate::proxy::http2::upload::{Source, Upload};
 use crate::proxy::http2::{Asked, Http2, Trouble, answer, fields, request};
 use crate::proxy::term::Term;
+use crate::proxy::upgrade::acceptance;
 use crate::proxy::{Proxy, Sending, Switch};
-
-/// What is added to a key before it is hashed (RFC 6455 §1.3).
-const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// What is written at a time, in bytes.
 const LARGEST_WRITE: usize = 16 * 1024;
@@ -68,7 +64,8 @@ impl Http2 {
         let head =
             asked.receive(response, &mut upload, &mut source).await.map_err(|trouble| trouble.failure)?;
         let Some(leaving) = upgrade.filter(|_| head.status() == StatusCode::OK) else {
-            return Ok(answer(proxy, pass, head, lease, (upload, source), term, Calls::of(false)));
+            let goes_on = GoesOn { lease, upload, source, term, calls: Calls::of(false) };
+            return Ok(answer(proxy, &pass, head, goes_on));
         };
         let (parts, receive) = head.into_parts();
         let mut fields = parts.headers;
@@ -78,7 +75,12 @@ impl Http2 {
             fields,
             client: leaving,
             http2,
-            upstream: Duplex { send: upload.into_stream(), receive, unread: Bytes::new(), _lease: lease },
+            upstream: Stream::Http2(Box::new(Duplex {
+                send: upload.into_stream(),
+                receive,
+                unread: Bytes::new(),
+                _lease: lease,
+            })),
             unread: BytesMut::new(),
         };
         Ok(proxy.switch(visit, &pass, switch))
@@ -92,12 +94,11 @@ fn accept(headers: &HeaderMap) -> Option<HeaderValue> {
     if keys.next().is_some() {
         return None;
     }
-    let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key.as_bytes(), GUID].concat());
-    HeaderValue::from_str(&STANDARD.encode(hash.as_ref())).ok()
+    HeaderValue::from_str(&acceptance(key.as_bytes())).ok()
 }
 
 /// Both directions of one stream.
-struct Duplex {
+pub(in crate::proxy) struct Duplex {
     send: SendStream<Bytes>,
     receive: RecvStream,
     unread: Bytes,

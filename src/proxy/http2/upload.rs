@@ -108,7 +108,7 @@ impl Source {
             Some(Err(_)) => return Poll::Ready(Err(Failure::BadBody)),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => Piece::Data(data),
-                Err(frame) => Piece::Trailers(self.may_pass(frame.into_trailers().unwrap_or_default())),
+                Err(frame) => Piece::Trailers(self.may_pass(&frame.into_trailers().unwrap_or_default())),
             },
             None => {
                 self.ended = true;
@@ -138,13 +138,22 @@ impl Source {
     }
 
     /// No identity comes in by a trailer.
-    fn may_pass(&self, trailers: HeaderMap) -> HeaderMap {
+    fn may_pass(&self, trailers: &HeaderMap) -> HeaderMap {
         let mut passed = HeaderMap::with_capacity(trailers.len());
         for (name, value) in trailers.iter().filter(|(name, _)| self.head_writer.trailer_may_pass(name)) {
             passed.append(name, value.clone());
         }
         passed
     }
+}
+
+/// Who can make an upload go on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    ForClient,
+    ForApp,
+    /// Nobody: all was sent, or the app would not have it. Its answer, if it sends one, still counts.
+    ForNothing,
 }
 
 /// What is still to be sent on one stream.
@@ -154,9 +163,7 @@ pub(super) struct Upload {
     piece: Bytes,
     /// Nothing comes behind the piece.
     last: bool,
-    /// All was sent, or the app would not have it; its answer, if it sends one, still counts.
-    done: bool,
-    waits_for_app: bool,
+    waits: Waits,
     /// Something was sent since somebody asked.
     moved: bool,
 }
@@ -164,21 +171,21 @@ pub(super) struct Upload {
 impl Upload {
     /// Of a request whose body follows.
     pub(super) fn new(to: SendStream<Bytes>) -> Self {
-        Self { to, piece: Bytes::new(), last: false, done: false, waits_for_app: false, moved: false }
+        Self { to, piece: Bytes::new(), last: false, waits: Waits::ForClient, moved: false }
     }
 
     /// Of a request that is complete, or goes on in another way.
     pub(super) fn none(to: SendStream<Bytes>) -> Self {
-        Self { done: true, ..Self::new(to) }
+        Self { waits: Waits::ForNothing, ..Self::new(to) }
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.done
+        self.waits == Waits::ForNothing
     }
 
     /// Whether only the app can make this go on.
     pub(super) fn waits_for_app(&self) -> bool {
-        self.done || self.waits_for_app
+        self.waits != Waits::ForClient
     }
 
     /// Whether anything was sent since this was asked.
@@ -193,10 +200,10 @@ impl Upload {
 
     /// Sends what can be sent. Ready when there is nothing more to send.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, source: &mut Source) -> Poll<Result<(), Failure>> {
-        while !self.done {
+        while !self.is_done() {
             // Reset: whatever is wrong with it, who waits for the answer hears of it.
             if self.to.poll_reset(cx).is_ready() {
-                self.done = true;
+                self.waits = Waits::ForNothing;
                 break;
             }
             if !self.piece.is_empty() {
@@ -221,20 +228,18 @@ impl Upload {
 
     /// Sends as much of the piece as the app has said it takes.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.waits_for_app = true;
+        self.waits = Waits::ForApp;
         while self.to.capacity() == 0 {
-            match ready!(self.to.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => {
-                    self.done = true;
-                    return Poll::Ready(());
-                }
-            }
+            let Some(Ok(_)) = ready!(self.to.poll_capacity(cx)) else {
+                self.waits = Waits::ForNothing;
+                return Poll::Ready(());
+            };
         }
         let part = self.piece.split_to(self.to.capacity().min(self.piece.len()));
         let end = self.last && self.piece.is_empty();
-        self.done = self.to.send_data(part, end).is_err() || end;
-        (self.waits_for_app, self.moved) = (false, true);
+        let over = self.to.send_data(part, end).is_err() || end;
+        self.waits = if over { Waits::ForNothing } else { Waits::ForClient };
+        self.moved = true;
         Poll::Ready(())
     }
 
@@ -244,7 +249,7 @@ impl Upload {
             Some(trailers) if !trailers.is_empty() => self.to.send_trailers(trailers),
             Some(_) | None => self.to.send_data(Bytes::new(), true),
         };
-        (self.done, self.moved) = (true, true);
+        (self.waits, self.moved) = (Waits::ForNothing, true);
     }
 
     /// Sends the rest beside the answer, so that neither waits for the other. A body that breaks off ends the stream:

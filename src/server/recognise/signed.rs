@@ -102,18 +102,25 @@ async fn answered(
 ) -> Result<(Visitor, Option<Arc<Renewal>>), Arc<Fault>> {
     if let Some(text) = &carried.text
         && let Some(session) = verified(app, text, now).await?
+        && !app.sessions.cache.has_ended(&session.token)
     {
-        if !carried.ours {
-            return Ok((Visitor::Known(session), None));
-        }
-        let found = app.sessions.fetch(session.token, now).await?;
-        return Ok((found.map_or(Visitor::Stranger, Visitor::Known), None));
+        // What ended before we listened is known to the store alone.
+        let heard = app.sessions.cache.hears_of(session.opened);
+        let stored =
+            if carried.ours || !heard { app.sessions.fetch(session.token, now).await? } else { None };
+        let kept = if heard || stored.is_some() { app.sessions.keep_carried(text, session) } else { None };
+        let session = if carried.ours { stored } else { kept };
+        return Ok((session.map_or(Visitor::Stranger, Visitor::Known), None));
     }
     let Some(refresh) = carried.refresh else { return Ok((Visitor::Stranger, None)) };
     let hash = refresh.token().hash();
     let renewal = app.sessions.renewals.of(hash, now);
     let renewed = renewal.settle(async || renew(app, asking, &refresh, now).await).await?;
-    let session = renewed.map(|renewed| Arc::clone(&renewed.session));
+    let session = match renewed.map(|renewed| &renewed.session) {
+        // An app may take long to answer, and whoever comes meanwhile gets what was made before.
+        Some(session) if !session.usable(now) => app.sessions.fetch(session.token, now).await?,
+        session => session.map(Arc::clone),
+    };
     if let Some(session) = session.filter(|session| !app.sessions.cache.has_ended(&session.token)) {
         return Ok((Visitor::Known(session), Some(renewal)));
     }
@@ -121,15 +128,14 @@ async fn answered(
     Ok((Visitor::Stranger, None))
 }
 
-/// The session of a cookie that is good and whose session is not known to have ended.
-async fn verified(app: &App, text: &[u8], now: Now) -> Result<Option<Arc<Session>>, Fault> {
+/// What a cookie says that is good.
+async fn verified(app: &App, text: &[u8], now: Now) -> Result<Option<Session>, Fault> {
     if app.tokens.cookie_look(text, now) == Look::UnknownKey
         && app.tokens.look_again(now).await? == Change::Gone
     {
         app.sessions.forget_all();
     }
-    let session = app.tokens.cookie_opens(text, now);
-    Ok(session.and_then(|session| app.sessions.keep_carried(text, session)))
+    Ok(app.tokens.cookie_opens(text, now))
 }
 
 /// Exchanges what the browser showed for new cookies.
@@ -139,7 +145,7 @@ async fn renew(app: &App, asking: &Asking, refresh: &Refresh, now: Now) -> Resul
         Refresh::Session(token) => exchange::adopt(app, asking, token).await?,
     };
     let Some(exchange::Exchanged { session, next, .. }) = exchanged else { return Ok(None) };
-    let cookies = cookies::signed(app, (&session, session.token), &session.user, (&next, now))?;
+    let cookies = cookies::signed(app, (&session, session.token), &session.user, (next.as_ref().ok(), now))?;
     Ok(Some(Renewed { session: Arc::new(session), cookies }))
 }
 

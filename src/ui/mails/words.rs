@@ -90,10 +90,7 @@ impl Words {
 
     /// When and where, each with its label.
     pub(super) fn facts(&self, seen: Occasion<'_>) -> Vec<(&str, String)> {
-        let iso = seen.at.iso();
-        let when =
-            format!("{} {} UTC", iso.get(..10).unwrap_or_default(), iso.get(11..16).unwrap_or_default());
-        let mut facts = vec![(self.facts.when.as_str(), when)];
+        let mut facts = vec![(self.facts.when.as_str(), seen.at.minute())];
         for (label, value) in [(&self.facts.device, Some(seen.device)), (&self.facts.place, seen.place)] {
             let value = value.map(harmless).unwrap_or_default();
             if !value.is_empty() {

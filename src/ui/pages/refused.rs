@@ -66,6 +66,7 @@ impl Remedy {
             | Refusal::Overloaded
             | Refusal::StoreUnavailable
             | Refusal::UpstreamUnreachable
+            | Refusal::UpstreamUnavailable
             | Refusal::UpstreamInvalid
             | Refusal::UpstreamTimeout
             | Refusal::Internal => Self::Retry,

@@ -43,6 +43,26 @@ on_both_databases! {
         assert_eq!(logged(&site, "email-change"), ["ok - known"]);
     }
 
+    fn who_reads_the_mail_in_another_browser_signs_in_there_and_comes_back_to_the_link(database) {
+        let mailbox = Mailbox::start();
+        let site = mailing(database, &mailbox).start();
+        let (mut ada, _) = proved(&site, &mailbox, ADA);
+        assert_eq!(ada.post(AT, &json!({ "newEmail": NEW })).status, 200);
+        let link = link(&site, &mailbox, NEW);
+        let mut phone = site.stranger();
+        let asked = phone.walk(&link);
+        let page = asked.response.text();
+        assert!(asked.response.status == 200 && page.contains("action=\"/auth/sign-in\""), "{page}");
+        let target = format!("{}{link}", site.origin);
+        assert!(page.contains(&format!("name=\"callback_url\" value=\"{target}\"")), "{page}");
+        let fields = [("email", ADA), ("password", PASSWORD), ("callback_url", &*target)];
+        let signed_in = phone.submit("/auth/sign-in", &fields);
+        assert_eq!((signed_in.status, signed_in.header("location")), (303, Some(&*target)));
+        assert!(phone.navigate(&link).text().contains(NEW));
+        let program = site.stranger().get(&link);
+        assert_eq!((program.status, &*program.code()), (401, "UNAUTHORIZED"));
+    }
+
     fn en_5_a_taken_address_is_answered_like_a_free_one_and_its_owner_is_told(database) {
         let mailbox = Mailbox::start();
         let site = mailing(database, &mailbox).start();
@@ -80,7 +100,7 @@ on_both_databases! {
         let body = json!({ "token": token_of(&link) });
         refused(&site.stranger().post(AT, &body), 401, "UNAUTHORIZED");
         refused(&eve.post(AT, &body), 403, "FORBIDDEN");
-        assert_eq!((site.stranger().navigate(&link).status, eve.navigate(&link).status), (401, 403));
+        assert_eq!((site.stranger().navigate(&link).status, eve.navigate(&link).status), (302, 403));
         assert!(!eve.navigate(&link).text().contains(NEW));
         assert_eq!(ada.post(AT, &body).status, 200, "and it is not spent by that");
     }

@@ -200,6 +200,28 @@ fn f_24_an_answer_that_ends_with_its_connection_is_framed_anew_and_never_pooled(
     let mut raw = stage.connect();
     let response = raw.send(stage.signed("GET /x HTTP/1.0", "")).answer();
     assert_eq!((response.text().as_str(), response.header("transfer-encoding")), ("to the end", None));
+
+    for head in ["HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n"] {
+        let (_, response) = answer_to(&format!("{head}of an old app"), "GET /x HTTP/1.1");
+        assert_eq!(response.expect("an answer").text(), "of an old app");
+    }
+}
+
+#[test]
+fn f_20_heads_have_a_largest_size_that_can_be_chosen() {
+    let answer =
+        |size: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: {}\r\n\r\nok", "x".repeat(size));
+    for (lines, size, status) in [
+        ("head = \"8KiB\"", 7_000, 200),
+        ("head = \"8KiB\"", 9_000, 502),
+        ("head = \"256KiB\"", 200_000, 200),
+        ("head = \"256KiB\"", 300_000, 502),
+    ] {
+        let plan = Stage::plan().set("upstream", lines).upstream(Upstream::answering(answer(size)));
+        let stage = Stage::on(plan);
+        assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).status, status, "{lines}: {size}");
+        assert!(stage.site.is_well());
+    }
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl Asking {
         };
         let (code, error, iss) = (find("code"), find("error"), find("iss"));
         let reply = Reply { code: code.as_deref(), error: error.as_deref(), iss: iss.as_deref() };
-        let secrets = Secrets { verifier: VERIFIER, nonce: NONCE, redirect_uri: REDIRECT };
+        let secrets = Secrets { verifier: VERIFIER, nonce: NONCE, redirect_uri: REDIRECT, begun: self.now };
         self.runtime.block_on(self.client().identify(&reply, &secrets, self.now))
     }
 

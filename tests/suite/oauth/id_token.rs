@@ -195,6 +195,31 @@ on_both_databases! {
         refused(&stand, &[Lie::Claim("nonce", json!(old))]);
     }
 
+    fn item_13_where_people_are_asked_to_sign_in_anew_the_token_has_to_say_that_they_did(database) {
+        let stand = Stand::of(database, Kind::Oidc, "trust_email = true\nprompt = \"login\"");
+        stand.provider.lies(Lie::Claim("auth_time", json!(NOW)));
+        stand.enters();
+        let asked = stand.provider.last(Endpoint::Authorize).parameters;
+        assert_eq!((&*asked["prompt"], &*asked["max_age"]), ("login", "0"));
+        // Whoever sits at the browser leaves out what we asked for, and is still signed in from last week.
+        let week_ago = NOW - 7 * 24 * 60 * 60;
+        for lie in [Lie::Claim("auth_time", json!(week_ago)), Lie::Claim("auth_time", json!(NOW - 61)),
+                    Lie::Claim("auth_time", json!(NOW + 3600)), Lie::Claim("auth_time", json!("now")),
+                    Lie::NoClaim("auth_time")] {
+            stand.provider.repents();
+            stand.provider.lies(lie.clone());
+            stand.refuses(INVALID.0, INVALID.1, &format!("{lie:?}"));
+        }
+    }
+
+    fn item_13_kinds_that_cannot_be_asked_when_it_was_are_held_to_what_they_say(database) {
+        let stand = Stand::of(database, Kind::Google, "prompt = \"login\"");
+        stand.enters();
+        assert!(!stand.provider.last(Endpoint::Authorize).parameters.contains_key("max_age"));
+        stand.provider.lies(Lie::Claim("auth_time", json!(NOW - 3600)));
+        stand.refuses(INVALID.0, INVALID.1, "an hour ago");
+    }
+
     fn claims_of_the_wrong_type_are_refused(database) {
         let stand = Stand::new(database);
         let mut lies = claims("sub", &[

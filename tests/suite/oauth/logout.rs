@@ -225,6 +225,18 @@ on_both_databases! {
         assert_eq!(stand.provider.complaints(), [""; 0]);
     }
 
+    fn lo_1_who_signs_out_does_not_wait_for_a_provider_that_is_slow(database) {
+        let stand = Stand::new(database);
+        let mut ada = stand.enters();
+        stand.site.pass(Duration::from_hours(3));
+        stand.provider.lies(Lie::Answers(Endpoint::Discovery, Answer::Hangup));
+        let asked = stand.asked(Endpoint::Discovery);
+        let page = ada.submit("/auth/sign-out", &[]);
+        assert!(page.header("refresh").is_some_and(|to| to.contains("/end_session")), "{}", page.text());
+        assert_eq!(stand.asked(Endpoint::Discovery), asked, "it is not asked where it was last");
+        assert!(!is_in(&mut ada));
+    }
+
     fn lo_6_providers_without_a_place_to_sign_out_are_not_asked(database) {
         let stand = Stand::of(database, crate::support::provider::Kind::GitLab, "");
         let mut ada = stand.enters();

@@ -7,7 +7,7 @@ use hyper::ext::Protocol;
 
 use crate::support::h2::{self, H2};
 use crate::support::stage::Stage;
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Upstream, switch};
 
 /// A request of somebody who is signed in.
 fn signed(stage: &Stage, method: Method, path: &str, body: &str) -> Request<Full<Bytes>> {
@@ -150,10 +150,8 @@ fn rfc_8441_a_websocket_over_http_2_is_a_handshake_towards_the_app() {
     let upstream = Upstream::with(|arrived, stream| {
         use std::io::{Read as _, Write as _};
         assert_eq!(arrived.header("upgrade"), Some("websocket"));
-        let _ = stream.write_all(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\nhi",
-        );
+        let switch = switch(arrived).replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: chat\r\n\r\nhi");
+        let _ = stream.write_all(switch.as_bytes());
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = stream.read(&mut buffer) {
             let _ = stream.write_all(&buffer[..count]);

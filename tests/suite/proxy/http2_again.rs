@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use h2::Reason;
@@ -144,4 +144,30 @@ fn an_idle_connection_is_closed_with_a_goodbye() {
     let stage = by_frames(app, "keep_alive = \"200ms\"");
     assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).status, 200);
     while heard.recv_timeout(crate::support::raw::PATIENCE).expect("a frame") != 7 {}
+}
+
+#[test]
+fn an_app_is_asked_by_http_2_whether_it_is_well() {
+    let well = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&well);
+    let app = App2::with(Builder::new(), move |mut call| {
+        let status =
+            if call.head.uri.path() != "/healthz" || asked.load(Ordering::SeqCst) { 200 } else { 500 };
+        async move {
+            let head = http::Response::builder().status(status).body(()).expect("a response");
+            let _ = call.reply.send_response(head, true);
+        }
+    });
+    let health = "path = \"/healthz\"\ninterval = \"100ms\"\nhealthy = 1\nunhealthy = 1";
+    let stage = Stage::on(before(&app).set("upstream.health", health));
+    let becomes = |status: u16| {
+        let found = (0..400).any(|_| {
+            std::thread::sleep(Duration::from_millis(25));
+            stage.ask(stage.signed("GET /x HTTP/1.1", "")).status == status
+        });
+        assert!(found, "it never became {status}");
+    };
+    becomes(503);
+    well.store(true, Ordering::SeqCst);
+    becomes(200);
 }

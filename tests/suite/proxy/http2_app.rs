@@ -364,20 +364,6 @@ fn r_10_a_body_that_grows_too_large_is_refused_and_its_stream_ended() {
 }
 
 #[test]
-fn u_7_an_answer_that_comes_before_the_body_ends_the_upload() {
-    let app = App2::with(Builder::new(), |call| async move { call.say("no need") });
-    let stage = Stage::on(before(&app));
-    let mut client = H2::connect(stage.site.address);
-    for _ in 0..3 {
-        let (pieces, answer) = client.stream(signed(&stage, Method::POST, "/x"));
-        pieces.send(Frame::data(Bytes::from_static(b"abc"))).expect("it listens");
-        let body = client.block_on(async { answer.await.expect("an answer").into_body().collect().await });
-        assert_eq!(body.expect("a body").to_bytes(), "no need");
-    }
-    assert_eq!(app.connections(), 1);
-}
-
-#[test]
 fn u_1_what_goes_wrong_is_told_and_takes_no_longer_than_configured() {
     let silent = App2::with(Builder::new(), |call| async move {
         let _held = call.reply;

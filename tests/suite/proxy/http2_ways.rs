@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use h2::server::Builder;
 use http::{Method, Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Frame;
 use hyper::ext::Protocol;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -230,4 +231,26 @@ fn a_websocket_goes_by_http_1_where_the_app_offers_none_by_http_2() {
     assert_eq!((response.status, response.header("upgrade")), (101, Some("websocket")));
     raw.send("ping");
     assert_eq!(raw.exactly(4).expect("the echo"), b"ping");
+}
+
+/// A request whose body follows.
+fn post(stage: &Stage) -> Request<()> {
+    Request::post(format!("{}/x", stage.site.origin))
+        .header("cookie", &stage.cookie)
+        .body(())
+        .expect("a request")
+}
+
+#[test]
+fn u_7_an_answer_that_comes_before_the_body_ends_the_upload() {
+    let app = App2::with(Builder::new(), |call| async move { call.say("no need") });
+    let stage = Stage::on(Stage::plan().set("upstream", &app.toml()));
+    let mut client = H2::connect(stage.site.address);
+    for _ in 0..3 {
+        let (pieces, answer) = client.stream(post(&stage));
+        pieces.send(Frame::data(Bytes::from_static(b"abc"))).expect("it listens");
+        let body = client.block_on(async { answer.await.expect("an answer").into_body().collect().await });
+        assert_eq!(body.expect("a body").to_bytes(), "no need");
+    }
+    assert_eq!(app.connections(), 1);
 }

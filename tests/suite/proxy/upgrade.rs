@@ -73,6 +73,26 @@ fn u_12_bytes_pass_both_ways_unchanged() {
 }
 
 #[test]
+fn u_12_an_app_that_has_not_read_the_handshake_opens_no_websocket() {
+    let good = String::from_utf8_lossy(SWITCH).into_owned();
+    let accept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+    for wrong in [
+        good.replace(accept, ""),
+        good.replace("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "dGhlIHNhbXBsZSBub25jZQ=="),
+        good.replace("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "S3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        good.replace(accept, &accept.repeat(2)),
+        good.replace("Connection: Upgrade\r\n", ""),
+        good.replace("Connection: Upgrade", "Connection: keep-alive"),
+    ] {
+        assert_ne!(wrong, good);
+        let stage = Stage::on(Stage::plan().upstream(Upstream::answering(wrong.clone())));
+        let response = stage.ask(stage.signed("GET /socket HTTP/1.1", HANDSHAKE));
+        assert_eq!((response.status, response.code().as_str()), (502, "UPSTREAM_INVALID"), "{wrong}");
+        assert!(stage.site.is_well());
+    }
+}
+
+#[test]
 fn u_12_each_side_can_end_its_own_direction() {
     let stage = Stage::on(Stage::plan().upstream(Upstream::with(|_, stream| {
         let _ = stream.write_all(SWITCH);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::support::raw::PATIENCE;
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
 
@@ -122,6 +123,35 @@ fn connections_are_kept_no_more_than_configured() {
     let stage = Stage::on(Stage::plan().set("upstream", "max_idle = 0"));
     (0..3).for_each(|_| drop(stage.arrives(stage.signed("GET /x HTTP/1.1", ""))));
     assert_eq!(stage.site.upstream.connections(), 3);
+}
+
+#[test]
+fn u_8_a_client_that_goes_away_before_it_is_answered_takes_its_request_along() {
+    for (line, fields, body) in [
+        ("GET /x HTTP/1.1", "", ""),
+        ("POST /x HTTP/1.1", "Content-Length: 5\r\n", "hello"),
+        ("POST /x HTTP/1.1", "Content-Length: 500\r\n", "hello"),
+        ("POST /x HTTP/1.1", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n"),
+    ] {
+        let (told, events) = std::sync::mpsc::channel();
+        let upstream = Upstream::listening(move |mut stream| {
+            let mut buffer = [0; 4096];
+            while let Ok(count) = std::io::Read::read(&mut stream, &mut buffer) {
+                let _ = told.send(count);
+                if count == 0 {
+                    break;
+                }
+            }
+        });
+        let stage = Stage::on(Stage::plan().upstream(upstream));
+        let mut raw = stage.connect();
+        raw.send(format!("{}{body}", stage.signed(line, fields)));
+        // It has come to the app, which says nothing.
+        assert!(events.recv_timeout(PATIENCE).is_ok_and(|count| count > 0), "{line}");
+        drop(raw);
+        while events.recv_timeout(PATIENCE).expect("the app hears of the end") > 0 {}
+        assert_eq!(stage.ask(stage.strange("GET /auth/ok HTTP/1.1", "")).status, 200);
+    }
 }
 
 #[test]

@@ -42,6 +42,26 @@ on_both_databases! {
         assert_eq!(hash.as_deref(), Some("new"), "the password is a way of its own");
     }
 
+    async fn what_was_added_since_a_moment_goes_and_what_the_user_was_made_with_stays(database) {
+        let store = database.open().await;
+        let ada = stored_user(&store, "ada@example.com").await;
+        let hour = |n: u64| START.plus(std::time::Duration::from_hours(n));
+        for (provider, at) in [("github", START), ("gitlab", hour(1)), ("discord", hour(3))] {
+            let at = at.iso();
+            database.execute(&format!(
+                r#"INSERT INTO "account" ("id", "accountId", "providerId", "userId", "createdAt", "updatedAt")
+                   VALUES ('{provider}', '1', '{provider}', '{}', '{at}', '{at}')"#, ada.id
+            )).await;
+        }
+        let mut tx = store.begin().await.expect("begins");
+        assert_eq!(tx.accounts_delete_added(&ada.id, hour(2)).await.expect("deletes"), ["discord"]);
+        let earlier = START.minus(std::time::Duration::from_hours(1));
+        assert_eq!(tx.accounts_delete_added(&ada.id, earlier).await.expect("deletes"), ["gitlab"]);
+        tx.commit().await.expect("commits");
+        let left = r#"SELECT "providerId" FROM "account" WHERE "providerId" <> 'credential'"#;
+        assert_eq!(database.texts(left).await, ["github"]);
+    }
+
     async fn a_password_is_replaced_only_while_it_is_what_it_was(database) {
         let store = database.open().await;
         let ada = stored_user(&store, "ada@example.com").await;

@@ -22,12 +22,12 @@ on_both_databases! {
     async fn actions_have_stable_texts(database) {
         let store = database.open().await;
         let mut tx = store.begin().await.expect("begins");
-        for action in [Action::SignUp, Action::SignIn, Action::SignOut, Action::Revoke] {
+        for action in [Action::SignUp, Action::SignIn, Action::SignOut, Action::Refresh, Action::Revoke] {
             tx.auth_log_insert(&entry(action)).await.expect("inserts");
         }
         tx.commit().await.expect("commits");
         let actions = database.texts(r#"SELECT "action" FROM "sidegate_auth_log" ORDER BY "action""#).await;
-        assert_eq!(actions, ["login", "logout", "revoke", "signup"]);
+        assert_eq!(actions, ["login", "logout", "refresh", "revoke", "signup"]);
     }
 
     async fn history_outlives_the_user(database) {

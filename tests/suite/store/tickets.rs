@@ -61,6 +61,21 @@ on_both_databases! {
         }
     }
 
+    async fn what_was_begun_is_withdrawn_and_the_word_that_it_was_somebody_else_stays(database) {
+        let store = database.open().await;
+        let ada = stored_user(&store, "ada@example.com").await;
+        let mut tokens = Vec::new();
+        for kind in KINDS {
+            tokens.push((kind, stored(&store, &ada, kind).await));
+        }
+        let mut tx = store.begin().await.expect("begins");
+        tx.tickets_withdraw(&ada.id).await.expect("withdraws");
+        tx.commit().await.expect("commits");
+        for (kind, token) in tokens {
+            assert_eq!(is_good(&store, token, kind).await, kind == TicketKind::NotMe, "{kind:?}");
+        }
+    }
+
     async fn a_ticket_is_good_for_its_own_purpose_only(database) {
         let store = database.open().await;
         let ada = stored_user(&store, "ada@example.com").await;

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::future::Future;
 use std::path::PathBuf;
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::thread;
 
 use sidegate::config;
@@ -22,7 +23,7 @@ pub(crate) const START: Now = Now::from_millis(1_767_323_045_678);
 /// An empty database, gone when dropped.
 pub(crate) enum Database {
     /// A file in a directory of its own.
-    Sqlite(TempDir),
+    Sqlite(Arc<TempDir>),
     /// A database with a random name.
     Postgres {
         /// The maintenance database's options.
@@ -33,18 +34,18 @@ pub(crate) enum Database {
 }
 
 impl Database {
-    /// The same database once more, for a second process beside the first. It goes with whichever is dropped
-    /// first.
+    /// The same database once more, for a second process beside the first; on SQLite, after it. On PostgreSQL it goes
+    /// with whichever is dropped first.
     pub(crate) fn shared(&self) -> Self {
         match self {
-            Self::Sqlite(_) => panic!("a file belongs to one site"),
+            Self::Sqlite(directory) => Self::Sqlite(Arc::clone(directory)),
             Self::Postgres { server, name } => Self::Postgres { server: server.clone(), name: name.clone() },
         }
     }
 
     /// A path for a SQLite file, which does not exist yet.
     pub(crate) fn sqlite() -> Self {
-        Self::Sqlite(tempfile::tempdir().expect("a temporary directory"))
+        Self::Sqlite(Arc::new(tempfile::tempdir().expect("a temporary directory")))
     }
 
     /// A new database on the server of `SIDEGATE_TEST_POSTGRES`.

@@ -7,6 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 /// One request as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrived {
@@ -52,6 +56,18 @@ pub(crate) struct Upstream {
 /// `200` with this body and a length.
 pub(crate) fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nContent-Type: text/plain\r\n\r\n{body}", body.len())
+}
+
+/// `101` to a `WebSocket` handshake, with the proof that it was read (RFC 6455 §4.2.2).
+pub(crate) fn switch(arrived: &Arrived) -> String {
+    let key = arrived.header("sec-websocket-key").unwrap_or_default();
+    let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+    let accept = STANDARD.encode(hash);
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
 }
 
 impl Upstream {

@@ -85,6 +85,43 @@ fn one_is_used_again_and_always_has_half_its_life_left() {
 }
 
 #[test]
+fn beside_a_signed_cookie_too_it_always_has_half_its_life_left() {
+    let site = Site::on(Database::sqlite())
+        .set("identity", &format!("{ON}\nassertion_lifetime = \"1m\""))
+        .set("session", "cookie = \"jwt\"\njwt_lifetime = \"2m\"")
+        .start();
+    let mut ada = site.member("ada@example.com").0;
+    let mut seen = std::collections::HashSet::new();
+    // Over the end of two cookies, each of which is exchanged on the way.
+    for _ in 0..40 {
+        let token = sent(&site, &mut ada);
+        let left = parts(&token).1["exp"].as_i64().expect("a time") - site.clock.now().seconds();
+        assert!((30..=60).contains(&left), "{left}");
+        seen.insert(token);
+        site.pass(Duration::from_secs(7));
+    }
+    assert!(seen.len() < 15, "it is not made for every request: {}", seen.len());
+}
+
+#[test]
+fn beside_a_signed_cookie_too_it_is_good_no_longer_than_the_session() {
+    let site = Site::on(Database::sqlite())
+        .set("identity", ON)
+        .set(
+            "session",
+            "cookie = \"jwt\"\nabsolute = \"2m\"\nidle = \"2m\"\nshort = \"2m\"\nrenew_every = \"1m\"",
+        )
+        .start();
+    let mut ada = site.member("ada@example.com").0;
+    for passed in [0, 90] {
+        site.pass(Duration::from_secs(passed));
+        let left =
+            parts(&sent(&site, &mut ada)).1["exp"].as_i64().expect("a time") - site.clock.now().seconds();
+        assert_eq!(left, 120 - i64::try_from(passed).expect("small"));
+    }
+}
+
+#[test]
 fn it_is_good_no_longer_than_the_session() {
     let site = Site::on(Database::sqlite())
         .set("identity", ON)

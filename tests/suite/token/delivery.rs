@@ -2,12 +2,15 @@
 
 use serde_json::json;
 
-use super::{opens, parts};
+use std::time::Duration;
+
+use super::{access_of, bear, opens, parts};
 use crate::flow::pending::{SAFARI, ada_at_home, browser, last_code, watchful};
 use crate::flow::provider::site;
 use crate::flow::{credentials, rows};
 use crate::support::database::on_both_databases;
 use crate::support::provider::Provider;
+use crate::support::visitor::Visitor;
 
 on_both_databases! {
     fn a_front_end_that_took_the_callback_itself_may_have_a_pair(database) {
@@ -30,21 +33,55 @@ on_both_databases! {
 
     fn an_unusual_sign_in_gives_no_pair_before_its_code_and_one_after(database) {
         let site = watchful(database).start();
-        let (_, id) = ada_at_home(&site);
+        let (ada, id) = ada_at_home(&site);
         let mut program = browser(&site, SAFARI);
         let mut body = credentials("ada@example.com");
         body["delivery"] = json!("bearer");
         let waits = program.post("/auth/login", &body);
         assert_eq!(waits.json()["pending"], true, "{}", waits.text());
-        assert!(!waits.text().contains("_token"), "{}", waits.text());
+        assert!(!waits.text().contains("access_token"), "{}", waits.text());
+        let pending = waits.json()["pending_token"].clone();
+        let dump = site.block_on(site.database.dump());
+        assert!(!dump.contains(pending.as_str().expect("a token")), "it is stored as a hash");
+        let ask = |program: &mut Visitor, path: &str, body: serde_json::Value| {
+            let response = program.post(path, &body);
+            assert!(response.all("set-cookie").is_empty(), "a program gets no cookie: {path}");
+            response
+        };
+        assert_eq!(bear(&site, "/app", pending.as_str().expect("a token")).status, 401, "PEN-1");
         let code = last_code(&site);
-        let done = program.post("/auth/verify-signin", &json!({ "code": code, "delivery": "bearer" }));
+        for (token, what) in [(json!("x"), "no token"), (json!(access_of(&site, &ada)), "another kind")] {
+            let body = json!({ "code": code, "pending_token": token });
+            let refused = ask(&mut program, "/auth/verify-signin", body);
+            assert_eq!((refused.status, &*refused.code()), (401, "SIGN_IN_VERIFICATION_ENDED"), "{what}");
+        }
+        site.pass(Duration::from_mins(1));
+        let again = ask(&mut program, "/auth/verify-signin/resend", json!({ "pending_token": pending }));
+        assert_eq!(again.status, 200, "{}", again.text());
+        let newer = last_code(&site);
+        assert_ne!(newer, code);
+        let done = ask(&mut program, "/auth/verify-signin", json!({ "code": newer, "pending_token": pending }));
         assert_eq!(done.status, 200, "{}", done.text());
-        assert!(!program.cookies.contains_key("sidegate") && !program.cookies.contains_key("sidegate-pending"));
+        assert!(program.cookies.is_empty());
+        let twice = ask(&mut program, "/auth/verify-signin", json!({ "code": newer, "pending_token": pending }));
+        assert_eq!(twice.code(), "SIGN_IN_VERIFICATION_ENDED", "PEN-7");
         let access = done.json()["access_token"].as_str().expect("a token").to_owned();
         assert!(opens(&site, &access));
         assert_eq!(parts(&access).1["sub"], id);
         assert!(done.json()["refresh_token"].is_string());
+    }
+
+    fn a_program_gives_a_sign_in_up_that_waits(database) {
+        let site = watchful(database).start();
+        ada_at_home(&site);
+        let mut program = browser(&site, SAFARI);
+        let mut body = credentials("ada@example.com");
+        body["delivery"] = json!("bearer");
+        let pending = program.post("/auth/sign-in/email", &body).json()["pending_token"].clone();
+        let given_up = program.post("/auth/verify-signin/cancel", &json!({ "pending_token": pending }));
+        assert_eq!((given_up.status, given_up.all("set-cookie").len(), rows(&site, "sidegate_pending_session")), (200, 0, 0));
+        let body = json!({ "code": last_code(&site), "pending_token": pending });
+        assert_eq!(program.post("/auth/verify-signin", &body).code(), "SIGN_IN_VERIFICATION_ENDED");
     }
 
     fn a_program_that_signs_in_again_and_again_takes_no_browsers_place(database) {
@@ -53,9 +90,9 @@ on_both_databases! {
         let mut body = credentials("ada@example.com");
         body["delivery"] = json!("bearer");
         let mut program = browser(&site, SAFARI);
-        assert_eq!(program.post("/auth/login", &body).json()["pending"], true);
+        let waits = program.post("/auth/login", &body).json();
         let code = last_code(&site);
-        let done = program.post("/auth/verify-signin", &json!({ "code": code, "delivery": "bearer" }));
+        let done = program.post("/auth/verify-signin", &json!({ "code": code, "pending_token": waits["pending_token"] }));
         assert_eq!(done.status, 200, "{}", done.text());
         for path in ["/auth/login", "/auth/sign-in/email", "/auth/login"] {
             let again = browser(&site, SAFARI).post(path, &body);

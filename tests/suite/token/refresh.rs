@@ -13,7 +13,7 @@ use crate::support::raw::Response;
 use crate::support::site::Site;
 
 /// A sign-in by which a program gets a pair.
-fn sign_in(site: &Site, path: &str, email: &str) -> Value {
+pub(super) fn sign_in(site: &Site, path: &str, email: &str) -> Value {
     let mut body = credentials(email);
     body["delivery"] = json!("bearer");
     let response = site.stranger().post(path, &body);
@@ -25,12 +25,12 @@ fn sign_in(site: &Site, path: &str, email: &str) -> Value {
 }
 
 /// A program with a new account and its first pair.
-fn program(site: &Site) -> Value {
+pub(super) fn program(site: &Site) -> Value {
     site.sign_up("ada@example.com");
     sign_in(site, "/auth/login", "ada@example.com")
 }
 
-fn text<'v>(pair: &'v Value, name: &str) -> &'v str {
+pub(super) fn text<'v>(pair: &'v Value, name: &str) -> &'v str {
     pair[name].as_str().expect("text")
 }
 
@@ -39,11 +39,11 @@ fn ask(site: &Site, path: &str, kind: &str, body: &str) -> Response {
     site.stranger().ask("POST", path).header("Content-Type", kind).body(body).send()
 }
 
-fn exchange(site: &Site, token: &str) -> Response {
+pub(super) fn exchange(site: &Site, token: &str) -> Response {
     ask(site, "/auth/refresh", "application/json", &json!({ "refresh_token": token }).to_string())
 }
 
-fn exchanged(site: &Site, token: &str) -> Value {
+pub(super) fn exchanged(site: &Site, token: &str) -> Value {
     let response = exchange(site, token);
     assert_eq!(response.status, 200, "{}", response.text());
     assert!(response.all("set-cookie").is_empty() && response.header("cache-control") == Some("no-store"));
@@ -121,6 +121,15 @@ on_both_databases! {
         assert_eq!(ask(&site, "/auth/refresh", "application/json", "{").status, 400);
         assert_eq!(ask(&site, "/auth/refresh", "text/plain", "x").status, 415);
         assert_eq!(site.stranger().get(&format!("/auth/refresh?refresh_token={token}")).status, 405);
+    }
+
+    fn lg_1_an_exchange_is_in_the_log_of_sign_ins_once(database) {
+        let site = plan(database).start();
+        let first = program(&site);
+        exchanged(&site, text(&first, "refresh_token"));
+        exchanged(&site, text(&first, "refresh_token"));
+        let lines = r#"SELECT "id" FROM "sidegate_auth_log" WHERE "action" = 'refresh' AND "success""#;
+        assert_eq!(site.block_on(site.database.texts(lines)).len(), 1, "who comes late gets what was made");
     }
 
     fn tk_3_the_store_holds_no_token(database) {

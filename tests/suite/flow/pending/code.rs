@@ -89,6 +89,21 @@ on_both_databases! {
         assert_eq!(verify(&mut other, &last_code(&site)).status, 200);
     }
 
+    fn rl_10_a_code_that_is_spent_is_sent_and_logged_only_so_often(database) {
+        let site = watchful(database).set("limits", "attempts_per_address = 20").start();
+        ada_at_home(&site);
+        let mut other = pending(&site);
+        let code = another(&last_code(&site));
+        let answers: Vec<_> = (0..60).map(|_| verify(&mut other, &code)).collect();
+        let refused = &answers[59];
+        assert_eq!((refused.status, refused.header("retry-after").is_some()), (429, true), "{}", refused.text());
+        assert!(log(&site).len() < 25, "{}", log(&site).len());
+        let form = other.submit("/auth/verify-signin", &[("code", &code)]);
+        assert!(form.status == 429 && form.text().contains("name=\"code\""), "{}", form.text());
+        later(&site, minutes(1));
+        assert_eq!(verify(&mut other, &code).code(), "TOO_MANY_ATTEMPTS", "it still waits");
+    }
+
     fn pen_4_a_code_is_good_for_ten_minutes_and_the_sign_in_waits_on(database) {
         let site = watchful(database).start();
         ada_at_home(&site);
@@ -181,7 +196,7 @@ on_both_databases! {
         assert_eq!(verify(&mut other, &last_code(&site)).status, 200, "the last one still opens");
     }
 
-    fn the_mail_says_when_where_and_why_and_holds_no_link_that_signs_in(database) {
+    fn pen_11_the_mail_says_when_where_and_why_and_holds_no_link_that_signs_in(database) {
         let site = watchful(database).start();
         ada_at_home(&site);
         pending(&site);

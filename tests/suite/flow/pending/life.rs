@@ -69,7 +69,7 @@ on_both_databases! {
         }
     }
 
-    fn ck_7_no_cookie_is_taken_for_another(database) {
+    fn ck_7_and_pen_8_no_cookie_is_taken_for_another(database) {
         let site = watchful(database).start();
         let (ada, _) = ada_at_home(&site);
         let other = pending(&site);

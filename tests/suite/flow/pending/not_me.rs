@@ -3,11 +3,12 @@
 use serde_json::json;
 
 use super::{
-    ADA, SAFARI, ada_at_home, browser, hours, last_code, last_letter, minutes, pending, verify, watchful,
+    ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_code, last_letter, minutes, pending, verify,
+    watchful,
 };
 use crate::flow::{credentials, opens, roomy, rows, token};
 use crate::support::database::on_both_databases;
-use crate::support::letters::{CATCHER, later, letters};
+use crate::support::letters::{CATCHER, Letter, later, letters};
 use crate::support::site::PASSWORD;
 
 on_both_databases! {
@@ -60,6 +61,56 @@ on_both_databases! {
         later(&site, minutes(1));
         assert_eq!(ada.post("/auth/sign-in/email", &body).json()["pending"], true);
         assert_eq!(verify(&mut ada, &last_code(&site)).status, 200);
+    }
+
+    fn lk_3_what_a_thief_added_to_come_back_goes_and_what_was_there_before_stays(database) {
+        let site = watchful(database).start();
+        let (_, id) = ada_at_home(&site);
+        let link_at = |provider: &str| {
+            let at = site.clock.now().iso();
+            site.block_on(site.database.execute(&format!(
+                r#"INSERT INTO "account" ("id", "accountId", "providerId", "userId", "createdAt", "updatedAt")
+                   VALUES ('{provider}', 'there', '{provider}', '{id}', '{at}', '{at}')"#
+            )));
+        };
+        later(&site, minutes(1));
+        link_at("github");
+        later(&site, hours(24 * 10));
+        let mut thief = pending(&site);
+        assert_eq!(verify(&mut thief, &last_code(&site)).status, 200);
+        later(&site, minutes(1));
+        link_at("gitlab");
+        let mut once_more = browser(&site, "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36");
+        assert_eq!(once_more.post("/auth/sign-in/email", &credentials(ADA)).json()["pending"], true);
+        let link = last_letter(&site).link(&site, "/auth/not-me?token=");
+        let secret = link.split_once("token=").expect("a token").1.to_owned();
+        assert_eq!(browser(&site, SAFARI).post("/auth/not-me", &json!({ "token": secret })).status, 200);
+        let left = r#"SELECT "providerId" FROM "account" ORDER BY "providerId""#;
+        assert_eq!(site.block_on(site.database.texts(left)), ["credential", "github"]);
+        let told = |letter: &Letter| letter.text.contains("cannot be opened with gitlab");
+        assert!(letters(&site).iter().any(told));
+    }
+
+    fn a_thief_does_not_void_the_link_by_which_the_owner_ends_it(database) {
+        // The owner is told, and not asked.
+        let site = watchful(database).set("unusual", "mode = \"notify\"").start();
+        ada_at_home(&site);
+        later(&site, minutes(1));
+        let mut thief = browser(&site, SAFARI);
+        assert_eq!(thief.post("/auth/sign-in/email", &credentials(ADA)).json()["user"]["email"], ADA);
+        let link = last_letter(&site).link(&site, "/auth/not-me?token=");
+        let secret = link.split_once("token=").expect("a token").1.to_owned();
+        let change = json!({
+            "currentPassword": PASSWORD, "newPassword": "the phrase of a thief", "revokeOtherSessions": true
+        });
+        assert_eq!(thief.post("/auth/change-password", &change).status, 200);
+        assert_eq!(thief.post("/auth/revoke-other-sessions", &json!({})).status, 200);
+        let held = token(&thief);
+        assert!(opens(&site, &held));
+        assert_eq!(browser(&site, FIREFOX).post("/auth/not-me", &json!({ "token": secret })).status, 200);
+        assert!(!opens(&site, &held));
+        let body = json!({ "email": ADA, "password": "the phrase of a thief" });
+        assert_eq!(browser(&site, SAFARI).post("/auth/sign-in/email", &body).status, 401);
     }
 
     fn em_6_a_reset_ends_what_waits_and_leaves_known_only_the_browser_in_which_it_was_done(database) {

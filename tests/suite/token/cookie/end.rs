@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{ALMOST, LIFETIME, copy, gives_both, pair, signed, takes_both, with_only};
 use crate::flow::{credentials, rows};
 use crate::support::database::on_both_databases;
+use crate::support::journal;
 use crate::support::raw::Raw;
 use crate::support::site::PASSWORD;
 use crate::support::upstream::Upstream;
@@ -88,13 +89,34 @@ on_both_databases! {
         assert_eq!(ada.get("/auth/me").status, 200);
     }
 
+    fn a_session_that_ended_before_a_restart_is_refused_after_it_although_the_cookie_is_good(database) {
+        let address = "http://127.0.0.1:8080";
+        let (other, plan) = (database.shared(), |database| signed(database).public(address));
+        let mut one = plan(database).start();
+        let mut ada = one.member("ada@example.com").0;
+        let (gone, mut bob) = (copy(&one, &ada), one.member("bob@example.com").0);
+        assert_eq!(ada.post("/auth/sign-out", &json!({})).status, 200);
+        one.stop();
+        let two = plan(other).start();
+        two.pass(Duration::from_secs(1));
+        let refused = copy(&two, &gone).get("/app");
+        assert_eq!(refused.status, 401);
+        takes_both(&refused);
+        for _ in 0..2 {
+            assert_eq!(copy(&two, &bob).get("/app").status, 200, "whoever is in stays in");
+        }
+        two.pass(LIFETIME);
+        bob = copy(&two, &bob);
+        gives_both(&bob.get("/app"));
+    }
+
     fn a_websocket_is_opened_with_an_expired_cookie_and_ends_with_the_session(database) {
         let upstream = Upstream::with(|arrived, stream| {
             if arrived.header("upgrade").is_none() {
                 let _ = stream.write_all(crate::support::upstream::ok("hello").as_bytes());
                 return;
             }
-            let _ = stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+            let _ = stream.write_all(crate::support::upstream::switch(arrived).as_bytes());
             let mut buffer = [0; 1024];
             while let Ok(count @ 1..) = stream.read(&mut buffer) {
                 let _ = stream.write_all(&buffer[..count]);
@@ -147,4 +169,26 @@ fn a_replica_that_is_not_told_refuses_it_after_the_lifetime_at_the_latest() {
     assert_eq!(copy(&two, &held).get("/app").status, 401);
     one.pass(LIFETIME);
     assert_eq!(ada.get("/app").status, 401);
+}
+
+#[test]
+fn what_a_replica_did_not_hear_of_while_it_could_not_listen_it_asks_for_afterwards() {
+    journal::announce("listening for ended sessions");
+    let (one, two) = pair();
+    let mut ada = one.member("ada@example.com").0;
+    let (held, bob) = (copy(&two, &ada), one.member("bob@example.com").0);
+    assert_eq!(copy(&two, &held).get("/app").status, 200);
+    two.pass(Duration::from_secs(1));
+    // Past both, so that nobody tells; then all connections break, and are made again.
+    one.block_on(one.database.execute(
+        r#"DELETE FROM "session" WHERE "userId" IN
+        (SELECT "id" FROM "user" WHERE "email" = 'ada@example.com')"#,
+    ));
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    one.block_on(one.database.execute(end));
+    let refused = (0..5_000).any(|_| copy(&two, &held).get("/app").status == 401);
+    assert!(refused, "it never asks");
+    assert_eq!(copy(&two, &bob).get("/app").status, 200);
+    assert_eq!(ada.get("/auth/me").status, 401);
 }

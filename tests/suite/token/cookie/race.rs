@@ -88,6 +88,27 @@ on_both_databases! {
         assert!(journal::mentions("a refresh token was used a second time"));
     }
 
+    fn rl_10_a_browser_that_asks_for_more_and_more_keeps_the_refresh_cookie_that_it_has(database) {
+        let site = signed(database).start();
+        let mut ada = site.member("ada@example.com").0;
+        for _ in 0..60 {
+            ada.cookies.remove("sidegate");
+            gives_both(&ada.get("/app"));
+        }
+        let family = generations(&site);
+        for _ in 0..2 {
+            ada.cookies.remove("sidegate");
+            let response = ada.get("/app");
+            assert_eq!(response.status, 200, "nobody is signed out by it");
+            let names: Vec<_> = response.all("set-cookie").iter().filter_map(|line| line.split('=').next()).collect();
+            assert_eq!(names, ["sidegate"]);
+        }
+        assert_eq!(generations(&site), family, "and nothing is written");
+        assert!(ada.get("/app").all("set-cookie").is_empty(), "the new cookie is good");
+        site.pass(LIFETIME);
+        gives_both(&ada.get("/app"));
+    }
+
     fn tk_8_an_app_that_takes_longer_than_the_grace_signs_nobody_out(database) {
         let (open, gate) = channel::<()>();
         let gate = Mutex::new(gate);

@@ -22,8 +22,8 @@ use crate::support::site::PASSWORD;
 use crate::support::upstream::Upstream;
 use crate::token::{opens, pair, plan};
 
-const SWITCH: &[u8] =
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+      Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 #[test]
 fn a_token_that_was_revoked_on_one_replica_opens_neither() {
@@ -185,7 +185,7 @@ on_both_databases! {
         let mut tunnel = Raw::connect(site.address);
         tunnel.send(format!(
             "GET /socket HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\nConnection: Upgrade\r\n\
-             Upgrade: websocket\r\n\r\n",
+             Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             text(&told, "token")
         ));
         assert_eq!(tunnel.head().expect("an answer").status, 101);

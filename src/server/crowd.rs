@@ -1,0 +1,167 @@
+//! How many connections there are, in all and from each address, over all workers.
+//!
+//! Asked when a connection is accepted and told when it is closed, never by a request.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use ipnet::IpNet;
+
+/// Parts that the addresses are spread over, so that workers seldom meet at one.
+const SHARDS: usize = 16;
+
+/// The connections of clients.
+pub(super) struct Crowd {
+    open: AtomicUsize,
+    most: usize,
+    most_of_one: u32,
+    /// Those that are not counted by address.
+    uncounted: Vec<IpNet>,
+    /// Chosen by chance, because an attacker chooses the addresses.
+    spread: RandomState,
+    sources: [Mutex<HashMap<Source, u32>>; SHARDS],
+}
+
+/// Whom connections are counted for: an IPv4 address, or what a subscriber of IPv6 has, a /64.
+type Source = u128;
+
+/// One connection, counted as long as this is kept.
+pub(super) struct Member {
+    crowd: Arc<Crowd>,
+    source: OnceLock<Source>,
+}
+
+impl Crowd {
+    /// Nobody yet, and room for `most`, of which `most_of_one` may come from one address.
+    pub(super) fn new(most: usize, most_of_one: u32, uncounted: Vec<IpNet>) -> Arc<Self> {
+        Arc::new(Self {
+            open: AtomicUsize::new(0),
+            most,
+            most_of_one,
+            uncounted,
+            spread: RandomState::new(),
+            sources: Default::default(),
+        })
+    }
+
+    /// Counts a connection, in all and, if it is known whom it is for, from this address. `None` if there are too
+    /// many already.
+    pub(super) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Member> {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.most {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let member = Member { crowd: Arc::clone(self), source: OnceLock::new() };
+        address.is_none_or(|address| member.comes_from(address)).then_some(member)
+    }
+
+    fn shard(&self, source: Source) -> MutexGuard<'_, HashMap<Source, u32>> {
+        let hash = self.spread.hash_one(source);
+        let place = usize::try_from(hash % SHARDS as u64).unwrap_or_default();
+        self.sources[place].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Member {
+    /// Counts it for this address, once: for the peer, or for the client that a proxy in front names. False if
+    /// there are too many from there.
+    pub(super) fn comes_from(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        if self.crowd.uncounted.iter().any(|net| net.contains(&address)) {
+            return true;
+        }
+        let source = source(address);
+        let mut counts = self.crowd.shard(source);
+        let count = counts.entry(source).or_default();
+        if *count >= self.crowd.most_of_one {
+            return false;
+        }
+        if self.source.set(source).is_ok() {
+            *count += 1;
+        }
+        true
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.crowd.open.fetch_sub(1, Ordering::Relaxed);
+        let Some(source) = self.source.get() else { return };
+        let mut counts = self.crowd.shard(*source);
+        if let Some(count) = counts.get_mut(source) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(source);
+                // What a crowd needed is not kept for ever.
+                if counts.len() < counts.capacity() / 8 {
+                    counts.shrink_to_fit();
+                }
+            }
+        }
+    }
+}
+
+fn source(address: IpAddr) -> Source {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits() >> 64 << 64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn r_6_an_address_has_so_many_and_a_subscriber_of_ipv6_no_more() {
+        let crowd = Crowd::new(100, 2, vec!["10.0.0.0/8".parse().expect("a network")]);
+        for (one, same, other) in [
+            ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"),
+            ("2001:db8:1:1::1", "2001:db8:1:1:ffff::2", "2001:db8:1:2::1"),
+        ] {
+            let first = crowd.enter(Some(address(one)));
+            let second = crowd.enter(Some(address(same)));
+            assert!(first.is_some() && second.is_some());
+            assert!(crowd.enter(Some(address(one))).is_none() && crowd.enter(Some(address(same))).is_none());
+            assert!(crowd.enter(Some(address(other))).is_some());
+            drop(first);
+            assert!(crowd.enter(Some(address(same))).is_some());
+        }
+        let many: Vec<_> = (0..50).map(|_| crowd.enter(Some(address("10.1.2.3")))).collect();
+        assert!(many.iter().all(Option::is_some));
+        drop(many);
+        assert_eq!(crowd.open.load(Ordering::Relaxed), 0);
+        assert!(
+            crowd.sources.iter().all(|shard| shard.lock().expect("whole").is_empty()),
+            "nothing is left behind"
+        );
+    }
+
+    #[test]
+    fn r_6_a_connection_of_a_proxy_counts_for_the_client_that_it_names() {
+        let crowd = Crowd::new(100, 1, Vec::new());
+        let first = crowd.enter(None).expect("room");
+        let second = crowd.enter(None).expect("room");
+        assert!(first.comes_from(address("192.0.2.1")));
+        assert!(!second.comes_from(address("192.0.2.1")));
+        drop(first);
+        assert!(second.comes_from(address("192.0.2.1")));
+    }
+
+    #[test]
+    fn r_6_beyond_the_limit_in_all_nobody_is_let_in() {
+        let crowd = Crowd::new(2, 10, Vec::new());
+        let held = [crowd.enter(Some(address("192.0.2.1"))), crowd.enter(Some(address("192.0.2.2")))];
+        assert!(held.iter().all(Option::is_some) && crowd.enter(Some(address("192.0.2.3"))).is_none());
+        drop(held);
+        assert!(crowd.enter(Some(address("192.0.2.3"))).is_some());
+    }
+}

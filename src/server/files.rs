@@ -1,0 +1,47 @@
+//! Open files: as many as the system allows, and how many connections fit into them.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Kept back for the store, listeners, logs and look-ups of names: an eighth of all, within these bounds.
+const OURS: (u64, u64) = (32, 256);
+/// A connection of a client and one to the app.
+const PER_CONNECTION: u64 = 2;
+
+/// Asks for as many open files as this process may have, and says how many connections fit into them if `wanted`
+/// do not.
+///
+/// The limit that a process begins with is often 1024, for programs that cannot take more.
+pub(super) fn make_room(wanted: usize) -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised =
+        current != maximum && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
+    let files = if raised { maximum } else { current };
+    let room = files.map_or(usize::MAX, room_in);
+    if room < wanted {
+        tracing::warn!(
+            files,
+            connections = room,
+            wanted,
+            "the system allows too few open files for limits.connections"
+        );
+    }
+    wanted.min(room)
+}
+
+fn room_in(files: u64) -> usize {
+    let ours = (files / 8).clamp(OURS.0, OURS.1);
+    let room = files.saturating_sub(ours) / PER_CONNECTION;
+    usize::try_from(room).unwrap_or(usize::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_files_are_kept_back_and_a_connection_takes_two() {
+        for (files, room) in [(10, 1), (64, 16), (256, 112), (1024, 448), (1_048_576, 524_160)] {
+            assert_eq!(room_in(files), room, "{files}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! A process that has no open files left: it waits without burning the processor, and goes on at once.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::serve::{self, Program};
+use crate::support::raw::Raw;
+use crate::support::upstream::Upstream;
+
+/// Processor time that it has used, in hundredths of a second.
+fn used(program: &Program) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", program.id())).expect("it runs");
+    let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
+    // utime and stime (proc(5)).
+    fields[11].parse::<u64>().expect("a number") + fields[12].parse::<u64>().expect("a number")
+}
+
+fn open_files(program: &Program) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", program.id())).expect("it runs").count()
+}
+
+/// Checks that it does next to nothing for a second, however busy the machine is.
+fn rests(program: &Program) {
+    let before = used(program);
+    thread::sleep(Duration::from_secs(1));
+    let busy = used(program) - before;
+    assert!(busy < 30, "{busy} hundredths of a second");
+}
+
+fn asks(address: SocketAddr) -> Raw {
+    let mut raw = Raw::connect(address);
+    raw.send(format!("GET /auth/ok HTTP/1.1\r\nHost: {address}\r\n\r\n"));
+    raw
+}
+
+#[test]
+fn r_5_with_few_open_files_there_are_fewer_connections_and_requests_are_still_served() {
+    let (directory, address, app) =
+        (TempDir::new().expect("a directory"), serve::free_port(), Upstream::hello());
+    serve::minimal(directory.path(), address, app.address, "sqlite:sidegate.db");
+    let program = serve::serve_with("ulimit -n 128; exec \"$0\" \"$@\"", directory.path(), address);
+    let mut held: Vec<Raw> = (0..300).map(|_| asks(address)).collect();
+    let answered: Vec<bool> = held.iter_mut().map(|raw| raw.try_answer(false).is_ok()).collect();
+    let seats = answered.iter().filter(|answered| **answered).count();
+    assert!((10..=48).contains(&seats), "{seats} of 300");
+    assert!(open_files(&program) < 120, "some are kept back: {}", open_files(&program));
+    rests(&program);
+    // One of those that are held can still have something done that needs files: a page of the app's.
+    let signed_out = held[answered.iter().position(|answered| *answered).expect("a seat")]
+        .send(format!("GET /x HTTP/1.1\r\nHost: {address}\r\n\r\n"))
+        .answer();
+    assert_eq!(signed_out.status, 401);
+    drop(held);
+    let again = (0..500).any(|_| {
+        thread::sleep(Duration::from_millis(10));
+        asks(address).try_answer(false).is_ok()
+    });
+    assert!(again, "there is room again");
+}
+
+#[test]
+fn r_5_without_any_open_file_left_it_waits_quietly_and_goes_on_when_there_is_one() {
+    let (directory, address, app) =
+        (TempDir::new().expect("a directory"), serve::free_port(), Upstream::hello());
+    serve::minimal(directory.path(), address, app.address, "sqlite:sidegate.db");
+    let program = serve::serve(directory.path(), address, &["--config", "sidegate.toml"]);
+    assert_eq!(asks(address).answer().status, 200);
+    let limit = |files: &str| {
+        let limit = format!("--nofile={files}");
+        let set = Command::new("prlimit").args(["--pid", &program.id().to_string(), &limit]).status();
+        assert!(set.expect("prlimit is there").success());
+    };
+    // As many as it has: the next one is one too many.
+    limit(&format!("{}:", open_files(&program)));
+    let mut waiting: Vec<Raw> = (0..50).map(|_| asks(address)).collect();
+    assert!(TcpStream::connect(address).is_ok(), "the system still takes connections");
+    rests(&program);
+    limit("1024:");
+    for raw in &mut waiting {
+        assert_eq!(raw.answer().status, 200, "nobody was lost");
+    }
+}
