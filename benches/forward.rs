@@ -4,13 +4,23 @@
 //! cargo bench --bench forward                                  # all targets, about two minutes
 //! cargo bench --bench forward -- --rounds 8 --only sidegate,auth_request
 //! cargo bench --bench forward -- --body 64k --tuned            # also 1m; --post sends 1 KiB
-//! cargo bench --bench forward -- --workers 1                   # proxies alone on core 0
+//! cargo bench --bench forward -- --pinned                      # one worker, alone on core 0
 //! cargo bench --bench forward -- --memory                      # only what is kept in memory
 //! cargo bench --bench forward -- --instructions                # user instructions of one forward, under valgrind
 //! ```
 //!
-//! Needs `nginx` and util-linux (`taskset`, `setpriv`) in the path; Linux only. With one worker the proxies
-//! run on core 0, load generator, upstream and authentication server on the other cores. Targets take turns;
+//! Needs `nginx` and util-linux (`taskset`, `setpriv`) in the path; Linux only. Two layouts, which answer two
+//! questions:
+//!
+//! - *As deployed* (the default): every proxy has a worker for each core and shares the cores with load
+//!   generator, upstream and authentication server. What the proxies differ in is then only a part of what each
+//!   request costs the machine: a proxy that cost nothing could not be faster than "direct" is here, and requests
+//!   for each second of two proxies lie closer together than their own costs do.
+//! - *Pinned* (`--pinned`): every proxy has one worker and core 0 to itself; all else runs on the other cores.
+//!   Where the proxy is busy all the time, requests for each second and processor time say the same. What a second
+//!   worker would do for the 99th percentile cannot be seen.
+//!
+//! Targets take turns;
 //! nginx `proxy_pass` is sampled before and after each, and a ratio is target ÷ mean of these two, so that a
 //! clock that drifts drifts for both. CPU is scheduler time of the proxy's processes ÷ requests. A sample
 //! during which other programs used more than 8 % of a core is repeated. Where "proxy busy" is well below 1
@@ -30,6 +40,7 @@ mod load;
 #[path = "support/memory.rs"]
 mod memory;
 #[path = "support/process.rs"]
+#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
 mod process;
 #[path = "support/report.rs"]
 mod report;
@@ -68,7 +79,10 @@ struct Options {
     /// With one, the proxies have core 0 to themselves.
     #[arg(long, default_value_t = cores())]
     workers: usize,
-    /// Leave the choice of cores to the scheduler.
+    /// One worker for every proxy, with core 0 to itself.
+    #[arg(long, conflicts_with = "unpinned")]
+    pinned: bool,
+    /// Leave the choice of cores to the scheduler, with one worker too.
     #[arg(long)]
     unpinned: bool,
     /// Targets, separated by commas; the baseline always takes part.
@@ -123,7 +137,10 @@ fn cores() -> usize {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let options = Options::parse();
+    let mut options = Options::parse();
+    if options.pinned {
+        options.workers = 1;
+    }
     let targets =
         if options.only.is_empty() { Target::value_variants().to_vec() } else { options.only.clone() };
     let pinned = options.workers == 1 && !options.unpinned;

@@ -80,6 +80,11 @@ pub fn redirect(desk: Desk<'_>, status: StatusCode, to: &str) -> Answer {
     answer
 }
 
+/// A status and nothing else.
+pub fn empty(desk: Desk<'_>, status: StatusCode) -> Answer {
+    plain(desk, status, Bytes::new())
+}
+
 fn plain(desk: Desk<'_>, status: StatusCode, body: Bytes) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;

@@ -158,6 +158,7 @@ pub fn rules(config: &Config) -> Rules {
         rules: rules.clone(),
         hide_existence: config.access.hide_existence,
         origin: config.public.origin.clone(),
+        forward_auth: config.forward_auth,
         origins: config.access.origins.clone(),
         cross_site_writes: config.access.cross_site_writes,
     }

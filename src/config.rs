@@ -109,6 +109,16 @@ pub struct Public {
     pub name: String,
 }
 
+impl Public {
+    /// Whether a host, perhaps with the port that goes without saying, is ours.
+    pub fn is_host(&self, host: &str) -> bool {
+        let usual = if self.https { ":443" } else { ":80" };
+        [host, host.strip_suffix(usual).unwrap_or(host)]
+            .iter()
+            .any(|host| host.eq_ignore_ascii_case(&self.authority))
+    }
+}
+
 /// `[store]`
 pub struct Store {
     /// Which database, and where.

@@ -27,6 +27,7 @@ mod dev_mail;
 pub mod ending;
 mod entry;
 pub mod exchange;
+mod forward_auth;
 mod logout_token;
 mod not_me;
 mod pair;
@@ -122,6 +123,7 @@ async fn dispatch(app: &App, endpoint: Endpoint, visit: Visit) -> Result<Answer,
         Endpoint::DevMails => dev_mail::list(app, visit).await,
         Endpoint::DevMail => dev_mail::show(app, &visit),
         Endpoint::Jwks => Ok(token::jwks(app, &visit)),
+        Endpoint::Verify(asker) => Ok(forward_auth::verify(app, asker, visit)),
         Endpoint::Refresh => token::refresh(app, visit).await,
         Endpoint::Revoke => token::revoke(app, visit).await,
         Endpoint::CreatePersonalToken => personal::create(app, visit).await,

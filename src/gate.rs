@@ -95,13 +95,19 @@ fn ours(rules: &Rules, visit: &Visit, endpoint: Endpoint) -> Verdict {
     if foreign && !endpoint.takes_foreign_posts() {
         return Verdict::Refuse(Refusal::CrossOrigin);
     }
+    if endpoint.for_proxies() && !rules.forward_auth {
+        return Verdict::Refuse(Refusal::NotFound);
+    }
+    if endpoint.for_proxies() && !visit.peer.trusted {
+        return Verdict::Refuse(Refusal::Forbidden);
+    }
     if visit.visitor.session().is_some_and(|session| session.grant.is_some())
         && !endpoint.takes_personal_tokens()
     {
         return Verdict::Refuse(Refusal::InsufficientScope);
     }
     match visit.visitor {
-        Visitor::Unsure if !matches!(endpoint, Endpoint::Ok | Endpoint::Jwks) => {
+        Visitor::Unsure if !matches!(endpoint, Endpoint::Ok | Endpoint::Jwks | Endpoint::Verify(_)) => {
             Verdict::Refuse(Refusal::StoreUnavailable)
         }
         Visitor::Stranger if endpoint.needs_session() => Verdict::Refuse(unauthorized(visit)),

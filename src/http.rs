@@ -1,9 +1,13 @@
 //! The wire: what is read from a request before anything is decided about it.
 
 pub mod body;
+pub mod chunked;
 pub mod client;
 pub mod cookie;
+pub mod fields;
 pub mod form;
 pub mod path;
 pub mod return_to;
+pub mod socket;
 pub mod visit;
+pub mod wire;

@@ -76,6 +76,13 @@
 //!   written in the flow's own transaction ([`flow::post`]) and sent by a job, at least once.
 //! * **Secrets have no `Debug`, time is a value, randomness has two doors.**
 //!
+//! # Why HTTP/1.1 is ours
+//!
+//! Both sides of HTTP/1.1 are our own, over `httparse` and `memchr`, because both were measured to be what a forward
+//! costs beside the kernel, and because each head has to be read once, by the parser whose reading is forwarded: a
+//! second look at the bytes, to find what a more lenient parser lets pass, is a second reading. HTTP/2 is hyper's on
+//! both sides.
+//!
 //! Deliberately absent: traits with fewer than three implementers, middleware layers, a dependency-injection
 //! container, cargo features, `unsafe` code, files read from the working directory that the configuration
 //! does not name.
@@ -85,13 +92,13 @@
 //! `GET /api/{id}/items` with a session cookie:
 //!
 //! 1. `server/worker.rs` accepts (`server/listen.rs`), a header of the PROXY protocol says who is there if one is
-//!    asked for (`server/proxy_protocol.rs`); `server/connection.rs` ends TLS if there is any, `server/watched.rs`
-//!    watches the
-//!    bytes (`server/head_scan.rs`; a request of HTTP/2 is put into the form of HTTP/1.1 instead) and hyper
-//!    parses them. Deadlines are numbers that one ticker per worker looks at ([`proxy::ticker`]); no timer is
-//!    made per request.
-//! 2. `server/front.rs::answer` has the message checked (`server/read.rs`: one `Host`, one framing, one
-//!    reading of the target) and makes a [`http::visit::Visit`].
+//!    asked for (`server/proxy_protocol.rs`); `server/connection.rs` ends TLS if there is any; `server/http1.rs` reads
+//!    a head into the buffer that all of its fields stay in, holds it to the letter of the grammar and parses it
+//!    (`server/http1/head.rs`). HTTP/2 is hyper's, and puts its requests into the form of HTTP/1.1
+//!    (`server/http2.rs`). Deadlines are numbers that one ticker per worker looks at ([`proxy::ticker`]); no timer is
+//!    made per request, and no task.
+//! 2. The message is checked (`server/read.rs`: one `Host`, one framing, one reading of the target), and
+//!    `server/front.rs::answer` makes a [`http::visit::Visit`] of it.
 //! 3. `server/recognise.rs` finds the cookie and asks [`session::Sessions::recognise`]: the worker's table,
 //!    then the shared cache. Nothing waits. Only a token that carries our tag and is not in memory is asked
 //!    of the store, by the office, once for all who ask at the same time.
@@ -99,9 +106,13 @@
 //! 4. [`gate::decide`] says `Forward(Pass)`.
 //! 5. [`proxy::Proxy::forward`] writes the head in one pass, takes an idle connection of this worker, sends
 //!    head and first piece of the body in one write, and waits for the head of the answer.
-//!    Where HTTP/2 is spoken to the app, the same fields go out on a stream of a shared connection (`proxy/http2.rs`).
-//! 6. The body follows straight from the socket as the client takes it; at its end the connection is idle
-//!    again. If the session was used after a day, its end was moved and its cookie is sent again.
+//!    Where HTTP/2 is spoken to the app, the same fields go out on a stream of a shared connection
+//!    (`proxy/http2.rs`).
+//! 6. Head and first piece of the answer leave in one write (`server/http1/write.rs`). The rest follows straight from
+//!    the app's socket as the client takes it; at its end both connections are idle again. If the session was used after a day, its end was moved and its cookie is sent again.
+//!
+//! A proxy that is told to ask instead (`flow/forward_auth.rs`) gets the same judgement of the request that it asks
+//! about, from the worker and at once.
 //!
 //! # A sign-in
 //!

@@ -20,7 +20,6 @@ use crate::http::visit::Visit;
 use crate::session::live::Live;
 
 pub mod body;
-mod chunked;
 pub mod connect;
 pub mod failure;
 pub mod headers;
@@ -32,7 +31,7 @@ pub mod reserved;
 pub mod response;
 mod term;
 pub mod ticker;
-mod upgrade;
+pub mod upgrade;
 mod upload;
 mod upstream;
 
@@ -66,11 +65,24 @@ pub struct Proxy {
 pub struct Sending {
     /// The body.
     pub body: RequestBody,
-    /// The connection itself, or its stream, if the request asks to leave HTTP.
-    pub upgrade: Option<OnUpgrade>,
-    /// Whether the client speaks HTTP/2, where 200 stands for 101 (RFC 8441 §5) and a gRPC call can end with a status
-    /// at any time.
-    pub http2: bool,
+    /// The connection itself, if the request asks to leave HTTP.
+    pub upgrade: Option<Leaving>,
+}
+
+/// What is to become a tunnel on the client's side.
+pub enum Leaving {
+    /// The connection.
+    Http1,
+    /// A stream of HTTP/2, where 200 stands for 101 (RFC 8441 §5).
+    Http2(OnUpgrade),
+}
+
+/// What follows the head of an answer.
+pub enum Following {
+    /// A body.
+    Body(UpstreamBody),
+    /// Bytes in both directions, on the client's connection.
+    Tunnel(Box<Tunnel>),
 }
 
 /// What an answer is the answer to.
@@ -78,17 +90,14 @@ struct Asked<'a> {
     visit: &'a Visit,
     pass: Pass,
     /// The client's connection, if the request asked to leave HTTP.
-    upgrade: Option<OnUpgrade>,
-    http2: bool,
+    upgrade: Option<Leaving>,
 }
 
 /// Two connections that are to be left to each other.
 struct Switch {
     /// The fields of the answer.
     fields: HeaderMap,
-    client: OnUpgrade,
-    /// The client's is a stream of HTTP/2.
-    http2: bool,
+    client: Leaving,
     upstream: Stream,
     /// What the app sent behind its answer.
     unread: BytesMut,
@@ -105,7 +114,6 @@ impl Proxy {
     ) -> Self {
         let head_writer = Rc::new(HeadWriter::new(&config));
         let settings = config.upstream.clone();
-        let protocol = settings.protocol;
         let pool = Rc::new(Pool::new(
             settings.clone(),
             connector.clone(),
@@ -113,7 +121,7 @@ impl Proxy {
             ticker.clone(),
             Arc::clone(&live),
         ));
-        let http2 = (protocol != Protocol::Http1)
+        let http2 = (settings.protocol != Protocol::Http1)
             .then(|| Http2::new(settings, connector, instances, ticker.clone(), Rc::clone(&pool)));
         let hsts = config.hsts.as_deref().filter(|_| config.tls.is_some());
         let hsts = hsts.and_then(|hsts| HeaderValue::from_str(hsts).ok());
@@ -142,7 +150,7 @@ impl Proxy {
         visit: &Visit,
         pass: Pass,
         sending: Sending,
-    ) -> Result<Response<UpstreamBody>, Failure> {
+    ) -> Result<Response<Following>, Failure> {
         match &self.http2 {
             None => self.forward_http1(visit, pass, sending).await,
             // Boxed: it need not be carried along where it is not spoken.
@@ -155,8 +163,8 @@ impl Proxy {
         visit: &Visit,
         pass: Pass,
         sending: Sending,
-    ) -> Result<Response<UpstreamBody>, Failure> {
-        let Sending { body, upgrade, http2 } = sending;
+    ) -> Result<Response<Following>, Failure> {
+        let Sending { body, upgrade } = sending;
         let framing = framing(body.size_hint().exact(), visit);
         let limit = self.config.limits.body;
         if matches!(framing, Framing::Length(length) if length > limit) {
@@ -183,7 +191,7 @@ impl Proxy {
             match self.exchange(&mut connection, &mut upload, visit).await {
                 Ok(head) => {
                     self.pool.answered(&connection);
-                    let asked = Asked { visit, pass, upgrade, http2 };
+                    let asked = Asked { visit, pass, upgrade };
                     return Ok(self.answer(asked, head, connection, upload));
                 }
                 // The app had closed an idle connection while the request was on its way: one more try on a
@@ -228,13 +236,12 @@ impl Proxy {
         head: response::Head,
         connection: Box<Connection>,
         upload: Upload,
-    ) -> Response<UpstreamBody> {
+    ) -> Response<Following> {
         if head.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = asked.upgrade.take()
         {
             let Connection { stream, unread, .. } = *connection;
-            let switch =
-                Switch { fields: head.headers, client, http2: asked.http2, upstream: stream, unread };
+            let switch = Switch { fields: head.headers, client, upstream: stream, unread };
             return self.switch(asked.visit, &asked.pass, switch);
         }
         let session = asked.pass.into_session();
@@ -242,7 +249,7 @@ impl Proxy {
         let (status, mut headers, body) =
             Http1Body::new(connection, Rc::clone(&self.pool), upload, head, session);
         self.add(&mut headers, signed_in);
-        let mut response = Response::new(UpstreamBody::Http1(body));
+        let mut response = Response::new(Following::Body(UpstreamBody::Http1(body)));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
@@ -259,27 +266,28 @@ impl Proxy {
     }
 
     /// Answers 101, or 200 to HTTP/2, and leaves the two connections to each other.
-    fn switch(&self, visit: &Visit, pass: &Pass, switch: Switch) -> Response<UpstreamBody> {
-        let Switch { fields, client, http2, upstream, unread } = switch;
-        let tunnel = Tunnel {
+    fn switch(&self, visit: &Visit, pass: &Pass, switch: Switch) -> Response<Following> {
+        let Switch { fields, client, upstream, unread } = switch;
+        let tunnel = Box::new(Tunnel {
             upstream,
             unread,
-            client,
             silence: self.ticker.deadline(),
             watch: self.ticker.deadline(),
             patience: self.config.limits.tunnel_idle,
             line: pass.session().map(|session| self.live.open(session)),
-        };
-        let id = visit.id;
-        tokio::task::spawn_local(async move {
-            if let Err(error) = tunnel.run().await {
-                tracing::debug!(request_id = %id, %error, "tunnel ended");
-            }
         });
-        let mut response = Response::new(UpstreamBody::Http1(Http1Body::empty(Rc::clone(&self.pool))));
+        let following = match client {
+            Leaving::Http1 => Following::Tunnel(tunnel),
+            Leaving::Http2(stream) => {
+                tunnel.run_on_stream(stream, visit.id);
+                Following::Body(UpstreamBody::Http1(Http1Body::empty(Rc::clone(&self.pool))))
+            }
+        };
+        let over_http2 = matches!(following, Following::Body(_));
+        let mut response = Response::new(following);
         *response.headers_mut() = fields;
         let headers = response.headers_mut();
-        if http2 {
+        if over_http2 {
             headers.remove(SEC_WEBSOCKET_ACCEPT);
             return response;
         }
@@ -295,7 +303,9 @@ impl Proxy {
 /// How the request's body is delimited towards the app.
 fn framing(exact: Option<u64>, visit: &Visit) -> Framing {
     match exact {
-        Some(0) if !sends_body(&visit.method) && !visit.headers.contains_key(CONTENT_LENGTH) => Framing::None,
+        Some(0) if !sends_body(&visit.method) && !visit.headers.contains_key(&CONTENT_LENGTH) => {
+            Framing::None
+        }
         Some(length) => Framing::Length(length),
         None => Framing::Chunked,
     }

@@ -22,9 +22,8 @@ use worker::Shared;
 mod connection;
 mod crowd;
 mod files;
-mod frames;
 mod front;
-mod head_scan;
+mod http1;
 mod http2;
 pub mod listen;
 mod proxy_protocol;
@@ -33,7 +32,6 @@ mod recognise;
 mod redirect;
 mod reply;
 pub mod tls;
-mod watched;
 mod worker;
 
 /// A server that is running.

@@ -14,6 +14,10 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 const ISO: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
+/// The form of times in fields of HTTP.
+const HTTP_DATE: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+
 /// A moment, in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Now(i64);
@@ -59,6 +63,11 @@ impl Now {
     /// The text form: `YYYY-MM-DDTHH:MM:SS.mmmZ`.
     pub fn iso(self) -> String {
         self.date_time().format(ISO).unwrap_or_default()
+    }
+
+    /// The form of `Date` and other fields of HTTP (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+    pub fn http_date(self) -> String {
+        self.date_time().format(HTTP_DATE).unwrap_or_default()
     }
 
     /// For people, to the minute: `2026-01-02 03:04 UTC`.

@@ -13,6 +13,7 @@ use sidegate::config::{self, Config, Flags, NewSecret, Sources};
 use sidegate::gate::rules::Rules;
 use sidegate::gate::{self, Pass, Verdict};
 use sidegate::http::client::Peer;
+use sidegate::http::fields::Fields;
 use sidegate::http::path::Path;
 use sidegate::http::visit::{Credential, Visit};
 use sidegate::id::{RequestId, SessionId, UserId};
@@ -46,6 +47,7 @@ pub(crate) fn rules(count: usize) -> Rules {
         access: Access::Public,
     };
     Rules {
+        forward_auth: false,
         mounts: vec!["/auth".to_owned()],
         rules: (0..count).map(rule).collect(),
         hide_existence: false,
@@ -91,7 +93,7 @@ pub(crate) fn session(token: TokenHash) -> Arc<Session> {
 }
 
 /// The twelve header fields of a browser's navigation, with four cookies, ours the third.
-pub(crate) fn headers(token: &str) -> HeaderMap {
+pub(crate) fn headers(token: &str) -> Fields {
     let cookies = format!("theme=dark; _ga=GA1.1.1234567890.1700000000; sidegate={token}; lang=en-GB");
     let fields = [
         ("host", "127.0.0.1:8080"),
@@ -109,7 +111,7 @@ pub(crate) fn headers(token: &str) -> HeaderMap {
     ];
     let field =
         |(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a field value"));
-    fields.map(field).into_iter().collect()
+    Fields::from(&fields.map(field).into_iter().collect::<HeaderMap>())
 }
 
 /// A target as the HTTP parser hands it over.

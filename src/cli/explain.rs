@@ -24,7 +24,7 @@ use crate::id::{RequestId, SessionId, UserId};
 use crate::proxy::headers::{Framing, HeadWriter};
 use crate::refusal::Refusal;
 use crate::secret::TokenHash;
-use crate::server::read;
+use crate::server::read::{self, Head};
 use crate::time::{Clock, Now};
 use crate::visitor::{Session, User, Visitor};
 
@@ -162,8 +162,11 @@ fn visit(config: &Config, asked: &Asked<'_>, user: Option<UserId>) -> Result<Vis
         .header(ORIGIN, &config.public.origin)
         .body(())
         .map_err(|_| Refusal::BadHost)?;
-    let (mut parts, ()) = request.into_parts();
-    let read = read::read(&mut parts, &config.public, config.limits.target)?;
+    let mut head = Head::from(request.into_parts().0);
+    let read = read::read(&mut head, &config.public, config.limits.target)?;
+    if read.misdirected {
+        return Err(Refusal::Misdirected);
+    }
     let now = Clock::System.now();
     let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
     Ok(Visit {
@@ -171,10 +174,10 @@ fn visit(config: &Config, asked: &Asked<'_>, user: Option<UserId>) -> Result<Vis
         now,
         peer: Peer::new((here, 0).into(), &[]),
         client: here,
-        method: parts.method,
+        method: head.method,
         path: read.path,
         upgrade: read.upgrade,
-        headers: parts.headers,
+        headers: head.headers,
         credential: if user.is_some() { Credential::Cookie } else { Credential::None },
         visitor: user.map_or(Visitor::Stranger, |user| Visitor::Known(Arc::new(session(user, now)))),
         body: Bytes::new(),
@@ -183,7 +186,7 @@ fn visit(config: &Config, asked: &Asked<'_>, user: Option<UserId>) -> Result<Vis
 
 /// `Origin` was only there so that the request counts as one of the site's own.
 fn without_origin(mut visit: Visit) -> Visit {
-    visit.headers.remove(ORIGIN);
+    visit.headers.remove(&ORIGIN);
     visit
 }
 

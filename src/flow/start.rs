@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::flow::{callback, callback_if_ours, desk, leave, provider, read_json, to_account, with_cookies};
 use crate::http::cookie::{self, CookieNames};
+use crate::http::fields::Fields;
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::oauth::Start;
@@ -271,7 +272,7 @@ async fn begin(app: &App, visit: &Visit, provider: &Provider, wish: Wish) -> Res
 }
 
 /// The cookies of flows that a browser has beside the newest few, so that one more has room.
-fn too_many<'h>(names: &CookieNames, headers: &'h HeaderMap) -> Vec<&'h str> {
+fn too_many<'h>(names: &CookieNames, headers: &'h Fields) -> Vec<&'h str> {
     let began = |value: &[u8]| {
         let millis = std::str::from_utf8(value).ok()?.split_once('.')?.0;
         millis.parse().ok().map(Now::from_millis)

@@ -115,6 +115,26 @@ pub enum Endpoint {
     PersonalTokens,
     /// Ends one of them.
     RevokePersonalToken,
+    /// Answers a proxy that asks what it may let through.
+    Verify(Asker),
+}
+
+/// A proxy that asks, by the convention in which it asks and is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// `auth_request`: what is asked about stands in fields that its configuration names.
+    Nginx,
+    /// `forwardAuth`: in `X-Forwarded-Method`, `-Proto`, `-Host` and `-Uri`.
+    Traefik,
+    /// `forward_auth`: as Traefik does.
+    Caddy,
+    /// `ext_authz` over HTTP: by the method that is asked about, at its path below our own.
+    Envoy,
+}
+
+impl Asker {
+    /// Below this path follows the one that is asked about.
+    pub const ENVOY: &str = "verify/envoy";
 }
 
 use Endpoint as E;
@@ -182,6 +202,9 @@ const TABLE: &[(Method, &str, Endpoint)] = &[
     (Method::POST, "personal-tokens", E::CreatePersonalToken),
     (Method::GET, "personal-tokens", E::PersonalTokens),
     (Method::POST, "revoke-personal-token", E::RevokePersonalToken),
+    (Method::GET, "verify/nginx", E::Verify(Asker::Nginx)),
+    (Method::GET, "verify/traefik", E::Verify(Asker::Traefik)),
+    (Method::GET, "verify/caddy", E::Verify(Asker::Caddy)),
 ];
 
 /// What a path below a mount prefix leads to.
@@ -198,6 +221,9 @@ pub enum Lookup {
 /// Finds the endpoint for `path`, which is what follows the mount prefix and its slash. `HEAD` is `GET`
 /// without the body.
 pub fn find(method: &Method, path: &str) -> Lookup {
+    if path.strip_prefix(Asker::ENVOY).is_some_and(|asked| asked.starts_with('/')) {
+        return Lookup::Found(E::Verify(Asker::Envoy));
+    }
     let method = if method == Method::HEAD { &Method::GET } else { method };
     let mut lookup = Lookup::Nothing;
     for (takes, _, endpoint) in rows(path) {
@@ -295,14 +321,27 @@ impl Endpoint {
             | E::DevMail
             | E::Jwks
             | E::Refresh
-            | E::Revoke => false,
+            | E::Revoke
+            | E::Verify(_) => false,
         }
     }
 
+    /// Whether the answer needs nothing that is waited for, so that whoever carries the traffic gives it.
+    pub fn answered_at_once(self) -> bool {
+        matches!(self, E::Verify(_))
+    }
+
+    /// Whether it is for who can vouch for others alone: a proxy that asks, perhaps under a name of ours that only the
+    /// two of us know.
+    pub fn for_proxies(self) -> bool {
+        matches!(self, E::Verify(_))
+    }
+
     /// Whether a `POST` of another site is let through. The form of a provider is answered by a redirect and
-    /// changes nothing; a logout token and a refresh token are proof in themselves, and no cookie is looked at.
+    /// changes nothing; a logout token and a refresh token are proof in themselves, and no cookie is looked at; what a
+    /// proxy asks about is judged by itself.
     pub fn takes_foreign_posts(self) -> bool {
-        matches!(self, E::CallbackForm | E::BackChannelLogout | E::Refresh | E::Revoke)
+        matches!(self, E::CallbackForm | E::BackChannelLogout | E::Refresh | E::Revoke | E::Verify(_))
     }
 
     /// Whether a personal access token may come along: it says who is asking, or is not looked at. Everything
@@ -318,6 +357,7 @@ impl Endpoint {
                 | E::Refresh
                 | E::Revoke
                 | E::BackChannelLogout
+                | E::Verify(_)
         )
     }
 

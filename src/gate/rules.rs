@@ -3,7 +3,8 @@
 use http::Method;
 
 use crate::config::rule::{Access, Rule};
-use crate::http::path::segments;
+use crate::gate::endpoint::{self, Lookup};
+use crate::http::path::{Path, segments};
 use crate::id::UserId;
 use crate::pattern::{Case, OWNER_TREE, Pattern, Segment};
 
@@ -17,6 +18,8 @@ pub struct Rules {
     pub hide_existence: bool,
     /// Our origin, as browsers write it.
     pub origin: String,
+    /// Whether proxies may ask what they may let through.
+    pub forward_auth: bool,
     /// Origins whose pages may act for a user by cookie, ours among them.
     pub origins: Vec<String>,
     /// Whether pages of all others may too, but for handshakes.
@@ -81,6 +84,15 @@ impl Rules {
             let rest = path.strip_prefix(mount.as_str())?;
             if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
         })
+    }
+
+    /// Whether this is a question that a proxy may ask, however the path is read.
+    pub fn is_for_proxies(&self, method: &Method, path: &Path) -> bool {
+        let asks = |reading: &str| {
+            let found = self.below_mount(reading).map(|below| endpoint::find(method, below));
+            matches!(found, Some(Lookup::Found(endpoint)) if endpoint.for_proxies())
+        };
+        self.forward_auth && path.readings().all(asks)
     }
 
     /// The endpoint's path below our mount prefix; empty for any other path.

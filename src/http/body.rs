@@ -1,6 +1,9 @@
 //! Request bodies: passed on as they come, or read whole under a limit for our own endpoints.
 
+use std::cell::RefCell;
+use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,20 +12,23 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
+use crate::http::wire::Wire;
 use crate::refusal::Refusal;
 
 /// Largest body that an endpoint of ours takes, in bytes.
 pub const ENDPOINT_LIMIT: usize = 64 * 1024;
 
 /// The body of a request.
-pub struct RequestBody(Incoming);
+pub enum RequestBody {
+    /// There is none.
+    Empty,
+    /// It is read off a connection of HTTP/1.1.
+    Http1(Rc<RefCell<Wire>>),
+    /// It comes in a stream of HTTP/2.
+    Http2(Incoming),
+}
 
 impl RequestBody {
-    /// The body as hyper gives it.
-    pub fn new(incoming: Incoming) -> Self {
-        Self(incoming)
-    }
-
     /// Reads the whole body of a request to one of our endpoints.
     ///
     /// # Errors
@@ -32,30 +38,57 @@ impl RequestBody {
         if self.is_end_stream() {
             return Ok(Bytes::new());
         }
+        if self.is_too_large() {
+            return Err(Refusal::BodyTooLarge);
+        }
         match tokio::time::timeout(patience, Limited::new(self, ENDPOINT_LIMIT).collect()).await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge),
             Ok(Err(_)) | Err(_) => Err(Refusal::BadBody),
         }
     }
+
+    /// Whether it says of itself that it is larger than [`ENDPOINT_LIMIT`].
+    fn is_too_large(&self) -> bool {
+        self.size_hint().lower() > ENDPOINT_LIMIT as u64
+    }
+
+    /// Whether the client sends it only once it is told that it is wanted.
+    pub fn waits_for_invitation(&self) -> bool {
+        match self {
+            Self::Empty | Self::Http2(_) => false,
+            Self::Http1(wire) => wire.borrow().waits_for_invitation(),
+        }
+    }
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        Pin::new(&mut self.0).poll_frame(cx)
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Http1(wire) => wire.borrow_mut().poll_frame(cx),
+            Self::Http2(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(io::Error::other)))
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        match self {
+            Self::Empty => true,
+            Self::Http1(wire) => wire.borrow().complete(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Http1(wire) => wire.borrow().size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
     }
 }

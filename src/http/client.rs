@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::config::proxies::{Chain, Proxies};
+use crate::http::fields::{Fields, Value};
 
 mod forwarded;
 
@@ -48,7 +49,7 @@ impl Peer {
 
 /// The address of the client: from a trusted peer, the chain is walked from the right over trusted addresses;
 /// the first other one is the client. An entry that is not an address ends the walk at the last known one.
-pub fn address(peer: Peer, headers: &HeaderMap, proxies: &Proxies) -> IpAddr {
+pub fn address(peer: Peer, headers: &Fields, proxies: &Proxies) -> IpAddr {
     if !peer.trusted {
         return peer.ip();
     }
@@ -66,8 +67,8 @@ pub fn address(peer: Peer, headers: &HeaderMap, proxies: &Proxies) -> IpAddr {
     }
 }
 
-fn values<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Vec<&'h [u8]> {
-    headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()
+fn values<'h>(headers: &'h Fields, name: &HeaderName) -> Vec<&'h [u8]> {
+    headers.get_all(name).map(Value::as_bytes).collect()
 }
 
 fn walk(peer: IpAddr, chain: impl Iterator<Item = Option<IpAddr>>, proxies: &[IpNet]) -> IpAddr {
@@ -107,6 +108,8 @@ fn is_port(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, HeaderValue};
+
     use super::*;
 
     fn proxies(chain: Chain, trusted: &[&str]) -> Proxies {
@@ -121,7 +124,7 @@ mod tests {
             headers.append(name.clone(), line);
         }
         let peer = SocketAddr::new(peer.parse().expect("an address"), 4711);
-        address(Peer::new(peer, &proxies.trusted), &headers, proxies).to_string()
+        address(Peer::new(peer, &proxies.trusted), &Fields::from(&headers), proxies).to_string()
     }
 
     fn x_forwarded_for(peer: &str, lines: &[&str], trusted: &[&str]) -> String {
@@ -142,6 +145,7 @@ mod tests {
             Peer::new("10.0.0.1:1".parse().expect("an address"), &["10.0.0.0/8".parse().expect("a net")]);
         let mut headers = HeaderMap::new();
         headers.insert(X_FORWARDED_FOR, HeaderValue::from_static("1.1.1.1"));
+        let headers = Fields::from(&headers);
         let speaks_for_itself = peer.for_itself();
         let trusting = proxies(Chain::XForwardedFor, &["10.0.0.0/8"]);
         assert_eq!(address(speaks_for_itself, &headers, &trusting).to_string(), "10.0.0.1");

@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use cookie::{Cookie, SameSite};
+use http::HeaderValue;
 use http::header::COOKIE;
-use http::{HeaderMap, HeaderValue};
 use memchr::memchr;
 
+use crate::http::fields::Fields;
 use crate::secret::TokenHash;
 
 /// The names of our cookies, which depend on whether browsers reach us by https.
@@ -128,9 +129,9 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
 }
 
 /// Looks for one cookie by its exact name in all `Cookie` lines.
-pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
+pub fn find<'a>(headers: &'a Fields, name: &str) -> Found<'a> {
     let mut found = Found::Nothing;
-    for line in headers.get_all(COOKIE) {
+    for line in headers.get_all(&COOKIE) {
         for value in pairs(line.as_bytes()).filter_map(|pair| value_under(pair, name)) {
             match found {
                 Found::Nothing => found = Found::One(value),
@@ -143,8 +144,8 @@ pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
 }
 
 /// All cookies whose names begin with `prefix`, as they came.
-pub fn beginning_with<'h>(headers: &'h HeaderMap, prefix: &str) -> Vec<(&'h str, &'h [u8])> {
-    let lines = headers.get_all(COOKIE).iter();
+pub fn beginning_with<'h>(headers: &'h Fields, prefix: &str) -> Vec<(&'h str, &'h [u8])> {
+    let lines = headers.get_all(&COOKIE);
     lines
         .flat_map(|line| pairs(line.as_bytes()))
         .filter_map(|pair| {
@@ -156,8 +157,8 @@ pub fn beginning_with<'h>(headers: &'h HeaderMap, prefix: &str) -> Vec<(&'h str,
 }
 
 /// Whether any cookie of ours came along.
-pub fn any_of_ours(headers: &HeaderMap) -> bool {
-    headers.get_all(COOKIE).iter().any(|line| pairs(line.as_bytes()).any(is_ours))
+pub fn any_of_ours(headers: &Fields) -> bool {
+    headers.get_all(&COOKIE).any(|line| pairs(line.as_bytes()).any(is_ours))
 }
 
 /// Appends to `out` the pairs of one `Cookie` value that are not ours, separated by `; `.
@@ -185,14 +186,16 @@ pub fn sets_ours(value: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
-    fn headers(lines: &[&[u8]]) -> HeaderMap {
+    fn headers(lines: &[&[u8]]) -> Fields {
         let mut map = HeaderMap::new();
         for line in lines {
             map.append(COOKIE, HeaderValue::from_bytes(line).expect("a header value"));
         }
-        map
+        Fields::from(&map)
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, ORIGIN, REFERER, UPGRADE, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use crate::http::client::Peer;
+use crate::http::fields::Fields;
 use crate::http::path::Path;
 use crate::id::RequestId;
 use crate::time::Now;
@@ -29,7 +30,7 @@ pub struct Visit {
     /// The protocol that the request wants to go on with instead of HTTP.
     pub upgrade: Option<HeaderValue>,
     /// All header fields.
-    pub headers: HeaderMap,
+    pub headers: Fields,
     /// Who is asking.
     pub visitor: Visitor,
     /// What the visitor showed.
@@ -121,10 +122,10 @@ impl Visit {
     /// `Sec-Fetch-Site` if the browser sends it, else `Origin`; without both, only a request that no
     /// form can make and that carries no cookie of ours.
     pub fn same_origin(&self, public_origin: &str) -> bool {
-        if let Some(site) = self.headers.get(SEC_FETCH_SITE) {
+        if let Some(site) = self.headers.get(&SEC_FETCH_SITE) {
             return site == "same-origin" || site == "none";
         }
-        if let Some(origin) = self.headers.get(ORIGIN) {
+        if let Some(origin) = self.headers.get(&ORIGIN) {
             return origin == public_origin;
         }
         is_json(&self.headers) && !crate::http::cookie::any_of_ours(&self.headers)
@@ -134,9 +135,9 @@ impl Visit {
     /// these. Browsers say where whatever can do harm comes from: `Sec-Fetch-Site`, and `Origin` with every method
     /// but GET and HEAD and with `WebSocket` handshakes (Fetch §3.2, RFC 6455 §10.2). What says nothing is no browser.
     pub fn made_elsewhere(&self, origins: &[String]) -> bool {
-        let origin = self.headers.get(ORIGIN);
+        let origin = self.headers.get(&ORIGIN);
         let listed = || origin.is_some_and(|origin| origins.iter().any(|known| origin == known.as_str()));
-        match self.headers.get(SEC_FETCH_SITE) {
+        match self.headers.get(&SEC_FETCH_SITE) {
             Some(site) => site != "same-origin" && site != "none" && !listed(),
             None => origin.is_some() && !listed(),
         }
@@ -144,12 +145,12 @@ impl Visit {
 }
 
 /// Whether the body is declared as JSON.
-pub fn is_json(headers: &HeaderMap) -> bool {
+pub fn is_json(headers: &Fields) -> bool {
     is_declared(headers, "application/json")
 }
 
 /// Whether the body is declared as a form.
-pub fn is_form(headers: &HeaderMap) -> bool {
+pub fn is_form(headers: &Fields) -> bool {
     is_declared(headers, "application/x-www-form-urlencoded")
 }
 
@@ -165,7 +166,7 @@ const GRPC: &[&str] = &[
 ];
 
 /// The type of a gRPC call in whatever coding, as an answer names it; `None` if it is none.
-fn grpc(headers: &HeaderMap) -> Option<&'static str> {
+fn grpc(headers: &Fields) -> Option<&'static str> {
     let kind = text(headers, &CONTENT_TYPE)?;
     let rest = kind.strip_prefix(GRPC[0])?;
     let essence = kind.split([';', ' ']).next().unwrap_or_default();
@@ -174,18 +175,18 @@ fn grpc(headers: &HeaderMap) -> Option<&'static str> {
 }
 
 /// Whether `Content-Type` names this media type, with whatever parameters.
-fn is_declared(headers: &HeaderMap, media_type: &str) -> bool {
+fn is_declared(headers: &Fields, media_type: &str) -> bool {
     text(headers, &CONTENT_TYPE)
         .and_then(|value| value.split(';').next())
         .is_some_and(|essence| essence.trim().eq_ignore_ascii_case(media_type))
 }
 
 /// The first field of this name, if it is visible ASCII.
-fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+fn text<'h>(headers: &'h Fields, name: &HeaderName) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn accepts_html(headers: &HeaderMap) -> bool {
+fn accepts_html(headers: &Fields) -> bool {
     text(headers, &ACCEPT).is_some_and(|accept| accept.contains("text/html"))
 }
 
@@ -202,16 +203,16 @@ pub enum AnswerForm {
 
 impl AnswerForm {
     /// Whether the answer is read by a person or by a program: Fetch Metadata first, then the older signs.
-    fn wanted(headers: &HeaderMap) -> Self {
+    fn wanted(headers: &Fields) -> Self {
         if let Some(kind) = grpc(headers) {
             return Self::Grpc(kind);
         }
-        if headers.contains_key(UPGRADE) {
+        if headers.contains_key(&UPGRADE) {
             return Self::Json;
         }
-        let page = match headers.get(SEC_FETCH_MODE) {
+        let page = match headers.get(&SEC_FETCH_MODE) {
             Some(mode) => mode == "navigate",
-            None => !headers.contains_key(X_REQUESTED_WITH) && accepts_html(headers),
+            None => !headers.contains_key(&X_REQUESTED_WITH) && accepts_html(headers),
         };
         if page { Self::Page } else { Self::Json }
     }
@@ -234,7 +235,7 @@ pub struct ReplyTo {
 
 impl ReplyTo {
     /// For a request of which only the header fields can be trusted.
-    pub fn to_malformed(id: RequestId, headers: &HeaderMap) -> Self {
+    pub fn to_malformed(id: RequestId, headers: &Fields) -> Self {
         Self {
             id,
             form: AnswerForm::wanted(headers),
@@ -245,6 +246,6 @@ impl ReplyTo {
     }
 }
 
-fn language(headers: &HeaderMap) -> Option<&str> {
+fn language(headers: &Fields) -> Option<&str> {
     text(headers, &ACCEPT_LANGUAGE)
 }

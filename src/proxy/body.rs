@@ -18,6 +18,16 @@ pub enum UpstreamBody {
     Http2(Box<Http2Body>),
 }
 
+impl UpstreamBody {
+    /// Sends on what has come of the request, whether or not the answer can be passed on.
+    pub fn drive(&mut self, cx: &mut Context<'_>) {
+        match self {
+            Self::Http1(body) => body.drive(cx),
+            Self::Http2(body) => body.drive(cx),
+        }
+    }
+}
+
 impl Body for UpstreamBody {
     type Data = Bytes;
     type Error = io::Error;

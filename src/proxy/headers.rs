@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, SET_COOKIE, TE, TRANSFER_ENCODING};
+use http::header::{CACHE_CONTROL, CONNECTION, HOST, TE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::config::proxies::Chain;
@@ -12,8 +12,11 @@ use crate::config::{Config, Identity};
 use crate::gate::Pass;
 use crate::http::client::X_FORWARDED_FOR;
 use crate::http::cookie;
+use crate::http::fields::Fields;
 use crate::http::visit::Visit;
+use crate::proxy::http2::fields;
 use crate::proxy::reserved::{HOP_BY_HOP, Reserved};
+use crate::visitor::Session;
 
 /// How the body of a message is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +66,7 @@ impl HeadWriter {
         out.push(b' ');
         out.extend_from_slice(visit.path.target().as_bytes());
         out.extend_from_slice(b" HTTP/1.1\r\n");
-        if let Some(host) = visit.headers.get(HOST) {
+        if let Some(host) = visit.headers.get(&HOST) {
             line(out, b"host", host.as_bytes());
         }
         self.pass_on(out, visit);
@@ -97,14 +100,13 @@ impl HeadWriter {
             line(&mut out, b"content-length", length.to_string().as_bytes());
         }
         self.identify(&mut out, pass);
-        cut(&out.into())
+        fields::cut(&out.into())
     }
 
     /// What the client sent and may reach the app.
     fn pass_on(&self, out: &mut Vec<u8>, visit: &Visit) {
         let nominated = Nominated::of(&visit.headers);
-        for (name, value) in &visit.headers {
-            let name = name.as_str().as_bytes();
+        for (name, value) in visit.headers.iter() {
             if !self.reserved.covers(name) && !nominated.contains(name) {
                 line(out, name, value.as_bytes());
             }
@@ -143,7 +145,7 @@ impl HeadWriter {
         out.extend_from_slice(b"x-forwarded-for: ");
         match self.chain {
             Chain::XForwardedFor if visit.peer.trusted => {
-                for before in visit.headers.get_all(X_FORWARDED_FOR) {
+                for before in visit.headers.get_all(&X_FORWARDED_FOR) {
                     out.extend_from_slice(before.as_bytes());
                     out.extend_from_slice(b", ");
                 }
@@ -167,9 +169,34 @@ impl HeadWriter {
     }
 }
 
+/// What the app is told of a session, where somebody else tells it.
+pub fn identity(identity: &Identity, session: &Session) -> Vec<(HeaderName, HeaderValue)> {
+    let facts = [
+        (&identity.user_id, session.user.id.as_str()),
+        (&identity.email, session.user.email.as_str()),
+        (&identity.name, session.user.name.as_str()),
+    ];
+    let mut fields: Vec<(&str, Vec<u8>)> = Vec::new();
+    for (names, value) in facts {
+        let mut safe = Vec::new();
+        header_safe(&mut safe, value);
+        fields.extend(names.iter().map(|name| (name.as_str(), safe.clone())));
+    }
+    if let (Some(assertion), Some(token)) = (&identity.assertion, session.assertion.get()) {
+        fields.push((&assertion.header, token.as_bytes().to_vec()));
+    }
+    let field = |(name, value): (&str, Vec<u8>)| {
+        Some((
+            HeaderName::from_bytes(name.as_bytes()).ok()?,
+            HeaderValue::from_maybe_shared(Bytes::from(value)).ok()?,
+        ))
+    };
+    fields.into_iter().filter_map(field).collect()
+}
+
 /// Whether the client takes trailer fields (RFC 9110 §10.1.4).
-fn wants_trailers(headers: &HeaderMap) -> bool {
-    headers.get(TE).is_some_and(|te| {
+fn wants_trailers(headers: &Fields) -> bool {
+    headers.get(&TE).is_some_and(|te| {
         te.as_bytes()
             .split(|&b| b == b',')
             .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
@@ -213,20 +240,6 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The fields in these lines, of which we have written each. Values share `lines`.
-fn cut(lines: &Bytes) -> Option<HeaderMap> {
-    let mut fields = HeaderMap::with_capacity(32);
-    let mut start = 0;
-    while let Some(length) = memchr::memchr(b'\r', &lines[start..]) {
-        let line = lines.slice(start..start + length);
-        let colon = memchr::memchr(b':', &line)?;
-        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-        fields.append(name, HeaderValue::from_maybe_shared(line.slice(colon + 2..)).ok()?);
-        start += length + 2;
-    }
-    Some(fields)
-}
-
 /// Writes a value that a user may have chosen: printable ASCII as it is, everything else and `%`
 /// percent-encoded, so that no byte of it can end the line or be read in two ways.
 fn header_safe(out: &mut Vec<u8>, value: &str) {
@@ -241,11 +254,11 @@ fn header_safe(out: &mut Vec<u8>, value: &str) {
 }
 
 /// All `Cookie` lines as one, without our cookies; no line at all if nothing is left.
-fn cookies(out: &mut Vec<u8>, headers: &HeaderMap) {
+fn cookies(out: &mut Vec<u8>, headers: &Fields) {
     let start = out.len();
     out.extend_from_slice(b"cookie: ");
     let first = out.len();
-    for value in headers.get_all(http::header::COOKIE) {
+    for value in headers.get_all(&http::header::COOKIE) {
         if out.len() > first && !out.ends_with(b"; ") {
             out.extend_from_slice(b"; ");
         }
@@ -265,9 +278,9 @@ fn cookies(out: &mut Vec<u8>, headers: &HeaderMap) {
 pub(super) struct Nominated<'a>(Vec<&'a [u8]>);
 
 impl<'a> Nominated<'a> {
-    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+    pub(super) fn of(headers: &'a Fields) -> Self {
         let mut names = Vec::new();
-        for value in headers.get_all(CONNECTION) {
+        for value in headers.get_all(&CONNECTION) {
             for name in value.as_bytes().split(|&b| b == b',') {
                 let name = name.trim_ascii();
                 // The two that every browser sends need no list.
@@ -337,31 +350,6 @@ fn is_a_field(option: &&[u8]) -> bool {
         && !option.eq_ignore_ascii_case(b"keep-alive")
         && !option.eq_ignore_ascii_case(b"close")
         && !option.eq_ignore_ascii_case(b"content-length")
-}
-
-/// Takes from the fields of an answer by HTTP/2 what does not pass: those of a connection, which are malformed there
-/// (RFC 9113 §8.2.2), cookies under our names, and every `Content-Length` but one.
-pub(super) fn clean(headers: &mut HeaderMap) {
-    for name in HOP_BY_HOP.iter().filter(|name| **name != "trailer") {
-        headers.remove(*name);
-    }
-    if headers.get_all(SET_COOKIE).iter().any(|line| cookie::sets_ours(line.as_bytes()))
-        && let http::header::Entry::Occupied(entry) = headers.entry(SET_COOKIE)
-    {
-        let lines: Vec<HeaderValue> = entry.remove_entry_mult().1.collect();
-        for line in lines.into_iter().filter(|line| !cookie::sets_ours(line.as_bytes())) {
-            headers.append(SET_COOKIE, line);
-        }
-    }
-    if let Some(length) = headers.get(CONTENT_LENGTH).cloned() {
-        headers.insert(CONTENT_LENGTH, length);
-    }
-}
-
-/// Whether a trailer field of an answer may pass: fields that frame or route a message have no place there (RFC 9110
-/// §6.5.1).
-pub(super) fn answer_trailer_may_pass(name: &HeaderName) -> bool {
-    ![CONTENT_LENGTH, TRANSFER_ENCODING, HOST, SET_COOKIE].contains(name)
 }
 
 /// What a signed-in answer may be cached by, if the app said nothing.

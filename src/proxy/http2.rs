@@ -21,6 +21,8 @@ use http_body::Body as _;
 
 use crate::config::upstream::Upstream;
 use crate::gate::Pass;
+use crate::http::body::RequestBody;
+use crate::http::fields::Value;
 use crate::http::visit::Visit;
 use crate::proxy::body::UpstreamBody;
 use crate::proxy::connect::{Connector, Stream};
@@ -33,11 +35,12 @@ use crate::proxy::instances::Instances;
 use crate::proxy::term::{LONG, Term};
 use crate::proxy::ticker::Ticker;
 use crate::proxy::upstream::Pool;
-use crate::proxy::{Proxy, Sending, framing};
+use crate::proxy::{Following, Proxy, Sending, framing};
 
 pub(super) mod body;
 mod connection;
 mod connections;
+pub(super) mod fields;
 pub(super) mod tunnel;
 mod upload;
 
@@ -120,11 +123,13 @@ impl Http2 {
         visit: &Visit,
         pass: Pass,
         sending: Sending,
-    ) -> Result<Response<UpstreamBody>, Failure> {
+    ) -> Result<Response<Following>, Failure> {
         if sending.upgrade.is_some() && visit.upgrade.is_some() {
             return self.leave(proxy, visit, pass, sending).await;
         }
-        let Sending { body, upgrade, http2 } = sending;
+        let Sending { body, upgrade } = sending;
+        // Where a call can end with a status at any time.
+        let http2 = matches!(body, RequestBody::Http2(_));
         let framing = framing(body.size_hint().exact(), visit);
         let limits = proxy.config.limits;
         if matches!(framing, Framing::Length(length) if length > limits.body) {
@@ -135,7 +140,7 @@ impl Http2 {
         let whole = matches!(framing, Framing::None | Framing::Length(0));
         let mut source = Source::new(body, limits.body, patience, proxy);
         let length = if let Framing::Length(length) = framing { Some(length) } else { None };
-        let fields = fields(proxy, visit, &pass, length)?;
+        let fields = head_fields(proxy, visit, &pass, length)?;
         let mut term = Term::of(pass.session().cloned(), proxy.ticker.now());
         let (mut repeats, mut avoid) = (0, None);
         loop {
@@ -143,7 +148,7 @@ impl Http2 {
                 Leased::Stream(lease) => lease,
                 Leased::Http1 => {
                     let body = source.into_untouched().ok_or(Failure::Closed { untouched: true })?;
-                    return proxy.forward_http1(visit, pass, Sending { body, upgrade, http2 }).await;
+                    return proxy.forward_http1(visit, pass, Sending { body, upgrade }).await;
                 }
             };
             let request = request(&lease, visit, visit.method.clone(), fields.clone())?;
@@ -264,24 +269,24 @@ impl Asked<'_> {
 }
 
 /// The answer, its body following as the client takes it and the rest of the request as the app takes it.
-fn answer(proxy: &Proxy, pass: &Pass, head: Response<RecvStream>, goes_on: GoesOn) -> Response<UpstreamBody> {
+fn answer(proxy: &Proxy, pass: &Pass, head: Response<RecvStream>, goes_on: GoesOn) -> Response<Following> {
     let (mut parts, receive) = head.into_parts();
-    headers::clean(&mut parts.headers);
+    fields::clean(&mut parts.headers);
     proxy.add(&mut parts.headers, pass.session().is_some());
     let body = Http2Body::new(proxy, receive, &parts.headers, goes_on);
-    let mut response = Response::new(UpstreamBody::Http2(Box::new(body)));
+    let mut response = Response::new(Following::Body(UpstreamBody::Http2(Box::new(body))));
     *response.status_mut() = parts.status;
     *response.headers_mut() = parts.headers;
     response
 }
 
-fn fields(proxy: &Proxy, visit: &Visit, pass: &Pass, length: Option<u64>) -> Result<HeaderMap, Failure> {
+fn head_fields(proxy: &Proxy, visit: &Visit, pass: &Pass, length: Option<u64>) -> Result<HeaderMap, Failure> {
     proxy.head_writer.fields(visit, pass, length).ok_or(Failure::Invalid("a field that HTTP does not allow"))
 }
 
 /// The head of the request: `:authority` in place of `Host` (RFC 9113 §8.3.1).
 fn request(lease: &Lease, visit: &Visit, method: Method, fields: HeaderMap) -> Result<Request<()>, Failure> {
-    let authority = visit.headers.get(HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+    let authority = visit.headers.get(&HOST).map(Value::as_bytes).unwrap_or_default();
     let authority = Authority::from_maybe_shared(Bytes::copy_from_slice(authority));
     let scheme = if lease.is_encrypted() { Scheme::HTTPS } else { Scheme::HTTP };
     let uri = authority

@@ -75,7 +75,8 @@ fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
-fn same_folded(name: &[u8], reserved: &[u8]) -> bool {
+/// Whether somebody behind CGI, WSGI or PHP reads the one name as the other.
+pub fn same_folded(name: &[u8], reserved: &[u8]) -> bool {
     name.len() == reserved.len() && name.iter().zip(reserved).all(|(&a, &b)| fold(a) == b)
 }
 

@@ -14,7 +14,7 @@ use http_body::{Frame, SizeHint};
 use tokio::io::AsyncReadExt as _;
 
 use crate::config::upstream::Upstream;
-use crate::proxy::chunked::{Chunked, Piece};
+use crate::http::chunked::{Chunked, Piece};
 use crate::proxy::failure::Failure;
 use crate::proxy::headers::response_fields;
 use crate::proxy::term::{LONG, Term};
@@ -240,15 +240,17 @@ impl Http1Body {
 
     /// No body at all.
     pub(super) fn empty(pool: Rc<Pool>) -> Self {
-        Self {
-            connection: None,
-            pool,
-            upload: Upload::head_only(),
-            body: Delimited::Length(0),
-            keep: false,
-            pace: 0,
-            term: Term::default(),
-            silent: Duration::ZERO,
+        let (upload, body, silent) = (Upload::head_only(), Delimited::Length(0), Duration::ZERO);
+        Self { connection: None, pool, upload, body, keep: false, pace: 0, term: Term::default(), silent }
+    }
+
+    /// Sends on what has come of the request, whether or not the answer can be passed on.
+    pub fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.connection
+            && !self.upload.finished(connection)
+        {
+            // What went wrong is found again by who asks for the next piece.
+            let _ = self.upload.poll(cx, connection);
         }
     }
 

@@ -12,11 +12,12 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf as _, BytesMut};
 use http::HeaderValue;
 use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::visit::Visit;
+use crate::id::RequestId;
 use crate::proxy::connect::Stream;
 use crate::proxy::failure::Failure;
 use crate::proxy::response::Head;
@@ -43,7 +44,7 @@ pub(super) fn check(visit: &Visit, head: &Head) -> Result<(), Failure> {
     if asked.eq_ignore_ascii_case(b"websocket") {
         let mut accepts = head.headers.get_all(SEC_WEBSOCKET_ACCEPT).iter();
         let key =
-            visit.headers.get(SEC_WEBSOCKET_KEY).ok_or(Failure::Invalid("a handshake without a key"))?;
+            visit.headers.get(&SEC_WEBSOCKET_KEY).ok_or(Failure::Invalid("a handshake without a key"))?;
         let accept = accepts.next().filter(|_| accepts.next().is_none());
         if accept.is_none_or(|accept| accept.as_bytes() != acceptance(key.as_bytes()).as_bytes()) {
             return Err(Failure::Invalid("Sec-WebSocket-Accept does not follow from the key"));
@@ -62,11 +63,10 @@ pub(super) fn acceptance(key: &[u8]) -> String {
 }
 
 /// An upgraded connection to the app, waiting for the client's side.
-pub(super) struct Tunnel {
+pub struct Tunnel {
     pub(super) upstream: Stream,
     /// What the app sent behind its 101.
     pub(super) unread: BytesMut,
-    pub(super) client: OnUpgrade,
     /// Strikes when both sides are silent.
     pub(super) silence: Deadline,
     /// Strikes at every tick, to look at the session.
@@ -77,13 +77,18 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
-    /// Carries bytes until the end.
-    pub(super) async fn run(self) -> io::Result<()> {
-        let Self { upstream, unread, client, silence, watch, patience, line } = self;
-        let client = TokioIo::new(client.await.map_err(io::Error::other)?);
+    /// Carries bytes until the end. `early` is what the client sent behind its request.
+    ///
+    /// # Errors
+    /// If one of the connections breaks.
+    pub async fn run<C>(self, client: C, early: BytesMut) -> io::Result<()>
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Self { upstream, unread, silence, watch, patience, line } = self;
         let mut to_client = Pipe::starting_with(unread);
-        let mut to_upstream = Pipe::starting_with(BytesMut::new());
-        let (mut client, mut upstream): (TokioIo<Upgraded>, Stream) = (client, upstream);
+        let mut to_upstream = Pipe::starting_with(early);
+        let (mut client, mut upstream): (C, Stream) = (client, upstream);
         silence.arm(patience);
         std::future::poll_fn(|cx| {
             let before = to_client.passed + to_upstream.passed;
@@ -105,6 +110,19 @@ impl Tunnel {
             silence.poll(cx).map(|()| Ok(()))
         })
         .await
+    }
+
+    /// Carries bytes between the app and a stream of HTTP/2, beside the connection of that stream.
+    pub(super) fn run_on_stream(self, stream: OnUpgrade, id: RequestId) {
+        tokio::task::spawn_local(async move {
+            let ended = match stream.await {
+                Ok(client) => self.run(TokioIo::new(client), BytesMut::new()).await,
+                Err(error) => Err(io::Error::other(error)),
+            };
+            if let Err(error) = ended {
+                tracing::debug!(request_id = %id, %error, "tunnel ended");
+            }
+        });
     }
 }
 

@@ -1,43 +1,48 @@
-//! One connection of a client, from the socket to its orderly end: TLS, the version of HTTP, the requests.
+//! One connection of a client, from the socket to the version of HTTP that it speaks.
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use hyper::rt::Executor;
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::http::client::Peer;
+use crate::http::socket::Socket;
 use crate::server::tls::{H2, Tls};
-use crate::server::watched::{Client, SMALLEST_BUFFER, Socket, Speaks, Watched};
 use crate::server::worker::{Seat, Worker};
-use crate::server::{front, proxy_protocol};
+use crate::server::{http1, http2, proxy_protocol};
 
 /// How an HTTP/2 connection begins that was not negotiated (RFC 9113 §3.4). No HTTP/1 request that we take
 /// has a method of this name.
 const PREFACE: &[u8; 4] = b"PRI ";
-/// What is kept for a client that does not read, for each stream, in bytes.
-const SEND_BUFFER: usize = 64 * 1024;
+
+/// Which HTTP a connection speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    /// HTTP/1.1 or 1.0: one request after the other.
+    Http1,
+    /// HTTP/2: many at a time.
+    Http2,
+}
 
 /// Serves one connection to its end. The `seat` is taken for as long as the socket is open, as a tunnel too.
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: Peer, seat: Arc<Seat>) {
+pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: Peer, seat: Seat) {
     let patience = worker.app.config.limits.head_timeout;
     // Boxed: what happens once is no part of what an idle connection keeps.
     let begun = Box::pin(in_time(&worker, patience, begin(&worker, stream, from, &seat))).await;
     match begun {
-        Some(Ok((peer, socket, speaks))) => speak(worker, socket, peer, seat, speaks).await,
+        Some(Ok((peer, socket, Speaks::Http1))) => http1::serve(worker, socket, peer).await,
+        // Boxed: it is larger, and there are fewer of them.
+        Some(Ok((peer, socket, Speaks::Http2))) => Box::pin(http2::serve(worker, socket, peer)).await,
         Some(Err(error)) => tracing::debug!(peer = %from.address, %error, "a connection that did not begin"),
         None => tracing::debug!(peer = %from.address, "a connection took too long to begin"),
     }
+    drop(seat);
 }
 
 /// Who is there in truth, and what is spoken.
@@ -87,84 +92,6 @@ pub(super) async fn in_time<T>(
         Poll::Pending => deadline.poll(cx).map(|()| None),
     })
     .await
-}
-
-async fn speak(worker: Rc<Worker>, socket: Socket, peer: Peer, seat: Arc<Seat>, speaks: Speaks) {
-    let limits = worker.app.config.limits;
-    let client = Arc::new(Client::new(peer, speaks, &limits, &worker.ticker));
-    let io = TokioIo::new(Watched::new(socket, Arc::clone(&client), seat, limits, &worker.ticker));
-    let ended = match speaks {
-        Speaks::Http1 => http1(&worker, &client, io).await,
-        // Boxed: it is larger, and there are fewer of them.
-        Speaks::Http2 => Box::pin(http2(&worker, &client, io)).await,
-    };
-    if let Err(error) = ended {
-        tracing::debug!(peer = %peer.address, %error, "connection ended");
-    }
-    if let Some(socket) = client.take_cut_short() {
-        // Boxed: its buffer need not be part of every connection.
-        Box::pin(linger(socket)).await;
-    }
-}
-
-async fn http1(worker: &Rc<Worker>, client: &Arc<Client>, io: TokioIo<Watched>) -> hyper::Result<()> {
-    let service = service_fn(|request| front::answer(Rc::clone(worker), Arc::clone(client), request));
-    let connection = http1::Builder::new()
-        .max_buf_size(worker.app.config.limits.head.max(SMALLEST_BUFFER))
-        .header_read_timeout(None)
-        .serve_connection(io, service)
-        .with_upgrades();
-    until_stopped(worker, pin!(connection), http1::UpgradeableConnection::graceful_shutdown).await
-}
-
-async fn http2(worker: &Rc<Worker>, client: &Arc<Client>, io: TokioIo<Watched>) -> hyper::Result<()> {
-    let service = service_fn(|request| front::answer(Rc::clone(worker), Arc::clone(client), request));
-    let limits = &worker.app.config.limits;
-    let head = u32::try_from(limits.head).unwrap_or(u32::MAX);
-    let connection = http2::Builder::new(OnThisThread)
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.streams)
-        .initial_stream_window_size(limits.stream_window)
-        .initial_connection_window_size(limits.connection_window)
-        .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(head)
-        // CVE-2023-44487, CVE-2025-8671.
-        .max_local_error_reset_streams(limits.resets)
-        .max_pending_accept_reset_streams(limits.resets)
-        .enable_connect_protocol()
-        .serve_connection(io, service);
-    until_stopped(worker, pin!(connection), http2::Connection::graceful_shutdown).await
-}
-
-/// Polls a connection to its end, and tells it once when no further request shall be taken.
-///
-/// Asked at every turn rather than awaited beside it: a stop is rare, and the ticker wakes everybody for it.
-async fn until_stopped<C: Future>(
-    worker: &Worker,
-    mut connection: Pin<&mut C>,
-    stop: fn(Pin<&mut C>),
-) -> C::Output {
-    let mut told = false;
-    poll_fn(|cx| {
-        if worker.stopping() && !told {
-            told = true;
-            stop(connection.as_mut());
-        }
-        connection.as_mut().poll(cx)
-    })
-    .await
-}
-
-/// Runs the streams of an HTTP/2 connection on the thread of the connection.
-#[derive(Clone, Copy)]
-struct OnThisThread;
-
-impl<F: Future + 'static> Executor<F> for OnThisThread {
-    fn execute(&self, stream: F) {
-        tokio::task::spawn_local(async move {
-            stream.await;
-        });
-    }
 }
 
 /// How long is listened to a client that has been answered and is still sending.

@@ -1,14 +1,12 @@
 //! One request from its head to the head of its answer: read, recognise, decide, act.
 
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, EXPECT, SET_COOKIE, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::header::{CACHE_CONTROL, CONNECTION, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use crate::answer::{self, Answer};
 use crate::app::App;
@@ -17,67 +15,64 @@ use crate::flow::{self, desk};
 use crate::gate::endpoint::{self, Endpoint};
 use crate::gate::{self, Pass, Verdict};
 use crate::http::body::RequestBody;
-use crate::http::client;
+use crate::http::client::{self, Peer};
+use crate::http::fields::Fields;
 use crate::http::visit::{Credential, ReplyTo, Visit};
 use crate::id::RequestId;
-use crate::proxy::Sending;
 use crate::proxy::failure::Failure;
+use crate::proxy::{Leaving, Sending};
 use crate::refusal::Refusal;
+use crate::server::read::{self, Head};
+use crate::server::recognise;
 use crate::server::reply::ReplyBody;
-use crate::server::watched::Client;
 use crate::server::worker::Worker;
-use crate::server::{http2, read, recognise};
 use crate::session::renewal::Renewal;
 use crate::visitor::Visitor;
 
+/// A request whose head is sound.
+pub(super) struct Arrived {
+    /// The head.
+    pub(super) head: Head,
+    /// What it says.
+    pub(super) request: read::Request,
+    /// What follows it.
+    pub(super) body: RequestBody,
+    /// The connection itself, if the request asks to leave HTTP.
+    pub(super) leaving: Option<Leaving>,
+}
+
 /// The answer to a request, whatever becomes of it.
-pub(super) async fn answer(
-    worker: Rc<Worker>,
-    client: Arc<Client>,
-    mut request: Request<Incoming>,
-) -> Result<Response<ReplyBody>, Infallible> {
+pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived) -> Response<ReplyBody> {
     let app = &*worker.app;
-    let id = RequestId::next();
-    let sound = client.begin();
-    let http2 = request.version() == Version::HTTP_2;
-    let (mut parts, body) = {
-        let leaves = request.headers().contains_key(UPGRADE) || request.method() == Method::CONNECT;
-        let upgrade = leaves.then(|| hyper::upgrade::on(&mut request));
-        let (parts, body) = request.into_parts();
-        (parts, Sending { body: RequestBody::new(body), upgrade, http2 })
-    };
-    let sound = if http2 { sound.and_then(|()| http2::adapt(&mut parts)) } else { sound };
-    let longest = app.config.limits.target;
-    let read = match sound.and_then(|()| read::read(&mut parts, &app.config.public, longest)) {
-        Ok(read) => read,
-        Err(refusal) => return Ok(malformed(app, &client, &parts.headers, id, refusal)),
-    };
-    let peer = client.peer;
+    let Arrived { head, request, body, leaving } = arrived;
+    if request.misdirected && !(peer.trusted && app.rules.is_for_proxies(&head.method, &request.path)) {
+        return malformed(app, &head.headers, RequestId::next(), Refusal::Misdirected);
+    }
     let mut visit = Visit {
-        id,
+        id: RequestId::next(),
         now: app.clock.now(),
         peer,
-        client: client::address(peer, &parts.headers, &app.config.proxies),
-        method: parts.method,
-        path: read.path,
-        upgrade: read.upgrade,
-        headers: parts.headers,
+        client: client::address(peer, &head.headers, &app.config.proxies),
+        method: head.method,
+        path: request.path,
+        upgrade: request.upgrade,
+        headers: head.headers,
         visitor: Visitor::Stranger,
         credential: Credential::None,
         body: Bytes::new(),
     };
-    let renewal = recognise::recognise(&worker, &mut visit).await;
+    let renewal = recognise::recognise(worker, &mut visit).await;
     let verdict = gate::decide(&app.rules, &visit);
     visit.path.judged();
     let mut response = match verdict {
-        Verdict::Forward(pass) => forward(&worker, &client, &visit, pass, body).await,
+        Verdict::Forward(pass) => forward(worker, &visit, pass, Sending { body, upgrade: leaving }).await,
         // Boxed: what is not forwarded need not be carried along by what is.
-        verdict => Box::pin(act(&worker.app, &client, visit, verdict, body.body)).await,
+        verdict => Box::pin(act(&worker.app, visit, verdict, body)).await,
     };
     if let Some(renewal) = renewal {
         add_renewed(app, response.headers_mut(), &renewal);
     }
-    Ok(response)
+    response
 }
 
 /// Gives the browser what its refresh cookie was exchanged for, but for cookies that the answer itself sets or takes
@@ -93,28 +88,17 @@ fn add_renewed(app: &App, headers: &mut HeaderMap, renewal: &Renewal) {
 }
 
 /// Lets the app answer.
-async fn forward(
-    worker: &Worker,
-    client: &Arc<Client>,
-    visit: &Visit,
-    pass: Pass,
-    sending: Sending,
-) -> Response<ReplyBody> {
+async fn forward(worker: &Worker, visit: &Visit, pass: Pass, sending: Sending) -> Response<ReplyBody> {
     let app = &worker.app;
     if let Some(session) = pass.session()
         && let Err(fault) = app.tokens.assert(session, visit.now)
     {
-        return close(own(client, answer::refuse(desk(app), &visit.reply_to(), fault.into())));
+        return close(own(answer::refuse(desk(app), &visit.reply_to(), fault.into())));
     }
     let renewed = recognise::renew(app, visit).await;
     let mut response = match worker.proxy.forward(visit, pass, sending).await {
-        Ok(response) => {
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                client.switch();
-            }
-            response.map(|body| ReplyBody::app(Arc::clone(client), body))
-        }
-        Err(failure) => failed(app, client, visit, &failure),
+        Ok(response) => response.map(ReplyBody::from),
+        Err(failure) => failed(app, visit, &failure),
     };
     if let Some(cookie) = renewed {
         add_cookie(response.headers_mut(), cookie);
@@ -127,28 +111,22 @@ async fn forward(
 
 /// What the client is told when the app did not answer.
 #[cold]
-fn failed(app: &App, client: &Arc<Client>, visit: &Visit, failure: &Failure) -> Response<ReplyBody> {
+fn failed(app: &App, visit: &Visit, failure: &Failure) -> Response<ReplyBody> {
     tracing::warn!(request_id = %visit.id, reason = failure.reason(), "the request could not be forwarded");
-    close(own(client, answer::told(desk(app), &visit.reply_to(), failure.refusal())))
+    close(own(answer::told(desk(app), &visit.reply_to(), failure.refusal())))
 }
 
 /// Does what the gate decided, when that is not to forward.
-async fn act(
-    app: &Arc<App>,
-    client: &Arc<Client>,
-    mut visit: Visit,
-    verdict: Verdict,
-    body: RequestBody,
-) -> Response<ReplyBody> {
+async fn act(app: &Arc<App>, mut visit: Visit, verdict: Verdict, body: RequestBody) -> Response<ReplyBody> {
     let response = match verdict {
         Verdict::Ours(endpoint) => {
             let renewed = recognise::renew(app, &visit).await;
             let mut response = match body.collect_whole(app.config.limits.body_idle).await {
                 Ok(bytes) => {
                     visit.body = bytes;
-                    own(client, in_office(app, endpoint, &mut visit).await)
+                    own(in_office(app, endpoint, &mut visit).await)
                 }
-                Err(refusal) => close(own(client, answer::told(desk(app), &visit.reply_to(), refusal))),
+                Err(refusal) => close(own(answer::told(desk(app), &visit.reply_to(), refusal))),
             };
             // An answer that opens or ends a session has the last word on its cookie.
             if let Some(cookie) = renewed
@@ -165,11 +143,11 @@ async fn act(
                     asked.headers_mut().append(SET_COOKIE, cookie);
                 }
             }
-            unread(client, &visit.headers, body, own(client, asked)).await
+            unread(body, own(asked)).await
         }
         Verdict::AskForCode => {
             let asked = answer::ask_for_code(desk(app), &visit.reply_to());
-            unread(client, &visit.headers, body, own(client, asked)).await
+            unread(body, own(asked)).await
         }
         Verdict::Refuse(refusal) => {
             let mut told = answer::told(desk(app), &visit.reply_to(), refusal);
@@ -177,10 +155,10 @@ async fn act(
                 let below = app.rules.endpoint_of(visit.path.raw());
                 answer::allow(told.headers_mut(), &endpoint::allowed(below));
             }
-            unread(client, &visit.headers, body, own(client, told)).await
+            unread(body, own(told)).await
         }
         // Only the gate makes a pass, and it was taken before.
-        Verdict::Forward(_) => own(client, answer::told(desk(app), &visit.reply_to(), Refusal::Internal)),
+        Verdict::Forward(_) => own(answer::told(desk(app), &visit.reply_to(), Refusal::Internal)),
     };
     if app.config.log.access {
         log(&visit, response.status());
@@ -197,14 +175,17 @@ fn add_cookie(headers: &mut HeaderMap, cookie: HeaderValue) {
 async fn in_office(app: &Arc<App>, endpoint: Endpoint, visit: &mut Visit) -> Answer {
     let reply_to = visit.reply_to();
     let (office, visit) = (Arc::clone(app), visit.for_the_office());
+    if endpoint.answered_at_once() {
+        return flow::run(app, endpoint, visit).await;
+    }
     match app.office.spawn(async move { flow::run(&office, endpoint, visit).await }).await {
         Ok(answer) => answer,
         Err(panic) => answer::refuse(desk(app), &reply_to, Error::Fault(Fault::new("answering", panic))),
     }
 }
 
-fn own(client: &Arc<Client>, answer: Answer) -> Response<ReplyBody> {
-    answer.map(|body| ReplyBody::own(Arc::clone(client), body))
+fn own(answer: Answer) -> Response<ReplyBody> {
+    answer.map(ReplyBody::Own)
 }
 
 /// The connection ends with this answer.
@@ -215,36 +196,24 @@ fn close(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
 
 /// An answer to a request whose message is in doubt: nothing that follows on the connection is believed.
 #[cold]
-fn malformed(
-    app: &App,
-    client: &Arc<Client>,
-    headers: &HeaderMap,
-    id: RequestId,
-    refusal: Refusal,
-) -> Response<ReplyBody> {
+pub(super) fn malformed(app: &App, headers: &Fields, id: RequestId, refusal: Refusal) -> Response<ReplyBody> {
     tracing::debug!(request_id = %id, refusal = refusal.code(), "refused a malformed request");
     let mut told = answer::told(desk(app), &ReplyTo::to_malformed(id, headers), refusal);
     if refusal == Refusal::MethodNotAllowed {
         answer::allow(told.headers_mut(), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     }
-    close(own(client, told))
+    close(own(told))
 }
 
 /// Answers a request without using its body: a small one is read away so that the connection can go on,
 /// otherwise the connection ends, so that nothing of the body is ever taken for a request.
-async fn unread(
-    client: &Client,
-    headers: &HeaderMap,
-    body: RequestBody,
-    response: Response<ReplyBody>,
-) -> Response<ReplyBody> {
+async fn unread(body: RequestBody, response: Response<ReplyBody>) -> Response<ReplyBody> {
     // A stream of HTTP/2 ends without its connection (RFC 9113 §8.1).
-    if body.is_end_stream() || client.speaks_http2() {
+    if body.is_end_stream() || matches!(body, RequestBody::Http2(_)) {
         return response;
     }
     // To read the body would be to ask for it.
-    let invited = headers.contains_key(EXPECT);
-    if !invited && body.collect_whole(DRAIN_PATIENCE).await.is_ok() {
+    if !body.waits_for_invitation() && body.collect_whole(DRAIN_PATIENCE).await.is_ok() {
         return response;
     }
     close(response)

@@ -1,45 +1,148 @@
-//! An HTTP/2 request put into the form of an HTTP/1.1 one, so that all that follows reads one form only.
+//! One HTTP/2 connection: hyper speaks it, and each of its requests is put into the form of HTTP/1.1.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, UPGRADE};
-use http::request::Parts;
-use http::{HeaderValue, Method, Uri, Version};
-use hyper::ext::Protocol;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
 
-use crate::refusal::Refusal;
-use crate::secret::random;
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 
-/// Puts a request that came by HTTP/2 into the form of HTTP/1.1: `:authority` becomes `Host`, and a bootstrapped
-/// WebSocket becomes a handshake (RFC 8441 §5).
+use crate::http::body::RequestBody;
+use crate::http::client::Peer;
+use crate::http::socket::Socket;
+use crate::id::RequestId;
+use crate::proxy::Leaving;
+use crate::server::connection;
+use crate::server::front::{self, Arrived};
+use crate::server::read::{self, Head};
+use crate::server::reply::ReplyBody;
+use crate::server::worker::Worker;
+
+mod adapt;
+mod frames;
+mod patience;
+
+use patience::{Client, Patient};
+
+/// What is kept for a client that does not read, for each stream, in bytes.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// Serves a connection to its end.
+pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
+    let limits = worker.app.config.limits;
+    let client = Rc::new(Client::new(&limits, &worker.ticker));
+    let io = TokioIo::new(Patient::new(socket, Rc::clone(&client), &limits, &worker.ticker));
+    let service = service_fn(|request| answer(Rc::clone(&worker), Rc::clone(&client), peer, request));
+    let served = http2::Builder::new(OnThisThread)
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .initial_stream_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.connection_window)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
+        // CVE-2023-44487, CVE-2025-8671.
+        .max_local_error_reset_streams(limits.resets)
+        .max_pending_accept_reset_streams(limits.resets)
+        .enable_connect_protocol()
+        .serve_connection(io, service);
+    if let Err(error) = until_stopped(&worker, pin!(served), http2::Connection::graceful_shutdown).await {
+        tracing::debug!(peer = %peer.address, %error, "connection ended");
+    }
+    if let Some(socket) = client.take_socket() {
+        connection::linger(socket).await;
+    }
+}
+
+/// The answer to one request.
+async fn answer(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    peer: Peer,
+    mut request: Request<Incoming>,
+) -> Result<Response<Counted>, Infallible> {
+    client.begin();
+    let leaving =
+        (request.method() == Method::CONNECT).then(|| Leaving::Http2(hyper::upgrade::on(&mut request)));
+    let (mut parts, body) = request.into_parts();
+    let config = &worker.app.config;
+    let adapted = adapt::adapt(&mut parts);
+    let mut head = Head::from(parts);
+    let read = adapted.and_then(|()| read::read(&mut head, &config.public, config.limits.target));
+    let response = match read {
+        Ok(request) => {
+            let body = RequestBody::Http2(body);
+            front::answer(&worker, peer, Arrived { head, request, body, leaving }).await
+        }
+        Err(refusal) => front::malformed(&worker.app, &head.headers, RequestId::next(), refusal),
+    };
+    Ok(response.map(|body| Counted { body, client }))
+}
+
+/// The body of an answer, whose end is the end of the request.
+struct Counted {
+    body: ReplyBody,
+    client: Rc<Client>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.client.end();
+    }
+}
+
+impl Body for Counted {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Polls a connection to its end, and tells it once when no further request shall be taken.
 ///
-/// # Errors
-/// [`Refusal::BadHost`] if the request names two hosts or none (RFC 9113 §8.3.1), [`Refusal::MethodNotAllowed`]
-/// and [`Refusal::NotImplemented`] for tunnels that are not served.
-pub(super) fn adapt(parts: &mut Parts) -> Result<(), Refusal> {
-    let mut uri = std::mem::take(&mut parts.uri).into_parts();
-    if let Some(authority) = uri.authority.take() {
-        let authority = HeaderValue::from_str(authority.as_str()).map_err(|_| Refusal::BadHost)?;
-        if parts.headers.get_all(HOST).iter().any(|host| host != authority) {
-            return Err(Refusal::BadHost);
+/// Asked at every turn rather than awaited beside it: a stop is rare, and the ticker wakes everybody for it.
+async fn until_stopped<C: Future>(
+    worker: &Worker,
+    mut connection: Pin<&mut C>,
+    stop: fn(Pin<&mut C>),
+) -> C::Output {
+    let mut told = false;
+    poll_fn(|cx| {
+        if worker.stopping() && !told {
+            told = true;
+            stop(connection.as_mut());
         }
-        parts.headers.insert(HOST, authority);
+        connection.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Runs the streams of an HTTP/2 connection on the thread of the connection.
+#[derive(Clone, Copy)]
+struct OnThisThread;
+
+impl<F: Future + 'static> Executor<F> for OnThisThread {
+    fn execute(&self, stream: F) {
+        tokio::task::spawn_local(async move {
+            stream.await;
+        });
     }
-    uri.scheme = None;
-    parts.uri = Uri::from_parts(uri).map_err(|_| Refusal::MalformedTarget)?;
-    parts.version = Version::HTTP_11;
-    // Those that belong to one connection of HTTP/1 have been refused already (RFC 9113 §8.2.2).
-    if parts.method == Method::CONNECT {
-        let protocol = parts.extensions.get::<Protocol>().ok_or(Refusal::MethodNotAllowed)?;
-        if protocol.as_str() != "websocket" {
-            return Err(Refusal::NotImplemented);
-        }
-        parts.method = Method::GET;
-        let key = STANDARD.encode(random::<16>());
-        let key = HeaderValue::from_str(&key).map_err(|_| Refusal::BadFraming)?;
-        parts.headers.insert(SEC_WEBSOCKET_KEY, key);
-        parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    }
-    Ok(())
 }

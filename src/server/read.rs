@@ -1,15 +1,32 @@
-//! From a parsed request to a [`crate::http::visit::Visit`], or to the refusal of one that could be
-//! understood in two ways.
+//! From a parsed head to a [`crate::http::visit::Visit`], or to the refusal of one that could be understood in two
+//! ways.
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use http::{HeaderValue, Method, Uri, Version};
 
 use crate::config::Public;
+use crate::http::fields::{Fields, Value};
 use crate::http::path::Path;
+use crate::http::wire::Length;
 use crate::refusal::Refusal;
 
 /// Most names in `Connection`.
 const MOST_NOMINATED: usize = 32;
+
+/// A head, whichever HTTP it came by.
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) version: Version,
+    pub(crate) headers: Fields,
+}
+
+impl From<Parts> for Head {
+    fn from(parts: Parts) -> Self {
+        let headers = Fields::from(&parts.headers);
+        Self { method: parts.method, uri: parts.uri, version: parts.version, headers }
+    }
+}
 
 /// What a sound request asks for besides its fields.
 pub(crate) struct Request {
@@ -17,85 +34,129 @@ pub(crate) struct Request {
     pub(crate) path: Path,
     /// The protocol it wants to go on with.
     pub(crate) upgrade: Option<HeaderValue>,
+    /// How its body ends.
+    pub(crate) length: Length,
+    /// The client waits to hear that the body is wanted (RFC 9110 §10.1.1).
+    pub(crate) waits: bool,
+    /// The connection is to go on after the answer (RFC 9112 §9.3).
+    pub(crate) persists: bool,
+    /// Trailer fields are welcome in the answer (RFC 9110 §10.1.4).
+    pub(crate) takes_trailers: bool,
+    /// It is for another host, which is as good as refused: a proxy may ask under any name.
+    pub(crate) misdirected: bool,
 }
 
 /// Checks everything that has to do with the message rather than with what is asked, and parses the path.
 ///
 /// # Errors
 /// The refusal that the connection is closed with.
-pub(crate) fn read(parts: &mut Parts, public: &Public, longest_target: usize) -> Result<Request, Refusal> {
-    if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+pub(crate) fn read(head: &mut Head, public: &Public, longest_target: usize) -> Result<Request, Refusal> {
+    if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(Refusal::MethodNotAllowed);
     }
-    let fields = Fields::of(&parts.headers)?;
-    host(fields.host.ok_or(Refusal::BadHost)?, &parts.uri, public)?;
-    fields.check_framing()?;
-    let upgrade = fields.upgrade(parts.version)?;
-    let target =
-        std::mem::take(&mut parts.uri).into_parts().path_and_query.ok_or(Refusal::MalformedTarget)?;
+    let facts = Facts::of(&head.headers)?;
+    let misdirected = match host(facts.host.ok_or(Refusal::BadHost)?, &head.uri, public) {
+        Err(Refusal::Misdirected) => true,
+        outcome => outcome.map(|()| false)?,
+    };
+    let length = facts.length(head.version)?;
+    let upgrade = facts.upgrade(head.version)?;
+    let modern = head.version == Version::HTTP_11;
+    let (waits, persists) = (modern && facts.expects, facts.persists(modern));
+    let takes_trailers = facts.takes_trailers;
+    let target = std::mem::take(&mut head.uri).into_parts().path_and_query.ok_or(Refusal::MalformedTarget)?;
     if target.as_str().len() > longest_target {
         return Err(Refusal::TargetTooLong);
     }
-    Ok(Request { path: Path::parse(target)?, upgrade })
+    let path = Path::parse(target)?;
+    Ok(Request { path, upgrade, length, waits, persists, takes_trailers, misdirected })
 }
 
 /// The fields that say how the message is to be read, found in one pass.
 #[derive(Default)]
-struct Fields<'h> {
-    host: Option<&'h HeaderValue>,
-    length: Option<&'h HeaderValue>,
-    coding: Option<&'h HeaderValue>,
-    protocol: Option<&'h HeaderValue>,
-    authorization: Option<&'h HeaderValue>,
+#[expect(clippy::struct_excessive_bools, reason = "each is what some field says")]
+struct Facts<'h> {
+    host: Option<Value<'h>>,
+    length: Option<u64>,
+    coding: Option<Value<'h>>,
+    protocol: Option<Value<'h>>,
+    authorization: Option<Value<'h>>,
+    /// `Expect` is there.
+    expects: bool,
     /// `Connection` names `upgrade`.
     asks_to_upgrade: bool,
-    /// Commas in `Connection`.
+    /// `Connection` names `close`.
+    asks_to_close: bool,
+    /// `Connection` names `keep-alive`.
+    asks_to_persist: bool,
+    /// `TE` names `trailers`.
+    takes_trailers: bool,
+    /// Options in `Connection`.
     nominated: usize,
     /// More than one protocol is offered.
     several_protocols: bool,
 }
 
-impl<'h> Fields<'h> {
+impl<'h> Facts<'h> {
     /// Fails with what is repeated, and with an expectation that is not met (RFC 9110 §10.1.1).
-    fn of(headers: &'h HeaderMap) -> Result<Self, Refusal> {
-        let mut fields = Self::default();
-        for (name, value) in headers {
-            match name.as_str() {
-                "host" if fields.host.replace(value).is_some() => return Err(Refusal::BadHost),
-                "content-length" => fields.length = Some(value),
-                "transfer-encoding" if fields.coding.replace(value).is_some() => {
+    fn of(headers: &'h Fields) -> Result<Self, Refusal> {
+        let mut facts = Self::default();
+        for (name, value) in headers.iter() {
+            match name {
+                b"host" if facts.host.replace(value).is_some() => return Err(Refusal::BadHost),
+                b"content-length" => {
+                    let length = digits(value.as_bytes()).ok_or(Refusal::BadFraming)?;
+                    if facts.length.replace(length).is_some() {
+                        return Err(Refusal::BadFraming);
+                    }
+                }
+                b"transfer-encoding" if facts.coding.replace(value).is_some() => {
                     return Err(Refusal::NotImplemented);
                 }
-                "expect" if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
-                    return Err(Refusal::ExpectationFailed);
+                b"expect" => {
+                    if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") {
+                        return Err(Refusal::ExpectationFailed);
+                    }
+                    facts.expects = true;
                 }
                 // Two readers could believe different ones.
-                "authorization" if fields.authorization.replace(value).is_some() => {
+                b"authorization" if facts.authorization.replace(value).is_some() => {
                     return Err(Refusal::RepeatedAuthorization);
                 }
-                "upgrade" => fields.several_protocols = fields.protocol.replace(value).is_some(),
-                "connection" => {
-                    fields.nominated += memchr::memchr_iter(b',', value.as_bytes()).count();
-                    fields.asks_to_upgrade |= names_upgrade(value);
-                }
+                b"upgrade" => facts.several_protocols = facts.protocol.replace(value).is_some(),
+                b"connection" => facts.nominate(value.as_bytes()),
+                b"te" => facts.takes_trailers |= names(value.as_bytes(), b"trailers"),
                 _ => {}
             }
         }
         // Each name is held against every field.
-        if fields.nominated > MOST_NOMINATED { Err(Refusal::HeadTooLarge) } else { Ok(fields) }
+        if facts.nominated > MOST_NOMINATED { Err(Refusal::HeadTooLarge) } else { Ok(facts) }
     }
 
-    /// One way to know where the body ends (RFC 9112 §6).
-    fn check_framing(&self) -> Result<(), Refusal> {
-        if let Some(coding) = self.coding {
-            if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-                return Err(Refusal::NotImplemented);
-            }
-            if self.length.is_some() {
-                return Err(Refusal::BadFraming);
-            }
+    fn nominate(&mut self, options: &[u8]) {
+        for option in options.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+            self.nominated += 1;
+            self.asks_to_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+            self.asks_to_close |= option.eq_ignore_ascii_case(b"close");
+            self.asks_to_persist |= option.eq_ignore_ascii_case(b"keep-alive");
         }
-        Ok(())
+    }
+
+    /// The one way to know where the body ends (RFC 9112 §6).
+    fn length(&self, version: Version) -> Result<Length, Refusal> {
+        let Some(coding) = self.coding else { return Ok(Length::Exactly(self.length.unwrap_or(0))) };
+        if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err(Refusal::NotImplemented);
+        }
+        // HTTP/1.0 has no chunks (RFC 9112 §6.1).
+        if self.length.is_some() || version == Version::HTTP_10 {
+            return Err(Refusal::BadFraming);
+        }
+        Ok(Length::Chunked)
+    }
+
+    fn persists(&self, modern: bool) -> bool {
+        !self.asks_to_close && (modern || self.asks_to_persist)
     }
 
     /// The protocol in `Upgrade`, only where it can be meant: in HTTP/1.1 (RFC 9110 §7.8), named in
@@ -106,22 +167,26 @@ impl<'h> Fields<'h> {
         if !meant || !may_be_spoken(protocol) {
             return Ok(None);
         }
-        if self.coding.is_some() || self.length.is_some_and(|length| length != "0") {
+        if self.coding.is_some() || self.length.is_some_and(|length| length != 0) {
             return Err(Refusal::BadFraming);
         }
-        Ok(Some(protocol.clone()))
+        Ok(HeaderValue::from_bytes(protocol.as_bytes()).ok())
     }
 }
 
-fn names_upgrade(connection: &HeaderValue) -> bool {
-    connection
-        .as_bytes()
-        .split(|&b| b == b',')
-        .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+/// Whether a list has this member.
+fn names(list: &[u8], member: &[u8]) -> bool {
+    list.split(|&b| b == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(member))
+}
+
+/// A length as everybody reads it: digits without a sign or a leading zero.
+fn digits(value: &[u8]) -> Option<u64> {
+    let plain = value.iter().all(u8::is_ascii_digit) && (value.len() == 1 || !value.starts_with(b"0"));
+    std::str::from_utf8(value).ok().filter(|_| plain).and_then(|text| text.parse().ok())
 }
 
 /// Our `Host`, and no other authority in the target (RFC 9112 §3.2).
-fn host(host: &HeaderValue, uri: &Uri, public: &Public) -> Result<(), Refusal> {
+fn host(host: Value<'_>, uri: &Uri, public: &Public) -> Result<(), Refusal> {
     if let Some(authority) = uri.authority()
         && (uri.scheme_str() != Some(if public.https { "https" } else { "http" })
             || !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()))
@@ -168,7 +233,7 @@ fn is_loopback(name: &str) -> bool {
         || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn may_be_spoken(protocol: &HeaderValue) -> bool {
+fn may_be_spoken(protocol: Value<'_>) -> bool {
     let bytes = protocol.as_bytes();
     let token = bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(b));
     let http = bytes.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"http"))
@@ -179,6 +244,16 @@ fn may_be_spoken(protocol: &HeaderValue) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f_2_f_4_a_length_has_one_spelling() {
+        for bad in ["", "05", "00", "+5", "-0", "5, 5", "5 5", "0x5", "18446744073709551616"] {
+            assert_eq!(digits(bad.as_bytes()), None, "{bad}");
+        }
+        for (good, length) in [("0", 0), ("5", 5), ("18446744073709551615", u64::MAX)] {
+            assert_eq!(digits(good.as_bytes()), Some(length));
+        }
+    }
 
     #[test]
     fn smug_5_hosts_that_are_none_are_found() {

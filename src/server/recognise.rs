@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::HeaderValue;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue};
 
 use crate::app::App;
 use crate::error::Fault;
 use crate::gate;
 use crate::http::cookie::{self, Found};
+use crate::http::fields::Fields;
 use crate::http::visit::{Credential, Visit};
 use crate::secret::{PERSONAL_PREFIX, TOKEN_TEXT, Token, TokenHash};
 use crate::server::worker::Worker;
@@ -66,7 +68,7 @@ pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) -> Option<Arc<
     };
     if visit.credential == Credential::UnknownBearer && visit.visitor.session().is_some() {
         visit.credential = Credential::Bearer;
-        visit.headers.remove(AUTHORIZATION);
+        visit.headers.remove(&AUTHORIZATION);
     }
     // Only who has no session can be on the way to one; what is open to everybody does not wait for the store.
     if let Visitor::Stranger = visit.visitor
@@ -101,9 +103,9 @@ enum Question {
     /// What this personal access token opens.
     Personal(TokenHash),
     /// What this access token opens: it was verified, is good until then, and leads to that session.
-    Verified(HeaderValue, Now, TokenHash),
+    Verified(Bytes, Now, TokenHash),
     /// Whether this access token is good, and what it opens.
-    Access(HeaderValue),
+    Access(Bytes),
     /// Whether this signed cookie is good, and if not, what the refresh cookie opens.
     Carried(Box<Carried>),
 }
@@ -111,34 +113,34 @@ enum Question {
 /// Reads `Authorization` and takes it out of the request if it is ours.
 fn shown(worker: &Worker, visit: &mut Visit) -> Shown {
     let app = &worker.app;
-    let Some(value) = visit.headers.get(AUTHORIZATION) else { return Shown::Nothing };
-    let Some(text) = bearer(value) else { return Shown::Nothing };
+    let Some(value) = visit.headers.get(&AUTHORIZATION) else { return Shown::Nothing };
+    let Some(text) = bearer(value.as_bytes()) else { return Shown::Nothing };
     if text.len() == TOKEN_TEXT {
         let Some(token) = Token::parse(text).filter(|token| app.sessions.issued(token)) else {
             return Shown::Foreign;
         };
-        visit.headers.remove(AUTHORIZATION);
+        visit.headers.remove(&AUTHORIZATION);
         return Shown::Session(token);
     }
     if text.starts_with(PERSONAL_PREFIX.as_bytes()) {
         let Some(token) = app.sessions.personal_parse(text) else { return Shown::Foreign };
-        visit.headers.remove(AUTHORIZATION);
+        visit.headers.remove(&AUTHORIZATION);
         return Shown::Personal(token);
     }
     let question = match app.sessions.vouched(&mut worker.near.borrow_mut(), text, visit.now) {
         Some(Vouched::Opens(session)) => Question::Answered(Visitor::Known(session)),
         Some(Vouched::Over) => Question::Answered(Visitor::Stranger),
-        Some(Vouched::Verified(token, until)) => Question::Verified(value.clone(), until, token),
+        Some(Vouched::Verified(token, until)) => Question::Verified(visit.headers.keep(value), until, token),
         None => match app.tokens.look(text, visit.now) {
-            Look::Ours => Question::Access(value.clone()),
+            Look::Ours => Question::Access(visit.headers.keep(value)),
             // It stays in the request until it is known to be ours.
             Look::UnknownKey if app.tokens.may_look_again(visit.now) => {
-                return Shown::Access(Question::Access(value.clone()));
+                return Shown::Access(Question::Access(visit.headers.keep(value)));
             }
             Look::UnknownKey | Look::Foreign => return Shown::Foreign,
         },
     };
-    visit.headers.remove(AUTHORIZATION);
+    visit.headers.remove(&AUTHORIZATION);
     Shown::Access(question)
 }
 
@@ -208,7 +210,7 @@ async fn access(app: &App, text: &[u8], now: Now) -> cache::Found {
 }
 
 /// The token of a sign-in that waits for its code, if it is one that we made.
-fn pending_token(app: &App, headers: &HeaderMap) -> Option<TokenHash> {
+fn pending_token(app: &App, headers: &Fields) -> Option<TokenHash> {
     let Found::One(value) = cookie::find(headers, app.sessions.cookies.pending) else { return None };
     let token = Token::parse(value)?;
     app.pending_key.issued(&token).then(|| token.hash())
@@ -231,8 +233,8 @@ fn unsure(visit: &Visit, fault: &Fault) -> Visitor {
 }
 
 /// The token behind `Bearer`.
-fn bearer(value: &HeaderValue) -> Option<&[u8]> {
-    let (scheme, token) = value.as_bytes().split_at_checked(7)?;
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 

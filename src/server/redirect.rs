@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use http::StatusCode;
 use http::uri::PathAndQuery;
@@ -20,7 +19,7 @@ use crate::server::{connection, proxy_protocol, read};
 const MOST_FIELDS: usize = 100;
 
 /// Serves one connection to its end.
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, _seat: Arc<Seat>) {
+pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, _seat: Seat) {
     let config = &worker.app.config;
     let patience = config.limits.head_timeout;
     match connection::in_time(&worker, patience, answered(stream, peer, config)).await {

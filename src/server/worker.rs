@@ -9,7 +9,6 @@ use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use crate::proxy::connect::Connector;
 use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
 use crate::server::crowd::{Crowd, Member};
+use crate::server::http1::{Buffers, Date};
 use crate::server::listen::{Acceptor, Serves, Share};
 use crate::server::tls::Tls;
 use crate::server::{connection, redirect};
@@ -40,9 +40,13 @@ pub(super) struct Worker {
     pub(super) proxy: Proxy,
     pub(super) near: RefCell<Near>,
     pub(super) ticker: Ticker,
+    /// The `Date` of answers.
+    pub(super) date: RefCell<Date>,
+    /// What connections read into and write from.
+    pub(super) buffers: Buffers,
     /// How connections are encrypted, if they are.
     pub(super) tls: Option<Tls>,
-    seats: Arc<Seats>,
+    seats: Rc<Seats>,
     stopping: Cell<bool>,
 }
 
@@ -53,26 +57,25 @@ impl Worker {
     }
 }
 
-/// The connections of one worker, counted. Atomic because hyper asks of a socket that it could change
-/// threads.
+/// The connections of one worker, counted.
 #[derive(Default)]
 struct Seats {
     /// Sockets that are open, tunnels included.
-    open: AtomicUsize,
+    open: Cell<usize>,
     /// Told whenever one has been closed.
     one_less: Notify,
 }
 
 /// Counts one open socket.
 pub(super) struct Seat {
-    seats: Arc<Seats>,
+    seats: Rc<Seats>,
     member: Member,
 }
 
 impl Seat {
-    fn take(seats: &Arc<Seats>, member: Member) -> Arc<Self> {
-        seats.open.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { seats: Arc::clone(seats), member })
+    fn take(seats: &Rc<Seats>, member: Member) -> Self {
+        seats.open.set(seats.open.get() + 1);
+        Self { seats: Rc::clone(seats), member }
     }
 
     /// Counts it for this client, whom a proxy in front has named. False if there are too many of the same.
@@ -83,7 +86,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.seats.open.fetch_sub(1, Ordering::Relaxed);
+        self.seats.open.set(self.seats.open.get() - 1);
         self.seats.one_less.notify_one();
     }
 }
@@ -136,9 +139,11 @@ async fn run(shared: Shared, listeners: Vec<Share>, mut stop: watch::Receiver<bo
             Arc::clone(&app.sessions.live),
         ),
         near: RefCell::default(),
+        date: RefCell::default(),
+        buffers: Buffers::default(),
         ticker: ticker.clone(),
         tls,
-        seats: Arc::default(),
+        seats: Rc::default(),
         stopping: Cell::new(false),
         app,
     });
@@ -157,12 +162,12 @@ async fn run(shared: Shared, listeners: Vec<Share>, mut stop: watch::Receiver<bo
     worker.stopping.set(true);
     worker.ticker.wake_all();
     let drained = async {
-        while worker.seats.open.load(Ordering::Relaxed) > 0 {
+        while worker.seats.open.get() > 0 {
             worker.seats.one_less.notified().await;
         }
     };
     if tokio::time::timeout(worker.app.config.limits.drain, drained).await.is_err() {
-        let open = worker.seats.open.load(Ordering::Relaxed);
+        let open = worker.seats.open.get();
         tracing::warn!(connections = open, "connections were cut at the end of the drain time");
     }
     Ok(())

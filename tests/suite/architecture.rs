@@ -63,7 +63,19 @@ const TABLE: &[Module] = &[
     module(
         "flow",
         &[WORDS, SAYING_NO, TOOLS, LEAVES],
-        &["http", "gate", "session", "token", "account", "limit", "answer", "app"],
+        // A proxy that asks is told what the app would be told.
+        &[
+            "http",
+            "gate",
+            "session",
+            "token",
+            "account",
+            "limit",
+            "answer",
+            "app",
+            "proxy/headers",
+            "proxy/reserved",
+        ],
     ),
     module(
         "jobs",

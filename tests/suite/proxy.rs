@@ -4,6 +4,7 @@ mod drain;
 mod failure;
 mod headers;
 mod health;
+mod http1;
 mod http2;
 mod http2_again;
 mod http2_app;

@@ -10,6 +10,7 @@ pub(crate) mod letters;
 pub(crate) mod mailbox;
 pub(crate) mod nginx;
 pub(crate) mod node;
+pub(crate) mod program;
 pub(crate) mod provider;
 pub(crate) mod raw;
 pub(crate) mod site;

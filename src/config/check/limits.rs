@@ -8,7 +8,7 @@ use crate::config::units::{Size, Span};
 
 pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
     let (moment, hour) = (Span::millis(100), Span::minutes(60));
-    // hyper accepts no read buffer below 8 KiB.
+    // Browsers send up to 4 KiB of cookies alone.
     let head = bytes(p, "limits.head", raw.head, Size::kib(8), Size::mib(1));
     let target = bytes(p, "limits.target", raw.target, Size(256), Size::mib(1));
     ordered(p, ("limits.target", raw.target), ("limits.head", raw.head), Bound::Most);

@@ -17,8 +17,8 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
 use crate::proxy::Proxy;
-use crate::proxy::headers::answer_trailer_may_pass;
 use crate::proxy::http2::connections::Lease;
+use crate::proxy::http2::fields::answer_trailer_may_pass;
 use crate::proxy::http2::upload::{Source, Upload};
 use crate::proxy::term::{LONG, Term};
 use crate::proxy::ticker::{Deadline, Ticker};
@@ -85,8 +85,7 @@ pub(super) struct GoesOn {
 pub struct Http2Body {
     /// There until the end.
     receive: Option<RecvStream>,
-    /// Still sends the rest of the request.
-    upload: Option<Task>,
+    rest: Rest,
     _lease: Lease,
     length: Option<u64>,
     calls: Calls,
@@ -99,6 +98,16 @@ pub struct Http2Body {
     silent: Duration,
     /// Something was sent to the app meanwhile.
     moved: Rc<Cell<bool>>,
+}
+
+/// The rest of the request, on its way to the app.
+enum Rest {
+    /// There is none.
+    None,
+    /// It is sent beside the answer, so that neither waits for the other.
+    Beside { _task: Task },
+    /// It is sent by whoever asks for the answer: both use the client's one connection.
+    Within(Box<(Upload, Source)>),
 }
 
 /// A task that ends with its handle.
@@ -116,12 +125,11 @@ impl Http2Body {
         let moved = Rc::<Cell<bool>>::default();
         let whole = receive.is_end_stream();
         // An answer that is complete already answers whatever was sent of the request.
-        let upload = (!whole && !upload.is_done())
-            .then(|| Task(tokio::task::spawn_local(upload.run(source, Rc::clone(&moved)))));
+        let rest = if whole || upload.is_done() { Rest::None } else { upload_behind(upload, source, &moved) };
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         Self {
             receive: (!whole).then_some(receive),
-            upload,
+            rest,
             _lease: lease,
             length: if whole { Some(0) } else { length },
             calls,
@@ -135,10 +143,27 @@ impl Http2Body {
         }
     }
 
+    /// Sends on what has come of the request, whether or not the answer can be passed on. A body that breaks off ends
+    /// the stream: whatever the app still says of it answers no whole request.
+    pub fn drive(&mut self, cx: &mut Context<'_>) {
+        let Rest::Within(rest) = &mut self.rest else { return };
+        let (upload, source) = &mut **rest;
+        match upload.poll(cx, source) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.rest = Rest::None,
+            Poll::Ready(Err(_)) => upload.give_up(),
+        }
+        if let Rest::Within(rest) = &mut self.rest
+            && rest.0.has_moved()
+        {
+            self.moved.set(true);
+        }
+    }
+
     /// Ends the stream, as far as it has not ended.
     fn end(&mut self) {
         self.receive = None;
-        self.upload = None;
+        self.rest = Rest::None;
     }
 
     fn cut(&mut self, cut: Cut) -> io::Result<Frame<Bytes>> {
@@ -183,6 +208,16 @@ impl Http2Body {
     }
 }
 
+/// How the rest of a request is sent once its answer has begun.
+fn upload_behind(upload: Upload, mut source: Source, moved: &Rc<Cell<bool>>) -> Rest {
+    source.answered();
+    if source.has_a_stream() {
+        let task = Task(tokio::task::spawn_local(upload.run(source, Rc::clone(moved))));
+        return Rest::Beside { _task: task };
+    }
+    Rest::Within(Box::new((upload, source)))
+}
+
 fn passing(trailers: &HeaderMap) -> HeaderMap {
     let mut passed = HeaderMap::with_capacity(trailers.len());
     for (name, value) in trailers.iter().filter(|(name, _)| answer_trailer_may_pass(name)) {
@@ -200,6 +235,7 @@ impl Body for Http2Body {
         if this.receive.is_none() {
             return Poll::Ready(None);
         }
+        this.drive(cx);
         loop {
             if this.term.is_over(this.ticker.now(), &this.live) {
                 return Poll::Ready(Some(this.cut(Cut::SessionEnded)));

@@ -9,22 +9,21 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
 use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::gate::Pass;
+use crate::http::fields::Fields;
 use crate::http::visit::Visit;
-use crate::proxy::body::UpstreamBody;
 use crate::proxy::connect::Stream;
 use crate::proxy::failure::Failure;
-use crate::proxy::headers;
 use crate::proxy::http2::body::{Calls, GoesOn};
 use crate::proxy::http2::connections::{Lease, Leased};
 use crate::proxy::http2::upload::{Source, Upload};
-use crate::proxy::http2::{Asked, Http2, Trouble, answer, fields, request};
+use crate::proxy::http2::{Asked, Http2, Trouble, answer, fields, head_fields, request};
 use crate::proxy::term::Term;
 use crate::proxy::upgrade::acceptance;
-use crate::proxy::{Proxy, Sending, Switch};
+use crate::proxy::{Following, Proxy, Sending, Switch};
 
 /// What is written at a time, in bytes.
 const LARGEST_WRITE: usize = 16 * 1024;
@@ -37,7 +36,7 @@ impl Http2 {
         visit: &Visit,
         pass: Pass,
         sending: Sending,
-    ) -> Result<Response<UpstreamBody>, Failure> {
+    ) -> Result<Response<Following>, Failure> {
         let websocket =
             visit.upgrade.as_ref().is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"));
         let accept = accept(&visit.headers);
@@ -48,7 +47,7 @@ impl Http2 {
             Leased::Stream(lease) if lease.takes_tunnels() => lease,
             Leased::Stream(_) | Leased::Http1 => return proxy.forward_http1(visit, pass, sending).await,
         };
-        let mut fields = fields(proxy, visit, &pass, None)?;
+        let mut fields = head_fields(proxy, visit, &pass, None)?;
         fields.remove(SEC_WEBSOCKET_KEY);
         let mut request = request(&lease, visit, Method::CONNECT, fields)?;
         request.extensions_mut().insert(Protocol::from_static("websocket"));
@@ -56,7 +55,7 @@ impl Http2 {
             lease.retire();
             Trouble::of(&error, true).failure
         })?;
-        let Sending { body, upgrade, http2 } = sending;
+        let Sending { body, upgrade } = sending;
         let mut upload = Upload::none(to);
         let mut source = Source::new(body, 0, proxy.config.limits.body_idle, proxy);
         let mut term = Term::of(pass.session().cloned(), proxy.ticker.now());
@@ -69,12 +68,11 @@ impl Http2 {
         };
         let (parts, receive) = head.into_parts();
         let mut fields = parts.headers;
-        headers::clean(&mut fields);
-        fields.extend(accept.filter(|_| !http2).map(|accept| (SEC_WEBSOCKET_ACCEPT, accept)));
+        fields::clean(&mut fields);
+        fields.extend(accept.map(|accept| (SEC_WEBSOCKET_ACCEPT, accept)));
         let switch = Switch {
             fields,
             client: leaving,
-            http2,
             upstream: Stream::Http2(Box::new(Duplex {
                 send: upload.into_stream(),
                 receive,
@@ -88,9 +86,9 @@ impl Http2 {
 }
 
 /// The answer to the client's key (RFC 6455 §4.2.2), which HTTP/2 has no use for. `None` if there is no single key.
-fn accept(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
-    let key = keys.next().filter(|key| key.len() == 24)?;
+fn accept(headers: &Fields) -> Option<HeaderValue> {
+    let mut keys = headers.get_all(&SEC_WEBSOCKET_KEY);
+    let key = keys.next().filter(|key| key.as_bytes().len() == 24)?;
     if keys.next().is_some() {
         return None;
     }
@@ -153,19 +151,5 @@ impl AsyncWrite for Duplex {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.send.send_data(Bytes::new(), true).map_err(io::Error::other))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_answer_to_a_key_is_that_of_rfc_6455() {
-        let mut headers = HeaderMap::new();
-        headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
-        assert_eq!(accept(&headers).expect("an answer"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        headers.append(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
-        assert!(accept(&headers).is_none());
     }
 }

@@ -1,6 +1,8 @@
 //! A request's body on its way to the app by HTTP/2, no faster than the app takes it, and kept at its beginning for
 //! the case that it has to be sent again.
 
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -74,10 +76,15 @@ impl Source {
     }
 
     /// The answer has begun: it is too late to begin again.
-    fn answered(&mut self) {
+    pub(super) fn answered(&mut self) {
         self.kept = None;
         self.patience = None;
         self.deadline.disarm();
+    }
+
+    /// Whether it has a stream of its own at the client's side.
+    pub(super) fn has_a_stream(&self) -> bool {
+        matches!(self.body, RequestBody::Http2(_))
     }
 
     fn is_at_end(&self) -> bool {
@@ -147,13 +154,13 @@ impl Source {
     }
 }
 
-/// Who can make an upload go on.
+/// Whom an upload waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waits {
-    ForClient,
-    ForApp,
-    /// Nobody: all was sent, or the app would not have it. Its answer, if it sends one, still counts.
-    ForNothing,
+    Client,
+    App,
+    /// All was sent, or the app would not have it. Its answer, if it sends one, still counts.
+    Nobody,
 }
 
 /// What is still to be sent on one stream.
@@ -171,21 +178,21 @@ pub(super) struct Upload {
 impl Upload {
     /// Of a request whose body follows.
     pub(super) fn new(to: SendStream<Bytes>) -> Self {
-        Self { to, piece: Bytes::new(), last: false, waits: Waits::ForClient, moved: false }
+        Self { to, piece: Bytes::new(), last: false, waits: Waits::Client, moved: false }
     }
 
     /// Of a request that is complete, or goes on in another way.
     pub(super) fn none(to: SendStream<Bytes>) -> Self {
-        Self { waits: Waits::ForNothing, ..Self::new(to) }
+        Self { waits: Waits::Nobody, ..Self::new(to) }
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.waits == Waits::ForNothing
+        self.waits == Waits::Nobody
     }
 
     /// Whether only the app can make this go on.
     pub(super) fn waits_for_app(&self) -> bool {
-        self.waits != Waits::ForClient
+        self.waits != Waits::Client
     }
 
     /// Whether anything was sent since this was asked.
@@ -203,7 +210,7 @@ impl Upload {
         while !self.is_done() {
             // Reset: whatever is wrong with it, who waits for the answer hears of it.
             if self.to.poll_reset(cx).is_ready() {
-                self.waits = Waits::ForNothing;
+                self.waits = Waits::Nobody;
                 break;
             }
             if !self.piece.is_empty() {
@@ -228,17 +235,17 @@ impl Upload {
 
     /// Sends as much of the piece as the app has said it takes.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.waits = Waits::ForApp;
+        self.waits = Waits::App;
         while self.to.capacity() == 0 {
             let Some(Ok(_)) = ready!(self.to.poll_capacity(cx)) else {
-                self.waits = Waits::ForNothing;
+                self.waits = Waits::Nobody;
                 return Poll::Ready(());
             };
         }
         let part = self.piece.split_to(self.to.capacity().min(self.piece.len()));
         let end = self.last && self.piece.is_empty();
         let over = self.to.send_data(part, end).is_err() || end;
-        self.waits = if over { Waits::ForNothing } else { Waits::ForClient };
+        self.waits = if over { Waits::Nobody } else { Waits::Client };
         self.moved = true;
         Poll::Ready(())
     }
@@ -249,14 +256,18 @@ impl Upload {
             Some(trailers) if !trailers.is_empty() => self.to.send_trailers(trailers),
             Some(_) | None => self.to.send_data(Bytes::new(), true),
         };
-        (self.waits, self.moved) = (Waits::ForNothing, true);
+        (self.waits, self.moved) = (Waits::Nobody, true);
     }
 
-    /// Sends the rest beside the answer, so that neither waits for the other. A body that breaks off ends the stream:
-    /// whatever the app still says of it answers no whole request.
-    pub(super) async fn run(mut self, mut source: Source, moved: Rc<std::cell::Cell<bool>>) {
-        source.answered();
-        let sent = std::future::poll_fn(|cx| {
+    /// Ends the stream: the client's body broke off.
+    pub(super) fn give_up(&mut self) {
+        self.waits = Waits::Nobody;
+        self.to.send_reset(Reason::CANCEL);
+    }
+
+    /// Sends the rest beside the answer.
+    pub(super) async fn run(mut self, mut source: Source, moved: Rc<Cell<bool>>) {
+        let sent = poll_fn(|cx| {
             let polled = self.poll(cx, &mut source);
             if self.has_moved() {
                 moved.set(true);
@@ -265,7 +276,7 @@ impl Upload {
         })
         .await;
         if sent.is_err() {
-            self.to.send_reset(Reason::CANCEL);
+            self.give_up();
         }
     }
 }

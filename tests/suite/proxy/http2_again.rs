@@ -1,8 +1,9 @@
-//! Connections by HTTP/2 that end: a request is sent again only where nothing can happen twice.
+//! Connections and streams by HTTP/2 that end: a request is sent again only where nothing can happen twice.
 
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use h2::Reason;
@@ -10,6 +11,7 @@ use h2::server::Builder;
 
 use crate::support::app2::App2;
 use crate::support::h2::{answered, frames, goaway};
+use crate::support::raw::PATIENCE;
 use crate::support::site::Plan;
 use crate::support::stage::Stage;
 use crate::support::upstream::Upstream;
@@ -170,4 +172,25 @@ fn an_app_is_asked_by_http_2_whether_it_is_well() {
     becomes(503);
     well.store(true, Ordering::SeqCst);
     becomes(200);
+}
+
+#[test]
+fn r_10_a_body_that_grows_too_large_is_refused_and_its_stream_ended() {
+    let (told, ended) = channel();
+    let app = App2::with(Builder::new(), move |mut call| {
+        let told = told.clone();
+        async move {
+            while let Some(Ok(data)) = call.body.data().await {
+                let _ = call.body.flow_control().release_capacity(data.len());
+            }
+            let _ = told.send(std::future::poll_fn(|cx| call.reply.poll_reset(cx)).await);
+        }
+    });
+    let stage = Stage::on(before(&app).set("limits", "body = 10"));
+    let declared = stage.signed("POST /x HTTP/1.1", "Content-Length: 11\r\n");
+    assert_eq!(stage.ask(format!("{declared}hello hello")).status, 413);
+    assert!(app.arrived().is_empty());
+    let chunked = stage.signed("POST /x HTTP/1.1", "Transfer-Encoding: chunked\r\n");
+    assert_eq!(stage.ask(format!("{chunked}5\r\nhello\r\n6\r\n hello\r\n0\r\n\r\n")).status, 413);
+    assert_eq!(ended.recv_timeout(PATIENCE).expect("an end").expect("a reset"), Reason::CANCEL);
 }

@@ -1,4 +1,4 @@
-//! Decodes the chunked transfer coding of answers (RFC 9112 §7.1), refusing every deviation.
+//! Decodes the chunked transfer coding (RFC 9112 §7.1) of requests and answers, refusing every deviation.
 
 use std::io;
 
@@ -10,12 +10,22 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 const LONGEST_LINE: usize = 1024;
 /// Largest trailer section, in bytes.
 const LARGEST_TRAILERS: usize = 16 * 1024;
+/// Largest extensions of all chunks of a body together, in bytes (CVE-2023-39326).
+const LARGEST_EXTENSIONS: usize = 16 * 1024;
 /// Most trailer fields.
 const MOST_TRAILERS: usize = 64;
 
+/// One body on its way.
+#[derive(Debug, Default)]
+pub struct Chunked {
+    at: At,
+    /// Bytes of extensions so far.
+    extensions: usize,
+}
+
 /// Where in the coding we are.
 #[derive(Debug, Default)]
-pub(super) enum Chunked {
+enum At {
     /// Before a chunk's size.
     #[default]
     Size,
@@ -28,7 +38,7 @@ pub(super) enum Chunked {
 }
 
 /// What could be decoded.
-pub(super) enum Piece {
+pub enum Piece {
     /// Data of the body.
     Data(Bytes),
     /// The end of the body.
@@ -43,42 +53,49 @@ fn broken(what: &'static str) -> io::Error {
 
 impl Chunked {
     /// Decodes the next piece of what was read.
-    pub(super) fn take(&mut self, unread: &mut BytesMut) -> io::Result<Piece> {
+    ///
+    /// # Errors
+    /// If it is not in the coding, to the letter.
+    pub fn take(&mut self, unread: &mut BytesMut) -> io::Result<Piece> {
         loop {
-            match self {
-                Self::Size => {
+            match &mut self.at {
+                At::Size => {
                     let Some(line) = line(unread, LONGEST_LINE)? else { return Ok(Piece::Nothing) };
-                    let size = size_of(&line)?;
-                    *self = if size == 0 { Self::Trailers } else { Self::Data(size) };
+                    let (size, extension) = size_of(&line)?;
+                    self.extensions += extension;
+                    if self.extensions > LARGEST_EXTENSIONS {
+                        return Err(broken("too many chunk extensions"));
+                    }
+                    self.at = if size == 0 { At::Trailers } else { At::Data(size) };
                 }
-                Self::Data(left) => {
+                At::Data(left) => {
                     let most = usize::try_from(*left).unwrap_or(usize::MAX).min(unread.len());
                     if most == 0 {
                         return Ok(Piece::Nothing);
                     }
                     *left -= most as u64;
                     if *left == 0 {
-                        *self = Self::DataEnd;
+                        self.at = At::DataEnd;
                     }
                     return Ok(Piece::Data(unread.split_to(most).freeze()));
                 }
-                Self::DataEnd => {
+                At::DataEnd => {
                     if unread.len() < 2 {
                         return Ok(Piece::Nothing);
                     }
                     if &unread.split_to(2)[..] != b"\r\n" {
                         return Err(broken("chunk data is not followed by CRLF"));
                     }
-                    *self = Self::Size;
+                    self.at = At::Size;
                 }
-                Self::Trailers => return trailers(unread),
+                At::Trailers => return trailers(unread),
             }
         }
     }
 
     /// Consumes the end of the body if it is there whole and without trailers.
-    pub(super) fn at_bare_end(&self, unread: &mut BytesMut) -> bool {
-        let end = matches!(self, Self::DataEnd) && &unread[..] == b"\r\n0\r\n\r\n";
+    pub fn at_bare_end(&self, unread: &mut BytesMut) -> bool {
+        let end = matches!(self.at, At::DataEnd) && &unread[..] == b"\r\n0\r\n\r\n";
         if end {
             unread.clear();
         }
@@ -103,8 +120,10 @@ fn line(unread: &mut BytesMut, longest: usize) -> io::Result<Option<BytesMut>> {
     Ok(Some(line))
 }
 
-fn size_of(line: &[u8]) -> io::Result<u64> {
+/// The size in a line, and the length of what follows it there.
+fn size_of(line: &[u8]) -> io::Result<(u64, usize)> {
     let digits = line.split(|&b| b == b';').next().unwrap_or_default();
+    let extension = line.len() - digits.len();
     // A space before an extension is bad white space (RFC 9110 §5.6.3): only ever behind the digits.
     let digits = if digits.len() < line.len() { digits.trim_ascii_end() } else { digits };
     let plain = !digits.is_empty() && digits.len() <= 15 && digits.iter().all(u8::is_ascii_hexdigit);
@@ -112,6 +131,7 @@ fn size_of(line: &[u8]) -> io::Result<u64> {
         .ok()
         .filter(|_| plain)
         .and_then(|text| u64::from_str_radix(text, 16).ok())
+        .map(|size| (size, extension))
         .ok_or_else(|| broken("no chunk size"))
 }
 
@@ -127,6 +147,11 @@ fn trailers(unread: &mut BytesMut) -> io::Result<Piece> {
         Ok(httparse::Status::Complete((length, fields))) => (length, fields),
         Err(_) => return Err(broken("malformed trailers")),
     };
+    // The parser takes a bare LF for the end of a line, which others take for a part of it.
+    let lines = || unread[..length].split(|&b| b == b'\n');
+    if !lines().take(trailers.len() + 1).all(|line| line.ends_with(b"\r")) {
+        return Err(broken("a trailer does not end with CRLF"));
+    }
     let mut map = HeaderMap::with_capacity(trailers.len());
     for field in trailers {
         let name =

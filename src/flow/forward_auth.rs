@@ -1,0 +1,179 @@
+//! Answers a proxy that asks what it may let through: the same judgement as of a request that comes to us, told in the
+//! convention of the one who asks.
+
+use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SET_COOKIE, WWW_AUTHENTICATE};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode};
+
+use crate::answer::{self, Answer};
+use crate::app::App;
+use crate::error::Error;
+use crate::flow::desk;
+use crate::gate::endpoint::Asker;
+use crate::gate::{self, Pass, Verdict};
+use crate::http::fields::{Fields, Value};
+use crate::http::path::Path;
+use crate::http::visit::{AnswerForm, Credential, ReplyTo, Visit};
+use crate::proxy::headers;
+use crate::proxy::reserved;
+use crate::refusal::Refusal;
+
+/// Answers one question. What is not a plain yes is a no: a question that is incomplete or could be understood in two
+/// ways, a path that its readers would judge differently, a fault of ours.
+pub(super) fn verify(app: &App, asker: Asker, visit: Visit) -> Answer {
+    let mut reply_to = readable(visit.reply_to());
+    let original = match Asked::of(asker, &visit, app) {
+        Ok(about) => about.visit(visit),
+        Err(refusal) => return no(asker, answer::told(desk(app), &reply_to, refusal)),
+    };
+    reply_to = readable(original.reply_to());
+    match gate::decide(&app.rules, &original) {
+        Verdict::Forward(pass) => match yes(app, &original, &pass) {
+            Ok(yes) => yes,
+            Err(error) => no(asker, answer::refuse(desk(app), &reply_to, error)),
+        },
+        Verdict::AskToSignIn => {
+            let mut answer = answer::ask_to_sign_in(desk(app), &reply_to);
+            if original.credential == Credential::Cookie {
+                for cookie in app.sessions.forget_cookies() {
+                    answer.headers_mut().append(SET_COOKIE, cookie);
+                }
+            }
+            no(asker, answer)
+        }
+        Verdict::AskForCode => no(asker, answer::ask_for_code(desk(app), &reply_to)),
+        Verdict::Refuse(refusal) => no(asker, answer::told(desk(app), &reply_to, refusal)),
+        // Ours to answer: the proxy is to send it here, not to the app.
+        Verdict::Ours(_) => no(asker, answer::told(desk(app), &reply_to, Refusal::Forbidden)),
+    }
+}
+
+/// The status is what a proxy reads, so a call of gRPC gets one too.
+fn readable(mut reply_to: ReplyTo) -> ReplyTo {
+    if matches!(reply_to.form, AnswerForm::Grpc(_)) {
+        reply_to.form = AnswerForm::Json;
+    }
+    reply_to
+}
+
+/// The request that the question is about.
+struct Asked {
+    method: Method,
+    path: Path,
+}
+
+impl Asked {
+    /// Reads what the proxy says of it. A client's own words stand nowhere in it, if the proxy is set up as it should
+    /// be: it writes these fields itself, or asks at a path that tells the same.
+    fn of(asker: Asker, visit: &Visit, app: &App) -> Result<Self, Refusal> {
+        let headers = &visit.headers;
+        let (method, target) = match asker {
+            Asker::Nginx => (
+                Method::from_bytes(only(headers, "x-original-method")?),
+                text(only(headers, "x-original-uri")?)?,
+            ),
+            Asker::Traefik | Asker::Caddy => {
+                let host = text(only(headers, "x-forwarded-host")?)?;
+                let https = match only(headers, "x-forwarded-proto")? {
+                    b"https" | b"wss" => true,
+                    b"http" | b"ws" => false,
+                    _ => return Err(Refusal::MalformedTarget),
+                };
+                if https != app.config.public.https || !app.config.public.is_host(host) {
+                    return Err(Refusal::Misdirected);
+                }
+                (
+                    Method::from_bytes(only(headers, "x-forwarded-method")?),
+                    text(only(headers, "x-forwarded-uri")?)?,
+                )
+            }
+            Asker::Envoy => {
+                let below = app.rules.endpoint_of(visit.path.target());
+                let target = below.strip_prefix(Asker::ENVOY).ok_or(Refusal::MalformedTarget)?;
+                (Ok(visit.method.clone()), target)
+            }
+        };
+        let method = method.map_err(|_| Refusal::MalformedTarget)?;
+        if method == Method::CONNECT || method == Method::TRACE {
+            return Err(Refusal::MethodNotAllowed);
+        }
+        if target.len() > app.config.limits.target {
+            return Err(Refusal::TargetTooLong);
+        }
+        // A fragment would be dropped without a word.
+        let parsed = target.parse::<PathAndQuery>().ok().filter(|parsed| parsed.as_str() == target);
+        let path = Path::parse(parsed.ok_or(Refusal::MalformedTarget)?)?;
+        if claims_identity(headers, app) {
+            return Err(Refusal::Forbidden);
+        }
+        Ok(Self { method, path })
+    }
+
+    /// The request as it would be if it had come to us. That it is the handshake of a WebSocket shows in a field that
+    /// proxies pass on, unlike `Upgrade`.
+    fn visit(self, question: Visit) -> Visit {
+        let handshake = question.headers.contains_key(&SEC_WEBSOCKET_KEY);
+        Visit {
+            method: self.method,
+            path: self.path,
+            upgrade: handshake.then(|| HeaderValue::from_static("websocket")),
+            ..question
+        }
+    }
+}
+
+/// The one field of this name. Two, of which the proxy wrote one and a client the other, are none.
+fn only<'h>(headers: &'h Fields, name: &'static str) -> Result<&'h [u8], Refusal> {
+    let name = HeaderName::from_static(name);
+    let mut values = headers.get_all(&name).map(Value::as_bytes);
+    match (values.next(), values.next()) {
+        (Some(value), None) if !value.is_empty() => Ok(value),
+        _ => Err(Refusal::MalformedTarget),
+    }
+}
+
+fn text(value: &[u8]) -> Result<&str, Refusal> {
+    std::str::from_utf8(value).map_err(|_| Refusal::MalformedTarget)
+}
+
+/// Whether the client names an identity, in whatever spelling. It is the proxy that carries the request on, and not
+/// every proxy takes out what the answer does not replace.
+fn claims_identity(headers: &Fields, app: &App) -> bool {
+    let own = &app.config.identity;
+    let names = [&own.user_id, &own.email, &own.name, &own.groups].into_iter().flatten();
+    let names = names.chain(own.assertion.iter().map(|assertion| &assertion.header));
+    let names: Vec<&[u8]> = names.map(String::as_bytes).collect();
+    headers.iter().any(|(name, _)| names.iter().any(|own| reserved::same_folded(name, own)))
+}
+
+/// It may pass, and this is what the app is to be told.
+fn yes(app: &App, visit: &Visit, pass: &Pass) -> Result<Answer, Error> {
+    let mut answer = answer::empty(desk(app), StatusCode::OK);
+    if let Some(session) = pass.session() {
+        app.tokens.assert(session, visit.now)?;
+        for (name, value) in headers::identity(&app.config.identity, session) {
+            answer.headers_mut().append(name, value);
+        }
+    }
+    Ok(answer)
+}
+
+/// It may not, said so that this proxy understands it.
+fn no(asker: Asker, mut answer: Answer) -> Answer {
+    let status = answer.status();
+    let understood = match asker {
+        // Everything but 401 and 403 is an error to it. Whom to lead where stands in `Location`.
+        Asker::Nginx if status.is_redirection() || status == StatusCode::UNAUTHORIZED => {
+            let challenge = HeaderValue::from_static("Bearer");
+            answer.headers_mut().entry(WWW_AUTHENTICATE).or_insert(challenge);
+            StatusCode::UNAUTHORIZED
+        }
+        Asker::Nginx => StatusCode::FORBIDDEN,
+        // It can be told to let through whatever the one who is asked fails at.
+        Asker::Envoy if status.is_server_error() => StatusCode::FORBIDDEN,
+        Asker::Traefik | Asker::Caddy | Asker::Envoy => status,
+    };
+    let yes = understood.is_success() || understood.is_informational();
+    *answer.status_mut() = if yes { StatusCode::FORBIDDEN } else { understood };
+    answer
+}

@@ -1,0 +1,228 @@
+//! A client's HTTP/1.1 connection as both see it who use it at the same time: the loop that answers its requests,
+//! and the body of the request that is being answered.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use tokio::io::{AsyncReadExt as _, AsyncWrite};
+
+use crate::http::chunked::{Chunked, Piece};
+use crate::http::socket::Socket;
+
+/// What is read at a time of a body, at first and once it proves to be large, in bytes.
+const READS: [usize; 2] = [16 * 1024, 48 * 1024];
+
+/// What a client hears whose body is wanted (RFC 9110 §10.1.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// How the body of a request ends (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// After this many bytes, which may be none.
+    Exactly(u64),
+    /// With its last chunk.
+    Chunked,
+}
+
+/// What is still to come of the request that is being answered.
+enum Coming {
+    /// Nothing: what follows is the next request.
+    Nothing,
+    /// This many bytes, at least one.
+    Bytes(u64),
+    /// Chunks.
+    Chunks(Chunked),
+    /// Nobody knows: it broke off, or its framing is broken. What follows is nothing that could be read.
+    Broken,
+}
+
+/// A client's connection.
+pub struct Wire {
+    socket: Socket,
+    /// What was read and belongs to nobody yet.
+    pub unread: BytesMut,
+    coming: Coming,
+    /// What of [`CONTINUE`] the client has yet to hear before it sends its body.
+    invitation: &'static [u8],
+    /// Which of [`READS`] comes next.
+    pace: usize,
+    /// Bytes that were read so far: every byte of every request passes here.
+    pub received: u64,
+    /// Bytes that were written so far: every byte of every answer passes here.
+    pub sent: u64,
+}
+
+impl Wire {
+    /// A connection on which nothing was said yet.
+    pub fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            unread: BytesMut::new(),
+            coming: Coming::Nothing,
+            invitation: b"",
+            pace: 0,
+            received: 0,
+            sent: 0,
+        }
+    }
+
+    /// The socket and what was read of it, for somebody who goes on without HTTP.
+    pub fn into_parts(self) -> (Socket, BytesMut) {
+        (self.socket, self.unread)
+    }
+
+    /// The socket.
+    pub fn socket(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    /// Reads once into `unread`, in which there will be room for `size` bytes or some less.
+    ///
+    /// Through `AsyncRead` rather than `try_read_buf`: only the former notes that a short read has emptied the
+    /// socket, which spares the system call that would find out.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, size: usize) -> Poll<io::Result<usize>> {
+        if self.unread.capacity() - self.unread.len() < size / 4 {
+            self.unread.reserve(size);
+        }
+        let count = ready!(pin!(self.socket.read_buf(&mut self.unread)).poll(cx))?;
+        self.received += count as u64;
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes what the socket takes.
+    pub fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let socket = Pin::new(&mut self.socket);
+        let count = match slices {
+            [one] => ready!(socket.poll_write(cx, one))?,
+            several => ready!(socket.poll_write_vectored(cx, several))?,
+        };
+        if count == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.sent += count as u64;
+        Poll::Ready(Ok(count))
+    }
+
+    /// Has what was written sent; only TLS keeps something back.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.socket {
+            Socket::Plain(_) => Poll::Ready(Ok(())),
+            socket @ Socket::Tls(_) => Pin::new(socket).poll_flush(cx),
+        }
+    }
+
+    /// A request has come whose body follows; the client may wait for an invitation to send it.
+    pub fn expect(&mut self, length: Length, invited: bool) {
+        self.coming = match length {
+            Length::Exactly(0) => Coming::Nothing,
+            Length::Exactly(count) => Coming::Bytes(count),
+            Length::Chunked => Coming::Chunks(Chunked::default()),
+        };
+        self.pace = 0;
+        self.invitation = if invited && !self.complete() { CONTINUE } else { b"" };
+    }
+
+    /// What comes is not believed any more.
+    pub fn give_up(&mut self) {
+        self.coming = Coming::Broken;
+    }
+
+    /// Whether the request has come to its end.
+    pub fn complete(&self) -> bool {
+        matches!(self.coming, Coming::Nothing)
+    }
+
+    /// Whether the client holds its body back until it is told that it is wanted.
+    pub fn waits_for_invitation(&self) -> bool {
+        self.invitation.len() == CONTINUE.len() && self.unread.is_empty() && !self.complete()
+    }
+
+    /// How much of the body is still to come.
+    pub fn size_hint(&self) -> SizeHint {
+        match self.coming {
+            Coming::Nothing => SizeHint::with_exact(0),
+            Coming::Bytes(left) => SizeHint::with_exact(left),
+            Coming::Chunks(_) | Coming::Broken => SizeHint::default(),
+        }
+    }
+
+    /// The next piece of the body.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        loop {
+            match self.piece() {
+                Ok(Some(frame)) => {
+                    // It did not wait.
+                    if self.invitation.len() == CONTINUE.len() {
+                        self.invitation = b"";
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Ok(None) if self.complete() => return Poll::Ready(None),
+                Ok(None) => {}
+                Err(error) => {
+                    self.coming = Coming::Broken;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+            let polled = match ready!(self.poll_invite(cx)) {
+                Ok(()) => ready!(self.poll_read(cx, READS[self.pace])),
+                Err(error) => Err(error),
+            };
+            match polled {
+                Ok(1..) => {
+                    let full = self.unread.len() == self.unread.capacity();
+                    self.pace = if full { (self.pace + 1).min(READS.len() - 1) } else { self.pace };
+                }
+                ended => {
+                    self.coming = Coming::Broken;
+                    let error = ended.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+    }
+
+    /// Takes what is there of the body. `None` if nothing is, or nothing more comes.
+    fn piece(&mut self) -> io::Result<Option<Frame<Bytes>>> {
+        match &mut self.coming {
+            Coming::Nothing => Ok(None),
+            Coming::Broken => Err(io::ErrorKind::InvalidData.into()),
+            Coming::Bytes(left) => {
+                let most = usize::try_from(*left).unwrap_or(usize::MAX).min(self.unread.len());
+                if most == 0 {
+                    return Ok(None);
+                }
+                *left -= most as u64;
+                if *left == 0 {
+                    self.coming = Coming::Nothing;
+                }
+                Ok(Some(Frame::data(self.unread.split_to(most).freeze())))
+            }
+            Coming::Chunks(chunked) => match chunked.take(&mut self.unread)? {
+                Piece::Data(data) => Ok(Some(Frame::data(data))),
+                Piece::Trailers(trailers) => {
+                    self.coming = Coming::Nothing;
+                    Ok((!trailers.is_empty()).then(|| Frame::trailers(trailers)))
+                }
+                Piece::Nothing => Ok(None),
+            },
+        }
+    }
+
+    /// Tells the client that its body is wanted, if it waits for that.
+    fn poll_invite(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.invitation.is_empty() {
+            let invitation = self.invitation;
+            let count = ready!(self.poll_write(cx, &[io::IoSlice::new(invitation)]))?;
+            self.invitation.advance(count);
+        }
+        self.poll_flush(cx)
+    }
+}

@@ -1,0 +1,350 @@
+//! One HTTP/1.1 connection: its requests one after the other, each from its head to the end of its answer.
+//!
+//! Nothing here sets a timer: every wait is bounded by a [`Deadline`] of the worker's ticker.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, Version};
+use http_body::Body as _;
+use tokio::io::AsyncWrite as _;
+
+use crate::http::body::{ENDPOINT_LIMIT, RequestBody};
+use crate::http::client::Peer;
+use crate::http::fields::Fields;
+use crate::http::socket::Socket;
+use crate::http::wire::{Length, Wire};
+use crate::id::RequestId;
+use crate::proxy::Leaving;
+use crate::proxy::ticker::Deadline;
+use crate::proxy::upgrade::Tunnel;
+use crate::refusal::Refusal;
+use crate::server::front::{self, Arrived};
+use crate::server::read;
+use crate::server::worker::Worker;
+
+mod buffers;
+mod date;
+mod head;
+mod write;
+
+pub(super) use buffers::Buffers;
+pub(super) use date::Date;
+use head::Search;
+use write::{Asked, Sent};
+
+/// What is read at a time while a head is waited for, in bytes.
+const READ: usize = 4 * 1024;
+/// After this time without an answer it is looked whether the client is still there.
+const LOOK: Duration = Duration::from_millis(250);
+/// What a client may send ahead while it waits for an answer, in bytes.
+const MOST_AHEAD: usize = 16 * 1024;
+/// How long a body that nobody wanted is read away before the connection is given up.
+const DRAIN: Duration = Duration::from_secs(1);
+/// How long is listened to a client that has been answered for the last time and is still sending.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How a connection goes on.
+enum Next {
+    /// With the next request.
+    Request,
+    /// It does not.
+    Close,
+    /// It does not, but the client may still be sending.
+    Linger,
+    /// Without HTTP.
+    Tunnel(Box<Tunnel>),
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
+    let mut connection = Connection {
+        peer,
+        wire: Rc::new(RefCell::new(Wire::new(socket))),
+        patience: worker.ticker.deadline(),
+        watch: Watch { deadline: worker.ticker.deadline(), looking: false },
+        worker,
+    };
+    match connection.run().await {
+        Next::Tunnel(tunnel) => connection.become_tunnel(tunnel).await,
+        Next::Linger => connection.linger().await,
+        Next::Close | Next::Request => {}
+    }
+}
+
+struct Connection {
+    worker: Rc<Worker>,
+    peer: Peer,
+    wire: Rc<RefCell<Wire>>,
+    /// For whatever the client is to do next.
+    patience: Deadline,
+    watch: Watch,
+}
+
+/// Looks whether a client that waits for its answer is still there. Not at once: most answers are quick, and to
+/// be woken by what the client does would cost each of them.
+struct Watch {
+    deadline: Deadline,
+    looking: bool,
+}
+
+impl Watch {
+    fn begin(&mut self) {
+        self.looking = false;
+        self.deadline.arm(LOOK);
+    }
+
+    fn end(&self) {
+        self.deadline.disarm();
+    }
+
+    /// Ready once the client has gone. What it sends ahead is kept.
+    fn poll_gone(&mut self, cx: &mut Context<'_>, wire: &RefCell<Wire>) -> Poll<()> {
+        if !self.looking {
+            ready!(self.deadline.poll(cx));
+            self.looking = true;
+            self.deadline.disarm();
+        }
+        let mut wire = wire.borrow_mut();
+        // Who reads the body hears of the end by it.
+        while wire.complete() && wire.unread.len() < MOST_AHEAD {
+            if !matches!(ready!(wire.poll_read(cx, READ)), Ok(1..)) {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Connection {
+    async fn run(&mut self) -> Next {
+        let limits = self.worker.app.config.limits;
+        let mut patience = limits.head_timeout;
+        loop {
+            let Some(head) = self.hear(patience).await else { return Next::Close };
+            match self.answer(head).await {
+                Next::Request => patience = limits.keep_alive,
+                end => return end,
+            }
+        }
+    }
+
+    /// Waits for the next head; `None` if none comes: not in time, not any more, or not before the worker stops.
+    async fn hear(&mut self, patience: Duration) -> Option<Result<BytesMut, Refusal>> {
+        let limits = self.worker.app.config.limits;
+        let mut search = Search::default();
+        let mut begun = false;
+        self.patience.arm(patience);
+        let heard = poll_fn(|cx| {
+            let mut wire = self.wire.borrow_mut();
+            loop {
+                match search.take(&mut wire.unread, limits.head) {
+                    Ok(Some(head)) => return Poll::Ready(Some(Ok(head))),
+                    Ok(None) => {}
+                    Err(refusal) => return Poll::Ready(Some(Err(refusal))),
+                }
+                if wire.unread.is_empty() {
+                    if self.worker.stopping() {
+                        return Poll::Ready(None);
+                    }
+                } else if !begun {
+                    begun = true;
+                    self.patience.arm(limits.head_timeout);
+                }
+                if wire.unread.capacity() == 0 {
+                    wire.unread = self.worker.buffers.to_read();
+                }
+                match wire.poll_read(cx, READ) {
+                    Poll::Ready(Ok(1..)) => {}
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
+                    Poll::Pending => {
+                        if wire.unread.is_empty() {
+                            // An idle connection keeps no memory for what may come.
+                            self.worker.buffers.read(std::mem::take(&mut wire.unread));
+                        }
+                        return self.patience.poll(cx).map(|()| None);
+                    }
+                }
+            }
+        })
+        .await;
+        self.patience.disarm();
+        heard
+    }
+
+    /// Has a request answered and sends the answer.
+    async fn answer(&mut self, head: Result<BytesMut, Refusal>) -> Next {
+        let config = &self.worker.app.config;
+        let mut headers = Fields::default();
+        let read = head.and_then(head::parse).and_then(|mut head| {
+            match read::read(&mut head, &config.public, config.limits.target) {
+                Ok(request) => Ok((head, request)),
+                Err(refusal) => {
+                    headers = head.headers;
+                    Err(refusal)
+                }
+            }
+        });
+        let (head, request) = match read {
+            Ok(read) => read,
+            Err(refusal) => {
+                self.wire.borrow_mut().give_up();
+                let response = front::malformed(&self.worker.app, &headers, RequestId::next(), refusal);
+                return self.send(Asked::unread(), response).await;
+            }
+        };
+        let asked = Asked {
+            to_head: head.method == Method::HEAD,
+            modern: head.version == Version::HTTP_11,
+            persists: request.persists,
+            takes_trailers: request.takes_trailers,
+        };
+        self.wire.borrow_mut().expect(request.length, request.waits);
+        let body = match request.length {
+            Length::Exactly(0) => RequestBody::Empty,
+            _ => RequestBody::Http1(Rc::clone(&self.wire)),
+        };
+        let leaving = request.upgrade.is_some().then_some(Leaving::Http1);
+        let arrived = Arrived { head, request, body, leaving };
+        self.watch.begin();
+        let response = {
+            let mut answer = pin!(front::answer(&self.worker, self.peer, arrived));
+            poll_fn(|cx| match answer.as_mut().poll(cx) {
+                Poll::Ready(response) => Poll::Ready(Some(response)),
+                Poll::Pending => self.watch.poll_gone(cx, &self.wire).map(|()| None),
+            })
+            .await
+        };
+        let next = match response {
+            Some(response) => self.send(asked, response).await,
+            None => Next::Close,
+        };
+        self.watch.end();
+        next
+    }
+
+    /// Sends an answer to its end.
+    async fn send(&mut self, asked: Asked, response: write::Response) -> Next {
+        let stopping = self.worker.stopping();
+        let date = self.worker.date.borrow_mut().line(self.worker.app.clock.now());
+        let out = self.worker.buffers.to_write();
+        let mut answer = write::Answer::new(asked, response, (stopping, date), (out, &self.wire.borrow()));
+        let patience = self.worker.app.config.limits.body_idle;
+        let sent = poll_fn(|cx| {
+            let before = self.wire.borrow().sent;
+            let polled = answer.poll(cx, &self.wire);
+            if self.wire.borrow().sent != before {
+                self.patience.disarm();
+            }
+            match polled {
+                Poll::Ready(sent) => return Poll::Ready(sent),
+                Poll::Pending if answer.waits_for_client() => {
+                    self.patience.arm_once(patience);
+                    ready!(self.patience.poll(cx));
+                }
+                Poll::Pending => {
+                    self.patience.disarm();
+                    ready!(self.watch.poll_gone(cx, &self.wire));
+                }
+            }
+            Poll::Ready(Sent::Lost)
+        })
+        .await;
+        self.patience.disarm();
+        match sent {
+            Sent::Lost => Next::Close,
+            Sent::Broken => {
+                if answer.ends_with_connection() {
+                    self.wire.borrow_mut().socket().break_off();
+                }
+                Next::Close
+            }
+            Sent::Whole => {
+                let closes = answer.closes();
+                self.worker.buffers.written(answer.take_buffer());
+                match answer.into_tunnel() {
+                    Some(tunnel) => Next::Tunnel(tunnel),
+                    None if closes => Next::Linger,
+                    None => self.drain().await,
+                }
+            }
+        }
+    }
+
+    /// Reads away what is left of a request that has been answered, if it is little.
+    async fn drain(&mut self) -> Next {
+        if self.wire.borrow().complete() {
+            return Next::Request;
+        }
+        let mut left = ENDPOINT_LIMIT;
+        let mut body = RequestBody::Http1(Rc::clone(&self.wire));
+        if body.size_hint().lower() > left as u64 || body.waits_for_invitation() {
+            return Next::Linger;
+        }
+        self.patience.arm(DRAIN);
+        let drained = poll_fn(|cx| {
+            loop {
+                match Pin::new(&mut body).poll_frame(cx) {
+                    Poll::Ready(None) => return Poll::Ready(true),
+                    Poll::Ready(Some(Ok(frame))) => {
+                        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+                        if left == 0 {
+                            return Poll::Ready(false);
+                        }
+                    }
+                    Poll::Ready(Some(Err(_))) => return Poll::Ready(false),
+                    Poll::Pending => return self.patience.poll(cx).map(|()| false),
+                }
+            }
+        })
+        .await;
+        self.patience.disarm();
+        if drained { Next::Request } else { Next::Linger }
+    }
+
+    /// Ends our side, and reads away what the client still sends: to close at once would reset the connection,
+    /// and the client could lose the answer before it has read it (RFC 9112 §9.6).
+    async fn linger(&mut self) {
+        self.patience.arm(LINGER);
+        let mut ended = false;
+        // Whether the client hears of it or not, the connection is over.
+        let _: io::Result<()> = poll_fn(|cx| {
+            let mut wire = self.wire.borrow_mut();
+            loop {
+                if self.patience.poll(cx).is_ready() {
+                    return Poll::Ready(Ok(()));
+                }
+                if !ended {
+                    ready!(Pin::new(wire.socket()).poll_shutdown(cx))?;
+                    ended = true;
+                }
+                let silent = wire.complete() && wire.unread.is_empty();
+                wire.unread.clear();
+                match wire.poll_read(cx, READ) {
+                    Poll::Ready(Ok(1..)) => {}
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    // It said nothing behind its request, so nothing is lost.
+                    Poll::Pending if silent => return Poll::Ready(Ok(())),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await;
+    }
+
+    async fn become_tunnel(self, tunnel: Box<Tunnel>) {
+        // Whoever shared the wire has gone with the request.
+        let Some(wire) = Rc::into_inner(self.wire) else { return };
+        let (socket, early) = wire.into_inner().into_parts();
+        if let Err(error) = Box::pin(tunnel.run(socket, early)).await {
+            tracing::debug!(peer = %self.peer.address, %error, "tunnel ended");
+        }
+    }
+}

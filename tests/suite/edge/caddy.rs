@@ -1,0 +1,123 @@
+//! Caddy in front of us, asking with the configuration of the README, and as a proxy.
+
+use std::net::SocketAddr;
+
+use crate::edge::{Asking, host};
+use crate::support::program::{Program, readme};
+use crate::support::raw::Raw;
+use crate::support::stage::Stage;
+
+/// The README's configuration with these addresses, without TLS.
+fn asking(at: SocketAddr, site: SocketAddr, app: SocketAddr) -> Program {
+    let text = readme("<b>Caddy</b>", "caddyfile")
+        .replace("app.example {", &format!("http://{at} {{"))
+        .replace("127.0.0.1:8080", &site.to_string())
+        .replace("127.0.0.1:3000", &app.to_string());
+    Program::caddy(at, &text)
+}
+
+fn start() -> Asking {
+    Asking::start(|plan| plan, asking)
+}
+
+#[test]
+fn caddy_lets_through_who_may_pass_and_tells_the_app_who_it_is() {
+    let asking = start();
+    let stage = &asking.stage;
+    for (line, who) in [
+        ("GET /app?x=y HTTP/1.1", Some(stage.me.as_str())),
+        (&format!("POST /api/{}/a%20b HTTP/1.1", stage.me), Some(stage.me.as_str())),
+        ("GET /public/x HTTP/1.1", None),
+        ("GET /maybe/x HTTP/1.1", Some(stage.me.as_str())),
+    ] {
+        let response = stage.ask(stage.signed(line, "Content-Length: 2\r\n") + "ab");
+        assert_eq!(response.status, 200, "{line}: {}", response.text());
+        let arrived = asking.app.last();
+        assert_eq!(arrived.line, line);
+        assert_eq!(arrived.header("x-user-id"), who, "{line}");
+        assert_eq!(arrived.body, b"ab");
+        assert_eq!(response.header("set-cookie"), None);
+    }
+    assert!(stage.site.upstream.arrived().is_empty(), "nothing of it came through us");
+}
+
+#[test]
+fn caddy_passes_refusals_on_as_they_are() {
+    let asking = start();
+    let stage = &asking.stage;
+    let person = stage.ask(stage.strange("GET /app?x=y HTTP/1.1", "Sec-Fetch-Mode: navigate\r\n"));
+    let sign_in = format!("http://{}/auth/sign-in?callback_url=%2Fapp%3Fx%3Dy", host(&stage.site));
+    assert_eq!((person.status, person.header("location")), (302, Some(sign_in.as_str())));
+    let program = stage.ask(stage.strange("GET /app HTTP/1.1", ""));
+    assert_eq!((program.status, program.code().as_str()), (401, "UNAUTHORIZED"));
+    assert_eq!(stage.ask(stage.signed("GET /admin/x HTTP/1.1", "")).status, 403);
+    assert!(asking.app.arrived().is_empty());
+    let (mut visitor, id) = stage.site.member("second@example.org");
+    assert_eq!(visitor.get("/app").status, 200);
+    assert_eq!(asking.app.only().header("x-user-id"), Some(id.as_str()));
+}
+
+#[test]
+fn fa_2_fa_4_hdr_1_hdr_2_nothing_that_a_client_writes_changes_what_caddy_asks() {
+    let asking = start();
+    let stage = &asking.stage;
+    let lies = "X-Forwarded-Uri: /public/x\r\nX-Forwarded-Method: OPTIONS\r\nX-Forwarded-For: 6.6.6.6\r\n\
+                X-Original-URI: /public/x\r\nX-Forwarded-Host: evil.test\r\nX-Forwarded-Proto: https\r\n";
+    assert_eq!(stage.ask(stage.strange("GET /app HTTP/1.1", lies)).status, 401);
+    assert_eq!(stage.ask(stage.signed("GET /admin HTTP/1.1", lies)).status, 403);
+    for path in
+        ["/auth/verify/caddy", "/auth/verify/envoy/public/x", "/auth/./verify/nginx", "/auth/%76erify/caddy"]
+    {
+        let response = stage.ask(stage.signed(&format!("GET {path} HTTP/1.1"), lies));
+        assert!(matches!(response.status, 400 | 403 | 404), "{path}: {}", response.status);
+        assert!(response.header("x-user-id").is_none());
+    }
+    for name in ["X-User-Id", "X_User_Id", "x.user_id", "X-USER_ID"] {
+        for path in ["/app", "/public/x", "/maybe/x"] {
+            let line = format!("GET {path} HTTP/1.1");
+            assert_eq!(
+                stage.ask(stage.signed(&line, &format!("{name}: admin\r\n"))).status,
+                403,
+                "{name} {path}"
+            );
+            let stranger = stage.ask(stage.strange(&line, &format!("{name}: admin\r\n"))).status;
+            assert_eq!(stranger, 403, "{name} {path}");
+        }
+    }
+    assert!(asking.app.arrived().is_empty());
+}
+
+#[test]
+fn path_10_no_path_climbs_past_caddy_and_us() {
+    start().withstands_climbing();
+}
+
+#[test]
+fn caddy_passes_a_renewed_cookie_on() {
+    let asking = start();
+    let stage = &asking.stage;
+    stage.site.pass(std::time::Duration::from_hours(25));
+    let response = stage.ask(stage.signed("GET /app HTTP/1.1", ""));
+    assert_eq!(response.status, 200);
+    assert!(
+        response.header("set-cookie").is_some_and(|cookie| cookie.starts_with("sidegate=")),
+        "{response:?}"
+    );
+    assert_eq!(asking.app.only().header("x-user-id"), Some(stage.me.as_str()));
+}
+
+#[test]
+fn behind_caddy_the_client_is_who_caddy_says() {
+    let at = crate::serve::free_port();
+    let mut stage =
+        Stage::on(Stage::plan().public(&format!("http://{at}")).set("proxies", "trusted = [\"127.0.0.1\"]"));
+    let site = format!("http://{at} {{\n\treverse_proxy {}\n}}", stage.site.address);
+    let _caddy = Program::caddy(at, &site);
+    stage.site.address = at;
+    let mut raw = Raw::connect_from("127.0.0.5".parse().expect("an address"), at);
+    let request = stage.signed("GET /x HTTP/1.1", "X-Forwarded-For: 6.6.6.6\r\n");
+    assert_eq!(raw.send(request).answer().status, 200);
+    let arrived = stage.site.upstream.only();
+    assert_eq!(arrived.header("x-forwarded-for"), Some("127.0.0.5, 127.0.0.1"));
+    assert_eq!(arrived.header("x-user-id"), Some(stage.me.as_str()));
+}

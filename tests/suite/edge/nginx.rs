@@ -1,0 +1,133 @@
+//! nginx in front of us: as a proxy, and asking by `auth_request` with the configuration of the README.
+
+use std::net::SocketAddr;
+
+use crate::edge::{Asking, host};
+use crate::support::program::{Program, readme};
+use crate::support::raw::Raw;
+use crate::support::stage::Stage;
+
+/// The README's configuration with these addresses, without TLS.
+fn asking(at: SocketAddr, site: SocketAddr, app: SocketAddr) -> Program {
+    let text = readme("<b>nginx</b>", "nginx");
+    let plain: Vec<&str> = text.lines().filter(|line| !line.contains("ssl_certificate")).collect();
+    let text = plain
+        .join("\n")
+        .replace("listen 443 ssl;", &format!("listen {at};"))
+        .replace("server_name app.example;", "server_name 127.0.0.1;")
+        .replace("127.0.0.1:8080", &site.to_string())
+        .replace("127.0.0.1:3000", &app.to_string());
+    Program::nginx(at, &text)
+}
+
+fn start() -> Asking {
+    Asking::start(|plan| plan, asking)
+}
+
+#[test]
+fn auth_request_lets_through_who_may_pass_and_tells_the_app_who_it_is() {
+    let asking = start();
+    let stage = &asking.stage;
+    for (line, who) in [
+        ("GET /app?x=y HTTP/1.1", Some(stage.me.as_str())),
+        (&format!("POST /api/{}/a%20b HTTP/1.1", stage.me), Some(stage.me.as_str())),
+        ("GET /public/x HTTP/1.1", None),
+    ] {
+        let response = stage.ask(stage.signed(line, "Content-Length: 2\r\n") + "ab");
+        assert_eq!(response.status, 200, "{line}: {}", response.text());
+        let arrived = asking.app.last();
+        // nginx speaks HTTP/1.0 to the app unless told otherwise.
+        assert_eq!(arrived.line, line.replace("HTTP/1.1", "HTTP/1.0"));
+        assert_eq!(arrived.header("x-user-id"), who);
+        assert_eq!(arrived.body, b"ab");
+    }
+    assert!(stage.site.upstream.arrived().is_empty(), "nothing of it came through us");
+}
+
+#[test]
+fn auth_request_leads_people_to_the_sign_in_page_and_tells_programs_401() {
+    let asking = start();
+    let stage = &asking.stage;
+    let person = stage.ask(stage.strange("GET /app?x=y HTTP/1.1", "Sec-Fetch-Mode: navigate\r\n"));
+    let sign_in = format!("http://{}/auth/sign-in?callback_url=%2Fapp%3Fx%3Dy", host(&stage.site));
+    assert_eq!((person.status, person.header("location")), (302, Some(sign_in.as_str())));
+    let program = stage.ask(stage.strange("GET /app HTTP/1.1", ""));
+    assert_eq!((program.status, program.header("location")), (401, None));
+    assert_eq!(stage.ask(stage.signed("GET /admin/x HTTP/1.1", "")).status, 403);
+    assert!(asking.app.arrived().is_empty());
+    // The way to the sign-in page is open, and it works.
+    let page = stage.ask(stage.strange("GET /auth/sign-in HTTP/1.1", "Sec-Fetch-Mode: navigate\r\n"));
+    assert_eq!(page.status, 200);
+    let (visitor, id) = stage.site.member("second@example.org");
+    let mut visitor = visitor;
+    assert_eq!(visitor.get("/app").status, 200);
+    assert_eq!(asking.app.only().header("x-user-id"), Some(id.as_str()));
+}
+
+#[test]
+fn fa_2_fa_4_hdr_1_nothing_that_a_client_writes_changes_what_nginx_asks() {
+    let asking = start();
+    let stage = &asking.stage;
+    let lies = "X-Original-URI: /public/x\r\nX-Original-Method: OPTIONS\r\nX-Forwarded-For: 6.6.6.6\r\n\
+                X-Forwarded-Uri: /public/x\r\n";
+    assert_eq!(stage.ask(stage.strange("GET /app HTTP/1.1", lies)).status, 401);
+    assert_eq!(stage.ask(stage.signed("GET /admin HTTP/1.1", lies)).status, 403);
+    for path in
+        ["/auth/verify/nginx", "/auth/verify/envoy/public/x", "/auth/verify/caddy", "/auth/./verify/nginx"]
+    {
+        let fields = format!("{lies}X-Original-URI: /public/x\r\n");
+        let response = stage.ask(stage.signed(&format!("GET {path} HTTP/1.1"), &fields));
+        assert!(matches!(response.status, 400 | 403 | 404), "{path}: {}", response.status);
+        assert!(response.header("x-user-id").is_none());
+    }
+    for (name, path) in [("X-User-Id", "/app"), ("X-User-Id", "/public/x"), ("x-user-id", "/maybe/x")] {
+        let response =
+            stage.ask(stage.signed(&format!("GET {path} HTTP/1.1"), &format!("{name}: admin\r\n")));
+        assert_eq!(response.status, 403, "{name} {path}");
+    }
+    assert!(asking.app.arrived().is_empty());
+}
+
+#[test]
+fn path_10_no_path_climbs_past_nginx_and_us() {
+    start().withstands_climbing();
+}
+
+#[test]
+fn auth_request_passes_a_renewed_cookie_on() {
+    let asking = start();
+    let stage = &asking.stage;
+    stage.site.pass(std::time::Duration::from_hours(25));
+    let response = stage.ask(stage.signed("GET /app HTTP/1.1", ""));
+    assert_eq!(response.status, 200);
+    assert!(response.header("set-cookie").is_some_and(|cookie| cookie.starts_with("sidegate=")));
+    assert_eq!(stage.ask(stage.signed("GET /app HTTP/1.1", "")).header("set-cookie"), None);
+}
+
+#[test]
+fn behind_nginx_the_client_is_who_nginx_says_and_nothing_else_of_a_request_changes() {
+    let at = crate::serve::free_port();
+    let mut stage = Stage::on(
+        Stage::plan()
+            .public(&format!("http://{at}"))
+            .set("proxies", "trusted = [\"127.0.0.1\"]")
+            .rule("/open/**", "public"),
+    );
+    // As the README says it.
+    let server = format!(
+        "server {{ listen {at}; location / {{ proxy_pass http://{}; proxy_set_header Host $http_host; \
+         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }} }}",
+        stage.site.address
+    );
+    let _nginx = Program::nginx(at, &server);
+    stage.site.address = at;
+    let mut raw = Raw::connect_from("127.0.0.5".parse().expect("an address"), at);
+    let fields = "X-Forwarded-For: 6.6.6.6\r\nForwarded: for=7.7.7.7\r\nContent-Length: 5\r\n";
+    let request = stage.signed("POST /x;y/a%2Fb?c HTTP/1.1", fields) + "hello";
+    assert_eq!(raw.send(request).answer().status, 200);
+    let arrived = stage.site.upstream.only();
+    assert_eq!(arrived.line, "POST /x;y/a%2Fb?c HTTP/1.1");
+    assert_eq!(arrived.header("x-forwarded-for"), Some("6.6.6.6, 127.0.0.5, 127.0.0.1"));
+    assert_eq!(arrived.header("x-user-id"), Some(stage.me.as_str()));
+    assert_eq!(arrived.body, b"hello");
+}
