@@ -123,7 +123,7 @@ pub fn ask_to_sign_in(desk: Desk<'_>, reply_to: &ReplyTo) -> Answer {
             let to = sign_in_url(desk, reply_to.return_to.as_deref());
             because(redirect(desk, status, &to), Refusal::SignInRequired)
         }
-        AnswerForm::Json | AnswerForm::Grpc => told(desk, reply_to, Refusal::SignInRequired),
+        AnswerForm::Json | AnswerForm::Grpc(_) => told(desk, reply_to, Refusal::SignInRequired),
     }
 }
 
@@ -140,7 +140,7 @@ pub fn ask_for_code(desk: Desk<'_>, reply_to: &ReplyTo) -> Answer {
             let status = if reply_to.safe_method { StatusCode::FOUND } else { StatusCode::SEE_OTHER };
             because(redirect(desk, status, &verify_url(desk)), Refusal::CodeRequired)
         }
-        AnswerForm::Json | AnswerForm::Grpc => told(desk, reply_to, Refusal::CodeRequired),
+        AnswerForm::Json | AnswerForm::Grpc(_) => told(desk, reply_to, Refusal::CodeRequired),
     }
 }
 
@@ -173,7 +173,7 @@ pub fn told(desk: Desk<'_>, reply_to: &ReplyTo, refusal: Refusal) -> Answer {
             page(desk, refusal.status(), view, html.render())
         }
         AnswerForm::Json => json(desk, refusal.status(), &shapes::refusal(desk, reply_to, refusal)),
-        AnswerForm::Grpc => grpc(desk, refusal),
+        AnswerForm::Grpc(kind) => grpc(desk, refusal, kind),
     };
     let headers = answer.headers_mut();
     if let Some(wait) = refusal.retry_after() {
@@ -214,12 +214,12 @@ fn challenge(refusal: Refusal) -> Option<HeaderValue> {
 }
 
 /// A gRPC call is refused with status 200 and its own status beside it.
-fn grpc(desk: Desk<'_>, refusal: Refusal) -> Answer {
+fn grpc(desk: Desk<'_>, refusal: Refusal, kind: &'static str) -> Answer {
     let code: &str = match refusal.status() {
         StatusCode::UNAUTHORIZED => "16",
         StatusCode::FORBIDDEN => "7",
         StatusCode::NOT_FOUND => "5",
-        StatusCode::TOO_MANY_REQUESTS => "8",
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYLOAD_TOO_LARGE => "8",
         StatusCode::GATEWAY_TIMEOUT => "4",
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => "14",
         status if status.is_client_error() => "3",
@@ -227,7 +227,7 @@ fn grpc(desk: Desk<'_>, refusal: Refusal) -> Answer {
     };
     let mut answer = plain(desk, StatusCode::OK, Bytes::new());
     let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(GRPC_STATUS, HeaderValue::from_static(code));
     headers.insert(GRPC_MESSAGE, HeaderValue::from_static(refusal.code()));
     answer

@@ -36,8 +36,8 @@
 //! | door | [`cli`] | everything |
 //!
 //! A test reads the `use crate::…` lines and holds them against this table (`tests/suite/architecture.rs`).
-//! Only [`store`] names `sqlx`; only [`server`], [`proxy`], `http::body`, `oauth` and the demo name `hyper`;
-//! only [`time`] reads the clock; only [`secret`] and [`id`] draw randomness.
+//! Only [`store`] names `sqlx`; only [`server`], [`proxy`], `http::body`, `oauth` and the demo name `hyper`; only
+//! `proxy::http2` names `h2`; only [`time`] reads the clock; only [`secret`] and [`id`] draw randomness.
 //!
 //! # Invariants
 //!
@@ -114,6 +114,8 @@
 //! 4. [`gate::decide`] says `Forward(Pass)`.
 //! 5. [`proxy::Proxy::forward`] writes the head in one pass, takes an idle connection of this worker, sends
 //!    head and first piece of the body in one write, and waits for the head of the answer.
+//!    Where HTTP/2 is spoken to the app, the same fields go out on a stream of a shared connection
+//!    (`proxy/http2.rs`).
 //! 6. Head and first piece of the answer leave in one write (`server/http1/write.rs`). The rest follows straight from
 //!    the app's socket as the client takes it; at its end both connections are idle again. If the session was used after a day, its end was moved and its cookie is sent again.
 //!

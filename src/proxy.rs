@@ -6,24 +6,28 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, UPGRADE,
 };
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
 use crate::config::Config;
+use crate::config::upstream::Protocol;
 use crate::gate::Pass;
 use crate::http::body::RequestBody;
 use crate::http::visit::Visit;
 use crate::metrics::worker::Worker;
 use crate::session::live::Live;
 
+pub mod body;
 pub mod connect;
 pub mod failure;
 pub mod headers;
 pub mod health;
+mod http2;
 pub mod instances;
 pub mod pace;
 pub mod pem;
@@ -36,12 +40,14 @@ mod upload;
 mod upstream;
 mod websocket;
 
-use connect::Connector;
+use body::UpstreamBody;
+use connect::{Connector, Stream};
 use failure::Failure;
 use headers::{Framing, HeadWriter};
+use http2::Http2;
 use instances::Instances;
 use pace::Pace;
-use response::UpstreamBody;
+use response::Http1Body;
 use ticker::Ticker;
 use upgrade::{Open, Tunnel};
 use upload::Upload;
@@ -52,6 +58,8 @@ pub struct Proxy {
     config: Arc<Config>,
     head_writer: Rc<HeadWriter>,
     pool: Rc<Pool>,
+    /// There if HTTP/2 is spoken to the app.
+    http2: Option<Http2>,
     ticker: Ticker,
     live: Arc<Live>,
     counts: Arc<Worker>,
@@ -107,35 +115,75 @@ struct Asked<'a> {
     upgrade: Option<Leaving>,
 }
 
+/// Two connections that are to be left to each other.
+struct Switch {
+    /// The fields of the answer.
+    fields: HeaderMap,
+    client: Leaving,
+    upstream: Stream,
+    /// What the app sent behind its answer.
+    unread: BytesMut,
+}
+
 impl Proxy {
     /// A worker's way to the app.
     pub fn new(config: Arc<Config>, means: Means) -> Self {
         let Means { connector, instances, ticker, live, counts } = means;
         let head_writer = Rc::new(HeadWriter::new(&config));
         let settings = config.upstream.clone();
-        let pool = Rc::new(Pool::new(settings, connector, instances, ticker.clone(), Arc::clone(&live)));
+        let pool = Rc::new(Pool::new(
+            settings.clone(),
+            connector.clone(),
+            Arc::clone(&instances),
+            ticker.clone(),
+            Arc::clone(&live),
+        ));
+        let http2 = (settings.protocol != Protocol::Http1)
+            .then(|| Http2::new(settings, connector, instances, ticker.clone(), Rc::clone(&pool)));
         let hsts = config.hsts.as_deref().filter(|_| config.tls.is_some());
         let hsts = hsts.and_then(|hsts| HeaderValue::from_str(hsts).ok());
-        Self { config, head_writer, pool, ticker, live, counts, hsts }
+        Self { config, head_writer, pool, http2, ticker, live, counts, hsts }
     }
 
     /// Lets go of idle connections: another one has taken its place. Requests under way come to their end.
     pub fn retire(&self) {
         self.pool.retire();
+        if let Some(http2) = &self.http2 {
+            http2.shed();
+        }
     }
 
     /// Closes connections that have been idle for too long; called at every tick.
     pub fn sweep(&self) {
         self.pool.sweep();
+        if let Some(http2) = &self.http2 {
+            http2.sweep();
+        }
     }
 
     /// Closes all connections that are idle.
     pub fn shed(&self) {
         self.pool.shed();
+        if let Some(http2) = &self.http2 {
+            http2.shed();
+        }
     }
 
     /// Forwards the request and returns the head of the answer, the body following as the client takes it.
     pub async fn forward(
+        &self,
+        visit: &Visit,
+        pass: Pass,
+        sending: Sending,
+    ) -> Result<Response<Following>, Failure> {
+        match &self.http2 {
+            None => self.forward_http1(visit, pass, sending).await,
+            // Boxed: it need not be carried along where it is not spoken.
+            Some(http2) => Box::pin(http2.forward(self, visit, pass, sending)).await,
+        }
+    }
+
+    async fn forward_http1(
         &self,
         visit: &Visit,
         pass: Pass,
@@ -226,66 +274,66 @@ impl Proxy {
         if head.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = asked.upgrade.take()
         {
-            return self.switch(&asked, client, head, *connection);
+            let Connection { stream, unread, .. } = *connection;
+            let switch = Switch { fields: head.headers, client, upstream: stream, unread };
+            return self.switch(asked.visit, &asked.pass, switch);
         }
         let limits = &self.config.limits;
         let pace = Pace::new(limits.min_rate, limits.min_rate_grace);
         let session = asked.pass.into_session();
         let signed_in = session.is_some();
         let (status, mut headers, body) =
-            UpstreamBody::new(connection, (Rc::clone(&self.pool), pace), upload, head, session);
-        if signed_in {
-            headers::keep_private(&mut headers);
-        }
-        if let Some(hsts) = &self.hsts {
-            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
-        }
-        let mut response = Response::new(Following::Body(body));
+            Http1Body::new(connection, (Rc::clone(&self.pool), pace), upload, head, session);
+        self.add(&mut headers, signed_in);
+        let mut response = Response::new(Following::Body(UpstreamBody::Http1(body)));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
     }
 
-    /// Answers 101 and leaves the two connections to each other.
-    fn switch(
-        &self,
-        asked: &Asked<'_>,
-        leaving: Leaving,
-        head: response::Head,
-        connection: Connection,
-    ) -> Response<Following> {
-        let Connection { stream, unread, .. } = connection;
+    /// What is added to every answer of the app's that does not say it itself.
+    fn add(&self, headers: &mut HeaderMap, signed_in: bool) {
+        if signed_in {
+            headers::keep_private(headers);
+        }
+        if let Some(hsts) = &self.hsts {
+            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+        }
+    }
+
+    /// Answers 101, or 200 to HTTP/2, and leaves the two connections to each other.
+    fn switch(&self, visit: &Visit, pass: &Pass, switch: Switch) -> Response<Following> {
+        let Switch { fields, client, upstream, unread } = switch;
         let tunnel = Box::new(Tunnel {
-            upstream: stream,
+            upstream,
             unread,
-            websocket: asked.visit.upgrade.as_ref().is_some_and(is_websocket),
+            websocket: visit.upgrade.as_ref().is_some_and(is_websocket),
             silence: self.ticker.deadline(),
             watch: self.ticker.deadline(),
             patience: self.config.limits.tunnel_idle,
-            line: asked.pass.session().map(|session| self.live.open(session)),
+            line: pass.session().map(|session| self.live.open(session)),
             _open: Open::new(&self.counts),
         });
-        let following = match leaving {
+        let following = match client {
             Leaving::Http1 => Following::Tunnel(tunnel),
             Leaving::Http2(stream) => {
-                tunnel.run_on_stream(stream, asked.visit.id);
-                Following::Body(UpstreamBody::empty(Rc::clone(&self.pool)))
+                tunnel.run_on_stream(stream, visit.id);
+                Following::Body(UpstreamBody::Http1(Http1Body::empty(Rc::clone(&self.pool))))
             }
         };
         let over_http2 = matches!(following, Following::Body(_));
         let mut response = Response::new(following);
-        *response.status_mut() = head.status;
-        *response.headers_mut() = head.headers;
+        *response.headers_mut() = fields;
         let headers = response.headers_mut();
         if over_http2 {
             headers.remove(SEC_WEBSOCKET_ACCEPT);
-            *response.status_mut() = StatusCode::OK;
             return response;
         }
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        if let Some(protocol) = &asked.visit.upgrade {
+        if let Some(protocol) = &visit.upgrade {
             headers.insert(UPGRADE, protocol.clone());
         }
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         response
     }
 }

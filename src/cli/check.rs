@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use super::{Failure, Settings};
 use crate::config::mail::Transport;
 use crate::config::units::{Size, Span};
+use crate::config::upstream::Protocol;
 use crate::config::{Config, Database, NewSecret};
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
@@ -23,7 +24,12 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "listen     {address}, leading to {}", config.public.origin)?;
     }
     for target in &config.upstream.targets {
-        writeln!(out, "upstream   {target}")?;
+        let spoken = match config.upstream.protocol {
+            Protocol::Http1 => "",
+            Protocol::H2 | Protocol::H2c => " by HTTP/2",
+            Protocol::Auto => " by HTTP/2 or HTTP/1.1, as it prefers",
+        };
+        writeln!(out, "upstream   {target}{spoken}")?;
     }
     match &config.store.database {
         Database::Sqlite(path) => writeln!(out, "store      SQLite, {}", path.display())?,

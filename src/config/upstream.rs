@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::tls::Certificate;
 
 /// `[upstream]`
@@ -11,6 +13,8 @@ use super::tls::Certificate;
 pub struct Upstream {
     /// Where the app listens; several places are several instances of the same app.
     pub targets: Vec<Target>,
+    /// Which HTTP is spoken there.
+    pub protocol: Protocol,
     /// How it shows that it is the app, where it is reached by TLS.
     pub tls: UpstreamTls,
     /// How long an instance that failed is passed over, if there are others.
@@ -29,6 +33,9 @@ pub struct Upstream {
     pub keep_alive: Duration,
     /// Unused connections kept by each worker.
     pub max_idle: usize,
+    /// How long an app that owes an answer by HTTP/2 may be silent before it is asked whether it is still there,
+    /// and how long it may then take to say so; zero if it is not asked.
+    pub ping: Duration,
     /// Largest head of an answer, in bytes.
     pub head: usize,
 }
@@ -55,6 +62,20 @@ impl Upstream {
     pub fn origin(&self) -> String {
         self.targets.first().map(Target::to_string).unwrap_or_default()
     }
+}
+
+/// Which HTTP is spoken to the app.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 under TLS, agreed on by ALPN (RFC 9113 §3.2).
+    H2,
+    /// HTTP/2 without TLS, known beforehand (RFC 9113 §3.3).
+    H2c,
+    /// What the app prefers of both, agreed on by ALPN.
+    Auto,
 }
 
 /// One place where the app listens.

@@ -50,7 +50,7 @@ pub(super) fn verify(app: &App, asker: Asker, visit: Visit) -> Answer {
 
 /// The status is what a proxy reads, so a call of gRPC gets one too.
 fn readable(mut reply_to: ReplyTo) -> ReplyTo {
-    if reply_to.form == AnswerForm::Grpc {
+    if matches!(reply_to.form, AnswerForm::Grpc(_)) {
         reply_to.form = AnswerForm::Json;
     }
     reply_to

@@ -116,6 +116,11 @@ impl Visit {
         text(&self.headers, &REFERER).map(str::to_owned)
     }
 
+    /// Whether this is a call of gRPC.
+    pub fn is_grpc(&self) -> bool {
+        grpc(&self.headers).is_some()
+    }
+
     /// Whether this request was made by our own pages or by a program rather than by another site:
     /// `Sec-Fetch-Site` if the browser sends it, else `Origin`; without both, only a request that no
     /// form can make and that carries no cookie of ours.
@@ -152,6 +157,26 @@ pub fn is_form(headers: &Fields) -> bool {
     is_declared(headers, "application/x-www-form-urlencoded")
 }
 
+/// The types of gRPC calls by name; others are answered with the first.
+const GRPC: &[&str] = &[
+    "application/grpc",
+    "application/grpc+proto",
+    "application/grpc+json",
+    "application/grpc-web",
+    "application/grpc-web+proto",
+    "application/grpc-web-text",
+    "application/grpc-web-text+proto",
+];
+
+/// The type of a gRPC call in whatever coding, as an answer names it; `None` if it is none.
+fn grpc(headers: &Fields) -> Option<&'static str> {
+    let kind = text(headers, &CONTENT_TYPE)?;
+    let rest = kind.strip_prefix(GRPC[0])?;
+    let essence = kind.split([';', ' ']).next().unwrap_or_default();
+    let known = GRPC.iter().copied().find(|known| *known == essence);
+    (rest.is_empty() || rest.starts_with(['+', ';', '-', ' '])).then_some(known.unwrap_or(GRPC[0]))
+}
+
 /// Whether `Content-Type` names this media type, with whatever parameters.
 fn is_declared(headers: &Fields, media_type: &str) -> bool {
     text(headers, &CONTENT_TYPE)
@@ -175,15 +200,15 @@ pub enum AnswerForm {
     Page,
     /// A program asks.
     Json,
-    /// A gRPC call: status 200 and `grpc-status`.
-    Grpc,
+    /// A gRPC call: status 200 and `grpc-status`, of this type.
+    Grpc(&'static str),
 }
 
 impl AnswerForm {
     /// Whether the answer is read by a person or by a program: Fetch Metadata first, then the older signs.
     fn wanted(headers: &Fields) -> Self {
-        if headers.get(&CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
-            return Self::Grpc;
+        if let Some(kind) = grpc(headers) {
+            return Self::Grpc(kind);
         }
         if headers.contains_key(&UPGRADE) {
             return Self::Json;

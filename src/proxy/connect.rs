@@ -15,14 +15,55 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::config::tls::Unusable;
-use crate::config::upstream::{Target, UpstreamTls};
+use crate::config::upstream::{Protocol, Target, UpstreamTls};
+use crate::proxy::http2::tunnel::Duplex;
 use crate::proxy::pem;
 
 /// Makes connections to the app. Clones share what was read.
 #[derive(Clone)]
 pub struct Connector {
-    tls: TlsConnector,
+    /// For each [`Offer`].
+    tls: [TlsConnector; 4],
 }
+
+/// What is offered by ALPN (RFC 7301), where TLS is spoken.
+#[derive(Clone, Copy)]
+pub enum Offer {
+    /// Nothing: whoever knows no ALPN speaks HTTP/1.1.
+    Nothing,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// HTTP/2, and HTTP/1.1 for an app that does not speak it.
+    Either,
+}
+
+impl Offer {
+    /// What suits an app that this is spoken to.
+    pub(super) fn of(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Http1 => Self::Nothing,
+            Protocol::H2 | Protocol::H2c => Self::Http2,
+            Protocol::Auto => Self::Either,
+        }
+    }
+
+    const ALL: [Self; 4] = [Self::Nothing, Self::Http1, Self::Http2, Self::Either];
+
+    fn names(self) -> Vec<Vec<u8>> {
+        let names: &[&[u8]] = match self {
+            Self::Nothing => &[],
+            Self::Http1 => &[b"http/1.1"],
+            Self::Http2 => &[H2],
+            Self::Either => &[H2, b"http/1.1"],
+        };
+        names.iter().map(|name| name.to_vec()).collect()
+    }
+}
+
+/// HTTP/2 in ALPN.
+const H2: &[u8] = b"h2";
 
 impl Connector {
     /// Reads the files that TLS towards the app needs.
@@ -58,14 +99,19 @@ impl Connector {
             }
             None => builder.with_no_client_auth(),
         };
-        Ok(Self { tls: TlsConnector::from(Arc::new(client)) })
+        let tls = Offer::ALL.map(|offer| {
+            let mut client = client.clone();
+            client.alpn_protocols = offer.names();
+            TlsConnector::from(Arc::new(client))
+        });
+        Ok(Self { tls })
     }
 
     /// A new connection to `target`.
     ///
     /// # Errors
     /// If there is nobody, or not who the certificate says.
-    pub async fn open(&self, target: &Target) -> io::Result<Stream> {
+    pub async fn open(&self, target: &Target, offer: Offer) -> io::Result<Stream> {
         let (host, port, tls) = match target {
             Target::Unix(path) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
             Target::Tcp { host, port, tls } => (host.as_str(), *port, *tls),
@@ -80,7 +126,8 @@ impl Connector {
             return Ok(Stream::Tcp(stream));
         }
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        Ok(Stream::Tls(Box::new(self.tls.connect(name, stream).await?)))
+        let tls = &self.tls[offer as usize];
+        Ok(Stream::Tls(Box::new(tls.connect(name, stream).await?)))
     }
 }
 
@@ -92,15 +139,23 @@ pub enum Stream {
     Unix(UnixStream),
     /// Over the network, encrypted.
     Tls(Box<TlsStream<TcpStream>>),
+    /// A stream of HTTP/2 that has become a tunnel.
+    Http2(Box<Duplex>),
 }
 
 impl Stream {
+    /// Whether HTTP/2 was agreed on.
+    pub(super) fn agreed_on_http2(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(H2))
+    }
+
     /// Whether the app closed an idle connection, or spoke without being asked.
     pub(super) fn spoiled(&mut self) -> bool {
         let mut byte = [0];
         let polled = match self {
             Self::Tcp(stream) => stream.try_read(&mut byte),
             Self::Unix(stream) => stream.try_read(&mut byte),
+            Self::Http2(_) => return true,
             // Nothing short of reading tells whether a record is one that matters.
             Self::Tls(stream) => {
                 let mut read = ReadBuf::new(&mut byte);
@@ -126,6 +181,10 @@ macro_rules! each {
                 $body
             }
             Stream::Tls($stream) => {
+                let $stream = Pin::new(&mut **$stream);
+                $body
+            }
+            Stream::Http2($stream) => {
                 let $stream = Pin::new(&mut **$stream);
                 $body
             }

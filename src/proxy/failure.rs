@@ -19,6 +19,10 @@ pub enum Failure {
         /// Not one byte of an answer had come, so that a request without effect may be sent again.
         untouched: bool,
     },
+    /// The app gave the request up, with these words (RFC 9113 §7).
+    GivenUp(String),
+    /// The session that the request came with ended before there was an answer.
+    SessionEnded,
     /// The head of the answer is not HTTP that can be passed on without a doubt.
     Invalid(&'static str),
     /// The head of the answer did not come in time.
@@ -35,10 +39,11 @@ impl Failure {
     /// Whether it speaks against the instance that was asked, rather than against the client.
     pub(super) fn of_the_app(&self) -> bool {
         match self {
-            Self::Closed { .. } | Self::Invalid(_) | Self::ResponseTimeout => true,
+            Self::Closed { .. } | Self::GivenUp(_) | Self::Invalid(_) | Self::ResponseTimeout => true,
             Self::NoneWell
             | Self::Unreachable(_)
             | Self::ConnectTimeout
+            | Self::SessionEnded
             | Self::BodyTooLarge
             | Self::BadBody
             | Self::BodyTimeout => false,
@@ -50,7 +55,8 @@ impl Failure {
         match self {
             Self::NoneWell => Refusal::UpstreamUnavailable,
             Self::Unreachable(_) => Refusal::UpstreamUnreachable,
-            Self::Closed { .. } | Self::Invalid(_) => Refusal::UpstreamInvalid,
+            Self::Closed { .. } | Self::GivenUp(_) | Self::Invalid(_) => Refusal::UpstreamInvalid,
+            Self::SessionEnded => Refusal::SignInRequired,
             Self::ConnectTimeout | Self::ResponseTimeout => Refusal::UpstreamTimeout,
             Self::BodyTooLarge => Refusal::BodyTooLarge,
             Self::BadBody | Self::BodyTimeout => Refusal::BadBody,
@@ -62,11 +68,11 @@ impl Failure {
         match self {
             Self::Unreachable(_) => Some(Trouble::Unreachable),
             Self::ConnectTimeout => Some(Trouble::ConnectTimeout),
-            Self::Closed { .. } => Some(Trouble::Closed),
+            Self::Closed { .. } | Self::GivenUp(_) => Some(Trouble::Closed),
             Self::Invalid(_) => Some(Trouble::Invalid),
             Self::ResponseTimeout => Some(Trouble::ResponseTimeout),
             Self::NoneWell => Some(Trouble::NoneWell),
-            Self::BodyTooLarge | Self::BadBody | Self::BodyTimeout => None,
+            Self::SessionEnded | Self::BodyTooLarge | Self::BadBody | Self::BodyTimeout => None,
         }
     }
 
@@ -77,6 +83,8 @@ impl Failure {
             Self::Unreachable(error) => format!("the app cannot be reached: {error}"),
             Self::ConnectTimeout => "connecting to the app took too long".to_owned(),
             Self::Closed { .. } => "the app closed the connection before it answered".to_owned(),
+            Self::GivenUp(why) => format!("the app gave the request up: {why}"),
+            Self::SessionEnded => "its session ended before the app answered".to_owned(),
             Self::Invalid(what) => format!("the app's answer is not valid HTTP: {what}"),
             Self::ResponseTimeout => "the app did not answer in time".to_owned(),
             Self::BodyTooLarge => "the request body is larger than limits.body".to_owned(),

@@ -14,6 +14,7 @@ use crate::http::client::X_FORWARDED_FOR;
 use crate::http::cookie;
 use crate::http::fields::Fields;
 use crate::http::visit::Visit;
+use crate::proxy::http2::fields;
 use crate::proxy::reserved::{HOP_BY_HOP, Reserved};
 use crate::visitor::Session;
 
@@ -68,13 +69,7 @@ impl HeadWriter {
         if let Some(host) = visit.headers.get(&HOST) {
             line(out, b"host", host.as_bytes());
         }
-        let nominated = Nominated::of(&visit.headers);
-        for (name, value) in visit.headers.iter() {
-            if !self.reserved.covers(name) && !nominated.contains(name) {
-                line(out, name, value.as_bytes());
-            }
-        }
-        cookies(out, &visit.headers);
+        self.pass_on(out, visit);
         if let Some(upgrade) = &visit.upgrade {
             line(out, b"connection", b"upgrade");
             line(out, b"upgrade", upgrade.as_bytes());
@@ -82,12 +77,7 @@ impl HeadWriter {
             line(out, b"connection", b"te");
             line(out, b"te", b"trailers");
         }
-        self.forwarded_for(out, visit);
-        out.extend_from_slice(&self.forwarded);
-        line(out, b"x-request-id", visit.id.as_bytes());
-        if let Some(context) = &visit.trace {
-            line(out, b"traceparent", context.header().as_bytes());
-        }
+        self.add(out, visit);
         match framing {
             Framing::None => {}
             Framing::Length(length) => line(out, b"content-length", length.to_string().as_bytes()),
@@ -95,6 +85,43 @@ impl HeadWriter {
         }
         self.identify(out, pass);
         out.extend_from_slice(b"\r\n");
+    }
+
+    /// The same fields for HTTP/2, which has `:authority` in place of `Host` and frames the body itself.
+    /// `None` if there is one that HTTP does not allow.
+    pub(super) fn fields(&self, visit: &Visit, pass: &Pass, length: Option<u64>) -> Option<HeaderMap> {
+        let mut out = Vec::with_capacity(1024);
+        self.pass_on(&mut out, visit);
+        if wants_trailers(&visit.headers) {
+            line(&mut out, b"te", b"trailers");
+        }
+        self.add(&mut out, visit);
+        if let Some(length) = length {
+            line(&mut out, b"content-length", length.to_string().as_bytes());
+        }
+        self.identify(&mut out, pass);
+        fields::cut(&out.into())
+    }
+
+    /// What the client sent and may reach the app.
+    fn pass_on(&self, out: &mut Vec<u8>, visit: &Visit) {
+        let nominated = Nominated::of(&visit.headers);
+        for (name, value) in visit.headers.iter() {
+            if !self.reserved.covers(name) && !nominated.contains(name) {
+                line(out, name, value.as_bytes());
+            }
+        }
+        cookies(out, &visit.headers);
+    }
+
+    /// What we say of the request.
+    fn add(&self, out: &mut Vec<u8>, visit: &Visit) {
+        self.forwarded_for(out, visit);
+        out.extend_from_slice(&self.forwarded);
+        line(out, b"x-request-id", visit.id.as_bytes());
+        if let Some(context) = &visit.trace {
+            line(out, b"traceparent", context.header().as_bytes());
+        }
     }
 
     fn identify(&self, out: &mut Vec<u8>, pass: &Pass) {

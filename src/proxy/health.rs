@@ -9,8 +9,9 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::config::upstream::{Health, Target, Upstream};
-use crate::proxy::connect::Connector;
+use crate::config::upstream::{Health, Protocol, Target, Upstream};
+use crate::proxy::connect::{Connector, Offer, Stream};
+use crate::proxy::http2;
 use crate::proxy::instances::Instances;
 
 /// Most of an answer that is read for its status, in bytes.
@@ -35,7 +36,8 @@ impl Rounds {
     ) -> Self {
         let Some(health) = &upstream.health else { return Self(Vec::new()) };
         let round = |(place, target): (usize, &Target)| {
-            let patient = Patient { place, target: target.clone(), instances: Arc::clone(instances) };
+            let (target, protocol) = (target.clone(), upstream.protocol);
+            let patient = Patient { place, target, protocol, instances: Arc::clone(instances) };
             office.spawn(patient.attend(health.clone(), connector.clone()))
         };
         Self(upstream.targets.iter().enumerate().map(round).collect())
@@ -46,6 +48,7 @@ impl Rounds {
 struct Patient {
     place: usize,
     target: Target,
+    protocol: Protocol,
     instances: Arc<Instances>,
 }
 
@@ -56,7 +59,7 @@ impl Patient {
         let (mut well, mut in_a_row) = (true, 0);
         loop {
             beats.tick().await;
-            let found = ask(&connector, &self.target, &health).await;
+            let found = self.ask(&connector, &health).await;
             if found.is_ok() == well {
                 in_a_row = 0;
                 continue;
@@ -74,17 +77,30 @@ impl Patient {
             }
         }
     }
+
+    /// Whether the instance answers in time, with a status that says that it is well (200 to 399).
+    async fn ask(&self, connector: &Connector, health: &Health) -> io::Result<()> {
+        let patience: Duration = health.timeout;
+        let status = timeout(patience, self.status(connector, health)).await??;
+        if (200..400).contains(&status) {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("it answered {status}")))
+        }
+    }
+
+    async fn status(&self, connector: &Connector, health: &Health) -> io::Result<u16> {
+        let stream = connector.open(&self.target, Offer::of(self.protocol)).await?;
+        if self.protocol == Protocol::H2c || stream.agreed_on_http2() {
+            http2::status(stream, &health.host, &health.path).await
+        } else {
+            status(stream, health).await
+        }
+    }
 }
 
-/// Whether the instance answers in time, with a status that says that it is well (200 to 399).
-async fn ask(connector: &Connector, target: &Target, health: &Health) -> io::Result<()> {
-    let patience: Duration = health.timeout;
-    let status = timeout(patience, status(connector, target, health)).await??;
-    if (200..400).contains(&status) { Ok(()) } else { Err(io::Error::other(format!("it answered {status}"))) }
-}
-
-async fn status(connector: &Connector, target: &Target, health: &Health) -> io::Result<u16> {
-    let mut stream = connector.open(target).await?;
+/// The status of an answer by HTTP/1.1.
+async fn status(mut stream: Stream, health: &Health) -> io::Result<u16> {
     let question = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: sidegate-health\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         health.path, health.host

@@ -205,8 +205,8 @@ impl Facts {
     }
 }
 
-/// The body of an answer on its way to the client. Dropped before its end, it takes the connection with it.
-pub struct UpstreamBody {
+/// The body of an answer by HTTP/1.1. Dropped before its end, it takes the connection with it.
+pub struct Http1Body {
     connection: Option<Box<Connection>>,
     pool: Rc<Pool>,
     upload: Upload,
@@ -222,7 +222,7 @@ pub struct UpstreamBody {
     given: u64,
 }
 
-impl UpstreamBody {
+impl Http1Body {
     /// The body that follows `head` on `connection`.
     pub(super) fn new(
         connection: Box<Connection>,
@@ -233,7 +233,7 @@ impl UpstreamBody {
     ) -> (StatusCode, HeaderMap, Self) {
         let Head { status, headers, body, keep, .. } = head;
         upload.answered();
-        let term = Term::begin(session, pool.now());
+        let term = Term::of(session, pool.now());
         let connection = Some(connection);
         let silent = Duration::ZERO;
         let mut this = Self { connection, pool, upload, body, keep, reads: 0, term, silent, pace, given: 0 };
@@ -320,7 +320,7 @@ impl UpstreamBody {
     }
 }
 
-impl http_body::Body for UpstreamBody {
+impl http_body::Body for Http1Body {
     type Data = Bytes;
     type Error = io::Error;
 

@@ -58,7 +58,7 @@ pub(super) fn check(visit: &Visit, head: &Head) -> Result<(), Failure> {
 
 /// The `Sec-WebSocket-Accept` that belongs to a key (RFC 6455 §4.2.2). SHA-1 proves nothing here but that the
 /// other side knows the protocol.
-fn acceptance(key: &[u8]) -> String {
+pub(super) fn acceptance(key: &[u8]) -> String {
     let mut hash = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
     hash.update(key.trim_ascii());
     hash.update(KEY_SUFFIX);

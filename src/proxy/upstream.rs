@@ -8,8 +8,8 @@ use bytes::BytesMut;
 use http::HeaderName;
 use tokio::time::timeout;
 
-use crate::config::upstream::Upstream;
-use crate::proxy::connect::{Connector, Stream};
+use crate::config::upstream::{Protocol, Upstream};
+use crate::proxy::connect::{Connector, Offer, Stream};
 use crate::proxy::failure::Failure;
 use crate::proxy::instances::{Instances, UnderWay};
 use crate::proxy::ticker::{Deadline, Ticker};
@@ -177,12 +177,29 @@ impl Pool {
         let Some(target) = self.settings.targets.get(place) else {
             return Err(Failure::Unreachable(std::io::ErrorKind::NotFound.into()));
         };
-        let stream = timeout(self.settings.connect_timeout, self.connector.open(target))
+        let offer = match self.settings.protocol {
+            Protocol::Http1 => Offer::Nothing,
+            Protocol::H2 | Protocol::H2c | Protocol::Auto => Offer::Http1,
+        };
+        let stream = timeout(self.settings.connect_timeout, self.connector.open(target, offer))
             .await
             .map_err(|_| Failure::ConnectTimeout)?
             .map_err(Failure::Unreachable)?;
+        Ok(self.fresh(stream, place))
+    }
+
+    /// Keeps a connection that somebody else made to the instance at `place`.
+    pub(super) fn adopt(&self, stream: Stream, place: usize) {
+        let mut connection = self.fresh(stream, place);
+        connection.under_way = None;
+        if let Some(idle) = self.idle.borrow_mut().get_mut(place) {
+            idle.push(connection);
+        }
+    }
+
+    fn fresh(&self, stream: Stream, place: usize) -> Box<Connection> {
         let now = self.ticker.now();
-        Ok(Box::new(Connection {
+        Box::new(Connection {
             stream,
             unread: BytesMut::new(),
             out: Vec::with_capacity(1024),
@@ -193,6 +210,6 @@ impl Pool {
             requests: 0,
             born: now,
             idle_since: now,
-        }))
+        })
     }
 }

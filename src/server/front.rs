@@ -237,7 +237,8 @@ fn malformed(app: &App, headers: &Fields, id: RequestId, refusal: Refusal) -> Re
 /// Answers a request without using its body: a small one is read away so that the connection can go on,
 /// otherwise the connection ends, so that nothing of the body is ever taken for a request.
 async fn unread(body: RequestBody, response: Response<ReplyBody>) -> Response<ReplyBody> {
-    if body.is_end_stream() {
+    // A stream of HTTP/2 ends without its connection (RFC 9113 §8.1).
+    if body.is_end_stream() || matches!(body, RequestBody::Http2(_)) {
         return response;
     }
     // To read the body would be to ask for it.

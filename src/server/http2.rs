@@ -28,6 +28,7 @@ use crate::server::reply::ReplyBody;
 use crate::server::worker::Worker;
 
 mod adapt;
+mod frames;
 mod patience;
 
 use patience::{Client, Patient};

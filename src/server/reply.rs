@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::proxy::Following;
-use crate::proxy::response::UpstreamBody;
+use crate::proxy::body::UpstreamBody;
 use crate::proxy::upgrade::Tunnel;
 use crate::server::record::Record;
 

@@ -290,6 +290,7 @@ fn a_tool_is_named_only_where_it_belongs() {
                 "src/demo/",
             ][..],
         ),
+        ("h2::", &["src/proxy/http2.rs", "src/proxy/http2/"][..]),
         ("SystemTime::now", &["src/time.rs"][..]),
         ("Instant::now", &["src/time.rs"][..]),
         ("now_utc", &["src/time.rs"][..]),

@@ -1,39 +1,12 @@
-//! better-auth's own client from npm, unmodified, in Node against a site.
+//! Clients from npm, unmodified, in Node against a site: better-auth's own, and a `WebSocket` library.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 
 use crate::support::database::on_both_databases;
+use crate::support::node::{Program, installed};
 use crate::support::provider::{Persona, Provider};
 use crate::support::site::Site;
-
-/// The directory in which the client is installed, once for all tests and for as long as its lock file stays
-/// the same.
-fn installed() -> &'static Path {
-    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    DIRECTORY.get_or_init(|| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/client");
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("client");
-        std::fs::create_dir_all(&directory).expect("a directory");
-        let lock = std::fs::read(source.join("package-lock.json")).expect("a lock file");
-        let done = directory.join("installed");
-        for file in ["package.json", "package-lock.json", "client.mjs"] {
-            std::fs::copy(source.join(file), directory.join(file)).expect("a copy");
-        }
-        if std::fs::read(&done).is_ok_and(|installed| installed == lock) {
-            return directory;
-        }
-        let npm = Command::new("npm")
-            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
-            .current_dir(&directory)
-            .status()
-            .expect("npm is installed");
-        assert!(npm.success(), "npm ci: {npm}");
-        std::fs::write(done, lock).expect("a note that it is done");
-        directory
-    })
-}
+use crate::support::stage::Stage;
 
 on_both_databases! {
     fn better_auths_unmodified_client_signs_up_in_and_out_revokes_and_goes_through_a_provider(database) {
@@ -46,4 +19,13 @@ on_both_databases! {
         let (out, err) = (String::from_utf8_lossy(&node.stdout), String::from_utf8_lossy(&node.stderr));
         assert!(node.status.success() && out.contains("all is well"), "{out}{err}");
     }
+}
+
+#[test]
+fn u_12_a_websocket_through_a_site_is_the_same_as_without_one() {
+    let node = Program::start("ws.mjs");
+    let upstream = format!("url = \"http://127.0.0.1:{}\"", node.port);
+    let stage = Stage::on(Stage::plan().set("upstream", &upstream));
+    let told = serde_json::json!({ "site": stage.site.address.to_string(), "cookie": stage.cookie });
+    assert_eq!(node.run(&told), "59 cases are the same");
 }

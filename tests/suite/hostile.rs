@@ -1,6 +1,7 @@
 //! What attackers send: one test per advisory or RFC rule, with its id in the name.
 
 mod files;
+mod frames;
 mod headers;
 mod http2;
 mod identity;

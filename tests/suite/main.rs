@@ -10,6 +10,7 @@ mod edge;
 mod explain;
 mod flow;
 mod gate;
+mod grpc;
 mod hostile;
 mod jobs;
 mod mail;

@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub(crate) mod app2;
 pub(crate) mod browser;
 pub(crate) mod database;
 pub(crate) mod geo;
@@ -8,6 +9,7 @@ pub(crate) mod journal;
 pub(crate) mod letters;
 pub(crate) mod mailbox;
 pub(crate) mod nginx;
+pub(crate) mod node;
 pub(crate) mod program;
 pub(crate) mod provider;
 pub(crate) mod raw;

@@ -229,3 +229,36 @@ fn plain_http_on_a_port_for_tls_is_refused_and_silence_is_not_waited_for() {
     assert!(Raw::connect(site.address).is_closed(), "a client that says nothing");
     assert_eq!(curl(&site, &[], "/auth/ok"), "2 200");
 }
+
+/// Whether a program found nothing wrong, and what it said.
+fn run(program: &str, arguments: &[&str]) -> std::io::Result<(bool, String)> {
+    let output = Command::new(program).args(arguments).output()?;
+    Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+#[test]
+fn rfc_9113_h2spec_finds_nothing_where_it_is_installed() {
+    let site = plan("").start();
+    let port = site.address.port().to_string();
+    let arguments = ["-h", "127.0.0.1", "-p", &port, "-t", "-k", "-S", "-P", "/open/x", "-o", "10"];
+    match run("h2spec", &arguments) {
+        Ok((success, report)) => {
+            assert!(success && report.contains(" 0 skipped, 0 failed"), "{report}");
+        }
+        // `go install github.com/summerwind/h2spec/cmd/h2spec@latest`; no distribution has it.
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
+    }
+    assert_eq!(curl(&site, &[], "/open/x"), "2 200");
+}
+
+#[test]
+fn h2load_loses_no_request_in_either_version() {
+    let site = plan("").start();
+    let url = format!("{}/open/x", site.origin);
+    for version in [&[][..], &["--h1"]] {
+        let arguments = [&["-n", "1000", "-c", "8", "-m", "16"], version, &[&url]].concat();
+        let (_, report) = run("h2load", &arguments).expect("h2load is installed (nghttp2-client)");
+        assert!(report.contains("1000 succeeded, 0 failed, 0 errored, 0 timeout"), "{report}");
+        assert!(report.contains("1000 2xx"), "{report}");
+    }
+}

@@ -121,6 +121,18 @@ fn wrong_addresses_are_refused() {
         ("upstream.url = \"http://u:hush@127.0.0.1:3000\"", "upstream.url", "user name or password"),
         ("upstream.url = \"unix:run/app\"", "upstream.url", "no absolute path"),
         ("upstream.url = \"http://localhost:8080\"", "upstream.url", "where we listen ourselves"),
+        (
+            "upstream.url = \"http://a:1\"\nupstream.protocol = \"h2\"",
+            "upstream.protocol",
+            "agreed on under TLS, and it is not spoken to http://a:1",
+        ),
+        ("upstream.url = \"unix:/a\"\nupstream.protocol = \"auto\"", "upstream.protocol", "unix:/a"),
+        (
+            "upstream.url = \"https://a:1\"\nupstream.protocol = \"h2c\"",
+            "upstream.protocol",
+            "without TLS, and TLS is spoken to https://a:1",
+        ),
+        ("upstream.url = \"https://a:1\"\nupstream.protocol = \"spdy\"", "upstream.protocol", "h2c"),
         ("proxies.trusted = [\"10.0.0.0/8\", \"ten\"]", "proxies.trusted[1]", "not a network"),
         ("proxies.trusted = [\"0.0.0.0/0\"]", "proxies.trusted[0]", "every client"),
         ("proxies.trusted = [\"10.1.2.3/8\"]", "proxies.trusted[0]", "10.0.0.0/8"),

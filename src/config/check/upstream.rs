@@ -14,7 +14,7 @@ use crate::config::problem::Problems;
 use crate::config::provider::is_loopback;
 use crate::config::tls::Certificate;
 use crate::config::units::{Size, Span};
-use crate::config::upstream::{Health, Target, Upstream, UpstreamTls};
+use crate::config::upstream::{Health, Protocol, Target, Upstream, UpstreamTls};
 
 pub(super) fn upstream(
     raw: &RawUpstream,
@@ -35,9 +35,12 @@ pub(super) fn upstream(
     // Kept for longer than the app keeps it, a connection breaks under a request.
     between(p, "upstream.keep_alive", raw.keep_alive, Span::millis(0), Span::minutes(5));
     between(p, "upstream.max_idle", raw.max_idle, 0, 65_536);
+    between(p, "upstream.ping", raw.ping, Span::millis(0), Span::minutes(60));
+    protocol(raw.protocol, &targets, p);
     Upstream {
         tls: tls(raw, &targets, p),
         targets,
+        protocol: raw.protocol,
         rest: raw.rest.0,
         failures: raw.failures,
         health: health(&raw.health, public, p),
@@ -47,6 +50,28 @@ pub(super) fn upstream(
         keep_alive: raw.keep_alive.0,
         max_idle: raw.max_idle,
         head,
+        ping: raw.ping.0,
+    }
+}
+
+/// ALPN is part of TLS, and what is known beforehand needs none.
+fn protocol(protocol: Protocol, targets: &[Target], p: &mut Problems) {
+    let encrypted = |target: &&Target| matches!(target, Target::Tcp { tls: true, .. });
+    let (misfit, what, remedy) = match protocol {
+        Protocol::Http1 => return,
+        Protocol::H2 | Protocol::Auto => (
+            targets.iter().find(|target| !encrypted(target)),
+            "is agreed on under TLS, and it is not spoken to",
+            "write \"h2c\" for HTTP/2 without TLS, or name the app by https",
+        ),
+        Protocol::H2c => (
+            targets.iter().find(encrypted),
+            "is HTTP/2 without TLS, and TLS is spoken to",
+            "write \"h2\", or \"auto\" if the app may choose",
+        ),
+    };
+    if let Some(target) = misfit {
+        p.add("upstream.protocol", format!("{what} {target}"), remedy);
     }
 }
 

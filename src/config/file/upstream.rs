@@ -3,12 +3,14 @@
 use serde::Deserialize;
 
 use crate::config::units::{Size, Span};
+use crate::config::upstream::Protocol;
 
 table! {
     /// `[upstream]`
     RawUpstream {
         url: Option<String> = None,
         more: Vec<String> = Vec::new(),
+        protocol: Protocol = Protocol::Http1,
         rest: Span = Span::seconds(5),
         failures: u32 = 3,
         health: RawHealth = RawHealth::default(),
@@ -20,6 +22,7 @@ table! {
         idle_timeout: Span = Span::seconds(60),
         keep_alive: Span = Span::seconds(4),
         max_idle: usize = 128,
+        ping: Span = Span::seconds(10),
         head: Size = Size::kib(64),
     }
 }

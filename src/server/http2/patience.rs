@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::config::Limits;
 use crate::http::socket::Socket;
 use crate::proxy::ticker::{Deadline, Ticker};
+use crate::server::http2::frames::Frames;
 
 /// What a connection and its requests tell each other.
 pub(super) struct Client {
@@ -66,6 +67,7 @@ pub(super) struct Patient {
     /// There until this is dropped.
     socket: Option<Socket>,
     client: Rc<Client>,
+    frames: Frames,
     /// For a client that does not read what it asked for.
     stalled: Deadline,
     patience: Duration,
@@ -80,8 +82,8 @@ impl Drop for Patient {
 impl Patient {
     /// The socket of `client`.
     pub(super) fn new(socket: Socket, client: Rc<Client>, limits: &Limits, ticker: &Ticker) -> Self {
-        let stalled = ticker.deadline();
-        Self { socket: Some(socket), client, stalled, patience: limits.body_idle }
+        let (frames, stalled) = (Frames::new(ticker), ticker.deadline());
+        Self { socket: Some(socket), client, frames, stalled, patience: limits.body_idle }
     }
 
     fn socket(&mut self) -> io::Result<Pin<&mut Socket>> {
@@ -89,10 +91,13 @@ impl Patient {
     }
 
     /// Measures how long the client has taken nothing.
-    fn patiently<T>(&self, cx: &Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
+    fn patiently(&mut self, cx: &Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = written {
             self.stalled.disarm();
-            return written;
+            if let Ok(count) = &written {
+                self.frames.wrote(*count);
+            }
+            return Poll::Ready(written);
         }
         self.stalled.arm_once(self.patience);
         self.stalled.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
@@ -105,7 +110,11 @@ impl AsyncRead for Patient {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         match self.socket()?.poll_read(cx, buffer) {
+            Poll::Ready(Ok(())) if !self.frames.read(&buffer.filled()[before..]) => {
+                Poll::Ready(Err(io::Error::other("too many frames that carry nothing")))
+            }
             Poll::Pending if self.client.open.get() == 0 => {
                 self.client.silence.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
             }

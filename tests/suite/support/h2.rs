@@ -1,23 +1,46 @@
 //! A client that speaks HTTP/2: hyper's, or single frames.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::support::raw::PATIENCE;
+use crate::support::upstream::Upstream;
 
 /// A connection with prior knowledge.
 pub(crate) struct H2 {
     runtime: Runtime,
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<UnsyncBoxBody<Bytes, Infallible>>,
+}
+
+/// A body that comes piece by piece.
+struct Pieces(UnboundedReceiver<Frame<Bytes>>);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(Ok))
+    }
 }
 
 /// An answer, whole.
@@ -45,8 +68,18 @@ impl H2 {
 
     /// The answer to a request, its body as it comes.
     pub(crate) fn begin(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
-        let sent = self.sender.send_request(request);
+        let sent = self.sender.send_request(request.map(|body| body.boxed_unsync()));
         self.runtime.block_on(async { tokio::time::timeout(PATIENCE, sent).await.expect("in time") })
+    }
+
+    /// Begins a request whose body is sent piece by piece, and that may be answered meanwhile.
+    pub(crate) fn stream(
+        &mut self,
+        request: Request<()>,
+    ) -> (UnboundedSender<Frame<Bytes>>, impl Future<Output = hyper::Result<Response<Incoming>>> + use<>)
+    {
+        let (sender, receiver) = unbounded_channel();
+        (sender, self.sender.send_request(request.map(|()| Pieces(receiver).boxed_unsync())))
     }
 
     /// The whole answer to a request.
@@ -104,4 +137,50 @@ pub(crate) fn until_ended(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("it was not ended"),
         Ok(_) | Err(_) => answer,
     }
+}
+
+/// What one side of HTTP/2 says in frames: each with its type, flags, stream and payload.
+pub(crate) fn read_frame(stream: &mut TcpStream) -> Option<(u8, u8, u32, Vec<u8>)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).ok()?;
+    let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+    stream.read_exact(&mut payload).ok()?;
+    Some((head[3], head[4], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload))
+}
+
+/// An app of single frames: `script` sees every frame of a connection but those of the greeting, which is answered.
+pub(crate) fn frames(
+    script: impl Fn(usize, &mut TcpStream, (u8, u8, u32, Vec<u8>)) -> bool + Send + Sync + 'static,
+) -> Upstream {
+    let number = AtomicUsize::new(0);
+    Upstream::listening(move |mut stream| {
+        let number = number.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut preface = [0; 24];
+        if stream.read_exact(&mut preface).is_err() {
+            return;
+        }
+        let _ = stream.write_all(&frame(4, 0, 0, b""));
+        let mut greeted = false;
+        while let Some(got) = read_frame(&mut stream) {
+            match got.0 {
+                4 if got.1 == 0 => drop(stream.write_all(&frame(4, 1, 0, b""))),
+                6 if !greeted => {
+                    greeted = true;
+                    let _ = stream.write_all(&frame(6, 1, 0, &got.3));
+                }
+                _ if !script(number, &mut stream, got) => break,
+                _ => {}
+            }
+        }
+        let _ = stream.shutdown(Shutdown::Both);
+    })
+}
+
+/// `:status: 200`, and nothing behind it.
+pub(crate) fn answered(stream: u32) -> Vec<u8> {
+    frame(1, 5, stream, &[0x88])
+}
+
+pub(crate) fn goaway(last: u32) -> Vec<u8> {
+    frame(7, 0, 0, &[&last.to_be_bytes()[..], &0_u32.to_be_bytes()].concat())
 }

@@ -1,0 +1,55 @@
+//! The body of an answer on its way to the client, by whichever HTTP the app sends it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::proxy::http2::body::Http2Body;
+use crate::proxy::response::Http1Body;
+
+/// The body of an answer on its way to the client.
+pub enum UpstreamBody {
+    /// By HTTP/1.1, straight from the socket.
+    Http1(Http1Body),
+    /// By HTTP/2.
+    Http2(Box<Http2Body>),
+}
+
+impl UpstreamBody {
+    /// Sends on what has come of the request, whether or not the answer can be passed on.
+    pub fn drive(&mut self, cx: &mut Context<'_>) {
+        match self {
+            Self::Http1(body) => body.drive(cx),
+            Self::Http2(body) => body.drive(cx),
+        }
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.get_mut() {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx),
+            Self::Http2(body) => Pin::new(&mut **body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
+    }
+}

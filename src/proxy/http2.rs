@@ -1,0 +1,303 @@
+//! HTTP/2 towards the app (RFC 9113): each request is a stream of a connection that many share.
+//!
+//! **Invariant:** a request is sent a second time only if the app said that it did not look at it, or if it is
+//! without effect; and only if all of its body that was sent is still there.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+use h2::{Reason, RecvStream};
+use http::header::{HOST, USER_AGENT};
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http_body::Body as _;
+
+use crate::config::upstream::Upstream;
+use crate::gate::Pass;
+use crate::http::body::RequestBody;
+use crate::http::fields::Value;
+use crate::http::visit::Visit;
+use crate::proxy::body::UpstreamBody;
+use crate::proxy::connect::{Connector, Stream};
+use crate::proxy::failure::Failure;
+use crate::proxy::headers::{self, Framing};
+use crate::proxy::http2::body::{Calls, GoesOn, Http2Body};
+use crate::proxy::http2::connections::{Connections, Lease, Leased};
+use crate::proxy::http2::upload::{Source, Upload};
+use crate::proxy::instances::Instances;
+use crate::proxy::term::{LONG, Term};
+use crate::proxy::ticker::Ticker;
+use crate::proxy::upstream::Pool;
+use crate::proxy::{Following, Proxy, Sending, framing};
+
+pub(super) mod body;
+mod connection;
+mod connections;
+pub(super) mod fields;
+pub(super) mod tunnel;
+mod upload;
+
+/// Times that one request is sent again.
+const MOST_REPEATS: u32 = 2;
+/// Interim answers (1xx) that are skipped before one final answer must come (RFC 9110 §15.2).
+const MOST_INTERIM: usize = 8;
+
+/// The way to the app by HTTP/2, one per worker.
+pub(super) struct Http2 {
+    connections: Rc<Connections>,
+}
+
+/// Why no answer came.
+struct Trouble {
+    failure: Failure,
+    again: Again,
+}
+
+/// Whether a request may be sent again (RFC 9113 §8.7).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// The app did not look at it.
+    Always,
+    /// If to do it twice is to do it once: the connection was lost.
+    IfWithoutEffect,
+    Never,
+}
+
+impl Trouble {
+    fn last(failure: Failure) -> Self {
+        Self { failure, again: Again::Never }
+    }
+
+    /// What became of a stream that ended with `error` before its answer began.
+    fn of(error: &h2::Error, reused: bool) -> Self {
+        let untaken = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+        // A GOAWAY ends only the streams that it does not count among those looked at.
+        let again = if error.is_remote() && (untaken || error.is_go_away()) {
+            Again::Always
+        } else if !error.is_remote() && reused {
+            Again::IfWithoutEffect
+        } else {
+            Again::Never
+        };
+        let failure = match error.reason() {
+            Some(reason) if error.is_remote() => Failure::GivenUp(reason.description().to_owned()),
+            Some(_) => Failure::Invalid("it breaks the rules of HTTP/2"),
+            None => Failure::Closed { untouched: true },
+        };
+        Self { failure, again }
+    }
+}
+
+impl Http2 {
+    pub(super) fn new(
+        settings: Upstream,
+        connector: Connector,
+        instances: Arc<Instances>,
+        ticker: Ticker,
+        pool: Rc<Pool>,
+    ) -> Self {
+        Self { connections: Rc::new(Connections::new(settings, connector, instances, ticker, pool)) }
+    }
+
+    /// Gives up connections that are idle or old; called at every tick.
+    pub(super) fn sweep(&self) {
+        self.connections.sweep();
+    }
+
+    /// Lets go of all connections that are idle.
+    pub(super) fn shed(&self) {
+        self.connections.shed();
+    }
+
+    /// Forwards the request, or leaves it to HTTP/1.1 where the app speaks that.
+    pub(super) async fn forward(
+        &self,
+        proxy: &Proxy,
+        visit: &Visit,
+        pass: Pass,
+        sending: Sending,
+    ) -> Result<Response<Following>, Failure> {
+        if sending.upgrade.is_some() && visit.upgrade.is_some() {
+            return self.leave(proxy, visit, pass, sending).await;
+        }
+        let Sending { body, upgrade } = sending;
+        // Where a call can end with a status at any time.
+        let http2 = matches!(body, RequestBody::Http2(_));
+        let framing = framing(body.size_hint().exact(), visit);
+        let limits = proxy.config.limits;
+        if matches!(framing, Framing::Length(length) if length > limits.body) {
+            return Err(Failure::BodyTooLarge);
+        }
+        let grpc = visit.is_grpc();
+        let patience = if grpc { proxy.pool.settings().idle_timeout } else { limits.body_idle };
+        let whole = matches!(framing, Framing::None | Framing::Length(0));
+        let mut source = Source::new(body, limits.body, patience, proxy);
+        let length = if let Framing::Length(length) = framing { Some(length) } else { None };
+        let fields = head_fields(proxy, visit, &pass, length)?;
+        let mut term = Term::of(pass.session().cloned(), proxy.ticker.now());
+        let (mut repeats, mut avoid) = (0, None);
+        loop {
+            let mut lease = match self.connections.stream(visit.now, avoid).await? {
+                Leased::Stream(lease) => lease,
+                Leased::Http1 => {
+                    let body = source.into_untouched().ok_or(Failure::Closed { untouched: true })?;
+                    return proxy.forward_http1(visit, pass, Sending { body, upgrade }).await;
+                }
+            };
+            let request = request(&lease, visit, visit.method.clone(), fields.clone())?;
+            let trouble = match lease.begin(request, whole) {
+                Ok((response, to)) => {
+                    let mut upload = if whole { Upload::none(to) } else { Upload::new(to) };
+                    let asked = Asked { proxy, lease: &lease, term: &mut term };
+                    match asked.receive(response, &mut upload, &mut source).await {
+                        Ok(head) => {
+                            let calls = Calls::of(grpc && http2);
+                            let goes_on = GoesOn { lease, upload, source, term, calls };
+                            return Ok(answer(proxy, &pass, head, goes_on));
+                        }
+                        Err(trouble) => trouble,
+                    }
+                }
+                // It never left; what the connection says of itself is no word on this request.
+                Err(error) => {
+                    lease.retire();
+                    Trouble { again: Again::Always, ..Trouble::of(&error, true) }
+                }
+            };
+            let may = match trouble.again {
+                Again::Always => repeats < MOST_REPEATS,
+                Again::IfWithoutEffect => repeats == 0 && whole && headers::idempotent(&visit.method),
+                Again::Never => false,
+            };
+            if !may || !source.rewind() {
+                return Err(trouble.failure);
+            }
+            repeats += 1;
+            avoid = Some(lease.place());
+        }
+    }
+}
+
+/// The status of the answer to one `GET` on a connection of its own.
+pub(super) async fn status(stream: Stream, authority: &str, path: &str) -> io::Result<u16> {
+    let scheme = if matches!(stream, Stream::Tls(_)) { Scheme::HTTPS } else { Scheme::HTTP };
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
+    let mut request = Request::new(());
+    *request.uri_mut() = uri.map_err(io::Error::other)?;
+    request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("sidegate-health"));
+    let (mut sender, connection) = h2::client::handshake(stream).await.map_err(io::Error::other)?;
+    let (response, _) = sender.send_request(request, true).map_err(io::Error::other)?;
+    tokio::select! {
+        answered = response => Ok(answered.map_err(io::Error::other)?.status().as_u16()),
+        _ = connection => Err(io::Error::other("it gave no answer")),
+    }
+}
+
+/// What is being asked of the app.
+struct Asked<'a> {
+    proxy: &'a Proxy,
+    lease: &'a Lease,
+    term: &'a mut Term,
+}
+
+impl Asked<'_> {
+    /// Sends the body and waits for the head of the answer.
+    async fn receive(
+        self,
+        mut response: ResponseFuture,
+        upload: &mut Upload,
+        source: &mut Source,
+    ) -> Result<Response<RecvStream>, Trouble> {
+        let Self { proxy, lease, term } = self;
+        let patience = proxy.pool.settings().response_timeout;
+        let look = LONG.min(patience);
+        let deadline = proxy.ticker.deadline();
+        let (begun, mut silent, mut interim) = (proxy.ticker.now(), Duration::ZERO, 0);
+        let reused = lease.has_answered();
+        let received = poll_fn(|cx| {
+            if let Poll::Ready(Err(failure)) = upload.poll(cx, source) {
+                return Poll::Ready(Err(Trouble::last(failure)));
+            }
+            while let Poll::Ready(Some(told)) = response.poll_informational(cx) {
+                if let Err(error) = told {
+                    return Poll::Ready(Err(Trouble::of(&error, reused)));
+                }
+                interim += 1;
+                if interim > MOST_INTERIM {
+                    return Poll::Ready(Err(Trouble::last(Failure::Invalid("too many interim answers"))));
+                }
+            }
+            if let Poll::Ready(outcome) = Pin::new(&mut response).poll(cx) {
+                return Poll::Ready(outcome.map_err(|error| Trouble::of(&error, reused)));
+            }
+            loop {
+                if term.is_over(proxy.ticker.now(), &proxy.live) {
+                    return Poll::Ready(Err(Trouble::last(Failure::SessionEnded)));
+                }
+                if upload.has_moved() || !upload.waits_for_app() {
+                    silent = Duration::ZERO;
+                }
+                deadline.arm_once(look);
+                ready!(deadline.poll(cx));
+                deadline.disarm();
+                silent += look;
+                if silent >= patience {
+                    return Poll::Ready(Err(Trouble::last(Failure::ResponseTimeout)));
+                }
+            }
+        })
+        .await;
+        match &received {
+            Ok(_) => lease.answered(),
+            Err(trouble) if trouble.failure.of_the_app() => lease.broke(),
+            Err(_) => {}
+        }
+        // Not this request alone: not a byte came of anything.
+        let silence = matches!(&received, Err(Trouble { failure: Failure::ResponseTimeout, .. }));
+        if silence && lease.heard_at() < begun {
+            lease.retire();
+        }
+        received
+    }
+}
+
+/// The answer, its body following as the client takes it and the rest of the request as the app takes it.
+fn answer(proxy: &Proxy, pass: &Pass, head: Response<RecvStream>, goes_on: GoesOn) -> Response<Following> {
+    let (mut parts, receive) = head.into_parts();
+    fields::clean(&mut parts.headers);
+    proxy.add(&mut parts.headers, pass.session().is_some());
+    let body = Http2Body::new(proxy, receive, &parts.headers, goes_on);
+    let mut response = Response::new(Following::Body(UpstreamBody::Http2(Box::new(body))));
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = parts.headers;
+    response
+}
+
+fn head_fields(proxy: &Proxy, visit: &Visit, pass: &Pass, length: Option<u64>) -> Result<HeaderMap, Failure> {
+    proxy.head_writer.fields(visit, pass, length).ok_or(Failure::Invalid("a field that HTTP does not allow"))
+}
+
+/// The head of the request: `:authority` in place of `Host` (RFC 9113 §8.3.1).
+fn request(lease: &Lease, visit: &Visit, method: Method, fields: HeaderMap) -> Result<Request<()>, Failure> {
+    let authority = visit.headers.get(&HOST).map(Value::as_bytes).unwrap_or_default();
+    let authority = Authority::from_maybe_shared(Bytes::copy_from_slice(authority));
+    let scheme = if lease.is_encrypted() { Scheme::HTTPS } else { Scheme::HTTP };
+    let uri = authority
+        .map_err(http::Error::from)
+        .and_then(|authority| {
+            Uri::builder().scheme(scheme).authority(authority).path_and_query(visit.path.target()).build()
+        })
+        .map_err(|_| Failure::Invalid("an authority that HTTP/2 does not allow"))?;
+    let mut request = Request::new(());
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = fields;
+    Ok(request)
+}

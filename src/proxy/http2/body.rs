@@ -1,0 +1,266 @@
+//! The body of an answer by HTTP/2, passed on as the client takes it. Dropped before its end, it takes the stream
+//! with it.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::{Body, Frame, SizeHint};
+use tokio::task::JoinHandle;
+
+use crate::proxy::Proxy;
+use crate::proxy::http2::connections::Lease;
+use crate::proxy::http2::fields::answer_trailer_may_pass;
+use crate::proxy::http2::upload::{Source, Upload};
+use crate::proxy::term::{LONG, Term};
+use crate::proxy::ticker::{Deadline, Ticker};
+use crate::session::live::Live;
+
+/// The status of a gRPC call.
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// The text that goes with it.
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// How an answer that cannot go on ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Calls {
+    /// As one that broke off.
+    Plain,
+    /// With the status that tells a gRPC client why.
+    Grpc,
+}
+
+impl Calls {
+    pub(super) fn of(grpc: bool) -> Self {
+        if grpc { Self::Grpc } else { Self::Plain }
+    }
+}
+
+/// Why an answer does not go on.
+#[derive(Clone, Copy)]
+enum Cut {
+    Silent,
+    Broken,
+    SessionEnded,
+}
+
+impl Cut {
+    fn error(self) -> io::Error {
+        match self {
+            Self::Silent => io::ErrorKind::TimedOut.into(),
+            Self::Broken | Self::SessionEnded => io::ErrorKind::ConnectionAborted.into(),
+        }
+    }
+
+    /// The status of the call, and its text.
+    fn status(self) -> (HeaderValue, HeaderValue) {
+        let (status, text) = match self {
+            Self::Silent => ("4", "UPSTREAM_TIMEOUT"),
+            Self::Broken => ("14", "UPSTREAM_INVALID"),
+            Self::SessionEnded => ("16", "SIGN_IN_REQUIRED"),
+        };
+        (HeaderValue::from_static(status), HeaderValue::from_static(text))
+    }
+}
+
+/// What an answer goes on with behind its head.
+pub(super) struct GoesOn {
+    pub(super) lease: Lease,
+    /// The rest of the request.
+    pub(super) upload: Upload,
+    pub(super) source: Source,
+    pub(super) term: Term,
+    pub(super) calls: Calls,
+}
+
+/// The body of an answer.
+pub struct Http2Body {
+    /// There until the end.
+    receive: Option<RecvStream>,
+    rest: Rest,
+    _lease: Lease,
+    length: Option<u64>,
+    calls: Calls,
+    term: Term,
+    live: Arc<Live>,
+    ticker: Ticker,
+    deadline: Deadline,
+    patience: Duration,
+    /// How long both sides have been silent.
+    silent: Duration,
+    /// Something was sent to the app meanwhile.
+    moved: Rc<Cell<bool>>,
+}
+
+/// The rest of the request, on its way to the app.
+enum Rest {
+    /// There is none.
+    None,
+    /// It is sent beside the answer, so that neither waits for the other.
+    Beside { _task: Task },
+    /// It is sent by whoever asks for the answer: both use the client's one connection.
+    Within(Box<(Upload, Source)>),
+}
+
+/// A task that ends with its handle.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Http2Body {
+    pub(super) fn new(proxy: &Proxy, receive: RecvStream, headers: &HeaderMap, goes_on: GoesOn) -> Self {
+        let GoesOn { lease, upload, source, term, calls } = goes_on;
+        let moved = Rc::<Cell<bool>>::default();
+        let whole = receive.is_end_stream();
+        // An answer that is complete already answers whatever was sent of the request.
+        let rest = if whole || upload.is_done() { Rest::None } else { upload_behind(upload, source, &moved) };
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        Self {
+            receive: (!whole).then_some(receive),
+            rest,
+            _lease: lease,
+            length: if whole { Some(0) } else { length },
+            calls,
+            term,
+            live: Arc::clone(&proxy.live),
+            ticker: proxy.ticker.clone(),
+            deadline: proxy.ticker.deadline(),
+            patience: proxy.pool.settings().idle_timeout,
+            silent: Duration::ZERO,
+            moved,
+        }
+    }
+
+    /// Sends on what has come of the request, whether or not the answer can be passed on. A body that breaks off ends
+    /// the stream: whatever the app still says of it answers no whole request.
+    pub fn drive(&mut self, cx: &mut Context<'_>) {
+        let Rest::Within(rest) = &mut self.rest else { return };
+        let (upload, source) = &mut **rest;
+        match upload.poll(cx, source) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.rest = Rest::None,
+            Poll::Ready(Err(_)) => upload.give_up(),
+        }
+        if let Rest::Within(rest) = &mut self.rest
+            && rest.0.has_moved()
+        {
+            self.moved.set(true);
+        }
+    }
+
+    /// Ends the stream, as far as it has not ended.
+    fn end(&mut self) {
+        self.receive = None;
+        self.rest = Rest::None;
+    }
+
+    fn cut(&mut self, cut: Cut) -> io::Result<Frame<Bytes>> {
+        self.end();
+        if self.calls == Calls::Plain {
+            return Err(cut.error());
+        }
+        let (status, text) = cut.status();
+        let trailers = HeaderMap::from_iter([(GRPC_STATUS, status), (GRPC_MESSAGE, text)]);
+        Ok(Frame::trailers(trailers))
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let Some(receive) = &mut self.receive else { return Poll::Ready(None) };
+        let mut next = ready!(receive.poll_data(cx));
+        // Only ever the end of the stream carries nothing.
+        while matches!(&next, Some(Ok(data)) if data.is_empty()) {
+            next = ready!(receive.poll_data(cx));
+        }
+        match next {
+            Some(Ok(data)) => {
+                // Taken by the client, as good as: the app may send as much again.
+                let _ = receive.flow_control().release_capacity(data.len());
+                if let Some(left) = &mut self.length {
+                    *left = left.saturating_sub(data.len() as u64);
+                }
+                if receive.is_end_stream() {
+                    self.end();
+                }
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Some(Err(_)) => Poll::Ready(Some(self.cut(Cut::Broken))),
+            None => match ready!(receive.poll_trailers(cx)) {
+                Ok(trailers) => {
+                    self.end();
+                    let trailers = trailers.as_ref().map(passing).filter(|trailers| !trailers.is_empty());
+                    Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+                }
+                Err(_) => Poll::Ready(Some(self.cut(Cut::Broken))),
+            },
+        }
+    }
+}
+
+/// How the rest of a request is sent once its answer has begun.
+fn upload_behind(upload: Upload, mut source: Source, moved: &Rc<Cell<bool>>) -> Rest {
+    source.answered();
+    if source.has_a_stream() {
+        let task = Task(tokio::task::spawn_local(upload.run(source, Rc::clone(moved))));
+        return Rest::Beside { _task: task };
+    }
+    Rest::Within(Box::new((upload, source)))
+}
+
+fn passing(trailers: &HeaderMap) -> HeaderMap {
+    let mut passed = HeaderMap::with_capacity(trailers.len());
+    for (name, value) in trailers.iter().filter(|(name, _)| answer_trailer_may_pass(name)) {
+        passed.append(name, value.clone());
+    }
+    passed
+}
+
+impl Body for Http2Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = &mut *self;
+        if this.receive.is_none() {
+            return Poll::Ready(None);
+        }
+        this.drive(cx);
+        loop {
+            if this.term.is_over(this.ticker.now(), &this.live) {
+                return Poll::Ready(Some(this.cut(Cut::SessionEnded)));
+            }
+            if let Poll::Ready(frame) = this.poll_next(cx) {
+                this.deadline.disarm();
+                this.silent = Duration::ZERO;
+                return Poll::Ready(frame);
+            }
+            let look = LONG.min(this.patience);
+            this.deadline.arm_once(look);
+            ready!(this.deadline.poll(cx));
+            this.deadline.disarm();
+            this.silent = if this.moved.take() { Duration::ZERO } else { this.silent + look };
+            if this.silent >= this.patience {
+                return Poll::Ready(Some(this.cut(Cut::Silent)));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.receive.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

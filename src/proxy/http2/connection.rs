@@ -1,0 +1,216 @@
+//! One HTTP/2 connection to the app: how it begins, what is known of it, how it is kept and ended.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Builder, Connection, SendRequest};
+use h2::{Ping, PingPong};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::config::upstream::Upstream;
+use crate::proxy::connect::Stream;
+use crate::proxy::ticker::{Deadline, TICK, Ticker};
+
+/// Requests under way on one connection, if the app allows as many.
+pub(super) const MOST_STREAMS: usize = 100;
+/// What the app may send ahead in one stream, in bytes. A client that does not read holds up as much memory.
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// What it may send ahead in all: enough for all streams, so that clients that do not read hold up no others.
+#[expect(clippy::cast_possible_truncation, reason = "a hundred")]
+const CONNECTION_WINDOW: u32 = (MOST_STREAMS as u32 + 1) * STREAM_WINDOW;
+/// What is kept of a body that the app does not read, for each stream, in bytes.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Between two questions whether the app is still there while it says nothing: gRPC servers end a connection that
+/// asks more often.
+const BETWEEN_PINGS: Duration = Duration::from_mins(5);
+
+/// What is known of a connection. Atomic because a tunnel is a socket, and a socket must be able to change threads.
+pub(super) struct State {
+    /// Requests under way.
+    pub(super) streams: AtomicUsize,
+    /// When a request ended last, in milliseconds of the worker.
+    pub(super) idle_since: AtomicU64,
+    /// When it was made.
+    pub(super) born: u64,
+    /// When bytes came last.
+    pub(super) heard: AtomicU64,
+    /// No further request is sent on it.
+    pub(super) retired: AtomicBool,
+    /// An answer has come on it.
+    pub(super) answered: AtomicBool,
+    /// It is encrypted.
+    pub(super) encrypted: bool,
+}
+
+/// A connection's own work, beside the requests.
+pub(super) struct Life {
+    connection: Connection<Listening, Bytes>,
+    pings: PingPong,
+    state: Arc<State>,
+    ticker: Ticker,
+    watch: Deadline,
+    patience: Duration,
+    /// When the app was asked whether it is there, and has not said so yet.
+    asked: Option<u64>,
+    /// When it was asked last.
+    last_asked: Option<u64>,
+}
+
+impl Life {
+    /// Begins to speak HTTP/2 and waits until the app has shown that it does too.
+    ///
+    /// # Errors
+    /// If the connection breaks, or the other side speaks something else.
+    pub(super) async fn begin(
+        stream: Stream,
+        ticker: &Ticker,
+        settings: &Upstream,
+    ) -> io::Result<(SendRequest<Bytes>, Self)> {
+        let now = ticker.now();
+        let state = Arc::new(State {
+            streams: AtomicUsize::new(0),
+            idle_since: AtomicU64::new(now),
+            born: now,
+            heard: AtomicU64::new(now),
+            retired: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            encrypted: matches!(stream, Stream::Tls(_)),
+        });
+        let io = Listening { stream, state: Arc::clone(&state), ticker: ticker.clone() };
+        let (sender, mut connection) = Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_max_send_streams(MOST_STREAMS)
+            .max_header_list_size(u32::try_from(settings.head).unwrap_or(u32::MAX))
+            .max_send_buffer_size(SEND_BUFFER)
+            .enable_push(false)
+            .handshake::<_, Bytes>(io)
+            .await
+            .map_err(unspoken)?;
+        let mut pings = connection.ping_pong().ok_or(io::ErrorKind::Unsupported)?;
+        // What answers has sent its settings before (RFC 9113 §3.4): how many streams, whether tunnels.
+        pings.send_ping(Ping::opaque()).map_err(unspoken)?;
+        poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(unspoken(error))),
+            Poll::Pending => pings.poll_pong(cx).map(|pong| pong.map(|_| ()).map_err(unspoken)),
+        })
+        .await?;
+        let (ticker, watch) = (ticker.clone(), ticker.deadline());
+        let life = Self {
+            connection,
+            pings,
+            state,
+            ticker,
+            watch,
+            patience: settings.ping,
+            asked: None,
+            last_asked: None,
+        };
+        Ok((sender, life))
+    }
+
+    /// What is known of the connection.
+    pub(super) fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    /// Keeps the connection until it ends; nothing moves on it otherwise.
+    pub(super) async fn run(mut self) -> Result<(), h2::Error> {
+        poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx) {
+                    return Poll::Ready(ended);
+                }
+                if self.pings.poll_pong(cx).is_ready() {
+                    self.asked = None;
+                }
+                self.watch.arm_once(TICK);
+                ready!(self.watch.poll(cx));
+                self.watch.disarm();
+                if self.is_dead() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        })
+        .await
+    }
+
+    /// Asks an app that owes an answer and says nothing whether it is there. True once it does not say so in time.
+    fn is_dead(&mut self) -> bool {
+        let (now, heard) = (self.ticker.now(), self.state.heard.load(Ordering::Relaxed));
+        let longer = |since: u64, than: Duration| u128::from(now.saturating_sub(since)) >= than.as_millis();
+        if let Some(asked) = self.asked {
+            return heard < asked && longer(asked, self.patience);
+        }
+        let due = !self.patience.is_zero()
+            && self.state.streams.load(Ordering::Relaxed) > 0
+            && longer(heard, self.patience)
+            && self.last_asked.is_none_or(|last| longer(last, BETWEEN_PINGS));
+        if due && self.pings.send_ping(Ping::opaque()).is_ok() {
+            (self.asked, self.last_asked) = (Some(now), Some(now));
+        }
+        false
+    }
+}
+
+/// What went wrong before HTTP/2 was spoken.
+fn unspoken(error: h2::Error) -> io::Error {
+    if error.is_io() {
+        return error.into_io().unwrap_or_else(|| io::ErrorKind::Other.into());
+    }
+    io::Error::new(io::ErrorKind::InvalidData, format!("it does not speak HTTP/2: {error}"))
+}
+
+/// A socket to the app that notes when bytes come.
+struct Listening {
+    stream: Stream,
+    state: Arc<State>,
+    ticker: Ticker,
+}
+
+impl AsyncRead for Listening {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = pin!(&mut self.stream).poll_read(cx, buffer);
+        if polled.is_ready() {
+            self.state.heard.store(self.ticker.now(), Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Listening {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        pin!(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        pin!(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        !matches!(self.stream, Stream::Tls(_))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        pin!(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        pin!(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,331 @@
+//! The HTTP/2 connections of one worker: as few for each instance of the app as its limits allow, made once for all
+//! requests that wait for one.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Error, SendStream};
+use http::Request;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::config::upstream::{Protocol, Upstream};
+use crate::proxy::connect::{Connector, Offer, Stream};
+use crate::proxy::failure::Failure;
+use crate::proxy::http2::connection::{Life, MOST_STREAMS, State};
+use crate::proxy::instances::{Instances, UnderWay};
+use crate::proxy::ticker::Ticker;
+use crate::proxy::upstream::Pool;
+use crate::time::Now;
+
+/// A connection gets no further requests at this age.
+const OLDEST: Duration = Duration::from_mins(10);
+/// For how long an app that chose HTTP/1.1 is not asked again.
+const CHOICE: Duration = Duration::from_mins(1);
+/// Connections that one request waits for before it takes one that is full.
+const MOST_WAITS: usize = 64;
+
+/// All connections of a worker.
+pub(super) struct Connections {
+    settings: Upstream,
+    connector: Connector,
+    instances: Arc<Instances>,
+    ticker: Ticker,
+    /// Gets the connections on which the app chose HTTP/1.1.
+    pool: Rc<Pool>,
+    places: Vec<RefCell<Place>>,
+    /// Until when HTTP/1.1 is spoken because the app chose it, in milliseconds of the worker.
+    http1_until: Cell<u64>,
+}
+
+/// What leads to one instance.
+#[derive(Default)]
+struct Place {
+    open: Vec<Open>,
+    opening: Option<Rc<Opening>>,
+}
+
+struct Open {
+    sender: SendRequest<Bytes>,
+    state: Arc<State>,
+}
+
+impl Open {
+    fn has_room(&self) -> bool {
+        self.state.streams.load(Ordering::Relaxed) < self.sender.current_max_send_streams().min(MOST_STREAMS)
+    }
+}
+
+/// A connection that is being made, and what came of it.
+#[derive(Default)]
+struct Opening {
+    outcome: RefCell<Option<Outcome>>,
+    told: Notify,
+}
+
+/// What came of making a connection.
+#[derive(Clone)]
+enum Outcome {
+    Open,
+    Http1,
+    TooSlow,
+    Failed(io::ErrorKind, String),
+}
+
+/// What a request gets.
+pub(super) enum Leased {
+    /// A stream.
+    Stream(Lease),
+    /// The app speaks HTTP/1.1.
+    Http1,
+}
+
+/// One request's part of a connection.
+pub(super) struct Lease {
+    /// Taken when the request begins.
+    sender: SendRequest<Bytes>,
+    state: Arc<State>,
+    ticker: Ticker,
+    instances: Arc<Instances>,
+    place: usize,
+    /// When the request came.
+    now: Now,
+    _under_way: Option<UnderWay>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.state.streams.fetch_sub(1, Ordering::Relaxed);
+        self.state.idle_since.store(self.ticker.now(), Ordering::Relaxed);
+    }
+}
+
+impl Lease {
+    /// Begins the request.
+    ///
+    /// # Errors
+    /// If the connection takes no more.
+    pub(super) fn begin(
+        &mut self,
+        request: Request<()>,
+        whole: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), Error> {
+        self.sender.send_request(request, whole)
+    }
+
+    /// Whether WebSockets may be opened (RFC 8441 §3).
+    pub(super) fn takes_tunnels(&self) -> bool {
+        self.sender.is_extended_connect_protocol_enabled()
+    }
+
+    /// No further request is sent on this connection.
+    pub(super) fn retire(&self) {
+        self.state.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// The answer can be passed on.
+    pub(super) fn answered(&self) {
+        self.state.answered.store(true, Ordering::Relaxed);
+        self.instances.answered(self.place);
+    }
+
+    /// The exchange broke, and that was the app's doing.
+    pub(super) fn broke(&self) {
+        self.instances.broke(self.place, self.now);
+    }
+
+    /// Whether the connection has carried an answer before, so that the app may have closed it meanwhile.
+    pub(super) fn has_answered(&self) -> bool {
+        self.state.answered.load(Ordering::Relaxed)
+    }
+
+    /// When anything was heard on the connection, in milliseconds of the worker.
+    pub(super) fn heard_at(&self) -> u64 {
+        self.state.heard.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.state.encrypted
+    }
+
+    /// Which instance it leads to.
+    pub(super) fn place(&self) -> usize {
+        self.place
+    }
+}
+
+impl Connections {
+    pub(super) fn new(
+        settings: Upstream,
+        connector: Connector,
+        instances: Arc<Instances>,
+        ticker: Ticker,
+        pool: Rc<Pool>,
+    ) -> Self {
+        let places = (0..instances.count()).map(|_| RefCell::default()).collect();
+        Self { settings, connector, instances, ticker, pool, places, http1_until: Cell::new(0) }
+    }
+
+    /// A stream to the instance that has the least to do, but to the one at `avoid` only if there is no other.
+    ///
+    /// # Errors
+    /// If no instance is well, or none can be reached; each was tried once.
+    pub(super) async fn stream(self: &Rc<Self>, now: Now, avoid: Option<usize>) -> Result<Leased, Failure> {
+        if self.ticker.now() < self.http1_until.get() {
+            return Ok(Leased::Http1);
+        }
+        let others = avoid.and_then(|avoid| self.instances.choose(now, &[avoid]));
+        let mut place = others.or_else(|| self.instances.choose(now, &[])).ok_or(Failure::NoneWell)?;
+        let mut tried = Vec::new();
+        loop {
+            match self.stream_to(place, now).await {
+                Ok(leased) => return Ok(leased),
+                Err(failure) => {
+                    tried.push(place);
+                    self.instances.failed(place, now);
+                    place = self.instances.choose(now, &tried).ok_or(failure)?;
+                }
+            }
+        }
+    }
+
+    async fn stream_to(self: &Rc<Self>, place: usize, now: Now) -> Result<Leased, Failure> {
+        let mut may_be_full = false;
+        for _ in 0..MOST_WAITS {
+            if let Some(lease) = self.lease(place, now, may_be_full) {
+                return Ok(Leased::Stream(lease));
+            }
+            match self.opened(place).await {
+                // An app that allows nothing at all may yet change its mind (RFC 9113 §5.1.2).
+                Outcome::Open => may_be_full = self.all_are_unused(place),
+                Outcome::Http1 => return Ok(Leased::Http1),
+                Outcome::TooSlow => return Err(Failure::ConnectTimeout),
+                Outcome::Failed(kind, text) => return Err(Failure::Unreachable(io::Error::new(kind, text))),
+            }
+        }
+        self.lease(place, now, true).map(Leased::Stream).ok_or(Failure::Closed { untouched: true })
+    }
+
+    fn all_are_unused(&self, place: usize) -> bool {
+        let unused = |place: &RefCell<Place>| {
+            place.borrow().open.iter().all(|it| it.state.streams.load(Ordering::Relaxed) == 0)
+        };
+        self.places.get(place).is_none_or(unused)
+    }
+
+    /// A stream of a connection that is open: the first with room, so that others become idle.
+    fn lease(&self, place: usize, now: Now, may_be_full: bool) -> Option<Lease> {
+        let known = self.places.get(place)?.borrow();
+        let mut usable = known.open.iter().filter(|open| !open.state.retired.load(Ordering::Relaxed));
+        let open = if may_be_full {
+            usable.min_by_key(|open| open.state.streams.load(Ordering::Relaxed))
+        } else {
+            usable.find(|open| open.has_room())
+        }?;
+        open.state.streams.fetch_add(1, Ordering::Relaxed);
+        Some(Lease {
+            sender: open.sender.clone(),
+            state: Arc::clone(&open.state),
+            ticker: self.ticker.clone(),
+            instances: Arc::clone(&self.instances),
+            place,
+            now,
+            _under_way: self.instances.begin(place),
+        })
+    }
+
+    /// What comes of the connection that is being made, by whomever it was begun. It goes on without whoever asked
+    /// for it first.
+    async fn opened(self: &Rc<Self>, place: usize) -> Outcome {
+        let Some(known) = self.places.get(place) else {
+            return Outcome::Failed(io::ErrorKind::NotFound, String::new());
+        };
+        let opening = Rc::clone(known.borrow_mut().opening.get_or_insert_with(|| {
+            let opening = Rc::<Opening>::default();
+            let (this, told) = (Rc::clone(self), Rc::clone(&opening));
+            tokio::task::spawn_local(async move { this.open(place, &told).await });
+            opening
+        }));
+        loop {
+            // Made before the look, so that nothing is missed.
+            let told = opening.told.notified();
+            if let Some(outcome) = &*opening.outcome.borrow() {
+                return outcome.clone();
+            }
+            told.await;
+        }
+    }
+
+    /// Makes a connection, tells who waits for it, and keeps it to its end.
+    async fn open(&self, place: usize, opening: &Opening) {
+        let made = timeout(self.settings.connect_timeout, self.make(place)).await;
+        let (outcome, life) = match made {
+            Err(_) => (Outcome::TooSlow, None),
+            Ok(Err(error)) => (Outcome::Failed(error.kind(), error.to_string()), None),
+            Ok(Ok(None)) => (Outcome::Http1, None),
+            Ok(Ok(Some(life))) => (Outcome::Open, Some(life)),
+        };
+        if let Some(known) = self.places.get(place) {
+            known.borrow_mut().opening = None;
+        }
+        *opening.outcome.borrow_mut() = Some(outcome);
+        opening.told.notify_waiters();
+        let Some(life) = life else { return };
+        let state = Arc::clone(life.state());
+        if let Err(error) = life.run().await {
+            tracing::debug!(%error, "a connection to the app ended");
+        }
+        if let Some(known) = self.places.get(place) {
+            known.borrow_mut().open.retain(|open| !Arc::ptr_eq(&open.state, &state));
+        }
+    }
+
+    /// Connects and finds out what is spoken. `None` if it is HTTP/1.1.
+    async fn make(&self, place: usize) -> io::Result<Option<Life>> {
+        let target = self.settings.targets.get(place).ok_or(io::ErrorKind::NotFound)?;
+        let protocol = self.settings.protocol;
+        let stream = self.connector.open(target, Offer::of(protocol)).await?;
+        if matches!(stream, Stream::Tls(_)) && !stream.agreed_on_http2() {
+            if protocol == Protocol::Auto {
+                let until = self.ticker.now() + u64::try_from(CHOICE.as_millis()).unwrap_or(u64::MAX);
+                self.http1_until.set(until);
+                self.pool.adopt(stream, place);
+                return Ok(None);
+            }
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not agree to speak HTTP/2"));
+        }
+        let (sender, life) = Life::begin(stream, &self.ticker, &self.settings).await?;
+        if let Some(known) = self.places.get(place) {
+            known.borrow_mut().open.push(Open { sender, state: Arc::clone(life.state()) });
+        }
+        Ok(Some(life))
+    }
+
+    /// Lets go of all connections that are idle.
+    pub(super) fn shed(&self) {
+        for place in &self.places {
+            place.borrow_mut().open.retain(|open| open.state.streams.load(Ordering::Relaxed) > 0);
+        }
+    }
+
+    /// Lets go of connections that are idle for too long, too old or retired. One that still carries requests ends
+    /// with the last of them.
+    pub(super) fn sweep(&self) {
+        let now = self.ticker.now();
+        let longer = |since: u64, than: Duration| u128::from(now.saturating_sub(since)) >= than.as_millis();
+        let keeps = |open: &Open| {
+            let idle = open.state.streams.load(Ordering::Relaxed) == 0
+                && longer(open.state.idle_since.load(Ordering::Relaxed), self.settings.keep_alive);
+            !idle && !open.state.retired.load(Ordering::Relaxed) && !longer(open.state.born, OLDEST)
+        };
+        for place in &self.places {
+            place.borrow_mut().open.retain(&keeps);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `WebSocket`s to an app that speaks HTTP/2: a stream of their own where the app offers that (RFC 8441), a connection
+//! of HTTP/1.1 where it does not.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use h2::ext::Protocol;
+use h2::{RecvStream, SendStream};
+use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
+use http::{HeaderValue, Method, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::gate::Pass;
+use crate::http::fields::Fields;
+use crate::http::visit::Visit;
+use crate::proxy::connect::Stream;
+use crate::proxy::failure::Failure;
+use crate::proxy::http2::body::{Calls, GoesOn};
+use crate::proxy::http2::connections::{Lease, Leased};
+use crate::proxy::http2::upload::{Source, Upload};
+use crate::proxy::http2::{Asked, Http2, Trouble, answer, fields, head_fields, request};
+use crate::proxy::term::Term;
+use crate::proxy::upgrade::acceptance;
+use crate::proxy::{Following, Proxy, Sending, Switch};
+
+/// What is written at a time, in bytes.
+const LARGEST_WRITE: usize = 16 * 1024;
+
+impl Http2 {
+    /// Forwards a request that asks to leave HTTP.
+    pub(super) async fn leave(
+        &self,
+        proxy: &Proxy,
+        visit: &Visit,
+        pass: Pass,
+        sending: Sending,
+    ) -> Result<Response<Following>, Failure> {
+        let websocket =
+            visit.upgrade.as_ref().is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        let accept = accept(&visit.headers);
+        if !websocket || accept.is_none() {
+            return proxy.forward_http1(visit, pass, sending).await;
+        }
+        let mut lease = match self.connections.stream(visit.now, None).await? {
+            Leased::Stream(lease) if lease.takes_tunnels() => lease,
+            Leased::Stream(_) | Leased::Http1 => return proxy.forward_http1(visit, pass, sending).await,
+        };
+        let mut fields = head_fields(proxy, visit, &pass, None)?;
+        fields.remove(SEC_WEBSOCKET_KEY);
+        let mut request = request(&lease, visit, Method::CONNECT, fields)?;
+        request.extensions_mut().insert(Protocol::from_static("websocket"));
+        let (response, to) = lease.begin(request, false).map_err(|error| {
+            lease.retire();
+            Trouble::of(&error, true).failure
+        })?;
+        let Sending { body, upgrade } = sending;
+        let mut upload = Upload::none(to);
+        let mut source = Source::new(body, 0, proxy.config.limits.body_idle, proxy);
+        let mut term = Term::of(pass.session().cloned(), proxy.ticker.now());
+        let asked = Asked { proxy, lease: &lease, term: &mut term };
+        let head =
+            asked.receive(response, &mut upload, &mut source).await.map_err(|trouble| trouble.failure)?;
+        let Some(leaving) = upgrade.filter(|_| head.status() == StatusCode::OK) else {
+            let goes_on = GoesOn { lease, upload, source, term, calls: Calls::of(false) };
+            return Ok(answer(proxy, &pass, head, goes_on));
+        };
+        let (parts, receive) = head.into_parts();
+        let mut fields = parts.headers;
+        fields::clean(&mut fields);
+        fields.extend(accept.map(|accept| (SEC_WEBSOCKET_ACCEPT, accept)));
+        let switch = Switch {
+            fields,
+            client: leaving,
+            upstream: Stream::Http2(Box::new(Duplex {
+                send: upload.into_stream(),
+                receive,
+                unread: Bytes::new(),
+                _lease: lease,
+            })),
+            unread: BytesMut::new(),
+        };
+        Ok(proxy.switch(visit, &pass, switch))
+    }
+}
+
+/// The answer to the client's key (RFC 6455 §4.2.2), which HTTP/2 has no use for. `None` if there is no single key.
+fn accept(headers: &Fields) -> Option<HeaderValue> {
+    let mut keys = headers.get_all(&SEC_WEBSOCKET_KEY);
+    let key = keys.next().filter(|key| key.as_bytes().len() == 24)?;
+    if keys.next().is_some() {
+        return None;
+    }
+    HeaderValue::from_str(&acceptance(key.as_bytes())).ok()
+}
+
+/// Both directions of one stream.
+pub struct Duplex {
+    send: SendStream<Bytes>,
+    receive: RecvStream,
+    unread: Bytes,
+    _lease: Lease,
+}
+
+impl AsyncRead for Duplex {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        while this.unread.is_empty() {
+            match ready!(this.receive.poll_data(cx)) {
+                None => return Poll::Ready(Ok(())),
+                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                Some(Ok(data)) => {
+                    let _ = this.receive.flow_control().release_capacity(data.len());
+                    this.unread = data;
+                }
+            }
+        }
+        let count = this.unread.len().min(buffer.remaining());
+        buffer.put_slice(&this.unread[..count]);
+        this.unread.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Duplex {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        self.send.reserve_capacity(bytes.len().min(LARGEST_WRITE));
+        while self.send.capacity() == 0 {
+            match ready!(self.send.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+        let count = bytes.len().min(self.send.capacity());
+        let part = Bytes::copy_from_slice(&bytes[..count]);
+        Poll::Ready(self.send.send_data(part, false).map(|()| count).map_err(io::Error::other))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.send.send_data(Bytes::new(), true).map_err(io::Error::other))
+    }
+}

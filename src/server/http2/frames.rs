@@ -1,0 +1,144 @@
+//! Looks at the frames of an HTTP/2 connection before the library does: how many of them ask for work and carry nothing
+//! (RFC 9113 §10.5).
+//!
+//! Pings, settings, priorities, resets and frames of unknown types are cheap to send and have to be dealt with. A
+//! connection may run up a debt of them; it is paid off by time, and by the bytes of the answers that it is sent, because
+//! who is answered much may well ask much.
+
+use crate::proxy::ticker::Ticker;
+
+/// What a client begins with (RFC 9113 §3.4), in bytes.
+const PREFACE: usize = 24;
+/// The head of a frame (RFC 9113 §4.1), in bytes.
+const HEAD: usize = 9;
+/// The largest debt.
+const MOST: u64 = 1000;
+/// What is forgiven in a second.
+const FORGIVEN: u64 = 100;
+/// Bytes of answers for which one frame is forgiven. More than an answer to a ping has.
+const WORTH: usize = 64;
+
+/// The frames of one connection.
+pub(super) struct Frames {
+    ticker: Ticker,
+    /// The beginning of a frame's head.
+    head: [u8; HEAD],
+    have: usize,
+    /// Bytes that are no head.
+    skip: usize,
+    debt: u64,
+    /// Until when time has paid, in milliseconds of the worker.
+    paid: u64,
+    /// Bytes of answers that have paid nothing yet.
+    wrote: usize,
+}
+
+impl Frames {
+    /// Of a connection that begins.
+    pub(super) fn new(ticker: &Ticker) -> Self {
+        let (ticker, paid) = (ticker.clone(), ticker.now());
+        Self { ticker, head: [0; HEAD], have: 0, skip: PREFACE, debt: 0, paid, wrote: 0 }
+    }
+
+    /// Looks at bytes that came. False once the debt is too large.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            if self.skip > 0 {
+                let count = self.skip.min(bytes.len());
+                self.skip -= count;
+                bytes = &bytes[count..];
+                continue;
+            }
+            let count = (HEAD - self.have).min(bytes.len());
+            self.head[self.have..self.have + count].copy_from_slice(&bytes[..count]);
+            self.have += count;
+            bytes = &bytes[count..];
+            if self.have == HEAD {
+                self.have = 0;
+                let [a, b, c, kind, flags, ..] = self.head;
+                self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
+                self.debt += cost(kind, flags, self.skip);
+            }
+        }
+        if self.debt > MOST {
+            self.pay();
+        }
+        self.debt <= MOST
+    }
+
+    /// This many bytes were sent.
+    pub(super) fn wrote(&mut self, count: usize) {
+        self.wrote = self.wrote.saturating_add(count);
+    }
+
+    #[cold]
+    fn pay(&mut self) {
+        let now = self.ticker.now();
+        let by_time = now.saturating_sub(self.paid) * FORGIVEN / 1000;
+        let by_answers = (self.wrote / WORTH) as u64;
+        self.debt = self.debt.saturating_sub(by_time.saturating_add(by_answers));
+        self.paid = now;
+        self.wrote %= WORTH;
+    }
+}
+
+/// What a frame adds to the debt.
+fn cost(kind: u8, flags: u8, length: usize) -> u64 {
+    const ACK_OR_END: u8 = 1;
+    match kind {
+        // DATA that neither carries nor ends anything.
+        0 => u64::from(length == 0 && flags & ACK_OR_END == 0),
+        // HEADERS, PUSH_PROMISE, WINDOW_UPDATE and CONTINUATION have limits of their own, or are asked for by us.
+        1 | 5 | 8 | 9 => 0,
+        // A request that was taken up for nothing.
+        3 => 2,
+        // SETTINGS and PING: what answers ours is free.
+        4 | 6 => u64::from(flags & ACK_OR_END == 0),
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+        [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
+    }
+
+    fn fed(frames: &mut Frames, frame: &[u8], times: usize) -> bool {
+        (0..times).all(|_| frames.read(frame))
+    }
+
+    #[test]
+    fn what_carries_nothing_is_counted_however_the_bytes_come() {
+        let ping = frame(6, 0, &[0; 8]);
+        for size in [1, 7, 4096] {
+            let mut frames = Frames::new(&Ticker::default());
+            let bytes = [vec![0; PREFACE], ping.repeat(1000)].concat();
+            assert!(bytes.chunks(size).all(|bytes| frames.read(bytes)));
+            assert!(!frames.read(&ping), "the one too many");
+        }
+    }
+
+    #[test]
+    fn what_carries_something_is_free_and_answers_pay() {
+        let mut frames = Frames::new(&Ticker::default());
+        assert!(frames.read(&[0; PREFACE]));
+        for useful in [
+            frame(1, 5, b"head"),
+            frame(0, 0, b"data"),
+            frame(0, 1, b""),
+            frame(8, 0, &[0; 4]),
+            frame(6, 1, &[0; 8]),
+        ] {
+            assert!(fed(&mut frames, &useful, 5000));
+        }
+        for _ in 0..50 {
+            assert!(fed(&mut frames, &frame(6, 0, &[0; 8]), 1000));
+            frames.wrote(1000 * WORTH);
+        }
+        assert!(!fed(&mut frames, &frame(3, 0, &[0; 4]), 501), "resets count twice");
+    }
+}

@@ -1,0 +1,196 @@
+//! Connections and streams by HTTP/2 that end: a request is sent again only where nothing can happen twice.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use h2::Reason;
+use h2::server::Builder;
+
+use crate::support::app2::App2;
+use crate::support::h2::{answered, frames, goaway};
+use crate::support::raw::PATIENCE;
+use crate::support::site::Plan;
+use crate::support::stage::Stage;
+use crate::support::upstream::Upstream;
+
+fn before(app: &App2) -> Plan {
+    Stage::plan().set("upstream", &app.toml())
+}
+
+fn by_frames(app: Upstream, more: &str) -> Stage {
+    Stage::on(Stage::plan().upstream(app).set("upstream", "protocol = \"h2c\"").set("upstream", more))
+}
+
+#[test]
+fn an_app_that_says_goodbye_after_every_request_costs_none() {
+    let app = App2::hello();
+    let stage = Stage::on(before(&app));
+    let mut raw = stage.connect();
+    for number in 0..100 {
+        let fields = "X-Go-Away: 1\r\nContent-Length: 4\r\n";
+        let response = raw.send(stage.signed("POST /x HTTP/1.1", fields)).send("four").answer();
+        assert_eq!(response.status, 200, "request {number}");
+    }
+    assert_eq!(app.arrived().len(), 100);
+    assert!(app.connections() > 50, "{}", app.connections());
+}
+
+#[test]
+fn rfc_9113_8_7_what_the_app_did_not_look_at_is_sent_again_whole() {
+    let refusals = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&refusals);
+    let app = App2::with(Builder::new(), move |mut call| {
+        let first = counted.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+        async move {
+            let (body, trailers) = call.collect().await;
+            if first {
+                call.reply.send_reset(Reason::REFUSED_STREAM);
+                return;
+            }
+            assert_eq!(
+                (body.as_slice(), trailers.expect("trailers")["x-md5"].as_bytes()),
+                (&b"four"[..], &b"1"[..])
+            );
+            call.say("hello");
+        }
+    });
+    let stage = Stage::on(before(&app));
+    for count in 1..=3 {
+        let post = stage.signed("POST /x HTTP/1.1", "Transfer-Encoding: chunked\r\n");
+        let response = stage.ask(format!("{post}4\r\nfour\r\n0\r\nx-md5: 1\r\n\r\n"));
+        assert_eq!((response.status, app.arrived().len()), (200, 2 * count));
+    }
+}
+
+#[test]
+fn rfc_9113_8_7_what_the_app_may_have_looked_at_is_not_sent_again() {
+    for (reason, times) in [(Reason::INTERNAL_ERROR, 1), (Reason::CANCEL, 1), (Reason::REFUSED_STREAM, 3)] {
+        let app = App2::with(Builder::new(), move |mut call| async move { call.reply.send_reset(reason) });
+        let stage = Stage::on(before(&app));
+        assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).status, 502, "{reason:?}");
+        assert_eq!(app.arrived().len(), times, "{reason:?}");
+    }
+    // Too much of the body is gone to send it again.
+    let app = App2::with(Builder::new(), |mut call| async move {
+        let _ = call.collect().await;
+        call.reply.send_reset(Reason::REFUSED_STREAM);
+    });
+    let stage = Stage::on(before(&app));
+    let large = [b'a'; 60_000];
+    let mut raw = stage.connect();
+    raw.send(stage.signed("POST /x HTTP/1.1", "Content-Length: 60000\r\n")).send(large);
+    assert_eq!((raw.answer().status, app.arrived().len()), (502, 1));
+}
+
+#[test]
+fn rfc_9113_6_8_a_request_behind_the_last_that_counts_is_sent_again_even_with_an_effect() {
+    // The first connection answers its first request and leaves at the second, the others answer all.
+    let app = frames(|number, stream, (kind, _, id, _)| match (kind, number, id) {
+        (1, 1, 3) => {
+            let _ = stream.write_all(&goaway(1));
+            false
+        }
+        (1, ..) => stream.write_all(&answered(id)).is_ok(),
+        _ => true,
+    });
+    let stage = by_frames(app, "");
+    for _ in 0..3 {
+        let post = stage.signed("POST /x HTTP/1.1", "Content-Length: 4\r\n");
+        assert_eq!(stage.ask(format!("{post}four")).status, 200);
+    }
+    assert_eq!(stage.site.upstream.connections(), 2);
+}
+
+#[test]
+fn u_5_a_connection_that_is_lost_costs_no_request_without_effect_and_repeats_no_other() {
+    // Every connection is lost at its second request.
+    let app = frames(|_, stream, (kind, _, id, _)| match (kind, id) {
+        (1, 1) => stream.write_all(&answered(id)).is_ok(),
+        (1, _) => false,
+        _ => true,
+    });
+    let stage = by_frames(app, "");
+    for _ in 0..4 {
+        assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).status, 200);
+    }
+    assert_eq!(stage.site.upstream.connections(), 4);
+    assert_eq!(stage.ask(stage.signed("POST /x HTTP/1.1", "Content-Length: 0\r\n")).status, 502);
+    assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).status, 200);
+}
+
+#[test]
+fn an_app_that_vanished_is_noticed_before_its_requests_are_given_up() {
+    let app = frames(|number, stream, (kind, _, id, _)| match kind {
+        1 if number > 1 || id == 1 => stream.write_all(&answered(id)).is_ok(),
+        // From the second request on nothing is heard of the first connection, not even to a ping.
+        _ => true,
+    });
+    let stage = by_frames(app, "ping = \"300ms\"\nresponse_timeout = \"30s\"");
+    assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).status, 200);
+    let begun = Instant::now();
+    assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).status, 200, "it is sent again");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(stage.site.upstream.connections(), 2);
+}
+
+#[test]
+fn an_idle_connection_is_closed_with_a_goodbye() {
+    let (told, heard) = std::sync::mpsc::channel();
+    let app = frames(move |_, stream, (kind, _, id, _)| {
+        let _ = told.send(kind);
+        kind != 1 || stream.write_all(&answered(id)).is_ok()
+    });
+    let stage = by_frames(app, "keep_alive = \"200ms\"");
+    assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).status, 200);
+    while heard.recv_timeout(crate::support::raw::PATIENCE).expect("a frame") != 7 {}
+}
+
+#[test]
+fn an_app_is_asked_by_http_2_whether_it_is_well() {
+    let well = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&well);
+    let app = App2::with(Builder::new(), move |mut call| {
+        let status =
+            if call.head.uri.path() != "/healthz" || asked.load(Ordering::SeqCst) { 200 } else { 500 };
+        async move {
+            let head = http::Response::builder().status(status).body(()).expect("a response");
+            let _ = call.reply.send_response(head, true);
+        }
+    });
+    let health = "path = \"/healthz\"\ninterval = \"100ms\"\nhealthy = 1\nunhealthy = 1";
+    let stage = Stage::on(before(&app).set("upstream.health", health));
+    let becomes = |status: u16| {
+        let found = (0..400).any(|_| {
+            std::thread::sleep(Duration::from_millis(25));
+            stage.ask(stage.signed("GET /x HTTP/1.1", "")).status == status
+        });
+        assert!(found, "it never became {status}");
+    };
+    becomes(503);
+    well.store(true, Ordering::SeqCst);
+    becomes(200);
+}
+
+#[test]
+fn r_10_a_body_that_grows_too_large_is_refused_and_its_stream_ended() {
+    let (told, ended) = channel();
+    let app = App2::with(Builder::new(), move |mut call| {
+        let told = told.clone();
+        async move {
+            while let Some(Ok(data)) = call.body.data().await {
+                let _ = call.body.flow_control().release_capacity(data.len());
+            }
+            let _ = told.send(std::future::poll_fn(|cx| call.reply.poll_reset(cx)).await);
+        }
+    });
+    let stage = Stage::on(before(&app).set("limits", "body = 10"));
+    let declared = stage.signed("POST /x HTTP/1.1", "Content-Length: 11\r\n");
+    assert_eq!(stage.ask(format!("{declared}hello hello")).status, 413);
+    assert!(app.arrived().is_empty());
+    let chunked = stage.signed("POST /x HTTP/1.1", "Transfer-Encoding: chunked\r\n");
+    assert_eq!(stage.ask(format!("{chunked}5\r\nhello\r\n6\r\n hello\r\n0\r\n\r\n")).status, 413);
+    assert_eq!(ended.recv_timeout(PATIENCE).expect("an end").expect("a reset"), Reason::CANCEL);
+}
