@@ -99,7 +99,10 @@ pub enum Leaving {
 }
 
 /// What follows the head of an answer.
-#[expect(clippy::large_enum_variant, reason = "a body is what follows nearly always; boxed, each would be allocated")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a body is what follows nearly always; boxed, each would be allocated"
+)]
 pub enum Following {
     /// A body.
     Body(UpstreamBody),

@@ -11,6 +11,10 @@ use crate::proxy::http2::body::Http2Body;
 use crate::proxy::response::Http1Body;
 
 /// The body of an answer on its way to the client.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "HTTP/1.1 is what most apps speak; boxed, each answer would be allocated"
+)]
 pub enum UpstreamBody {
     /// By HTTP/1.1, straight from the socket.
     Http1(Http1Body),
