@@ -10,18 +10,14 @@ use crate::ui::text::Language;
 /// What `user` reads; of whom nothing is known, what this browser prefers.
 pub(super) async fn language(tx: &mut Tx, user: &UserId, visit: &Visit) -> Result<Language, Fault> {
     let noted = tx.language_of_user(user).await?.and_then(|tag| Language::from_tag(&tag));
-    Ok(noted.unwrap_or_else(|| here(visit)))
+    Ok(noted.unwrap_or_else(|| Language::preferred(visit.language())))
 }
 
-/// What this browser prefers.
-pub(super) fn here(visit: &Visit) -> Language {
-    Language::preferred(visit.language())
-}
-
-/// Notes what `user` reads, for this is the user's own browser. A program that says nothing changes nothing.
+/// Notes what `user` reads, for this is the user's own browser. One that asks for no language of ours, and a program,
+/// changes nothing.
 pub(super) async fn note(tx: &mut Tx, user: &UserId, visit: &Visit) -> Result<(), Fault> {
-    if visit.language().is_none() {
-        return Ok(());
+    match Language::asked_for(visit.language()) {
+        Some(language) => tx.language_set(user, language.tag()).await,
+        None => Ok(()),
     }
-    tx.language_set(user, here(visit).tag()).await
 }

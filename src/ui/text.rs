@@ -41,7 +41,12 @@ impl Language {
 
     /// The language that an `Accept-Language` prefers (RFC 9110 §12.5.4); the first of equals.
     pub fn preferred(accept_language: Option<&str>) -> Self {
-        let mut best = (Self::English, 0);
+        Self::asked_for(accept_language).unwrap_or(Self::English)
+    }
+
+    /// The same, if it names one that we have: `*`, which programs send, names none.
+    pub fn asked_for(accept_language: Option<&str>) -> Option<Self> {
+        let mut best = (None, 0);
         for range in accept_language.unwrap_or_default().split(',').take(RANGES) {
             let (tag, parameter) = range.split_once(';').unwrap_or((range, ""));
             let primary = tag.trim().split('-').next().unwrap_or_default();
@@ -50,7 +55,7 @@ impl Language {
             };
             let weight = weight(parameter);
             if weight > best.1 {
-                best = (language, weight);
+                best = (Some(language), weight);
             }
         }
         best.0

@@ -55,8 +55,12 @@ on_both_databases! {
 
         // A program that names no language changes nothing; the own browser does.
         let mut program = ada;
+        for says in [None, Some("*"), Some("fr")] {
+            program.headers.retain(|(name, _)| name != "Accept-Language");
+            program.headers.extend(says.map(|says| ("Accept-Language".to_owned(), says.to_owned())));
+            assert_eq!(program.post("/auth/sign-in/email", &credentials(ADA)).status, 200);
+        }
         program.headers.retain(|(name, _)| name != "Accept-Language");
-        assert_eq!(program.post("/auth/sign-in/email", &credentials(ADA)).status, 200);
         program.headers.push(("Accept-Language".to_owned(), "en".to_owned()));
         assert_eq!(other.post("/auth/request-password-reset", &json!({ "email": ADA })).status, 200);
         assert!(subjects(&site).iter().all(|subject| german(subject)));
