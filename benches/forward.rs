@@ -7,6 +7,7 @@
 //! cargo bench --bench forward -- --pinned                      # one worker, alone on core 0
 //! cargo bench --bench forward -- --memory                      # only what is kept in memory
 //! cargo bench --bench forward -- --instructions                # user instructions of one forward, under valgrind
+//! cargo bench --bench forward -- --instructions --assertion    # and with a signed identity for the app
 //! ```
 //!
 //! Needs `nginx` and util-linux (`taskset`, `setpriv`) in the path; Linux only. Two layouts, which answer two
@@ -104,6 +105,9 @@ struct Options {
     /// Count the user instructions of an authenticated forward instead of measuring time.
     #[arg(long)]
     instructions: bool,
+    /// Have Sidegate send the app a signed identity with each request.
+    #[arg(long)]
+    assertion: bool,
     /// Measure this binary instead of the one that cargo has just built.
     #[arg(long, default_value = env!("CARGO_BIN_EXE_sidegate"))]
     sidegate: PathBuf,
@@ -155,6 +159,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         tuned: options.tuned,
         sidegate: Path::new(&options.sidegate),
         callgrind: options.instructions,
+        assertion: options.assertion,
     };
     let traffic = Traffic { answer: options.body.bytes(), post: options.post };
     if options.instructions {

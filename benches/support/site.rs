@@ -72,7 +72,14 @@ pub(crate) struct Layout<'a> {
     pub(crate) sidegate: &'a Path,
     /// Run it under callgrind.
     pub(crate) callgrind: bool,
+    /// Send the app a signed identity.
+    pub(crate) assertion: bool,
 }
+
+/// Where nobody need sign in, and the signed identity.
+const RULES: &str = "[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n";
+const ASSERTION: &str = "[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n\n\
+                         [identity]\nassertion_header = \"x-sidegate-assertion\"\n";
 
 impl Layout<'_> {
     /// A Sidegate in front of `upstream`.
@@ -84,7 +91,7 @@ impl Layout<'_> {
             workers: self.workers,
             upstream,
             store,
-            sections: "[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n",
+            sections: if self.assertion { ASSERTION } else { RULES },
         }
     }
 }
