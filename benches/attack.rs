@@ -67,7 +67,7 @@ struct Options {
 }
 
 const SECTIONS: &str = "[limits]\nattempts_per_address = 1000000\nattempts_per_account = 1000000\n\
-    attempts_in_all = 1000000\nhead_timeout = \"3s\"\nbody_idle = \"5s\"\nmin_rate_grace = \"3s\"\n";
+    attempts_in_all = 1000000\nhead_timeout = \"3s\"\nbody_idle = \"5s\"\n";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();

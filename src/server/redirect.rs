@@ -19,10 +19,10 @@ use crate::server::{connection, proxy_protocol, read};
 const MOST_FIELDS: usize = 100;
 
 /// Serves one connection to its end.
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, _seat: Seat) {
+pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, seat: Seat) {
     let config = &worker.app.config;
     let patience = config.limits.head_timeout;
-    match connection::in_time(&worker, patience, answered(stream, peer, config)).await {
+    match connection::in_time(&worker, patience, answered(stream, peer, config, &seat)).await {
         Some(Ok(stream)) => connection::linger(stream).await,
         Some(Err(error)) => {
             tracing::debug!(peer = %peer.address, %error, "a redirect that did not come about");
@@ -31,8 +31,11 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, _se
     }
 }
 
-async fn answered(mut stream: TcpStream, peer: Peer, config: &Config) -> io::Result<TcpStream> {
-    proxy_protocol::peer(&mut stream, peer, config).await?;
+async fn answered(mut stream: TcpStream, from: Peer, config: &Config, seat: &Seat) -> io::Result<TcpStream> {
+    let peer = proxy_protocol::peer(&mut stream, from, config).await?;
+    if peer.ip() != from.ip() && !seat.is_for(peer.ip()) {
+        return Err(io::Error::other("too many connections for one client"));
+    }
     let mut head = Vec::with_capacity(1024);
     let answer = loop {
         if stream.read_buf(&mut head).await? == 0 {
