@@ -6,7 +6,9 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, UPGRADE,
+};
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
@@ -23,9 +25,11 @@ pub mod failure;
 pub mod headers;
 pub mod health;
 pub mod instances;
+pub mod pace;
 pub mod pem;
 pub mod reserved;
 pub mod response;
+mod term;
 pub mod ticker;
 pub mod upgrade;
 mod upload;
@@ -36,6 +40,7 @@ use connect::Connector;
 use failure::Failure;
 use headers::{Framing, HeadWriter};
 use instances::Instances;
+use pace::Pace;
 use response::UpstreamBody;
 use ticker::Ticker;
 use upgrade::{Open, Tunnel};
@@ -86,6 +91,7 @@ pub enum Leaving {
 }
 
 /// What follows the head of an answer.
+#[expect(clippy::large_enum_variant, reason = "a body is what follows nearly always; boxed, each would be allocated")]
 pub enum Following {
     /// A body.
     Body(UpstreamBody),
@@ -150,6 +156,7 @@ impl Proxy {
                 limit,
                 patience: Some(self.config.limits.body_idle),
                 deadline: self.ticker.deadline(),
+                pace: self.pace_of(visit),
                 head_writer: Rc::clone(&self.head_writer),
             }),
         };
@@ -179,6 +186,14 @@ impl Proxy {
                 }
             }
         }
+    }
+
+    /// How fast the body has to come. A call of gRPC may be a conversation, in which silences are nothing odd.
+    fn pace_of(&self, visit: &Visit) -> Pace {
+        let limits = &self.config.limits;
+        let kind = visit.headers.get(&CONTENT_TYPE);
+        let grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        Pace::new(if grpc { 0 } else { limits.min_rate }, limits.min_rate_grace)
     }
 
     async fn exchange(
@@ -213,10 +228,12 @@ impl Proxy {
         {
             return self.switch(&asked, client, head, *connection);
         }
+        let limits = &self.config.limits;
+        let pace = Pace::new(limits.min_rate, limits.min_rate_grace);
         let session = asked.pass.into_session();
         let signed_in = session.is_some();
         let (status, mut headers, body) =
-            UpstreamBody::new(connection, Rc::clone(&self.pool), upload, head, session);
+            UpstreamBody::new(connection, (Rc::clone(&self.pool), pace), upload, head, session);
         if signed_in {
             headers::keep_private(&mut headers);
         }

@@ -111,6 +111,11 @@ impl Deadline {
         self.ticker.0.cut.load(Ordering::Relaxed)
     }
 
+    /// Milliseconds since the worker started, as of the last tick.
+    pub fn now(&self) -> u64 {
+        self.ticker.now()
+    }
+
     /// Strikes no more.
     pub fn disarm(&self) {
         self.slot.due.store(NEVER, Ordering::Relaxed);

@@ -133,9 +133,11 @@ impl Connection {
     async fn run(&mut self) -> Next {
         let limits = self.worker.app.config.limits;
         let mut patience = limits.head_timeout;
+        let mut left = limits.requests_per_connection;
         loop {
             let Some(head) = self.hear(patience).await else { return Next::Close };
-            match self.answer(head).await {
+            left = left.saturating_sub(1);
+            match self.answer(head, left == 0).await {
                 Next::Request => patience = limits.keep_alive,
                 end => return end,
             }
@@ -185,8 +187,8 @@ impl Connection {
         heard
     }
 
-    /// Has a request answered and sends the answer.
-    async fn answer(&mut self, head: Result<BytesMut, Refusal>) -> Next {
+    /// Has a request answered and sends the answer. `last`: the connection ends with it.
+    async fn answer(&mut self, head: Result<BytesMut, Refusal>, last: bool) -> Next {
         // As it is now: what has begun ends as it began.
         let worker = self.worker.latest();
         let config = &worker.app.config;
@@ -212,7 +214,7 @@ impl Connection {
         let asked = Asked {
             to_head: head.method == Method::HEAD,
             modern: head.version == Version::HTTP_11,
-            persists: request.persists,
+            persists: request.persists && !last,
             takes_trailers: request.takes_trailers,
         };
         self.wire.borrow_mut().expect(request.length, request.waits);

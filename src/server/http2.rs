@@ -54,7 +54,9 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
         .max_pending_accept_reset_streams(limits.resets)
         .enable_connect_protocol()
         .serve_connection(io, service);
-    if let Err(error) = until_stopped(&worker, pin!(served), http2::Connection::graceful_shutdown).await {
+    if let Err(error) =
+        until_stopped(&worker, &client, pin!(served), http2::Connection::graceful_shutdown).await
+    {
         tracing::debug!(peer = %peer.address, %error, "connection ended");
     }
     if let Some(socket) = client.take_socket() {
@@ -121,12 +123,13 @@ impl Body for Counted {
 /// Asked at every turn rather than awaited beside it: a stop is rare, and the ticker wakes everybody for it.
 async fn until_stopped<C: Future>(
     worker: &Worker,
+    client: &Client,
     mut connection: Pin<&mut C>,
     stop: fn(Pin<&mut C>),
 ) -> C::Output {
     let mut told = false;
     poll_fn(|cx| {
-        if worker.stopping() && !told {
+        if !told && (worker.stopping() || client.has_had_enough()) {
             told = true;
             stop(connection.as_mut());
         }
