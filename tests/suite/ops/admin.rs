@@ -68,7 +68,7 @@ fn whoever_is_going_down_says_so_while_everything_is_served() {
     assert_eq!(told(admin, "/healthz").status, 200);
     assert_eq!(site.stranger().get("/open/x").text(), "hello");
     server.stop();
-    assert!(std::net::TcpStream::connect(admin).is_err(), "it ends with the server");
+    crate::jobs::eventually("it ends with the server", || std::net::TcpStream::connect(admin).is_err());
 }
 
 #[test]

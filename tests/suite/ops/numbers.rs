@@ -145,7 +145,8 @@ fn open_connections_and_tunnels_are_counted_as_long_as_they_are_open() {
     let upstream = Upstream::with(|_, stream| {
         use std::io::{Read as _, Write as _};
         let _ = stream.write_all(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
         );
         let _ = stream.read(&mut [0]);
     });

@@ -23,7 +23,8 @@ pub(crate) fn going_away(why: &str) -> Vec<u8> {
 fn switching(bytes: &'static [u8]) -> Upstream {
     Upstream::with(move |_, stream| {
         let _ = stream.write_all(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
         );
         let _ = stream.write_all(bytes);
         let _ = stream.read(&mut [0]);
