@@ -50,3 +50,32 @@ pub struct Limits {
     /// Mails in an hour that can be asked for in the name of one address.
     pub mails_per_recipient: u32,
 }
+
+#[cfg(test)]
+impl Limits {
+    /// Nothing at all, for tests that need some of them.
+    pub(crate) const ZERO: Self = Self {
+        head: 0,
+        target: 0,
+        body: 0,
+        head_timeout: Duration::ZERO,
+        keep_alive: Duration::ZERO,
+        body_idle: Duration::ZERO,
+        tunnel_idle: Duration::ZERO,
+        connections: 0,
+        connections_per_address: 0,
+        min_rate: 0,
+        min_rate_grace: Duration::ZERO,
+        requests_per_connection: 0,
+        streams: 0,
+        stream_window: 0,
+        connection_window: 0,
+        resets: 0,
+        drain: Duration::ZERO,
+        grace: Duration::ZERO,
+        attempts_per_address: 0,
+        attempts_per_account: 0,
+        attempts_in_all: 0,
+        mails_per_recipient: 0,
+    };
+}

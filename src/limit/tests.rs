@@ -13,30 +13,12 @@ fn root() -> RootSecret {
 }
 
 fn limits(per_address: u32, per_account: u32, in_all: u32) -> Limits {
-    let unused = Duration::ZERO;
     let config = config::Limits {
-        head: 0,
-        target: 0,
-        body: 0,
-        head_timeout: unused,
-        keep_alive: unused,
-        body_idle: unused,
-        tunnel_idle: unused,
-        connections: 0,
-        connections_per_address: 0,
-        streams: 0,
-        stream_window: 0,
-        connection_window: 0,
-        resets: 0,
-        min_rate: 0,
-        requests_per_connection: 0,
-        min_rate_grace: unused,
-        drain: unused,
-        grace: unused,
         attempts_per_address: per_address,
         attempts_per_account: per_account,
         attempts_in_all: in_all,
         mails_per_recipient: 3,
+        ..config::Limits::ZERO
     };
     Limits::new(&config, &root())
 }
