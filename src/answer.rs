@@ -120,7 +120,8 @@ pub fn ask_to_sign_in(desk: Desk<'_>, reply_to: &ReplyTo) -> Answer {
     match reply_to.form {
         AnswerForm::Page => {
             let status = if reply_to.safe_method { StatusCode::FOUND } else { StatusCode::SEE_OTHER };
-            redirect(desk, status, &sign_in_url(desk, reply_to.return_to.as_deref()))
+            let to = sign_in_url(desk, reply_to.return_to.as_deref());
+            because(redirect(desk, status, &to), Refusal::SignInRequired)
         }
         AnswerForm::Json | AnswerForm::Grpc(_) => told(desk, reply_to, Refusal::SignInRequired),
     }
@@ -137,10 +138,16 @@ pub fn ask_for_code(desk: Desk<'_>, reply_to: &ReplyTo) -> Answer {
     match reply_to.form {
         AnswerForm::Page => {
             let status = if reply_to.safe_method { StatusCode::FOUND } else { StatusCode::SEE_OTHER };
-            redirect(desk, status, &verify_url(desk))
+            because(redirect(desk, status, &verify_url(desk)), Refusal::CodeRequired)
         }
         AnswerForm::Json | AnswerForm::Grpc(_) => told(desk, reply_to, Refusal::CodeRequired),
     }
+}
+
+/// Leaves a note of why the answer is what it is, for the log and the metrics. It is not sent.
+fn because(mut answer: Answer, refusal: Refusal) -> Answer {
+    answer.extensions_mut().insert(refusal);
+    answer
 }
 
 /// The answer to a request that failed. A fault is logged here, once, under the request's id.
@@ -178,7 +185,7 @@ pub fn told(desk: Desk<'_>, reply_to: &ReplyTo, refusal: Refusal) -> Answer {
     if let Ok(id) = HeaderValue::from_bytes(reply_to.id.as_bytes()) {
         headers.insert(X_REQUEST_ID, id);
     }
-    answer
+    because(answer, refusal)
 }
 
 /// Lets anyone keep the answer for this long.

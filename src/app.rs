@@ -1,6 +1,6 @@
 //! Everything a flow may need, wired once.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Handle;
 
@@ -11,7 +11,9 @@ use crate::config::{self, Config};
 use crate::error::Fault;
 use crate::gate::rules::Rules;
 use crate::limit::Limits;
+use crate::log::access::Sink;
 use crate::mail::Mailer;
+use crate::metrics::Metrics;
 use crate::oauth::Providers;
 use crate::secret::{Key, Purpose, Seal};
 use crate::session::Sessions;
@@ -30,13 +32,13 @@ pub struct App {
     /// Users, sessions, accounts, the log.
     pub store: Store,
     /// Who is asking.
-    pub sessions: Sessions,
+    pub sessions: Arc<Sessions>,
     /// What we sign.
-    pub tokens: Tokens,
+    pub tokens: Arc<Tokens>,
     /// What a path needs.
     pub rules: Rules,
     /// Password policy and hashing.
-    pub passwords: Passwords,
+    pub passwords: Arc<Passwords>,
     /// How often something may be tried.
     pub limits: Limits,
     /// Where people can sign in besides here.
@@ -58,13 +60,17 @@ pub struct App {
     /// The words of the mails.
     pub mails: Mails,
     /// What carries mails away; `None` if mail is not configured.
-    pub mailer: Option<Mailer>,
+    pub mailer: Option<Arc<Mailer>>,
     /// Names whom a mail goes to, where mails are counted.
     pub recipient_key: Key,
     /// Seals what the store keeps but may not show.
     pub seal: Seal,
     /// The runtime for everything that may take its time: flows, hashes, queries.
     pub office: Handle,
+    /// What is counted of all that.
+    pub metrics: Arc<Metrics>,
+    /// Where lines of the access log go; without it, they are events.
+    sink: OnceLock<Sink>,
 }
 
 impl App {
@@ -79,11 +85,13 @@ impl App {
         let providers = Providers::new(&config.providers);
         bind(&store, &providers, clock.now()).await?;
         let sessions = Sessions::new(store.clone(), config.session, &config.secret, config.public.https);
+        let metrics = Metrics::new(clock.now());
+        let mailer = config.mail.as_ref().map(Mailer::new).transpose()?.map(Arc::new);
         Ok(Arc::new(Self {
-            sessions,
-            tokens,
+            sessions: Arc::new(sessions),
+            tokens: Arc::new(tokens),
             rules: rules(&config),
-            passwords: Passwords::new(&config.password),
+            passwords: Arc::new(Passwords::new(&config.password)),
             limits: Limits::new(&config.limits, &config.secret),
             providers,
             pending_key: config.secret.key(Purpose::Pending),
@@ -92,25 +100,77 @@ impl App {
             device_key: config.secret.key(Purpose::Device),
             flow_key: config.secret.key(Purpose::Flow),
             ticket_key: config.secret.key(Purpose::Ticket),
-            ui: Ui::new(Setup {
-                name: &config.public.name,
-                mount: config.mount(),
-                min_length: config.password.min_length,
-                sign_up_open: config.sign_up.open,
-                mail: posting(&config),
-                deletion: config.accounts.delete,
-                providers: buttons(&config),
-            }),
+            ui: ui(&config),
             mails: Mails::new(&config.public.name, &config.public.origin),
-            mailer: config.mail.as_ref().map(Mailer::new).transpose()?,
+            mailer,
             recipient_key: config.secret.key(Purpose::Recipient),
             seal: config.secret.seal(),
             office: Handle::current(),
             config: Arc::new(config),
             clock,
             store,
+            metrics: Arc::new(metrics),
+            sink: OnceLock::new(),
         }))
     }
+
+    /// The same application under another configuration of the same store, secret and address: what can change
+    /// while it runs is made anew, what is remembered stays (sessions, keys, budgets, connections to the store).
+    ///
+    /// # Errors
+    /// A [`Fault`] if a file that the configuration names cannot be used, or the store knows better of a provider.
+    pub async fn under(&self, config: Config) -> Result<Arc<Self>, Fault> {
+        let geo = Geo::open(&config.geo)?;
+        let providers = Providers::new(&config.providers);
+        bind(&self.store, &providers, self.clock.now()).await?;
+        Ok(Arc::new(Self {
+            sessions: Arc::clone(&self.sessions),
+            tokens: Arc::clone(&self.tokens),
+            rules: rules(&config),
+            passwords: Arc::clone(&self.passwords),
+            limits: self.limits.under(&config.limits, &config.secret),
+            providers,
+            pending_key: config.secret.key(Purpose::Pending),
+            code_key: config.secret.key(Purpose::Code),
+            geo,
+            device_key: config.secret.key(Purpose::Device),
+            flow_key: config.secret.key(Purpose::Flow),
+            ticket_key: config.secret.key(Purpose::Ticket),
+            ui: ui(&config),
+            mails: Mails::new(&config.public.name, &config.public.origin),
+            mailer: self.mailer.clone(),
+            recipient_key: config.secret.key(Purpose::Recipient),
+            seal: config.secret.seal(),
+            office: self.office.clone(),
+            config: Arc::new(config),
+            clock: self.clock.clone(),
+            store: self.store.clone(),
+            metrics: Arc::clone(&self.metrics),
+            sink: self.sink.clone(),
+        }))
+    }
+
+    /// Has lines of the access log written there. Called before a server is started.
+    pub fn log_to(&self, sink: Sink) {
+        let _ = self.sink.set(sink);
+    }
+
+    /// Where they are written.
+    pub fn log_sink(&self) -> Option<Sink> {
+        self.sink.get().cloned()
+    }
+}
+
+fn ui(config: &Config) -> Ui {
+    Ui::new(Setup {
+        name: &config.public.name,
+        mount: config.mount(),
+        min_length: config.password.min_length,
+        sign_up_open: config.sign_up.open,
+        mail: posting(config),
+        deletion: config.accounts.delete,
+        providers: buttons(config),
+    })
 }
 
 /// What becomes of mails.

@@ -77,16 +77,20 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reads the configuration with the environment of this process.
-    pub(crate) fn load(&self, new_secret: NewSecret) -> Result<Config, Failure> {
+    /// What a configuration is read from: these, and the environment of this process.
+    pub(crate) fn sources(&self, new_secret: NewSecret) -> Sources {
         let flags =
             Flags { upstream: self.upstream.clone(), listen: self.listen.clone(), store: self.store.clone() };
         let env = std::env::vars_os().collect();
-        let sources = Sources { file: self.config.clone(), env, flags, new_secret };
-        let config = config::load(&sources).map_err(Failure::Configuration)?;
+        Sources { file: self.config.clone(), env, flags, new_secret }
+    }
+
+    /// Reads the configuration with the environment of this process.
+    pub(crate) fn load(&self, new_secret: NewSecret) -> Result<Config, Failure> {
+        let config = config::load(&self.sources(new_secret)).map_err(Failure::Configuration)?;
         let unusable = |unusable: Unusable| Failure::Usage(unusable.to_string());
         if let Some(tls) = &config.tls {
-            Tls::load(tls.clone()).map_err(unusable)?;
+            Tls::load(tls).map_err(unusable)?;
         }
         Connector::new(&config.upstream.tls).map_err(unusable)?;
         Ok(config)

@@ -5,8 +5,10 @@
 //! the way ends in one list of [`Problems`].
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 mod authorities;
@@ -20,10 +22,12 @@ pub mod mail;
 pub mod problem;
 pub mod provider;
 pub mod proxies;
+mod reload;
 pub mod rule;
 mod secret;
 mod shape;
 pub mod tls;
+pub mod trace;
 pub(crate) mod units;
 pub mod unusual;
 pub mod upstream;
@@ -34,12 +38,15 @@ use layers::Layers;
 pub use limits::Limits;
 use problem::Problems;
 use provider::Provider;
+pub use reload::reload;
 use rule::Rule;
 
 /// Everything that can be configured.
 pub struct Config {
     /// Where we listen.
     pub listen: listen::Listen,
+    /// Where we tell how we are, if anywhere.
+    pub admin: Option<SocketAddr>,
     /// How connections are encrypted, if that is done here.
     pub tls: Option<tls::Tls>,
     /// What browsers are told of https: `Strict-Transport-Security`, if anything.
@@ -51,7 +58,7 @@ pub struct Config {
     /// Where users and sessions are kept.
     pub store: Store,
     /// The root secret of the installation.
-    pub secret: RootSecret,
+    pub secret: Arc<RootSecret>,
     /// Mount prefixes of our own endpoints, each starting with `/` and not ending with one.
     pub paths: Vec<String>,
     /// Who may sign up, and what is asked of them.
@@ -80,6 +87,8 @@ pub struct Config {
     pub forward_auth: bool,
     /// How log lines look.
     pub log: Log,
+    /// Who is told of requests as parts of traces, if anyone.
+    pub trace: Option<trace::Trace>,
     /// How mails are sent; `None` if none are.
     pub mail: Option<mail::Mail>,
     /// What follows an unusual sign-in.
@@ -88,7 +97,13 @@ pub struct Config {
     pub geo: unusual::Geo,
     /// What weakens the defaults, in words for the start-up report.
     pub dangers: Vec<String>,
+    /// What all this was made of.
+    given: Given,
 }
+
+/// The values that a configuration was made of. They hold secrets, and are only compared.
+#[derive(Default)]
+struct Given(toml::Table);
 
 impl Config {
     /// The first mount prefix: where our own links lead.
@@ -304,7 +319,13 @@ pub enum NewSecret {
 /// is written unless all is well.
 pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let mut problems = Problems::default();
-    let mut layers = Layers::read(sources, &mut problems);
+    let layers = Layers::read(sources, &mut problems);
+    meant(layers, problems, sources)
+}
+
+/// What the values mean; fails with all problems, those known before included.
+fn meant(mut layers: Layers, mut problems: Problems, sources: &Sources) -> Result<Config, Problems> {
+    let values = Given(layers.table.clone());
     let mut raw = shape::shape(&mut layers, &mut problems);
 
     let url = secret::given("store.url", raw.store.url.take(), raw.store.url_file.as_deref(), &mut problems);
@@ -332,6 +353,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     check::check(&raw, given.unwrap_or_else(secret::stand_in), cores, problems)
         .and_then(authorities::read)
         .and_then(|config| if make_one { with_own_secret(config, sources) } else { Ok(config) })
+        .map(|config| Config { given: values, ..config })
         .map_err(|mut problems| {
             problems.locate(|key| layers.place(key));
             problems
@@ -347,6 +369,6 @@ fn with_own_secret(mut config: Config, sources: &Sources) -> Result<Config, Prob
             "secret: is kept in {home} and must be the same on every replica; better give `secret_file`"
         ));
     }
-    config.secret = secret::kept_or_new(&home, sources.new_secret)?;
+    config.secret = Arc::new(secret::kept_or_new(&home, sources.new_secret)?);
     Ok(config)
 }

@@ -238,6 +238,7 @@ fn log_entry(visit: &Visit, action: Action, user: Option<&UserId>, error: Option
         address: Some(visit.client.to_string()),
         agent: visit.agent().map(str::to_owned),
         detail: None,
+        way: None,
     }
 }
 

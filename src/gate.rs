@@ -22,12 +22,18 @@ use rules::{Demand, Owner, Rules};
 /// The permit to forward one request.
 pub struct Pass {
     session: Option<Arc<Session>>,
+    rule: Option<u16>,
 }
 
 impl Pass {
     /// The session whose owner the app is told of.
     pub fn session(&self) -> Option<&Arc<Session>> {
         self.session.as_ref()
+    }
+
+    /// The rule that lets it through, counted from 1; none if it is the one for all that no rule names.
+    pub fn rule(&self) -> Option<u16> {
+        self.rule
     }
 
     /// What remains of a permit that has been used: the session with which the answer ends.
@@ -72,7 +78,7 @@ pub fn decide(rules: &Rules, visit: &Visit) -> Verdict {
 
 /// Whether the request is forwarded without an identity whoever sent it, so that nobody need be recognised.
 pub fn open_to_all(rules: &Rules, visit: &Visit) -> bool {
-    let demand = Demand { access: Access::Public, owner: Owner::Nobody };
+    let demand = Demand { access: Access::Public, owner: Owner::Nobody, rule: None };
     agreed(rules, visit) == Some(Ruling::App(demand))
 }
 
@@ -122,7 +128,7 @@ fn app(rules: &Rules, visit: &Visit, demand: Demand) -> Verdict {
     let session = match (demand.access, &visit.visitor) {
         (Access::Deny, _) => return Verdict::Refuse(Refusal::Forbidden),
         (Access::Public, _) if demand.owner == Owner::Nobody => {
-            return Verdict::Forward(Pass { session: None });
+            return Verdict::Forward(Pass { session: None, rule: demand.rule });
         }
         (_, Visitor::Unsure) => return Verdict::Refuse(Refusal::StoreUnavailable),
         (Access::Optional, Visitor::Stranger | Visitor::Pending(_)) if demand.owner == Owner::Nobody => None,
@@ -153,7 +159,7 @@ fn app(rules: &Rules, visit: &Visit, demand: Demand) -> Verdict {
     {
         return Verdict::Refuse(Refusal::CrossOrigin);
     }
-    Verdict::Forward(Pass { session: session.cloned() })
+    Verdict::Forward(Pass { session: session.cloned(), rule: demand.rule })
 }
 
 /// Whether a personal access token may do this, however the path is read. What is sent through a tunnel is

@@ -6,15 +6,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 mod old;
 mod outbox;
 
 use crate::app::App;
 use crate::error::Fault;
+use crate::metrics::Job;
 use crate::token::Change;
 use crate::token::access::SKEW;
+
+mod counted;
+
+use counted::{keep, once};
 
 /// The pause after a job has failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -30,11 +35,11 @@ impl Jobs {
     /// Starts all jobs in the office.
     pub fn start(app: &Arc<App>) -> Self {
         Self(vec![
-            kept_running(app, "hearing of ended sessions", hear_of_ended),
-            kept_running(app, "cutting connections of ended sessions", cut_connections),
-            kept_running(app, "deleting what is old", old::delete),
-            kept_running(app, "sending mails", outbox::send_mails),
-            kept_running(app, "tending the signing keys", tend_keys),
+            kept_running(app, Job::Hear, hear_of_ended),
+            kept_running(app, Job::Cut, cut_connections),
+            kept_running(app, Job::Delete, old::delete),
+            kept_running(app, Job::Mail, outbox::send_mails),
+            kept_running(app, Job::Keys, tend_keys),
         ])
     }
 }
@@ -47,30 +52,13 @@ impl Drop for Jobs {
     }
 }
 
-/// Runs `job` again and again until it says that there is nothing to do for it.
-fn kept_running<F>(app: &Arc<App>, name: &'static str, job: fn(Arc<App>) -> F) -> JoinHandle<()>
+/// Runs `work` again and again until it says that there is nothing to do for it.
+fn kept_running<F>(app: &Arc<App>, job: Job, work: fn(Arc<App>) -> F) -> JoinHandle<()>
 where
     F: Future<Output = Result<(), Fault>> + Send + 'static,
 {
-    let app = Arc::clone(app);
-    app.office.clone().spawn(async move { again_and_again(name, PAUSE, || job(Arc::clone(&app))).await })
-}
-
-async fn again_and_again<F>(name: &'static str, pause: Duration, mut job: impl FnMut() -> F)
-where
-    F: Future<Output = Result<(), Fault>> + Send + 'static,
-{
-    loop {
-        // A set ends what runs in it when it is dropped.
-        let mut run = JoinSet::new();
-        run.spawn(job());
-        match run.join_next().await {
-            None | Some(Ok(Ok(()))) => return,
-            Some(Ok(Err(fault))) => tracing::warn!(job = name, "{fault}"),
-            Some(Err(panic)) => tracing::error!(job = name, "a job ended by a panic: {panic}"),
-        }
-        tokio::time::sleep(pause).await;
-    }
+    let (app, metrics) = (Arc::clone(app), Arc::clone(&app.metrics));
+    app.office.clone().spawn(async move { keep(&metrics, job, PAUSE, || work(Arc::clone(&app))).await })
 }
 
 /// Ends in memory what another replica has ended in the store. Whenever the feed was interrupted something
@@ -87,48 +75,27 @@ async fn hear_of_ended(app: Arc<App>) -> Result<(), Fault> {
     app.sessions.forget_all();
     loop {
         let token = feed.next().await?;
-        app.sessions.ended(&[token]);
+        let ended = async {
+            app.sessions.ended(&[token]);
+            Ok(())
+        };
+        once(&app, Job::Hear, ended).await?;
     }
 }
 
 async fn cut_connections(app: Arc<App>) -> Result<(), Fault> {
     loop {
         tokio::time::sleep(CUT_EVERY).await;
-        app.sessions.cut_ended(app.clock.now()).await?;
+        once(&app, Job::Cut, app.sessions.cut_ended(app.clock.now())).await?;
     }
 }
 
 /// Makes a new signing key when it is time, and learns of those that other replicas made or took back.
 async fn tend_keys(app: Arc<App>) -> Result<(), Fault> {
     loop {
-        if app.tokens.tend(app.clock.now()).await? == Change::Gone {
+        if once(&app, Job::Keys, app.tokens.tend(app.clock.now())).await? == Change::Gone {
             app.sessions.forget_all();
         }
         tokio::time::sleep(TEND_EVERY).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_job_that_panics_or_fails_runs_again_and_takes_nothing_with_it() {
-        let runs = Cell::new(0);
-        again_and_again("of a test", Duration::ZERO, || {
-            runs.set(runs.get() + 1);
-            let run = runs.get();
-            async move {
-                match run {
-                    1 => panic!("a job of a test panics"),
-                    2 => Err(Fault::new("failing in a test", "on purpose")),
-                    _ => Ok(()),
-                }
-            }
-        })
-        .await;
-        assert_eq!(runs.get(), 3);
     }
 }

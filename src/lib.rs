@@ -20,7 +20,7 @@
 //! |---|---|---|
 //! | words | [`id`] [`pattern`] [`secret`] [`time`] [`visitor`] | each other, leftwards |
 //! | saying no | [`refusal`] [`error`] | words |
-//! | tools | [`config`] [`log`] | the above |
+//! | tools | [`metrics`] [`trace`] [`config`] [`log`] | the above, leftwards |
 //! | wire | [`http`] | the above |
 //! | leaves | [`store`] [`mail`] [`oauth`] [`ui`] | words, saying no, tools; never each other, never `http` |
 //! | judge | [`gate`] | words, saying no, `http::path`, `http::visit`, the rules in `config` |
@@ -86,6 +86,14 @@
 //! Deliberately absent: traits with fewer than three implementers, middleware layers, a dependency-injection
 //! container, cargo features, `unsafe` code, files read from the working directory that the configuration
 //! does not name.
+//!
+//! # Under another configuration
+//!
+//! SIGHUP makes another [`app::App`] of the configuration as it is then ([`config::reload`], [`app::App::under`]): what
+//! can change is made anew, what is remembered (sessions, keys, budgets, counters) is shared with the one before.
+//! Every worker is handed it, and each request asks once for its worker as it is now (`server/worker.rs`), so that
+//! what has begun ends as it began. Jobs and the admin listener keep the first one, of which they use nothing that
+//! changes.
 //!
 //! # A request on its way to the app
 //!
@@ -160,6 +168,7 @@ pub mod jobs;
 pub mod limit;
 pub mod log;
 pub mod mail;
+pub mod metrics;
 pub mod oauth;
 pub mod pattern;
 pub mod proxy;
@@ -170,5 +179,6 @@ pub mod session;
 pub mod store;
 pub mod time;
 pub mod token;
+pub mod trace;
 pub mod ui;
 pub mod visitor;

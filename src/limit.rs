@@ -4,6 +4,7 @@
 //! Counted per process: with several replicas the effective limit is so many times higher.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account::device::Device;
@@ -37,9 +38,9 @@ const CODE_TRIES: u32 = 25;
 /// The budgets. Nothing here knows whether an account exists, so no answer can tell.
 pub struct Limits {
     key: Key,
-    addresses: Table,
-    accounts: Table,
-    all: Table,
+    addresses: Arc<Table>,
+    accounts: Arc<Table>,
+    all: Arc<Table>,
     per_address: Rate,
     attempts_per_address: u32,
     per_account: Rate,
@@ -52,15 +53,32 @@ impl Limits {
     pub fn new(config: &config::Limits, root: &RootSecret) -> Self {
         Self {
             key: root.key(Purpose::Limits),
-            addresses: Table::new(ENTRIES),
-            accounts: Table::new(ENTRIES),
-            all: Table::new(1),
+            addresses: Arc::new(Table::new(ENTRIES)),
+            accounts: Arc::new(Table::new(ENTRIES)),
+            all: Arc::new(Table::new(1)),
             per_address: Rate::per(config.attempts_per_address, MINUTE),
             attempts_per_address: config.attempts_per_address,
             per_account: Rate::per(config.attempts_per_account, HOUR),
             in_all: Rate::per(config.attempts_in_all, SECOND),
             per_recipient: Rate::per(config.mails_per_recipient, HOUR),
         }
+    }
+
+    /// The same budgets under other numbers: what was spent stays spent.
+    #[must_use]
+    pub fn under(&self, config: &config::Limits, root: &RootSecret) -> Self {
+        Self {
+            addresses: Arc::clone(&self.addresses),
+            accounts: Arc::clone(&self.accounts),
+            all: Arc::clone(&self.all),
+            ..Self::new(config, root)
+        }
+    }
+
+    /// How often something was spent, and how often nothing was left: by address, by account, in all.
+    pub fn counts(&self) -> [(&'static str, [u64; 2]); 3] {
+        [("address", &self.addresses), ("account", &self.accounts), ("all", &self.all)]
+            .map(|(budget, table)| (budget, table.counts()))
     }
 
     /// Spends one sign-in, before anything is looked up or hashed; [`Refusal::TooManyRequests`]
@@ -239,167 +257,4 @@ impl Limits {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
-    use super::*;
-    use crate::account::device;
-
-    const START: Now = Now::from_millis(1_700_000_000_000);
-    const HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-
-    fn root() -> RootSecret {
-        RootSecret::new(vec![7; 32]).expect("long enough")
-    }
-
-    fn limits(per_address: u32, per_account: u32, in_all: u32) -> Limits {
-        let unused = Duration::ZERO;
-        let config = config::Limits {
-            head: 0,
-            target: 0,
-            body: 0,
-            head_timeout: unused,
-            keep_alive: unused,
-            body_idle: unused,
-            tunnel_idle: unused,
-            connections: 0,
-            connections_per_address: 0,
-            streams: 0,
-            stream_window: 0,
-            connection_window: 0,
-            resets: 0,
-            drain: unused,
-            attempts_per_address: per_address,
-            attempts_per_account: per_account,
-            attempts_in_all: in_all,
-            mails_per_recipient: 3,
-        };
-        Limits::new(&config, &root())
-    }
-
-    fn email(text: &str) -> Email {
-        Email::parse(text).expect("an address")
-    }
-
-    fn device(account: &Email) -> Option<Device> {
-        let key = root().key(Purpose::Device);
-        device::verify(&key, &device::issue(&key, account), account)
-    }
-
-    /// Different /64s, as many as there are numbers.
-    fn network(n: u32) -> IpAddr {
-        Ipv6Addr::from_bits((0x2001 << 112) | (u128::from(n) << 80) | 1).into()
-    }
-
-    fn wait(refused: Result<(), Refusal>) -> u32 {
-        match refused {
-            Err(Refusal::TooManyRequests(seconds)) => seconds,
-            other => panic!("not a limit: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn one_source_is_one_budget_for_sign_ins_and_sign_ups() {
-        let limits = limits(2, 100, 100);
-        assert_eq!(limits.sign_in(START, HOME, &email("a@example.com"), None), Ok(()));
-        assert_eq!(limits.sign_up(START, HOME), Ok(()));
-        assert_eq!(wait(limits.sign_up(START, HOME)), 30);
-        assert_eq!(wait(limits.sign_in(START, HOME, &email("b@example.com"), None)), 30);
-        assert_eq!(limits.sign_up(START, Ipv4Addr::new(192, 0, 2, 2).into()), Ok(()));
-    }
-
-    #[test]
-    fn a_source_is_an_ipv4_address_however_written_or_an_ipv6_network() {
-        // CVE-2026-46415
-        let limits = limits(1, 100, 100);
-        let from = |text: &str| limits.sign_up(START, text.parse().expect("an address")).is_ok();
-        assert!(from("192.0.2.9") && !from("::ffff:192.0.2.9"));
-        assert!(from("::ffff:192.0.2.10"), "mapped addresses are not all one network");
-        assert!(from("2001:db8:1:1::1") && !from("2001:db8:1:1:ffff::2") && from("2001:db8:1:2::1"));
-    }
-
-    #[test]
-    fn rl_2_one_subscriber_with_many_networks_leaves_the_others_their_sign_ins() {
-        let limits = limits(20, 10, 50);
-        let within = |n: u128| IpAddr::from(Ipv6Addr::from_bits((0x2001_0db8_0001 << 80) | (n << 64) | 1));
-        let passed = (0..1000).filter(|&n| limits.sign_up(START, within(n)).is_ok()).count();
-        assert_eq!(passed, 50, "the budget of all together comes first");
-        let second = START.plus(Duration::from_secs(1));
-        let minute = (1..60).map(|n| START.plus(Duration::from_secs(n)));
-        let more: usize =
-            minute.map(|at| (0..1000).filter(|&n| limits.sign_up(at, within(n)).is_ok()).count()).sum();
-        assert!(passed + more <= 320, "{more}: eight subscribers' worth and what came back in a minute");
-        assert_eq!(limits.sign_up(second.plus(MINUTE), HOME), Ok(()));
-    }
-
-    #[test]
-    fn an_account_is_guessed_at_only_so_often_from_however_many_places() {
-        // Every spelling is the same account (GHSA-hjj4-hfjm-fmrj).
-        let limits = limits(100, 10, 1_000_000);
-        let spellings = ["ada@example.com", "ADA@example.com", " ada@example.com "];
-        let guess = |n: u32| limits.sign_in(START, network(n), &email(spellings[n as usize % 3]), None);
-        assert_eq!((0..1000).filter(|&n| guess(n).is_ok()).count(), 10);
-        assert_eq!(wait(guess(1000)), 360);
-        assert_eq!(limits.sign_in(START, HOME, &email("bob@example.com"), None), Ok(()));
-    }
-
-    #[test]
-    fn strangers_who_guess_cannot_lock_out_a_browser_that_is_known() {
-        let limits = limits(100, 3, 5);
-        let ada = email("ada@example.com");
-        let known = device(&ada);
-        assert!((0..100).any(|n| limits.sign_in(START, network(n), &ada, None).is_err()));
-        for n in 100..200 {
-            let _spent = limits.sign_in(START, network(n), &email(&format!("x{n}@example.com")), None);
-        }
-        assert_eq!(limits.sign_in(START, HOME, &ada, known), Ok(()));
-    }
-
-    #[test]
-    fn a_known_browser_has_only_its_own_budget_to_guess_with() {
-        let limits = limits(100, 3, 100);
-        let ada = email("ada@example.com");
-        let (stolen, other) = (device(&ada), device(&ada));
-        let guesses = [(); 5].map(|()| limits.sign_in(START, HOME, &ada, stolen).is_ok());
-        assert_eq!(guesses, [true, true, true, false, false]);
-        assert_eq!(limits.sign_in(START, HOME, &ada, other), Ok(()));
-        assert_eq!(limits.sign_in(START, HOME, &ada, None), Ok(()));
-    }
-
-    #[test]
-    fn signing_in_is_no_failure_however_often() {
-        let limits = limits(1000, 3, 1000);
-        let ada = email("ada@example.com");
-        for known in [None, device(&ada)] {
-            for _ in 0..50 {
-                assert_eq!(limits.sign_in(START, HOME, &ada, known), Ok(()));
-                limits.give_back(&ada, known);
-            }
-            let failures = [(); 4].map(|()| limits.sign_in(START, HOME, &ada, known).is_ok());
-            assert_eq!(failures, [true, true, true, false], "and earlier failures are not forgiven");
-        }
-    }
-
-    #[test]
-    fn a_source_that_is_refused_spends_nothing_of_what_others_need() {
-        // See tinyauth 654b5cc4.
-        let limits = limits(2, 5, 10);
-        let ada = email("ada@example.com");
-        for _ in 0..1000 {
-            let _spent = limits.sign_in(START, HOME, &ada, None);
-        }
-        assert_eq!(limits.sign_in(START, network(1), &ada, None), Ok(()));
-    }
-
-    #[test]
-    fn rl_7_a_flood_of_a_million_networks_frees_no_guesser() {
-        let limits = limits(5, 10, 1_000_000);
-        let guesser = network(0);
-        let later = |n: u32| START.plus(Duration::from_micros(u64::from(n)));
-        while limits.sign_up(START, guesser).is_ok() {}
-        for n in 1..=1_000_000 {
-            assert_eq!(limits.sign_up(later(n), network(n)), Ok(()), "{n}");
-        }
-        assert!(wait(limits.sign_up(later(1_000_000), guesser)) <= 12);
-    }
-}
+mod tests;

@@ -9,25 +9,47 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::Log;
 
-/// Sends the process's log lines to standard error from now on. Where a subscriber is set already
-/// (tests start many sites in one process) that one stays.
-pub fn start(config: &Log) {
-    let colours = !config.json && std::io::stderr().is_terminal();
-    let _already_started = subscriber(config, colours, std::io::stderr).try_init();
+pub mod access;
+
+/// Changes which lines are written while the program runs.
+pub struct Levels(Box<dyn Fn(EnvFilter) + Send + Sync>);
+
+impl Levels {
+    /// Writes what `config` asks for from now on.
+    pub fn apply(&self, config: &Log) {
+        (self.0)(filter(config));
+    }
 }
 
-fn subscriber<W>(config: &Log, colours: bool, to: W) -> Box<dyn Subscriber + Send + Sync>
+/// Sends the process's log lines to standard error from now on. Where a subscriber is set already
+/// (tests start many sites in one process) that one stays.
+pub fn start(config: &Log) -> Levels {
+    let colours = !config.json && std::io::stderr().is_terminal();
+    let (subscriber, levels) = subscriber(config, colours, std::io::stderr);
+    let _already_started = subscriber.try_init();
+    levels
+}
+
+fn filter(config: &Log) -> EnvFilter {
+    // `config` has checked the filter; if it did not, silence would be the worse answer.
+    EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"))
+}
+
+fn subscriber<W>(config: &Log, colours: bool, to: W) -> (Box<dyn Subscriber + Send + Sync>, Levels)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // `config` has checked the filter; if it did not, silence would be the worse answer.
-    let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(to);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter(config)).with_ansi(colours).with_writer(to);
     if config.json {
-        Box::new(lines.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
-    } else {
-        Box::new(lines.finish())
+        let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
+        let lines = lines.with_filter_reloading();
+        let handle = lines.reload_handle();
+        let levels = Levels(Box::new(move |filter| drop(handle.reload(filter))));
+        return (Box::new(lines.finish()), levels);
     }
+    let lines = lines.with_filter_reloading();
+    let handle = lines.reload_handle();
+    (Box::new(lines.finish()), Levels(Box::new(move |filter| drop(handle.reload(filter)))))
 }
 
 #[cfg(test)]
@@ -54,9 +76,12 @@ mod tests {
     fn lines(config: &Log) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
-        tracing::subscriber::with_default(subscriber(config, false, move || writer.clone()), || {
+        let (subscriber, levels) = subscriber(config, false, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
             tracing::info!(status = 200, "answered");
             tracing::debug!("not asked for");
+            levels.apply(&Log { filter: "error".to_owned(), ..*config });
+            tracing::info!("no longer asked for");
         });
         let bytes = sink.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         String::from_utf8(bytes).expect("log lines are UTF-8")

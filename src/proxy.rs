@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, UPGRADE,
+};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
@@ -17,6 +19,7 @@ use crate::config::upstream::Protocol;
 use crate::gate::Pass;
 use crate::http::body::RequestBody;
 use crate::http::visit::Visit;
+use crate::metrics::worker::Worker;
 use crate::session::live::Live;
 
 pub mod body;
@@ -26,6 +29,7 @@ pub mod headers;
 pub mod health;
 mod http2;
 pub mod instances;
+pub mod pace;
 pub mod pem;
 pub mod reserved;
 pub mod response;
@@ -34,6 +38,7 @@ pub mod ticker;
 pub mod upgrade;
 mod upload;
 mod upstream;
+mod websocket;
 
 use body::UpstreamBody;
 use connect::{Connector, Stream};
@@ -41,9 +46,10 @@ use failure::Failure;
 use headers::{Framing, HeadWriter};
 use http2::Http2;
 use instances::Instances;
+use pace::Pace;
 use response::Http1Body;
 use ticker::Ticker;
-use upgrade::Tunnel;
+use upgrade::{Open, Tunnel};
 use upload::Upload;
 use upstream::{Connection, Pool};
 
@@ -56,9 +62,24 @@ pub struct Proxy {
     http2: Option<Http2>,
     ticker: Ticker,
     live: Arc<Live>,
+    counts: Arc<Worker>,
     /// What answers by TLS tell browsers of https, unless the app does. Where a proxy in front ends TLS, that is the
     /// proxy's to say.
     hsts: Option<HeaderValue>,
+}
+
+/// What a worker's way to the app is made of, besides its configuration.
+pub struct Means {
+    /// Makes connections.
+    pub connector: Connector,
+    /// Where they lead.
+    pub instances: Arc<Instances>,
+    /// Measures patience.
+    pub ticker: Ticker,
+    /// Ends what must end with its session.
+    pub live: Arc<Live>,
+    /// Counts.
+    pub counts: Arc<Worker>,
 }
 
 /// What the client sends behind the head.
@@ -78,6 +99,10 @@ pub enum Leaving {
 }
 
 /// What follows the head of an answer.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a body is what follows nearly always; boxed, each would be allocated"
+)]
 pub enum Following {
     /// A body.
     Body(UpstreamBody),
@@ -105,13 +130,8 @@ struct Switch {
 
 impl Proxy {
     /// A worker's way to the app.
-    pub fn new(
-        config: Arc<Config>,
-        connector: Connector,
-        instances: Arc<Instances>,
-        ticker: Ticker,
-        live: Arc<Live>,
-    ) -> Self {
+    pub fn new(config: Arc<Config>, means: Means) -> Self {
+        let Means { connector, instances, ticker, live, counts } = means;
         let head_writer = Rc::new(HeadWriter::new(&config));
         let settings = config.upstream.clone();
         let pool = Rc::new(Pool::new(
@@ -125,7 +145,15 @@ impl Proxy {
             .then(|| Http2::new(settings, connector, instances, ticker.clone(), Rc::clone(&pool)));
         let hsts = config.hsts.as_deref().filter(|_| config.tls.is_some());
         let hsts = hsts.and_then(|hsts| HeaderValue::from_str(hsts).ok());
-        Self { config, head_writer, pool, http2, ticker, live, hsts }
+        Self { config, head_writer, pool, http2, ticker, live, counts, hsts }
+    }
+
+    /// Lets go of idle connections: another one has taken its place. Requests under way come to their end.
+    pub fn retire(&self) {
+        self.pool.retire();
+        if let Some(http2) = &self.http2 {
+            http2.retire();
+        }
     }
 
     /// Closes connections that have been idle for too long; called at every tick.
@@ -179,6 +207,7 @@ impl Proxy {
                 limit,
                 patience: Some(self.config.limits.body_idle),
                 deadline: self.ticker.deadline(),
+                pace: self.pace_of(visit),
                 head_writer: Rc::clone(&self.head_writer),
             }),
         };
@@ -208,6 +237,14 @@ impl Proxy {
                 }
             }
         }
+    }
+
+    /// How fast the body has to come. A call of gRPC may be a conversation, in which silences are nothing odd.
+    fn pace_of(&self, visit: &Visit) -> Pace {
+        let limits = &self.config.limits;
+        let kind = visit.headers.get(&CONTENT_TYPE);
+        let grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        Pace::new(if grpc { 0 } else { limits.min_rate }, limits.min_rate_grace)
     }
 
     async fn exchange(
@@ -244,10 +281,12 @@ impl Proxy {
             let switch = Switch { fields: head.headers, client, upstream: stream, unread };
             return self.switch(asked.visit, &asked.pass, switch);
         }
+        let limits = &self.config.limits;
+        let pace = Pace::new(limits.min_rate, limits.min_rate_grace);
         let session = asked.pass.into_session();
         let signed_in = session.is_some();
         let (status, mut headers, body) =
-            Http1Body::new(connection, Rc::clone(&self.pool), upload, head, session);
+            Http1Body::new(connection, (Rc::clone(&self.pool), pace), upload, head, session);
         self.add(&mut headers, signed_in);
         let mut response = Response::new(Following::Body(UpstreamBody::Http1(body)));
         *response.status_mut() = status;
@@ -271,10 +310,12 @@ impl Proxy {
         let tunnel = Box::new(Tunnel {
             upstream,
             unread,
+            websocket: visit.upgrade.as_ref().is_some_and(is_websocket),
             silence: self.ticker.deadline(),
             watch: self.ticker.deadline(),
             patience: self.config.limits.tunnel_idle,
             line: pass.session().map(|session| self.live.open(session)),
+            _open: Open::new(&self.counts),
         });
         let following = match client {
             Leaving::Http1 => Following::Tunnel(tunnel),
@@ -298,6 +339,11 @@ impl Proxy {
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         response
     }
+}
+
+/// Whether a protocol to go on with is that of RFC 6455.
+fn is_websocket(protocol: &HeaderValue) -> bool {
+    protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
 }
 
 /// How the request's body is delimited towards the app.

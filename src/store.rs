@@ -22,7 +22,9 @@ use tokio::sync::Notify;
 use crate::config;
 use crate::config::Database;
 use crate::error::Fault;
+use crate::metrics::{self, StoreCounts};
 use crate::time::Clock;
+use auth_log::Event;
 
 /// The two arms of everything in here.
 pub(crate) enum Db<S, P> {
@@ -78,6 +80,7 @@ pub struct Store {
     issuer: bool,
     /// Told whenever mails were committed.
     mail_news: Arc<Notify>,
+    counts: Arc<StoreCounts>,
 }
 
 type Pools = Db<SqlitePool, PgPool>;
@@ -95,9 +98,12 @@ impl Clone for Pools {
 pub struct Tx {
     db: Db<Transaction<'static, Sqlite>, Transaction<'static, Postgres>>,
     issuer: bool,
-    /// Whether it holds a mail.
-    mail_waits: bool,
+    /// How many mails it holds.
+    mails: u64,
     mail_news: Arc<Notify>,
+    /// Lines of the log of sign-ins that it holds.
+    events: Vec<Event>,
+    counts: Arc<StoreCounts>,
 }
 
 impl Store {
@@ -153,7 +159,7 @@ impl Store {
                 (Db::Postgres(pool.clone()), Db::Postgres(pool))
             }
         };
-        Ok(Self { read, write, issuer: false, mail_news: Arc::default() })
+        Ok(Self { read, write, issuer: false, mail_news: Arc::default(), counts: Arc::default() })
     }
 
     /// Begins a transaction that may write. On SQLite it has the write lock from the start
@@ -165,8 +171,19 @@ impl Store {
             ),
             Db::Postgres(pool) => Db::Postgres(pool.begin().await.map_err(fault("beginning a transaction"))?),
         };
-        let mail_news = Arc::clone(&self.mail_news);
-        Ok(Tx { db, issuer: self.issuer, mail_waits: false, mail_news })
+        let (mail_news, counts) = (Arc::clone(&self.mail_news), Arc::clone(&self.counts));
+        Ok(Tx { db, issuer: self.issuer, mails: 0, mail_news, events: Vec::new(), counts })
+    }
+
+    /// What is counted of its work.
+    pub fn counts(&self) -> &StoreCounts {
+        &self.counts
+    }
+
+    /// Asks for nothing, to see whether there is an answer.
+    pub async fn ping(&self) -> Result<(), Fault> {
+        on!(&self.read, pool => sqlx::query("SELECT 1").execute(pool).await.map(|_| ()))
+            .map_err(fault("asking whether the store answers"))
     }
 
     /// Waits until a transaction of this process has committed a mail, or [`Self::wake_outbox`] is called.
@@ -205,7 +222,11 @@ impl Tx {
     /// Makes it last.
     pub async fn commit(self) -> Result<(), Fault> {
         on!(self.db, tx => tx.commit().await).map_err(fault("committing a transaction"))?;
-        if self.mail_waits {
+        for event in &self.events {
+            event.tell(&self.counts);
+        }
+        if self.mails > 0 {
+            self.counts.mails.queued.add(self.mails);
             self.mail_news.notify_one();
         }
         Ok(())
@@ -269,6 +290,12 @@ async fn postgres(url: &str, connections: u32) -> Result<PgPool, Fault> {
         .map_err(fault("connecting to PostgreSQL"))
 }
 
+/// A store that did not do its work; counted.
+fn failed(doing: &'static str, error: sqlx::Error) -> Fault {
+    metrics::store_failed();
+    Fault::store(doing, error)
+}
+
 /// What a driver's error means to us. A row that breaks a rule of the tables would break it again,
 /// so that is an ordinary fault; everything else is a store that did not do its work.
 fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
@@ -280,7 +307,7 @@ fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
             | Violation::CheckViolation
             | Violation::ExclusionViolation,
         ) => Fault::new(doing, error),
-        _ => Fault::store(doing, error),
+        _ => failed(doing, error),
     }
 }
 

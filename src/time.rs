@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -141,6 +141,23 @@ impl Clock {
         if let Self::Fixed(at) = self {
             at.fetch_add(whole_millis(by), Ordering::AcqRel);
         }
+    }
+}
+
+/// A moment of this process, to measure how long something takes: it never goes back, and is no time of day.
+#[derive(Clone, Copy)]
+pub struct Moment(Instant);
+
+impl Moment {
+    /// This moment.
+    #[expect(clippy::disallowed_methods, reason = "the one reader of the clock that only goes forward")]
+    pub fn now() -> Self {
+        Self(Instant::now())
+    }
+
+    /// How long ago it was.
+    pub fn elapsed(self) -> Duration {
+        Self::now().0.saturating_duration_since(self.0)
     }
 }
 

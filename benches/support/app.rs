@@ -31,6 +31,7 @@ pub(crate) fn start() -> io::Result<SocketAddr> {
             let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
             loop {
                 if let Ok((stream, _)) = listener.accept().await {
+                    #[expect(clippy::disallowed_methods, reason = "this app has one runtime and no office")]
                     tokio::spawn(async move { serve(stream).await.ok() });
                 }
             }

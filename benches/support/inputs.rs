@@ -137,6 +137,7 @@ pub(crate) fn visit(target: PathAndQuery, visitor: Visitor) -> Visit {
         headers: headers(&"A".repeat(54)),
         visitor,
         credential,
+        trace: None,
         body: Bytes::new(),
     }
 }

@@ -75,7 +75,7 @@ async fn serve(held: Reservation, directory: &Directory) -> Result<(), Failure> 
     let text = demo::invitation(&app.config.public.origin, app.config.mount(), &issuer, directory);
     // Without anyone to read it the demo still runs.
     let _ = io::stdout().write_all(text.as_bytes());
-    let outcome = serve::until_told(Arc::clone(&app), server, &mut stop).await;
+    let outcome = serve::until_told(Arc::clone(&app), server, &mut stop, None).await;
     if outcome.is_ok() {
         let _ = writeln!(io::stdout(), "\nThe demo has ended.");
     }

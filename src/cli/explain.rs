@@ -179,6 +179,7 @@ fn visit(config: &Config, asked: &Asked<'_>, user: Option<UserId>) -> Result<Vis
         upgrade: read.upgrade,
         headers: head.headers,
         credential: if user.is_some() { Credential::Cookie } else { Credential::None },
+        trace: None,
         visitor: user.map_or(Visitor::Stranger, |user| Visitor::Known(Arc::new(session(user, now)))),
         body: Bytes::new(),
     })

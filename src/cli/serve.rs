@@ -8,9 +8,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Failure, Settings};
 use crate::app::App;
 use crate::config::unusual::Mode;
-use crate::config::{Config, NewSecret};
+use crate::config::{self, Config, NewSecret, Sources};
 use crate::jobs::Jobs;
-use crate::log;
+use crate::log::access::Sink;
+use crate::log::{self, Levels};
 use crate::server::Server;
 use crate::server::listen::Reservation;
 use crate::time::Clock;
@@ -21,18 +22,18 @@ const OFFICE_THREADS: usize = 2;
 /// Serves until SIGTERM or SIGINT; a second one ends at once.
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let config = settings.load(NewSecret::Keep)?;
-    log::start(&config.log);
+    let reloader = Reloader { sources: settings.sources(NewSecret::Leave), levels: log::start(&config.log) };
     for danger in &config.dangers {
         tracing::warn!("{danger}");
     }
     let office = office()?;
-    let outcome = office.block_on(serve(config));
+    let outcome = office.block_on(serve(config, &reloader));
     // A computation that nobody waits for any more must not delay the end.
     office.shutdown_background();
     outcome
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(config: Config, reloader: &Reloader) -> Result<(), Failure> {
     let mut held = Vec::new();
     for address in config.listen.addresses().chain(config.listen.redirect_http) {
         let reserved = Reservation::take(address)
@@ -40,6 +41,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
         held.push(reserved);
     }
     let app = App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
+    let sink = Sink::start().map_err(|error| Failure::Other(format!("lines cannot be logged: {error}")))?;
+    app.log_to(sink);
     if app.config.unusual.mode != Mode::Off
         && let Some(what) = app.geo.blind_spots()
     {
@@ -65,7 +68,10 @@ async fn serve(config: Config) -> Result<(), Failure> {
         tracing::info!(%address, "leading plain http to https");
     }
     tracing::info!(address = %server.place(), public = app.config.public.origin, "serving");
-    until_told(app, server, &mut stop).await
+    if let Some(admin) = server.admin_address() {
+        tracing::info!(address = %admin, "telling how we are");
+    }
+    until_told(app, server, &mut stop, Some(reloader)).await
 }
 
 /// The runtime for everything that may take its time.
@@ -78,32 +84,92 @@ pub(super) fn office() -> Result<Runtime, Failure> {
         .map_err(|error| Failure::Other(format!("the runtime cannot be started: {error}")))
 }
 
+/// What a new look at the configuration needs.
+pub(super) struct Reloader {
+    sources: Sources,
+    levels: Levels,
+}
+
 /// Lets `server` run until a signal says otherwise, then lets what is in flight finish. A second signal ends
 /// that at once and counts as a failure.
-pub(super) async fn until_told(app: Arc<App>, server: Server, stop: &mut Stop) -> Result<(), Failure> {
+pub(super) async fn until_told(
+    mut app: Arc<App>,
+    server: Server,
+    stop: &mut Stop,
+    reloader: Option<&Reloader>,
+) -> Result<(), Failure> {
     loop {
         tokio::select! {
             _ = stop.terminate.recv() => break,
             _ = stop.interrupt.recv() => break,
-            _ = stop.hangup.recv() => reload(&server),
+            _ = stop.hangup.recv() => {
+                if let Some(reloader) = reloader {
+                    app = reload(app, &server, reloader).await;
+                } else {
+                    tracing::info!("there is nothing to be read again");
+                }
+            }
+        }
+    }
+    let at_once = || Err(Failure::Other("told to stop again: ended at once".to_owned()));
+    server.announce_end();
+    let grace = app.config.limits.grace;
+    if !grace.is_zero() {
+        tracing::info!(?grace, "going down: nobody new should be sent here");
+        tokio::select! {
+            () = tokio::time::sleep(grace) => {}
+            () = stop.told() => return at_once(),
         }
     }
     tracing::info!("stopping; requests in flight are finished");
     let mut stopping = tokio::task::spawn_blocking(move || server.stop());
     tokio::select! {
         _ = &mut stopping => {}
-        () = stop.told() => return Err(Failure::Other("told to stop again: ended at once".to_owned())),
+        () = stop.told() => return at_once(),
     }
     app.store.close().await;
+    if let Some(sink) = app.log_sink() {
+        sink.finish();
+    }
     Ok(())
 }
 
-/// Reads again what can change while we serve.
-fn reload(server: &Server) {
-    match server.reload() {
-        Ok(()) => tracing::info!("certificates were read again"),
-        Err(unusable) => tracing::error!("nothing was reloaded: {unusable}"),
+/// Reads the configuration again and serves with it, or with the earlier one if anything is wrong with it. It
+/// runs on a thread of its own, where files may be waited for.
+async fn reload(app: Arc<App>, server: &Server, reloader: &Reloader) -> Arc<App> {
+    let metrics = Arc::clone(&app.metrics);
+    match renewed(&app, server, reloader).await {
+        Ok((fresh, waiting)) => {
+            metrics.configured_at(fresh.clock.now());
+            metrics.reloads[0].add(1);
+            tracing::info!("the configuration was read again, and counts");
+            for key in waiting {
+                tracing::warn!(key, "has changed, and stays as it was until the next start");
+            }
+            for danger in &fresh.config.dangers {
+                tracing::warn!("{danger}");
+            }
+            // Last, so that it is heard of whatever is to be heard from now on.
+            reloader.levels.apply(&fresh.config.log);
+            fresh
+        }
+        Err(why) => {
+            metrics.reloads[1].add(1);
+            for line in why.lines() {
+                tracing::error!("nothing was reloaded: {line}");
+            }
+            app
+        }
     }
+}
+
+/// The application under the configuration as it is now, being served, and the keys that wait for a start.
+async fn renewed(app: &App, server: &Server, reloader: &Reloader) -> Result<(Arc<App>, Vec<String>), String> {
+    let (config, waiting) =
+        config::reload(&reloader.sources, &app.config).map_err(|problems| problems.to_string())?;
+    let fresh = app.under(config).await.map_err(|fault| fault.to_string())?;
+    server.apply(&fresh).map_err(|unusable| unusable.to_string())?;
+    Ok((fresh, waiting))
 }
 
 /// The signals that ask for an end, or for another look at the files.

@@ -217,8 +217,17 @@ async fn change(
 pub(super) async fn log(tx: &mut Tx, action: Action, user: &UserId, now: Now) -> Result<(), Fault> {
     let user = Some(user.clone());
     let agent = Some(ACTOR.to_owned());
-    let entry =
-        LogEntry { user, action, at: now, success: true, error: None, address: None, agent, detail: None };
+    let entry = LogEntry {
+        user,
+        action,
+        at: now,
+        success: true,
+        error: None,
+        address: None,
+        agent,
+        detail: None,
+        way: None,
+    };
     tx.auth_log_insert(&entry).await
 }
 

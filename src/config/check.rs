@@ -1,6 +1,7 @@
 //! From the shape of the file to its meaning: every value checked, every problem collected. Pure.
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
 
@@ -12,16 +13,16 @@ mod net;
 mod providers;
 mod rules;
 mod tls;
+mod trace;
 mod unusual;
 mod upstream;
 
 use super::clear::ClearSiteData;
-use super::file::{
-    LogFormat, Raw, RawCookie, RawLog, RawPassword, RawSession, RawSignUp, RawTokens, SignedWith,
-};
+use super::file::ops::{LogFormat, RawLog};
+use super::file::{Raw, RawCookie, RawPassword, RawSession, RawSignUp, RawTokens, SignedWith};
 use super::problem::Problems;
 use super::units::{Size, Span};
-use super::{Access, Accounts, Config, Log, Password, Session, SessionCookie, SignUp, Tokens};
+use super::{Access, Accounts, Config, Given, Log, Password, Session, SessionCookie, SignUp, Tokens};
 use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
 
@@ -44,7 +45,8 @@ pub(super) fn check(
     let identity = identity::identity(raw, &upstream.origin(), &public.origin, p);
     let config = Config {
         store: net::store(&raw.store, p),
-        secret,
+        secret: Arc::new(secret),
+        admin: net::admin(&raw.admin, &listen, p, &mut dangers),
         accounts: Accounts {
             delete: raw.accounts.delete,
             link_different_emails: raw.accounts.link_different_emails,
@@ -65,6 +67,7 @@ pub(super) fn check(
         proxies,
         forward_auth: raw.forward_auth.enabled,
         log: log(&raw.log, p),
+        trace: trace::trace(&raw.trace, p),
         unusual: unusual::unusual(&raw.unusual, mail.is_some(), p),
         geo: unusual::geo(&raw.geo),
         mail,
@@ -76,6 +79,7 @@ pub(super) fn check(
         upstream,
         paths,
         dangers,
+        given: Given::default(),
     };
     problems.none_or(config)
 }

@@ -34,11 +34,13 @@ macro_rules! table {
 
 pub(in crate::config) mod limits;
 pub(in crate::config) mod listen;
+pub(in crate::config) mod ops;
 pub(in crate::config) mod tls;
 pub(in crate::config) mod upstream;
 
 use limits::RawLimits;
 use listen::{RawForwardAuth, RawListen, RawProxies};
+use ops::{RawAdmin, RawLog, RawTrace};
 use tls::{RawCertificate, RawTls};
 use upstream::{RawHealth, RawUpstream};
 
@@ -49,6 +51,7 @@ table! {
         secret_file: Option<String> = None,
         paths: Vec<String> = vec!["/auth".to_owned()],
         listen: RawListen = RawListen::default(),
+        admin: RawAdmin = RawAdmin::default(),
         tls: RawTls = RawTls::default(),
         public: RawPublic = RawPublic::default(),
         upstream: RawUpstream = RawUpstream::default(),
@@ -66,6 +69,7 @@ table! {
         forward_auth: RawForwardAuth = RawForwardAuth::default(),
         limits: RawLimits = RawLimits::default(),
         log: RawLog = RawLog::default(),
+        trace: RawTrace = RawTrace::default(),
         mail: RawMail = RawMail::default(),
         unusual: RawUnusual = RawUnusual::default(),
         geo: RawGeo = RawGeo::default(),
@@ -252,26 +256,6 @@ pub(super) enum Preset {
 }
 
 table! {
-    /// `[log]`
-    RawLog {
-        format: LogFormat = LogFormat::Text,
-        level: String = "info".to_owned(),
-        access: bool = true,
-        keep_sign_ins: Span = Span::days(400),
-    }
-}
-
-/// `log.format`
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-table! {
     /// `[mail]`; without any key there is no mail.
     RawMail {
         transport: RawTransport = RawTransport::Smtp,
@@ -334,6 +318,7 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
     Some(match table {
         "" => Raw::KEYS,
         "listen" => RawListen::KEYS,
+        "admin" => RawAdmin::KEYS,
         "tls" => RawTls::KEYS,
         "tls.more" => RawCertificate::KEYS,
         "public" => RawPublic::KEYS,
@@ -354,6 +339,7 @@ pub(super) fn keys(table: &str) -> Option<&'static [&'static str]> {
         "forward_auth" => RawForwardAuth::KEYS,
         "limits" => RawLimits::KEYS,
         "log" => RawLog::KEYS,
+        "trace" => RawTrace::KEYS,
         "mail" => RawMail::KEYS,
         "mail.smtp" => RawSmtp::KEYS,
         "unusual" => RawUnusual::KEYS,

@@ -17,12 +17,18 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// How long a request body may pause, and how long a client may refuse to read an answer.
     pub body_idle: Duration,
+    /// The slowest that a body may travel in either direction, in bytes a second; 0 lets it be.
+    pub min_rate: u64,
+    /// How long it may be slower.
+    pub min_rate_grace: Duration,
     /// How long an upgraded connection may be silent in both directions.
     pub tunnel_idle: Duration,
     /// Connections in all.
     pub connections: usize,
     /// Connections from one address (IPv4 address or IPv6 /64).
     pub connections_per_address: u32,
+    /// Requests on one connection; `u64::MAX` if there is no limit.
+    pub requests_per_connection: u64,
     /// Requests that one HTTP/2 connection may have under way.
     pub streams: u32,
     /// What a client may send ahead in one stream of HTTP/2, in bytes.
@@ -33,6 +39,8 @@ pub struct Limits {
     pub resets: usize,
     /// How long running requests may take to finish after SIGTERM.
     pub drain: Duration,
+    /// How long everything is served as before after SIGTERM, while `/readyz` says that it will not be.
+    pub grace: Duration,
     /// Sign-ins and sign-ups in a minute from one address (IPv4 address or IPv6 /64).
     pub attempts_per_address: u32,
     /// Failed sign-ins in an hour for one account.

@@ -26,7 +26,7 @@ use crate::oauth::{Identity, Reply, Secrets};
 use crate::refusal::Refusal;
 use crate::secret::{Token, TokenHash};
 use crate::session::rules::is_fresh;
-use crate::store::auth_log::Action;
+use crate::store::auth_log::{Action, LogEntry};
 use crate::store::oauth_flows::{Aim, OauthFlow};
 use crate::time::Now;
 
@@ -316,7 +316,7 @@ async fn sign_in(
             Joined::Owner { user, actions, ended } => (user, actions, ended),
             Joined::Refused(refusal, user) => {
                 let entry = log_entry(visit, Action::SignIn, user.as_ref(), Some(refusal.code()));
-                tx.auth_log_insert(&entry).await?;
+                tx.auth_log_insert(&LogEntry { way: Some(provider.id().to_owned()), ..entry }).await?;
                 tx.commit().await?;
                 return Err(refusal.into());
             }
@@ -390,7 +390,8 @@ async fn note(app: &App, visit: &Visit, flow: &OauthFlow, refusal: Refusal) -> R
         Aim::Link { user, .. } => (Action::Link, Some(user)),
     };
     let mut tx = app.store.begin().await?;
-    tx.auth_log_insert(&log_entry(visit, action, user, Some(refusal.code()))).await?;
+    let entry = log_entry(visit, action, user, Some(refusal.code()));
+    tx.auth_log_insert(&LogEntry { way: Some(flow.provider.clone()), ..entry }).await?;
     tx.commit().await?;
     Err(refusal.into())
 }

@@ -29,7 +29,7 @@ const LOOKS: u32 = 50;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 fn catcher(app: &App) -> Result<&Catcher, Refusal> {
-    match &app.mailer {
+    match app.mailer.as_deref() {
         Some(Mailer::Catcher(catcher)) => Ok(catcher),
         Some(Mailer::Smtp(_)) | None => Err(Refusal::NotFound),
     }

@@ -102,7 +102,7 @@ pub(super) async fn enter(
     proved: Proved<'_>,
 ) -> Result<Entered, Error> {
     if tx.user_disabled(&proved.user.id).await?.is_some() {
-        tx.auth_log_insert(&entry(visit, proved.user, Some("ACCOUNT_DISABLED"), String::new())).await?;
+        tx.auth_log_insert(&entry(visit, proved, Some("ACCOUNT_DISABLED"), String::new())).await?;
         tx.commit().await?;
         return Err(match proved.by {
             // Not to be told from a wrong password.
@@ -122,7 +122,7 @@ pub(super) async fn enter(
         }
         if challenged && unusual.block_unverified {
             let refusal = Refusal::SignInUnusual;
-            tx.auth_log_insert(&entry(visit, user, Some(refusal.code()), judged.names())).await?;
+            tx.auth_log_insert(&entry(visit, proved, Some(refusal.code()), judged.names())).await?;
             tx.commit().await?;
             return Err(refusal.into());
         }
@@ -179,7 +179,7 @@ async fn open(
         Delivery::Bearer => trust_program(app, visit, &mut tx, user, here).await?,
     }
     reader::note(&mut tx, &user.id, visit).await?;
-    tx.auth_log_insert(&entry(visit, user, None, rules)).await?;
+    tx.auth_log_insert(&entry(visit, proved, None, rules)).await?;
     app.sessions.commit_ended(tx, ended.as_slice()).await?;
     cookies.extend(typed::forget(app, visit));
     if pending {
@@ -223,7 +223,7 @@ async fn wait_for_code(
     tx.pending_insert(&pending).await?;
     word::code(app, visit, &mut tx, &pending, &code).await?;
     let refusal = Refusal::CodeRequired;
-    tx.auth_log_insert(&entry(visit, user, Some(refusal.code()), pending.rules)).await?;
+    tx.auth_log_insert(&entry(visit, proved, Some(refusal.code()), pending.rules)).await?;
     app.sessions.commit_ended(tx, ended.as_slice()).await?;
     if proved.delivery == Delivery::Bearer {
         return Ok(Waiting { cookies: Vec::new(), token: Some(Zeroizing::new(token.reveal())) });
@@ -364,7 +364,13 @@ fn device(secret: TokenHash, here: Sighting, now: Now) -> DeviceRow {
 }
 
 /// The line of the log for this sign-in, with the rules that fired.
-fn entry(visit: &Visit, user: &User, error: Option<&'static str>, rules: String) -> LogEntry {
+fn entry(visit: &Visit, proved: Proved<'_>, error: Option<&'static str>, rules: String) -> LogEntry {
     let detail = Some(rules).filter(|rules| !rules.is_empty());
-    LogEntry { detail, ..log_entry(visit, Action::SignIn, Some(&user.id), error) }
+    let way = match proved.by {
+        By::Password => "password",
+        By::Mailbox => "mailbox",
+        By::Provider(by) => &by.provider,
+    };
+    let way = Some(way.to_owned());
+    LogEntry { detail, way, ..log_entry(visit, Action::SignIn, Some(&proved.user.id), error) }
 }

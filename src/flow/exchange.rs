@@ -134,5 +134,6 @@ fn entry(asking: &Asking, user: &UserId, action: Action, error: Option<&'static 
         address: Some(asking.client.to_string()),
         agent: asking.agent.clone(),
         detail: None,
+        way: None,
     }
 }

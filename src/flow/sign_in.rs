@@ -22,7 +22,7 @@ use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::refusal::Refusal;
 use crate::secret::Token;
-use crate::store::auth_log::Action;
+use crate::store::auth_log::{Action, LogEntry};
 use crate::time::Now;
 use crate::ui::pages::{self, Notice, Problem};
 use crate::visitor::User;
@@ -225,7 +225,7 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
         found => {
             let (user, error) =
                 (found.as_ref().map(|(user, _)| &user.id), Refusal::InvalidCredentials.code());
-            let entry = log_entry(visit, Action::SignIn, user, Some(error));
+            let entry = by_password(log_entry(visit, Action::SignIn, user, Some(error)));
             let mut tx = app.store.begin().await?;
             tx.auth_log_insert(&entry).await?;
             tx.commit().await?;
@@ -236,7 +236,8 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
     if app.config.sign_up.require_verified_email && !user.email_verified {
         let error = Refusal::EmailNotVerified;
         let mut tx = app.store.begin().await?;
-        tx.auth_log_insert(&log_entry(visit, Action::SignIn, Some(&user.id), Some(error.code()))).await?;
+        let entry = log_entry(visit, Action::SignIn, Some(&user.id), Some(error.code()));
+        tx.auth_log_insert(&by_password(entry)).await?;
         tx.commit().await?;
         return Ok(Err(error));
     }
@@ -278,4 +279,9 @@ fn known_device(app: &App, visit: &Visit, email: &Email) -> Option<Device> {
         Found::One(value) => Shown::read(value).proof(&app.device_key, email),
         Found::Nothing | Found::Conflict => None,
     }
+}
+
+/// The line of the log for a sign-in by password.
+fn by_password(entry: LogEntry) -> LogEntry {
+    LogEntry { way: Some("password".to_owned()), ..entry }
 }

@@ -174,7 +174,8 @@ async fn wrong<T>(
     user: &User,
     refusal: Refusal,
 ) -> Result<Result<T, Refusal>, Error> {
-    tx.auth_log_insert(&log_entry(visit, Action::SignIn, Some(&user.id), Some(refusal.code()))).await?;
+    let entry = log_entry(visit, Action::SignIn, Some(&user.id), Some(refusal.code()));
+    tx.auth_log_insert(&LogEntry { way: Some("code".to_owned()), ..entry }).await?;
     tx.commit().await?;
     Ok(Err(refusal))
 }
@@ -201,7 +202,8 @@ pub(super) async fn resend(app: &App, visit: Visit) -> Result<Answer, Error> {
         return Err(Refusal::SignInEnded.into());
     }
     let entry = log_entry(&visit, Action::SignIn, Some(&pending.user.id), Some(Refusal::CodeRequired.code()));
-    tx.auth_log_insert(&LogEntry { detail: Some(pending.rules), ..entry }).await?;
+    tx.auth_log_insert(&LogEntry { detail: Some(pending.rules), way: Some("code".to_owned()), ..entry })
+        .await?;
     tx.commit().await?;
     if form {
         let to = format!("{}?notice={SENT}", answer::verify_url(desk(app)));

@@ -262,7 +262,20 @@ pub fn parameter(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, last)| last)
 }
 
+/// How many places [`Endpoint::place`] can name.
+pub const PLACES: usize = TABLE.len();
+
+/// The method and path below the mount prefix by which the endpoint of this place is known.
+pub fn at_place(place: usize) -> Option<(&'static str, &'static str)> {
+    TABLE.get(place).map(|(method, path, _)| (method.as_str(), *path))
+}
+
 impl Endpoint {
+    /// The first row of the table that leads here: a number for it.
+    pub fn place(self) -> usize {
+        TABLE.iter().position(|(_, _, endpoint)| *endpoint == self).unwrap_or_default()
+    }
+
     /// Whether a stranger is answered with 401.
     pub fn needs_session(self) -> bool {
         match self {

@@ -9,6 +9,7 @@ use crate::id::UserId;
 use crate::pattern::{Case, OWNER_TREE, Pattern, Segment};
 
 /// The compiled rules of one site.
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the configuration, or follows from one")]
 pub struct Rules {
     /// Mount prefixes of our own endpoints.
     pub mounts: Vec<String>,
@@ -39,12 +40,22 @@ pub enum Owner {
     Other,
 }
 
-/// What one reading of a path asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What one reading of a path asks for. Equal if the same is asked for, whichever rule says so.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Demand {
     pub(super) access: Access,
     pub(super) owner: Owner,
+    /// The rule that says so, counted from 1.
+    pub(super) rule: Option<u16>,
 }
+
+impl PartialEq for Demand {
+    fn eq(&self, other: &Self) -> bool {
+        self.access == other.access && self.owner == other.owner
+    }
+}
+
+impl Eq for Demand {}
 
 /// Why one reading of a path is judged as it is: told to people who ask, never used to decide.
 pub struct Reason<'r> {
@@ -69,7 +80,7 @@ impl Rules {
         if self.below_mount(path).is_some() {
             return None;
         }
-        let Demand { access, owner } = self.demand(method, path, user, fold);
+        let Demand { access, owner, .. } = self.demand(method, path, user, fold);
         let applies = |rule: &Rule| {
             (rule.methods.is_empty() || rule.methods.contains(method))
                 && matches(&rule.pattern, path, user, Case::Exact).is_some()
@@ -113,12 +124,12 @@ impl Rules {
             (Owner::Nobody, Owner::Visitor | Owner::Other) => Owner::Other,
             (owner, _) => owner,
         };
-        Demand { access: stricter(exact.access, folded.access), owner }
+        Demand { access: stricter(exact.access, folded.access), owner, rule: exact.rule }
     }
 
     fn demand_in(&self, method: &Method, path: &str, user: Option<&UserId>, case: Case) -> Demand {
         let mut owner = owner_of(path, user, case);
-        for rule in &self.rules {
+        for (rule, place) in self.rules.iter().zip(1..) {
             if !rule.methods.is_empty() && !rule.methods.contains(method) {
                 continue;
             }
@@ -126,10 +137,10 @@ impl Rules {
                 if matched == Owner::Other || owner == Owner::Nobody {
                     owner = matched;
                 }
-                return Demand { access: rule.access, owner };
+                return Demand { access: rule.access, owner, rule: Some(place) };
             }
         }
-        Demand { access: Access::Required, owner }
+        Demand { access: Access::Required, owner, rule: None }
     }
 }
 

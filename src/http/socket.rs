@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -17,6 +18,17 @@ pub enum Socket {
 }
 
 impl Socket {
+    /// Which TLS is spoken, if any.
+    pub fn tls(&self) -> Option<&'static str> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => match stream.get_ref().1.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => Some("1.2"),
+                _ => Some("1.3"),
+            },
+        }
+    }
+
     /// Has the connection reset when it is closed: the only way to show that an answer without a length was cut
     /// short (RFC 9112 §8).
     pub fn break_off(&self) {

@@ -11,6 +11,7 @@ use crate::http::fields::Fields;
 use crate::http::path::Path;
 use crate::id::RequestId;
 use crate::time::Now;
+use crate::trace::Context;
 use crate::visitor::Visitor;
 
 /// One request as we read it. Plain data: nothing here has been decided yet.
@@ -35,6 +36,8 @@ pub struct Visit {
     pub visitor: Visitor,
     /// What the visitor showed.
     pub credential: Credential,
+    /// Its place in a trace, if it is traced: the app is told of ours in place of the caller's.
+    pub trace: Option<Context>,
     /// The body, read whole for our own endpoints; empty where it is passed on as it comes.
     pub body: Bytes,
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::error::Fault;
+use crate::jobs::once;
+use crate::metrics::Job;
 use crate::store::Tx;
 use crate::time::Now;
 
@@ -96,32 +98,41 @@ impl Old {
 /// Deletes what is old, now and again and again.
 pub(super) async fn delete(app: Arc<App>) -> Result<(), Fault> {
     loop {
-        let mut failed = false;
-        for old in Old::ALL {
-            let mut deleted = 0;
-            loop {
-                // Without a store there is nothing to go on with.
-                let tx = app.store.begin().await?;
-                let some = match some_of(old, &app, tx).await {
-                    Ok(some) => some,
-                    // What cannot be deleted keeps nothing else from being deleted.
-                    Err(fault) => {
-                        tracing::warn!(what = old.name(), "what is old cannot be deleted: {fault}");
-                        failed = true;
-                        break;
-                    }
-                };
-                deleted += some;
-                if some < u64::from(AT_ONCE) {
+        // What failed is tried again sooner.
+        let all = once(&app, Job::Delete, delete_all(&app)).await?;
+        tokio::time::sleep(if all { EVERY } else { SOON }).await;
+    }
+}
+
+/// Deletes all that is old. False if some of it could not be.
+async fn delete_all(app: &App) -> Result<bool, Fault> {
+    let mut all = true;
+    for old in Old::ALL {
+        let mut deleted = 0;
+        loop {
+            // Without a store there is nothing to go on with.
+            let tx = app.store.begin().await?;
+            let some = match some_of(old, app, tx).await {
+                Ok(some) => some,
+                // What cannot be deleted keeps nothing else from being deleted.
+                Err(fault) => {
+                    tracing::warn!(what = old.name(), "what is old cannot be deleted: {fault}");
+                    app.metrics.job(Job::Delete).failures.add(1);
+                    all = false;
                     break;
                 }
-            }
-            if deleted > 0 {
-                tracing::info!(what = old.name(), deleted, "deleted what is old");
+            };
+            deleted += some;
+            if some < u64::from(AT_ONCE) {
+                break;
             }
         }
-        tokio::time::sleep(if failed { SOON } else { EVERY }).await;
+        if deleted > 0 {
+            app.metrics.deleted.add(old.name(), "rows", deleted);
+            tracing::info!(what = old.name(), deleted, "deleted what is old");
+        }
     }
+    Ok(all)
 }
 
 /// Deletes some of one kind, unless another replica is at it, and returns how many.

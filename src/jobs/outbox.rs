@@ -12,7 +12,9 @@ use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::error::Fault;
+use crate::jobs::once;
 use crate::mail::{self, Failure, Mailer, Message};
+use crate::metrics::Job;
 use crate::secret::random;
 use crate::store::outbox::{Claimed, Outcome};
 
@@ -61,7 +63,8 @@ async fn lane(app: Arc<App>) -> Result<(), Fault> {
                 let claimed = tx.outbox_claim(&id, now, until).await?;
                 tx.commit().await?;
                 if let Some(claimed) = claimed {
-                    deliver(&app, mailer, &claimed).await?;
+                    // Boxed: it is large, and rare.
+                    once(&app, Job::Mail, Box::pin(deliver(&app, mailer, &claimed))).await?;
                 }
             }
         }
@@ -94,15 +97,20 @@ async fn deliver(app: &App, mailer: &Mailer, claimed: &Claimed) -> Result<(), Fa
     let mut tx = app.store.begin().await?;
     let ours = tx.outbox_note(claimed, outcome, error.as_deref(), now).await?;
     tx.commit().await?;
-    tell(claimed, outcome, error.as_deref().unwrap_or_default());
+    tell(app, claimed, outcome, error.as_deref().unwrap_or_default());
     if !ours {
         tracing::warn!(mail = %id, attempt, "the claim on a mail had run out: it may be sent twice");
     }
     Ok(())
 }
 
-fn tell(claimed: &Claimed, outcome: Outcome, why: &str) {
-    let (mail, attempt) = (&claimed.id, claimed.attempt);
+fn tell(app: &App, claimed: &Claimed, outcome: Outcome, why: &str) {
+    let (mail, attempt, counts) = (&claimed.id, claimed.attempt, &app.store.counts().mails);
+    match outcome {
+        Outcome::Sent => counts.sent.add(1),
+        Outcome::Again(_) => counts.put_off.add(1),
+        Outcome::GivenUp => counts.given_up.add(1),
+    }
     match outcome {
         Outcome::Sent => tracing::info!(%mail, attempt, "a mail was sent"),
         Outcome::Again(next) => {

@@ -6,6 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::metrics::Counter;
 use crate::time::Now;
 
 /// So many in so long: the whole count at once, then one more each time its share of the period
@@ -55,6 +56,8 @@ type Set = [Entry; WAYS];
 pub struct Table {
     shards: Box<[Mutex<Box<[Set]>>]>,
     sets: usize,
+    /// How often something was spent, and how often nothing was left.
+    counts: [Counter; 2],
 }
 
 impl Table {
@@ -62,20 +65,27 @@ impl Table {
     pub fn new(entries: usize) -> Self {
         let sets = entries.div_ceil(SHARDS * WAYS).max(1);
         let shards = (0..SHARDS).map(|_| Mutex::new(vec![[(0, 0); WAYS]; sets].into_boxed_slice())).collect();
-        Self { shards, sets }
+        Self { shards, sets, counts: Default::default() }
     }
 
     /// Spends one of `key`'s allowance, or says after how many seconds there is one again. `key`
     /// is a keyed hash: its bits choose the place, so nobody outside may be able to choose it.
     pub fn take(&self, key: u64, rate: Rate, now: Now) -> Result<(), u32> {
         let now = micros(now);
-        self.within(key, |set| {
+        let taken = self.within(key, |set| {
             let at = set.iter().position(|entry| entry.0 == key);
             let arrival = rate.take(at.map_or(0, |at| set[at].1), now)?;
             let lightest = || (0..WAYS).min_by_key(|&at| set[at].1).unwrap_or(0);
             set[at.unwrap_or_else(lightest)] = (key, arrival);
             Ok(())
-        })
+        });
+        self.counts[usize::from(taken.is_err())].add(1);
+        taken
+    }
+
+    /// How often something was spent, and how often nothing was left.
+    pub fn counts(&self) -> [u64; 2] {
+        [self.counts[0].get(), self.counts[1].get()]
     }
 
     /// Gives one back to `key`.

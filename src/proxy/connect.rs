@@ -108,7 +108,15 @@ impl Connector {
     }
 
     /// A new connection to `target`.
-    pub(super) async fn open(&self, target: &Target, offer: Offer) -> io::Result<Stream> {
+    ///
+    /// # Errors
+    /// If there is nobody, or not who the certificate says.
+    pub async fn open(&self, target: &Target) -> io::Result<Stream> {
+        self.offering(target, Offer::Nothing).await
+    }
+
+    /// The same, with this offered by ALPN.
+    pub(super) async fn offering(&self, target: &Target, offer: Offer) -> io::Result<Stream> {
         let (host, port, tls) = match target {
             Target::Unix(path) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
             Target::Tcp { host, port, tls } => (host.as_str(), *port, *tls),
@@ -129,7 +137,7 @@ impl Connector {
 }
 
 /// A socket to the app.
-pub(super) enum Stream {
+pub enum Stream {
     /// Over the network, or the loopback interface.
     Tcp(TcpStream),
     /// Through the file system.

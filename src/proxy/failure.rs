@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::metrics::worker::Trouble;
 use crate::refusal::Refusal;
 
 /// Why an exchange with the app failed.
@@ -59,6 +60,19 @@ impl Failure {
             Self::ConnectTimeout | Self::ResponseTimeout => Refusal::UpstreamTimeout,
             Self::BodyTooLarge => Refusal::BodyTooLarge,
             Self::BadBody | Self::BodyTimeout => Refusal::BadBody,
+        }
+    }
+
+    /// What is counted of it, unless it was the client's fault.
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Unreachable(_) => Some(Trouble::Unreachable),
+            Self::ConnectTimeout => Some(Trouble::ConnectTimeout),
+            Self::Closed { .. } => Some(Trouble::Closed),
+            Self::Invalid(_) => Some(Trouble::Invalid),
+            Self::ResponseTimeout => Some(Trouble::ResponseTimeout),
+            Self::NoneWell => Some(Trouble::NoneWell),
+            Self::BodyTooLarge | Self::BadBody | Self::BodyTimeout => None,
         }
     }
 

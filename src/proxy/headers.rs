@@ -119,6 +119,9 @@ impl HeadWriter {
         self.forwarded_for(out, visit);
         out.extend_from_slice(&self.forwarded);
         line(out, b"x-request-id", visit.id.as_bytes());
+        if let Some(context) = &visit.trace {
+            line(out, b"traceparent", context.header().as_bytes());
+        }
     }
 
     fn identify(&self, out: &mut Vec<u8>, pass: &Pass) {

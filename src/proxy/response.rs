@@ -17,6 +17,7 @@ use crate::config::upstream::Upstream;
 use crate::http::chunked::{Chunked, Piece};
 use crate::proxy::failure::Failure;
 use crate::proxy::headers::response_fields;
+use crate::proxy::pace::Pace;
 use crate::proxy::term::{LONG, Term};
 use crate::proxy::upload::Upload;
 use crate::proxy::upstream::{Connection, Pool};
@@ -212,26 +213,30 @@ pub struct Http1Body {
     body: Delimited,
     keep: bool,
     /// Which of [`READS`] comes next.
-    pace: usize,
+    reads: usize,
     term: Term,
     /// How long the app has been silent.
     silent: Duration,
+    /// Whether the client takes it fast enough, and how much it was given last.
+    pace: Pace,
+    given: u64,
 }
 
 impl Http1Body {
     /// The body that follows `head` on `connection`.
     pub(super) fn new(
         connection: Box<Connection>,
-        pool: Rc<Pool>,
+        (pool, pace): (Rc<Pool>, Pace),
         mut upload: Upload,
         head: Head,
         session: Option<Arc<Session>>,
     ) -> (StatusCode, HeaderMap, Self) {
         let Head { status, headers, body, keep, .. } = head;
         upload.answered();
-        let term = Term::of(session, pool.now());
+        let term = Term::begin(session, pool.now());
         let connection = Some(connection);
-        let mut this = Self { connection, pool, upload, body, keep, pace: 0, term, silent: Duration::ZERO };
+        let silent = Duration::ZERO;
+        let mut this = Self { connection, pool, upload, body, keep, reads: 0, term, silent, pace, given: 0 };
         if matches!(this.body, Delimited::Length(0)) {
             this.finish();
         }
@@ -240,8 +245,18 @@ impl Http1Body {
 
     /// No body at all.
     pub(super) fn empty(pool: Rc<Pool>) -> Self {
-        let (upload, body, silent) = (Upload::head_only(), Delimited::Length(0), Duration::ZERO);
-        Self { connection: None, pool, upload, body, keep: false, pace: 0, term: Term::default(), silent }
+        Self {
+            connection: None,
+            pool,
+            upload: Upload::head_only(),
+            body: Delimited::Length(0),
+            keep: false,
+            reads: 0,
+            term: Term::default(),
+            silent: Duration::ZERO,
+            pace: Pace::new(0, Duration::ZERO),
+            given: 0,
+        }
     }
 
     /// Sends on what has come of the request, whether or not the answer can be passed on.
@@ -311,6 +326,10 @@ impl http_body::Body for Http1Body {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
+        // Asked for more: the client has taken what it was given.
+        if !this.pace.pass(std::mem::take(&mut this.given), this.pool.now()) {
+            return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
+        }
         if let Some(connection) = &mut this.connection
             && !this.upload.finished(connection)
             && let Poll::Ready(Err(_)) = this.upload.poll(cx, connection)
@@ -323,11 +342,13 @@ impl http_body::Body for Http1Body {
                 return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
             }
             if let Some(frame) = this.piece()? {
+                this.given = frame.data_ref().map_or(0, Bytes::len) as u64;
+                this.pace.wait(this.pool.now());
                 return Poll::Ready(Some(Ok(frame)));
             }
             let patience = this.pool.settings().idle_timeout;
             let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
-            let size = READS[this.pace];
+            let size = READS[this.reads];
             match poll_read(connection, cx, size) {
                 Poll::Ready(Ok(0)) if matches!(this.body, Delimited::Close) => {
                     this.connection = None;
@@ -339,7 +360,7 @@ impl http_body::Body for Http1Body {
                     connection.deadline.disarm();
                     this.silent = Duration::ZERO;
                     let full = connection.unread.len() == connection.unread.capacity();
-                    this.pace = if full { (this.pace + 1).min(READS.len() - 1) } else { this.pace };
+                    this.reads = if full { (this.reads + 1).min(READS.len() - 1) } else { this.reads };
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Poll::Pending => {

@@ -4,7 +4,7 @@
 //! here is one stored number. The price is that it strikes up to one [`TICK`] late, which is nothing against
 //! seconds.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -24,6 +24,8 @@ struct Inner {
     /// Milliseconds since the worker started, as of the last tick.
     now: AtomicU64,
     slots: Mutex<Vec<Weak<Slot>>>,
+    /// What has no end of its own ends now.
+    cut: AtomicBool,
 }
 
 struct Slot {
@@ -55,6 +57,12 @@ impl Ticker {
     /// Wakes every task that waits for a deadline, struck or not.
     pub fn wake_all(&self) {
         self.strike(NEVER - 1);
+    }
+
+    /// Ends what has no end of its own.
+    pub fn cut(&self) {
+        self.0.cut.store(true, Ordering::Relaxed);
+        self.wake_all();
     }
 
     fn strike(&self, now: u64) {
@@ -96,6 +104,16 @@ impl Deadline {
         if self.slot.due.load(Ordering::Relaxed) == NEVER {
             self.arm(after);
         }
+    }
+
+    /// Whether the worker ends what has no end of its own.
+    pub fn is_cut(&self) -> bool {
+        self.ticker.0.cut.load(Ordering::Relaxed)
+    }
+
+    /// Milliseconds since the worker started, as of the last tick.
+    pub fn now(&self) -> u64 {
+        self.ticker.now()
     }
 
     /// Strikes no more.

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,10 +19,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::visit::Visit;
 use crate::id::RequestId;
+use crate::metrics::worker::Worker;
 use crate::proxy::connect::Stream;
 use crate::proxy::failure::Failure;
 use crate::proxy::response::Head;
 use crate::proxy::ticker::{Deadline, TICK};
+use crate::proxy::websocket::{Frames, say_goodbye};
 use crate::session::live::Line;
 
 /// Bytes that are read at a time in each direction.
@@ -67,6 +70,8 @@ pub struct Tunnel {
     pub(super) upstream: Stream,
     /// What the app sent behind its 101.
     pub(super) unread: BytesMut,
+    /// Whether its bytes are frames that we know.
+    pub(super) websocket: bool,
     /// Strikes when both sides are silent.
     pub(super) silence: Deadline,
     /// Strikes at every tick, to look at the session.
@@ -74,10 +79,38 @@ pub struct Tunnel {
     pub(super) patience: Duration,
     /// Ended together with the session.
     pub(super) line: Option<Line>,
+    /// Counted as long as it is open.
+    pub(super) _open: Open,
+}
+
+/// One tunnel, counted.
+pub(super) struct Open(Arc<Worker>);
+
+impl Open {
+    /// One more.
+    pub(super) fn new(counts: &Arc<Worker>) -> Self {
+        counts.tunnels[0].add_alone(1);
+        Self(Arc::clone(counts))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.tunnels[1].add_alone(1);
+    }
+}
+
+/// How a tunnel comes to its end.
+enum End {
+    /// Both sides are done.
+    Done,
+    /// We end it, for this reason.
+    Cut(&'static str),
 }
 
 impl Tunnel {
-    /// Carries bytes until the end. `early` is what the client sent behind its request.
+    /// Carries bytes until the end. `early` is what the client sent behind its request. The client of a WebSocket
+    /// that we end is told so where a frame can stand.
     ///
     /// # Errors
     /// If one of the connections breaks.
@@ -85,31 +118,41 @@ impl Tunnel {
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
-        let Self { upstream, unread, silence, watch, patience, line } = self;
-        let mut to_client = Pipe::starting_with(unread);
-        let mut to_upstream = Pipe::starting_with(early);
+        let Self { upstream, unread, websocket, silence, watch, patience, line, _open } = self;
+        let mut to_client = Pipe::starting_with(unread, websocket.then(Frames::default));
+        let mut to_upstream = Pipe::starting_with(early, None);
         let (mut client, mut upstream): (C, Stream) = (client, upstream);
         silence.arm(patience);
-        std::future::poll_fn(|cx| {
+        let end = std::future::poll_fn(|cx| {
             let before = to_client.passed + to_upstream.passed;
             let down = to_client.poll(cx, &mut upstream, &mut client)?;
             let up = to_upstream.poll(cx, &mut client, &mut upstream)?;
             if down.is_ready() && up.is_ready() {
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(io::Result::Ok(End::Done));
             }
             if to_client.passed + to_upstream.passed > before {
                 silence.arm(patience);
             }
+            if silence.is_cut() {
+                return Poll::Ready(Ok(End::Cut("going down")));
+            }
             if let Some(line) = &line {
                 watch.arm(TICK);
                 if line.is_cut() {
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(Ok(End::Cut("the session has ended")));
                 }
                 let _ = watch.poll(cx);
             }
-            silence.poll(cx).map(|()| Ok(()))
+            silence.poll(cx).map(|()| Ok(End::Cut("silent for too long")))
         })
-        .await
+        .await?;
+        drop(upstream);
+        if let End::Cut(why) = end
+            && to_client.frames.is_some_and(|frames| frames.between())
+        {
+            say_goodbye(&mut client, why).await;
+        }
+        Ok(())
     }
 
     /// Carries bytes between the app and a stream of HTTP/2, beside the connection of that stream.
@@ -134,11 +177,13 @@ struct Pipe {
     /// The end has been told to the other side.
     closed: bool,
     passed: u64,
+    /// Where in its frames it is, if they are followed.
+    frames: Option<Frames>,
 }
 
 impl Pipe {
-    fn starting_with(buffer: BytesMut) -> Self {
-        Self { buffer, ended: false, closed: false, passed: 0 }
+    fn starting_with(buffer: BytesMut, frames: Option<Frames>) -> Self {
+        Self { buffer, ended: false, closed: false, passed: 0, frames }
     }
 
     /// Ready once the source has ended and the sink has been told.
@@ -163,6 +208,9 @@ impl Pipe {
                 let count = ready!(Pin::new(&mut *to).poll_write(cx, &self.buffer))?;
                 if count == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                if let Some(frames) = &mut self.frames {
+                    frames.passed(&self.buffer[..count]);
                 }
                 self.buffer.advance(count);
                 self.passed += count as u64;

@@ -14,6 +14,7 @@ use tokio::io::AsyncWrite as _;
 use crate::http::body::RequestBody;
 use crate::proxy::failure::Failure;
 use crate::proxy::headers::{Framing, HeadWriter};
+use crate::proxy::pace::Pace;
 use crate::proxy::ticker::Deadline;
 use crate::proxy::upstream::Connection;
 
@@ -44,6 +45,8 @@ pub(super) struct Body {
     /// turns.
     pub(super) patience: Option<Duration>,
     pub(super) deadline: Deadline,
+    /// Measured for as long as there is patience.
+    pub(super) pace: Pace,
     pub(super) head_writer: Rc<HeadWriter>,
 }
 
@@ -161,11 +164,19 @@ impl Upload {
             Poll::Pending => {
                 if let Some(patience) = body.patience {
                     body.deadline.arm_once(patience);
+                    body.pace.wait(body.deadline.now());
                 }
                 return body.deadline.poll(cx).map(|()| Err(Failure::BodyTimeout));
             }
         };
         body.deadline.disarm();
+        let length = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            Some(Err(_)) | None => 0,
+        };
+        if !body.pace.pass(length as u64, body.deadline.now()) && body.patience.is_some() {
+            return Poll::Ready(Err(Failure::BodyTimeout));
+        }
         let out = &mut connection.out;
         match frame {
             Some(Err(_)) => return Poll::Ready(Err(Failure::BadBody)),

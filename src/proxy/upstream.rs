@@ -1,6 +1,6 @@
 //! Connections to the app: made, kept idle in lists of this worker, checked before they are used again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ pub(super) struct Pool {
     ticker: Ticker,
     live: Arc<Live>,
     idle: RefCell<Vec<Vec<Box<Connection>>>>,
+    /// Another pool has taken its place.
+    retired: Cell<bool>,
 }
 
 impl Pool {
@@ -68,7 +70,7 @@ impl Pool {
         live: Arc<Live>,
     ) -> Self {
         let idle = RefCell::new((0..instances.count()).map(|_| Vec::new()).collect());
-        Self { settings, connector, instances, ticker, live, idle }
+        Self { settings, connector, instances, ticker, live, idle, retired: Cell::new(false) }
     }
 
     pub(super) fn settings(&self) -> &Upstream {
@@ -138,9 +140,19 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let Some(idle) = idle.get_mut(connection.place) else { return };
         let clean = connection.unread.is_empty() && connection.out.is_empty();
-        if clean && connection.requests < MOST_REQUESTS && idle.len() < self.settings.max_idle {
+        if clean
+            && !self.retired.get()
+            && connection.requests < MOST_REQUESTS
+            && idle.len() < self.settings.max_idle
+        {
             idle.push(connection);
         }
+    }
+
+    /// Closes all that is idle, and from now on what becomes idle.
+    pub(super) fn retire(&self) {
+        self.retired.set(true);
+        self.shed();
     }
 
     /// Closes what is idle.
@@ -169,7 +181,7 @@ impl Pool {
             Protocol::Http1 => Offer::Nothing,
             Protocol::H2 | Protocol::H2c | Protocol::Auto => Offer::Http1,
         };
-        let stream = timeout(self.settings.connect_timeout, self.connector.open(target, offer))
+        let stream = timeout(self.settings.connect_timeout, self.connector.offering(target, offer))
             .await
             .map_err(|_| Failure::ConnectTimeout)?
             .map_err(Failure::Unreachable)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response};
 use http_body::Body as _;
 
 use crate::answer::{self, Answer};
@@ -24,9 +24,11 @@ use crate::proxy::{Leaving, Sending};
 use crate::refusal::Refusal;
 use crate::server::read::{self, Head};
 use crate::server::recognise;
+use crate::server::record::Via;
 use crate::server::reply::ReplyBody;
 use crate::server::worker::Worker;
 use crate::session::renewal::Renewal;
+use crate::time::Moment;
 use crate::visitor::Visitor;
 
 /// A request whose head is sound.
@@ -39,14 +41,16 @@ pub(super) struct Arrived {
     pub(super) body: RequestBody,
     /// The connection itself, if the request asks to leave HTTP.
     pub(super) leaving: Option<Leaving>,
+    /// How it came.
+    pub(super) via: Via,
 }
 
 /// The answer to a request, whatever becomes of it.
 pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived) -> Response<ReplyBody> {
     let app = &*worker.app;
-    let Arrived { head, request, body, leaving } = arrived;
+    let Arrived { head, request, body, leaving, via } = arrived;
     if request.misdirected && !(peer.trusted && app.rules.is_for_proxies(&head.method, &request.path)) {
-        return malformed(app, &head.headers, RequestId::next(), Refusal::Misdirected);
+        return doubtful(worker, (peer, via), Some(&head), Refusal::Misdirected);
     }
     let mut visit = Visit {
         id: RequestId::next(),
@@ -59,19 +63,29 @@ pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived) ->
         headers: head.headers,
         visitor: Visitor::Stranger,
         credential: Credential::None,
+        trace: None,
         body: Bytes::new(),
     };
+    let mut record = worker.recorder.begin();
+    record.trace(&mut visit);
     let renewal = recognise::recognise(worker, &mut visit).await;
+    record.visited(&visit, via, app.config.log.access);
     let verdict = gate::decide(&app.rules, &visit);
     visit.path.judged();
-    let mut response = match verdict {
-        Verdict::Forward(pass) => forward(worker, &visit, pass, Sending { body, upgrade: leaving }).await,
+    record.decided(&verdict);
+    let (mut response, asked) = match verdict {
+        Verdict::Forward(pass) => {
+            let asked = Moment::now();
+            (forward(worker, &visit, pass, Sending { body, upgrade: leaving }).await, Some(asked))
+        }
         // Boxed: what is not forwarded need not be carried along by what is.
-        verdict => Box::pin(act(&worker.app, visit, verdict, body)).await,
+        verdict => (Box::pin(act(&worker.app, visit, verdict, body)).await, None),
     };
     if let Some(renewal) = renewal {
         add_renewed(app, response.headers_mut(), &renewal);
     }
+    record.told(&response, asked);
+    response.body_mut().record(record);
     response
 }
 
@@ -98,27 +112,28 @@ async fn forward(worker: &Worker, visit: &Visit, pass: Pass, sending: Sending) -
     let renewed = recognise::renew(app, visit).await;
     let mut response = match worker.proxy.forward(visit, pass, sending).await {
         Ok(response) => response.map(ReplyBody::from),
-        Err(failure) => failed(app, visit, &failure),
+        Err(failure) => failed(worker, visit, &failure),
     };
     if let Some(cookie) = renewed {
         add_cookie(response.headers_mut(), cookie);
-    }
-    if app.config.log.access {
-        log(visit, response.status());
     }
     response
 }
 
 /// What the client is told when the app did not answer.
 #[cold]
-fn failed(app: &App, visit: &Visit, failure: &Failure) -> Response<ReplyBody> {
+fn failed(worker: &Worker, visit: &Visit, failure: &Failure) -> Response<ReplyBody> {
+    let app = &worker.app;
+    if let Some(trouble) = failure.trouble() {
+        worker.recorder.counts.troubles[trouble as usize].add_alone(1);
+    }
     tracing::warn!(request_id = %visit.id, reason = failure.reason(), "the request could not be forwarded");
     close(own(answer::told(desk(app), &visit.reply_to(), failure.refusal())))
 }
 
 /// Does what the gate decided, when that is not to forward.
 async fn act(app: &Arc<App>, mut visit: Visit, verdict: Verdict, body: RequestBody) -> Response<ReplyBody> {
-    let response = match verdict {
+    match verdict {
         Verdict::Ours(endpoint) => {
             let renewed = recognise::renew(app, &visit).await;
             let mut response = match body.collect_whole(app.config.limits.body_idle).await {
@@ -159,11 +174,7 @@ async fn act(app: &Arc<App>, mut visit: Visit, verdict: Verdict, body: RequestBo
         }
         // Only the gate makes a pass, and it was taken before.
         Verdict::Forward(_) => own(answer::told(desk(app), &visit.reply_to(), Refusal::Internal)),
-    };
-    if app.config.log.access {
-        log(&visit, response.status());
     }
-    response
 }
 
 fn add_cookie(headers: &mut HeaderMap, cookie: HeaderValue) {
@@ -185,7 +196,7 @@ async fn in_office(app: &Arc<App>, endpoint: Endpoint, visit: &mut Visit) -> Ans
 }
 
 fn own(answer: Answer) -> Response<ReplyBody> {
-    answer.map(ReplyBody::Own)
+    answer.map(ReplyBody::own)
 }
 
 /// The connection ends with this answer.
@@ -194,9 +205,27 @@ fn close(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
     response
 }
 
+/// The answer to a request whose message is in doubt, written down as far as it was read.
+#[cold]
+pub(super) fn doubtful(
+    worker: &Worker,
+    (peer, via): (Peer, Via),
+    head: Option<&Head>,
+    refusal: Refusal,
+) -> Response<ReplyBody> {
+    let (app, id) = (&worker.app, RequestId::next());
+    let mut record = worker.recorder.begin();
+    record.malformed((id, app.clock.now()), (peer, via), head, app.config.log.access);
+    let nothing = Fields::default();
+    let mut response = malformed(app, head.map_or(&nothing, |head| &head.headers), id, refusal);
+    record.told(&response, None);
+    response.body_mut().record(record);
+    response
+}
+
 /// An answer to a request whose message is in doubt: nothing that follows on the connection is believed.
 #[cold]
-pub(super) fn malformed(app: &App, headers: &Fields, id: RequestId, refusal: Refusal) -> Response<ReplyBody> {
+fn malformed(app: &App, headers: &Fields, id: RequestId, refusal: Refusal) -> Response<ReplyBody> {
     tracing::debug!(request_id = %id, refusal = refusal.code(), "refused a malformed request");
     let mut told = answer::told(desk(app), &ReplyTo::to_malformed(id, headers), refusal);
     if refusal == Refusal::MethodNotAllowed {
@@ -221,18 +250,3 @@ async fn unread(body: RequestBody, response: Response<ReplyBody>) -> Response<Re
 
 /// How long an unwanted body is read away.
 const DRAIN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
-
-#[inline(never)]
-fn log(visit: &Visit, status: StatusCode) {
-    let user = visit.visitor.session().map(|session| session.user.id.as_str());
-    tracing::info!(
-        target: "access",
-        request_id = %visit.id,
-        client = %visit.client,
-        method = %visit.method,
-        path = visit.path.raw(),
-        status = status.as_u16(),
-        user,
-        "answered"
-    );
-}

@@ -17,16 +17,15 @@ use tokio::io::AsyncWrite as _;
 
 use crate::http::body::{ENDPOINT_LIMIT, RequestBody};
 use crate::http::client::Peer;
-use crate::http::fields::Fields;
 use crate::http::socket::Socket;
 use crate::http::wire::{Length, Wire};
-use crate::id::RequestId;
 use crate::proxy::Leaving;
 use crate::proxy::ticker::Deadline;
 use crate::proxy::upgrade::Tunnel;
 use crate::refusal::Refusal;
 use crate::server::front::{self, Arrived};
 use crate::server::read;
+use crate::server::record::Via;
 use crate::server::worker::Worker;
 
 mod buffers;
@@ -65,6 +64,7 @@ enum Next {
 /// Serves a connection to its end.
 pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
     let mut connection = Connection {
+        tls: socket.tls(),
         peer,
         wire: Rc::new(RefCell::new(Wire::new(socket))),
         patience: worker.ticker.deadline(),
@@ -78,7 +78,14 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
     }
 }
 
+/// The version of HTTP, as it is logged.
+fn version(head: &read::Head) -> &'static str {
+    if head.version == Version::HTTP_10 { "1.0" } else { "1.1" }
+}
+
 struct Connection {
+    /// Which TLS is spoken, if any.
+    tls: Option<&'static str>,
     worker: Rc<Worker>,
     peer: Peer,
     wire: Rc<RefCell<Wire>>,
@@ -126,9 +133,11 @@ impl Connection {
     async fn run(&mut self) -> Next {
         let limits = self.worker.app.config.limits;
         let mut patience = limits.head_timeout;
+        let mut left = limits.requests_per_connection;
         loop {
             let Some(head) = self.hear(patience).await else { return Next::Close };
-            match self.answer(head).await {
+            left = left.saturating_sub(1);
+            match self.answer(head, left == 0).await {
                 Next::Request => patience = limits.keep_alive,
                 end => return end,
             }
@@ -178,15 +187,17 @@ impl Connection {
         heard
     }
 
-    /// Has a request answered and sends the answer.
-    async fn answer(&mut self, head: Result<BytesMut, Refusal>) -> Next {
-        let config = &self.worker.app.config;
-        let mut headers = Fields::default();
+    /// Has a request answered and sends the answer. `last`: the connection ends with it.
+    async fn answer(&mut self, head: Result<BytesMut, Refusal>, last: bool) -> Next {
+        // As it is now: what has begun ends as it began.
+        let worker = self.worker.latest();
+        let config = &worker.app.config;
+        let mut doubtful = None;
         let read = head.and_then(head::parse).and_then(|mut head| {
             match read::read(&mut head, &config.public, config.limits.target) {
                 Ok(request) => Ok((head, request)),
                 Err(refusal) => {
-                    headers = head.headers;
+                    doubtful = Some(head);
                     Err(refusal)
                 }
             }
@@ -195,14 +206,15 @@ impl Connection {
             Ok(read) => read,
             Err(refusal) => {
                 self.wire.borrow_mut().give_up();
-                let response = front::malformed(&self.worker.app, &headers, RequestId::next(), refusal);
+                let via = Via { http: doubtful.as_ref().map_or("1.1", version), tls: self.tls };
+                let response = front::doubtful(&worker, (self.peer, via), doubtful.as_ref(), refusal);
                 return self.send(Asked::unread(), response).await;
             }
         };
         let asked = Asked {
             to_head: head.method == Method::HEAD,
             modern: head.version == Version::HTTP_11,
-            persists: request.persists,
+            persists: request.persists && !last,
             takes_trailers: request.takes_trailers,
         };
         self.wire.borrow_mut().expect(request.length, request.waits);
@@ -211,10 +223,11 @@ impl Connection {
             _ => RequestBody::Http1(Rc::clone(&self.wire)),
         };
         let leaving = request.upgrade.is_some().then_some(Leaving::Http1);
-        let arrived = Arrived { head, request, body, leaving };
+        let via = Via { http: version(&head), tls: self.tls };
+        let arrived = Arrived { head, request, body, leaving, via };
         self.watch.begin();
         let response = {
-            let mut answer = pin!(front::answer(&self.worker, self.peer, arrived));
+            let mut answer = pin!(front::answer(&worker, self.peer, arrived));
             poll_fn(|cx| match answer.as_mut().poll(cx) {
                 Poll::Ready(response) => Poll::Ready(Some(response)),
                 Poll::Pending => self.watch.poll_gone(cx, &self.wire).map(|()| None),

@@ -19,11 +19,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use crate::http::body::RequestBody;
 use crate::http::client::Peer;
 use crate::http::socket::Socket;
-use crate::id::RequestId;
 use crate::proxy::Leaving;
 use crate::server::connection;
 use crate::server::front::{self, Arrived};
 use crate::server::read::{self, Head};
+use crate::server::record::Via;
 use crate::server::reply::ReplyBody;
 use crate::server::worker::Worker;
 
@@ -40,8 +40,9 @@ const SEND_BUFFER: usize = 64 * 1024;
 pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
     let limits = worker.app.config.limits;
     let client = Rc::new(Client::new(&limits, &worker.ticker));
+    let via = Via { http: "2", tls: socket.tls() };
     let io = TokioIo::new(Patient::new(socket, Rc::clone(&client), &limits, &worker.ticker));
-    let service = service_fn(|request| answer(Rc::clone(&worker), Rc::clone(&client), peer, request));
+    let service = service_fn(|request| answer(worker.latest(), Rc::clone(&client), (peer, via), request));
     let served = http2::Builder::new(OnThisThread)
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
@@ -54,7 +55,9 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
         .max_pending_accept_reset_streams(limits.resets)
         .enable_connect_protocol()
         .serve_connection(io, service);
-    if let Err(error) = until_stopped(&worker, pin!(served), http2::Connection::graceful_shutdown).await {
+    if let Err(error) =
+        until_stopped(&worker, &client, pin!(served), http2::Connection::graceful_shutdown).await
+    {
         tracing::debug!(peer = %peer.address, %error, "connection ended");
     }
     if let Some(socket) = client.take_socket() {
@@ -66,7 +69,7 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
 async fn answer(
     worker: Rc<Worker>,
     client: Rc<Client>,
-    peer: Peer,
+    (peer, via): (Peer, Via),
     mut request: Request<Incoming>,
 ) -> Result<Response<Counted>, Infallible> {
     client.begin();
@@ -80,9 +83,9 @@ async fn answer(
     let response = match read {
         Ok(request) => {
             let body = RequestBody::Http2(body);
-            front::answer(&worker, peer, Arrived { head, request, body, leaving }).await
+            front::answer(&worker, peer, Arrived { head, request, body, leaving, via }).await
         }
-        Err(refusal) => front::malformed(&worker.app, &head.headers, RequestId::next(), refusal),
+        Err(refusal) => front::doubtful(&worker, (peer, via), Some(&head), refusal),
     };
     Ok(response.map(|body| Counted { body, client }))
 }
@@ -121,12 +124,13 @@ impl Body for Counted {
 /// Asked at every turn rather than awaited beside it: a stop is rare, and the ticker wakes everybody for it.
 async fn until_stopped<C: Future>(
     worker: &Worker,
+    client: &Client,
     mut connection: Pin<&mut C>,
     stop: fn(Pin<&mut C>),
 ) -> C::Output {
     let mut told = false;
     poll_fn(|cx| {
-        if worker.stopping() && !told {
+        if !told && (worker.stopping() || client.has_had_enough()) {
             told = true;
             stop(connection.as_mut());
         }

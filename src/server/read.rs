@@ -29,6 +29,7 @@ impl From<Parts> for Head {
 }
 
 /// What a sound request asks for besides its fields.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Request {
     /// The path and query.
     pub(crate) path: Path,

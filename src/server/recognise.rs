@@ -53,6 +53,11 @@ pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) -> Option<Arc<
         },
     };
     visit.credential = credential;
+    match &question {
+        Question::Answered(Visitor::Known(_)) => worker.recorder.recognised(true),
+        Question::Answered(_) => {}
+        _ => worker.recorder.recognised(false),
+    }
     let mut renewal = None;
     visit.visitor = match question {
         Question::Answered(visitor) => visitor,

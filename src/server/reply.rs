@@ -1,4 +1,4 @@
-//! What follows the head of an answer: a body of ours or of the app's, or a tunnel.
+//! What follows the head of an answer: a body of ours or of the app's, or a tunnel; its end is that of the record.
 
 use std::io;
 use std::pin::Pin;
@@ -10,9 +10,16 @@ use http_body::{Body, Frame, SizeHint};
 use crate::proxy::Following;
 use crate::proxy::body::UpstreamBody;
 use crate::proxy::upgrade::Tunnel;
+use crate::server::record::Record;
 
 /// What follows the head of an answer.
-pub(super) enum ReplyBody {
+pub(super) struct ReplyBody {
+    kind: Kind,
+    /// What is written down of the request.
+    record: Option<Record>,
+}
+
+enum Kind {
     /// A body of ours.
     Own(Bytes),
     /// The app's body.
@@ -23,19 +30,35 @@ pub(super) enum ReplyBody {
 
 impl From<Following> for ReplyBody {
     fn from(following: Following) -> Self {
-        match following {
-            Following::Body(body) => Self::App(body),
-            Following::Tunnel(tunnel) => Self::Tunnel(tunnel),
-        }
+        let kind = match following {
+            Following::Body(body) => Kind::App(body),
+            Following::Tunnel(tunnel) => Kind::Tunnel(tunnel),
+        };
+        Self { kind, record: None }
     }
 }
 
 impl ReplyBody {
+    /// A body of ours.
+    pub(super) fn own(body: Bytes) -> Self {
+        Self { kind: Kind::Own(body), record: None }
+    }
+
+    /// The end of this is the end of `record`.
+    pub(super) fn record(&mut self, record: Record) {
+        self.record = Some(record);
+    }
+
     /// Passes on more of the request, while nothing of the answer can be.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Self::App(body) = self {
+        if let Kind::App(body) = &mut self.kind {
             body.drive(cx);
         }
+    }
+
+    /// The tunnel, if it is one.
+    pub(super) fn into_tunnel(self) -> Option<Box<Tunnel>> {
+        if let Kind::Tunnel(tunnel) = self.kind { Some(tunnel) } else { None }
     }
 }
 
@@ -44,27 +67,33 @@ impl Body for ReplyBody {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match &mut *self {
-            Self::Own(body) if body.is_empty() => Poll::Ready(None),
-            Self::Own(body) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(body))))),
-            Self::App(body) => Pin::new(body).poll_frame(cx),
-            Self::Tunnel(_) => Poll::Ready(None),
+        let polled = match &mut self.kind {
+            Kind::Own(body) if body.is_empty() => Poll::Ready(None),
+            Kind::Own(body) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(body))))),
+            Kind::App(body) => Pin::new(body).poll_frame(cx),
+            Kind::Tunnel(_) => Poll::Ready(None),
+        };
+        if let (Poll::Ready(Some(Ok(frame))), Some(record)) = (&polled, &mut self.record)
+            && let Some(data) = frame.data_ref()
+        {
+            record.passed(data.len());
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Own(body) => body.is_empty(),
-            Self::App(body) => body.is_end_stream(),
-            Self::Tunnel(_) => true,
+        match &self.kind {
+            Kind::Own(body) => body.is_empty(),
+            Kind::App(body) => body.is_end_stream(),
+            Kind::Tunnel(_) => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Own(body) => SizeHint::with_exact(body.len() as u64),
-            Self::App(body) => body.size_hint(),
-            Self::Tunnel(_) => SizeHint::with_exact(0),
+        match &self.kind {
+            Kind::Own(body) => SizeHint::with_exact(body.len() as u64),
+            Kind::App(body) => body.size_hint(),
+            Kind::Tunnel(_) => SizeHint::with_exact(0),
         }
     }
 }

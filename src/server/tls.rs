@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::tls::{self, Unusable};
 use crate::proxy::pem;
+use crate::server::der;
 
 /// HTTP/2 in the protocol negotiation (RFC 9113 §3.2).
 pub(super) const H2: &[u8] = b"h2";
@@ -26,7 +27,6 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 pub struct Tls {
     acceptor: TlsAcceptor,
     shelf: Arc<Shelf>,
-    config: Arc<tls::Tls>,
 }
 
 impl Tls {
@@ -34,9 +34,9 @@ impl Tls {
     ///
     /// # Errors
     /// The first file that cannot be read, or does not hold what its key says.
-    pub fn load(config: tls::Tls) -> Result<Self, Unusable> {
+    pub fn load(config: &tls::Tls) -> Result<Self, Unusable> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let shelf = Arc::new(Shelf(RwLock::new(certificates(&config, &provider)?.into())));
+        let shelf = Arc::new(Shelf(RwLock::new(certificates(config, &provider)?.into())));
         let trouble = |what: rustls::Error| Unusable { key: "tls".to_owned(), what: what.to_string() };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -50,17 +50,26 @@ impl Tls {
         let mut server = builder.with_cert_resolver(Arc::clone(&shelf) as Arc<dyn ResolvesServerCert>);
         server.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
         server.ticketer = Ticketer::new().map_err(trouble)?;
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(server)), shelf, config: Arc::new(config) })
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(server)), shelf })
     }
 
-    /// Reads the certificates again. New connections get the new ones, and open ones stay as they are.
+    /// Reads the certificates that `config` names. New connections get the new ones, and open ones stay as they
+    /// are.
     ///
     /// # Errors
     /// As for [`Self::load`]; nothing has changed then.
-    pub fn reload(&self) -> Result<(), Unusable> {
-        let fresh = certificates(&self.config, &Arc::new(aws_lc_rs::default_provider()))?;
+    pub fn reload(&self, config: &tls::Tls) -> Result<(), Unusable> {
+        let fresh = certificates(config, &Arc::new(aws_lc_rs::default_provider()))?;
         *self.shelf.0.write().unwrap_or_else(PoisonError::into_inner) = fresh.into();
         Ok(())
+    }
+
+    /// Until when each certificate is good, in seconds since the epoch, in the order of the configuration.
+    pub(super) fn not_after(&self) -> Vec<Option<i64>> {
+        let certificates = Arc::clone(&self.shelf.0.read().unwrap_or_else(PoisonError::into_inner));
+        let until =
+            |certified: &Arc<CertifiedKey>| certified.cert.first().and_then(|der| der::not_after(der));
+        certificates.iter().map(until).collect()
     }
 
     pub(super) fn acceptor(&self) -> &TlsAcceptor {

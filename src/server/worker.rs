@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -17,16 +17,21 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::app::App;
-use crate::proxy::Proxy;
+use crate::gate::endpoint;
+use crate::log::access::Access;
 use crate::proxy::connect::Connector;
+use crate::proxy::health::Rounds;
 use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
+use crate::proxy::{Means, Proxy};
 use crate::server::crowd::{Crowd, Member};
 use crate::server::http1::{Buffers, Date};
 use crate::server::listen::{Acceptor, Serves, Share};
+use crate::server::record::Recorder;
 use crate::server::tls::Tls;
 use crate::server::{connection, redirect};
 use crate::session::cache::Near;
+use crate::trace::Tracing;
 
 /// How long to wait after the system ran out of something, at first and at most.
 const SHORTAGE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -34,20 +39,27 @@ const SHORTAGE: (Duration, Duration) = (Duration::from_millis(50), Duration::fro
 /// For how long nothing more is said of connections that were turned away, in milliseconds.
 const SILENCE: u64 = 10_000;
 
-/// What the connections of one worker share.
+/// How long those that are cut may take to hear of it, and how often is looked.
+const FAREWELL: Duration = Duration::from_millis(1500);
+const FAREWELL_LOOK: Duration = Duration::from_millis(20);
+
+/// What the connections of one worker share, under one configuration.
 pub(super) struct Worker {
     pub(super) app: Arc<App>,
     pub(super) proxy: Proxy,
-    pub(super) near: RefCell<Near>,
+    pub(super) near: Rc<RefCell<Near>>,
     pub(super) ticker: Ticker,
     /// The `Date` of answers.
     pub(super) date: RefCell<Date>,
     /// What connections read into and write from.
-    pub(super) buffers: Buffers,
+    pub(super) buffers: Rc<Buffers>,
     /// How connections are encrypted, if they are.
     pub(super) tls: Option<Tls>,
+    /// Where requests are written down.
+    pub(super) recorder: Rc<Recorder>,
     seats: Rc<Seats>,
-    stopping: Cell<bool>,
+    stopping: Rc<Cell<bool>>,
+    latest: Rc<RefCell<Weak<Worker>>>,
 }
 
 impl Worker {
@@ -55,6 +67,80 @@ impl Worker {
     pub(super) fn stopping(&self) -> bool {
         self.stopping.get()
     }
+
+    /// The worker under the configuration that counts now: asked once for each request, so that one that has
+    /// begun ends as it began.
+    pub(super) fn latest(self: &Rc<Self>) -> Rc<Self> {
+        self.latest.borrow().upgrade().unwrap_or_else(|| Rc::clone(self))
+    }
+
+    /// The first one of a thread.
+    fn first(shared: Shared) -> Rc<Self> {
+        let ticker = Ticker::default();
+        let app = &shared.serving.app;
+        let recorder = Rc::new(Recorder {
+            counts: app.metrics.enlist(endpoint::PLACES),
+            access: Access::new(app.config.log.json, app.log_sink(), Arc::clone(&app.metrics)),
+            tracing: shared.tracing,
+            lost: Arc::clone(&app.metrics),
+        });
+        let worker = Rc::new(Self {
+            proxy: proxy(&shared.serving, &ticker, &recorder),
+            app: Arc::clone(app),
+            near: Rc::default(),
+            ticker,
+            tls: shared.tls,
+            recorder,
+            date: RefCell::default(),
+            buffers: Rc::default(),
+            seats: Rc::default(),
+            stopping: Rc::default(),
+            latest: Rc::default(),
+        });
+        *worker.latest.borrow_mut() = Rc::downgrade(&worker);
+        worker
+    }
+
+    /// The same under another configuration; it is the latest from now on. What the old one's requests hold
+    /// lives as long as they do.
+    fn under(&self, serving: &Serving) -> Rc<Self> {
+        let worker = Rc::new(Self {
+            proxy: proxy(serving, &self.ticker, &self.recorder),
+            app: Arc::clone(&serving.app),
+            near: Rc::clone(&self.near),
+            ticker: self.ticker.clone(),
+            tls: self.tls.clone(),
+            recorder: Rc::clone(&self.recorder),
+            date: RefCell::default(),
+            buffers: Rc::clone(&self.buffers),
+            seats: Rc::clone(&self.seats),
+            stopping: Rc::clone(&self.stopping),
+            latest: Rc::clone(&self.latest),
+        });
+        *worker.latest.borrow_mut() = Rc::downgrade(&worker);
+        self.proxy.retire();
+        worker
+    }
+
+    /// What is done at every tick.
+    fn tick(&self) {
+        self.proxy.sweep();
+        self.near.borrow_mut().sweep(self.app.clock.now());
+        self.recorder.counts.connections.set(self.seats.open.get() as u64);
+        self.recorder.access.flush();
+    }
+}
+
+fn proxy(serving: &Serving, ticker: &Ticker, recorder: &Recorder) -> Proxy {
+    let app = &serving.app;
+    let means = Means {
+        connector: serving.connector.clone(),
+        instances: Arc::clone(&serving.instances),
+        ticker: ticker.clone(),
+        live: Arc::clone(&app.sessions.live),
+        counts: Arc::clone(&recorder.counts),
+    };
+    Proxy::new(Arc::clone(&app.config), means)
 }
 
 /// The connections of one worker, counted.
@@ -91,19 +177,39 @@ impl Drop for Seat {
     }
 }
 
-/// What all workers have in common.
+/// What all workers have in common under one configuration.
 #[derive(Clone)]
-pub(super) struct Shared {
+pub(super) struct Serving {
     /// The application.
     pub(super) app: Arc<App>,
-    /// How connections of clients are encrypted, if they are.
-    pub(super) tls: Option<Tls>,
     /// How connections to the app are made.
     pub(super) connector: Connector,
     /// The instances of the app.
     pub(super) instances: Arc<Instances>,
+    /// Asks them how they are as long as this counts.
+    pub(super) _rounds: Arc<Rounds>,
+}
+
+/// What all workers have in common.
+#[derive(Clone)]
+pub(super) struct Shared {
+    /// At first.
+    pub(super) serving: Serving,
+    /// How connections of clients are encrypted, if they are.
+    pub(super) tls: Option<Tls>,
     /// The connections of all workers.
     pub(super) crowd: Arc<Crowd>,
+    /// Where spans go, if requests are traced.
+    pub(super) tracing: Option<Tracing>,
+}
+
+/// What a worker is told while it runs.
+#[derive(Clone)]
+pub(super) struct Orders {
+    /// To take no more connections.
+    pub(super) stop: watch::Receiver<bool>,
+    /// What to serve with from now on.
+    pub(super) serve: watch::Receiver<Serving>,
 }
 
 /// Starts a worker on its own thread.
@@ -111,7 +217,7 @@ pub(super) fn start(
     number: usize,
     shared: Shared,
     listeners: Vec<Share>,
-    stop: watch::Receiver<bool>,
+    orders: Orders,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
@@ -121,59 +227,76 @@ pub(super) fn start(
                 return;
             }
         };
-        if let Err(error) = runtime.block_on(run(shared, listeners, stop)) {
+        if let Err(error) = runtime.block_on(run(shared, listeners, orders)) {
             tracing::error!(%error, "a worker cannot listen");
         }
     })
 }
 
-async fn run(shared: Shared, listeners: Vec<Share>, mut stop: watch::Receiver<bool>) -> io::Result<()> {
-    let Shared { app, tls, connector, instances, crowd } = shared;
-    let ticker = Ticker::default();
-    let worker = Rc::new(Worker {
-        proxy: Proxy::new(
-            Arc::clone(&app.config),
-            connector,
-            instances,
-            ticker.clone(),
-            Arc::clone(&app.sessions.live),
-        ),
-        near: RefCell::default(),
-        date: RefCell::default(),
-        buffers: Buffers::default(),
-        ticker: ticker.clone(),
-        tls,
-        seats: Rc::default(),
-        stopping: Cell::new(false),
-        app,
-    });
-    let swept = Rc::clone(&worker);
-    tokio::task::spawn_local(ticker.run(move || {
-        swept.proxy.sweep();
-        swept.near.borrow_mut().sweep(swept.app.clock.now());
+async fn run(shared: Shared, listeners: Vec<Share>, orders: Orders) -> io::Result<()> {
+    let Orders { mut stop, mut serve } = orders;
+    let crowd = Arc::clone(&shared.crowd);
+    let mut worker = Worker::first(shared);
+    let ticking = Rc::clone(&worker.latest);
+    tokio::task::spawn_local(worker.ticker.clone().run(move || {
+        if let Some(worker) = ticking.borrow().upgrade() {
+            worker.tick();
+        }
     }));
-    let mut accepting = JoinSet::new();
+    let mut acceptors = Vec::new();
     for share in listeners {
         let serves = share.serves;
-        accepting.spawn_local(accept(Rc::clone(&worker), Acceptor::new(share)?, serves, Arc::clone(&crowd)));
+        acceptors.push((Rc::new(Acceptor::new(share)?), serves));
     }
-    let _ = stop.wait_for(|stop| *stop).await;
+    let mut accepting = JoinSet::new();
+    loop {
+        for (acceptor, serves) in &acceptors {
+            accepting.spawn_local(accept(
+                Rc::clone(&worker),
+                (Rc::clone(acceptor), *serves),
+                Arc::clone(&crowd),
+            ));
+        }
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            Ok(()) = serve.changed() => worker = worker.under(&serve.borrow_and_update()),
+        }
+        // Who comes from now on is taken under the new configuration.
+        accepting.shutdown().await;
+    }
     accepting.shutdown().await;
+    drop(acceptors);
     worker.stopping.set(true);
     worker.ticker.wake_all();
+    drain(&worker).await;
+    worker.tick();
+    Ok(())
+}
+
+/// Lets what is under way come to its end, and ends what has none of its own.
+async fn drain(worker: &Worker) {
     let drained = async {
         while worker.seats.open.get() > 0 {
             worker.seats.one_less.notified().await;
         }
     };
-    if tokio::time::timeout(worker.app.config.limits.drain, drained).await.is_err() {
-        let open = worker.seats.open.get();
-        tracing::warn!(connections = open, "connections were cut at the end of the drain time");
+    if tokio::time::timeout(worker.app.config.limits.drain, drained).await.is_ok() {
+        return;
     }
-    Ok(())
+    let open = worker.seats.open.get();
+    tracing::warn!(connections = open, "connections are cut at the end of the drain time");
+    worker.ticker.cut();
+    let [begun, ended] = &worker.recorder.counts.tunnels;
+    let told = async {
+        while begun.get() > ended.get() {
+            tokio::time::sleep(FAREWELL_LOOK).await;
+        }
+    };
+    // Whoever does not hear of it is cut without.
+    let _ = tokio::time::timeout(FAREWELL, told).await;
 }
 
-async fn accept(worker: Rc<Worker>, acceptor: Acceptor, serves: Serves, crowd: Arc<Crowd>) {
+async fn accept(worker: Rc<Worker>, (acceptor, serves): (Rc<Acceptor>, Serves), crowd: Arc<Crowd>) {
     let config = &worker.app.config;
     let mut wait = SHORTAGE.0;
     let mut refused = Refused::default();
@@ -185,6 +308,7 @@ async fn accept(worker: Rc<Worker>, acceptor: Acceptor, serves: Serves, crowd: A
                 // many; where it names them, they are counted.
                 let Some(member) = crowd.enter((!peer.trusted).then(|| peer.ip())) else {
                     refused.note(peer.ip(), worker.ticker.now());
+                    worker.recorder.counts.turned_away.add_alone(1);
                     continue;
                 };
                 let seat = Seat::take(&worker.seats, member);

@@ -213,6 +213,11 @@ impl Cache {
         self.endings.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// How many sessions are here, but for what has just come or gone.
+    pub fn entries(&self) -> u64 {
+        self.sessions.entry_count()
+    }
+
     /// How many sessions have been ended so far.
     pub fn endings(&self) -> u64 {
         self.endings.load(Ordering::Acquire)

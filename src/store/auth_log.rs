@@ -2,6 +2,7 @@
 
 use crate::error::Fault;
 use crate::id::{RowId, UserId};
+use crate::metrics::StoreCounts;
 use crate::store::row::Row;
 use crate::store::{Tx, fault};
 use crate::time::Now;
@@ -106,6 +107,33 @@ pub struct LogEntry {
     pub agent: Option<String>,
     /// What else is worth knowing: the rules by which a sign-in was unusual.
     pub detail: Option<String>,
+    /// Of a sign-in: `password`, `code`, or the id of the provider. It is counted and told, and not kept.
+    pub way: Option<String>,
+}
+
+/// A line that was added, told and counted once it is committed.
+pub(super) struct Event {
+    user: Option<UserId>,
+    action: Action,
+    error: Option<&'static str>,
+    success: bool,
+    address: Option<String>,
+    way: Option<String>,
+}
+
+impl Event {
+    /// Says so in the log, as something that concerns security, and counts it.
+    pub(super) fn tell(&self, counts: &StoreCounts) {
+        let outcome = if self.success { "success" } else { "failure" };
+        counts.events.add(self.action.as_str(), outcome, 1);
+        let way = self.way.as_deref();
+        if self.action == Action::SignIn {
+            counts.sign_ins.add(way.unwrap_or("other"), outcome, 1);
+        }
+        let user = self.user.as_ref().map(UserId::as_str);
+        let (event, client, reason) = (self.action.as_str(), self.address.as_deref(), self.error);
+        tracing::info!(target: "security", event, outcome, user, client, way, reason, "account");
+    }
 }
 
 /// What a line of the log says of how an account was used.
@@ -201,7 +229,16 @@ impl Tx {
             .execute(&mut **tx)
             .await
             .map(|_| ()))
-        .map_err(fault("writing the log of sign-ins"))
+        .map_err(fault("writing the log of sign-ins"))?;
+        self.events.push(Event {
+            user: entry.user.clone(),
+            action: entry.action,
+            error: entry.error,
+            success: entry.success,
+            address: entry.address.clone(),
+            way: entry.way.clone(),
+        });
+        Ok(())
     }
 }
 

@@ -72,6 +72,8 @@ const OUTBOX_DUE: &str = r#"
     SELECT "id" AS "outbox.id" FROM "sidegate_outbox"
     WHERE "state" = 'waiting' AND "nextAt" <= $1 ORDER BY "nextAt" LIMIT $2"#;
 
+const OUTBOX_WAITING: &str = r#"SELECT COUNT(*) FROM "sidegate_outbox" WHERE "state" = 'waiting'"#;
+
 const OUTBOX_CLAIM: &str = r#"
     UPDATE "sidegate_outbox" SET "nextAt" = $3, "attempts" = "attempts" + 1
     WHERE "id" = $1 AND "state" = 'waiting' AND "nextAt" <= $2
@@ -91,6 +93,13 @@ const OUTBOX_DELETE_ENDED: &str = r#"
         WHERE ("state" = 'sent' AND "createdAt" <= $1) OR ("state" = 'failed' AND "createdAt" <= $2) LIMIT $3)"#;
 
 impl Store {
+    /// How many mails are to be sent.
+    pub async fn outbox_waiting(&self) -> Result<u64, Fault> {
+        let count: i64 = on!(&self.read, pool => sqlx::query_scalar(OUTBOX_WAITING).fetch_one(pool).await)
+            .map_err(fault("counting mails"))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
     /// The ids of mails whose time has come, the oldest first.
     pub async fn outbox_due(&self, now: Now, limit: u32) -> Result<Vec<RowId>, Fault> {
         let rows: Vec<Row> = on!(&self.read, pool => sqlx::query(OUTBOX_DUE)
@@ -107,7 +116,7 @@ impl Store {
 impl Tx {
     /// Adds a mail, which is sent once this transaction is committed.
     pub async fn outbox_insert(&mut self, mail: &OutboxRow) -> Result<(), Fault> {
-        self.mail_waits = true;
+        self.mails += 1;
         on!(&mut self.db, tx => sqlx::query(OUTBOX_INSERT)
             .bind(&mail.id)
             .bind(&mail.recipient)

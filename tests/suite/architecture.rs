@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 const WORDS: &[&str] = &["id", "pattern", "secret", "time", "visitor"];
 const SAYING_NO: &[&str] = &["refusal", "error"];
-const TOOLS: &[&str] = &["config", "log"];
+const TOOLS: &[&str] = &["metrics", "trace", "config", "log"];
 const LEAVES: &[&str] = &["store", "mail", "oauth", "ui"];
 /// What flows share; everything else below `flow/` is one thing that a person does.
 const SHARED: &[&str] = &[
@@ -39,8 +39,10 @@ const TABLE: &[Module] = &[
     module("visitor", &[], &["id", "pattern", "secret", "time"]),
     module("refusal", &[WORDS], &[]),
     module("error", &[WORDS], &["refusal"]),
-    module("config", &[WORDS, SAYING_NO], &[]),
-    module("log", &[WORDS, SAYING_NO], &["config"]),
+    module("metrics", &[WORDS, SAYING_NO], &[]),
+    module("trace", &[WORDS, SAYING_NO], &["metrics"]),
+    module("config", &[WORDS, SAYING_NO], &["trace"]),
+    module("log", &[WORDS, SAYING_NO], &["metrics", "trace", "config"]),
     module("http", &[WORDS, SAYING_NO, TOOLS], &[]),
     module("store", &[WORDS, SAYING_NO, TOOLS], &[]),
     module("mail", &[WORDS, SAYING_NO, TOOLS], &[]),

@@ -15,6 +15,7 @@ mod hostile;
 mod jobs;
 mod mail;
 mod oauth;
+mod ops;
 mod pages;
 mod provider;
 mod proxy;

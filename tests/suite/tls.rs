@@ -190,11 +190,11 @@ fn a_reload_shows_the_new_certificate_and_cuts_no_connection() {
     };
     assert!(ask().starts_with("HTTP/1.1 200"));
     copy("renewed");
-    server.reload().expect("the files are good");
+    server.apply(&site.app).expect("the files are good");
     assert!(subject(&site, "x.test").ends_with("renewed"));
     assert!(ask().starts_with("HTTP/1.1 200"), "the open connection goes on");
     std::fs::write(directory.path().join("site.key"), "no key").expect("written");
-    let error = server.reload().expect_err("no key").to_string();
+    let error = server.apply(&site.app).expect_err("no key").to_string();
     assert!(error.contains("tls.key") && error.contains("site.key"), "{error}");
     assert!(subject(&site, "x.test").ends_with("renewed"), "a bad file changes nothing");
     let _ = open.kill();

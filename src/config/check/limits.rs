@@ -18,6 +18,8 @@ pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
     between(p, "limits.tunnel_idle", raw.tunnel_idle, moment, Span::days(7));
     between(p, "limits.connections", raw.connections, 1, 10_000_000);
     between(p, "limits.connections_per_address", raw.connections_per_address, 1, 10_000_000);
+    between(p, "limits.min_rate", raw.min_rate, Size(0), Size::mib(1));
+    between(p, "limits.min_rate_grace", raw.min_rate_grace, Span::seconds(1), hour);
     between(p, "limits.streams", raw.streams, 1, 100_000);
     // Below the one, HTTP/2 itself would have to be told (RFC 9113 §6.9.2); above the other, a client has the
     // memory of the machine.
@@ -25,6 +27,7 @@ pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
     let connection_window = window(p, "limits.connection_window", raw.connection_window);
     between(p, "limits.resets", raw.resets, 1, 100_000);
     between(p, "limits.drain", raw.drain, Span::millis(0), hour);
+    between(p, "limits.grace", raw.grace, Span::millis(0), hour);
     between(p, "limits.attempts_per_address", raw.attempts_per_address, 1, 1_000_000);
     between(p, "limits.attempts_per_account", raw.attempts_per_account, 1, 1_000_000);
     between(p, "limits.attempts_in_all", raw.attempts_in_all, 1, 1_000_000);
@@ -39,11 +42,18 @@ pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
         tunnel_idle: raw.tunnel_idle.0,
         connections: raw.connections,
         connections_per_address: raw.connections_per_address,
+        min_rate: raw.min_rate.0,
+        min_rate_grace: raw.min_rate_grace.0,
+        requests_per_connection: match raw.requests_per_connection {
+            0 => u64::MAX,
+            count => count,
+        },
         streams: raw.streams,
         stream_window,
         connection_window,
         resets: raw.resets,
         drain: raw.drain.0,
+        grace: raw.grace.0,
         attempts_per_address: raw.attempts_per_address,
         attempts_per_account: raw.attempts_per_account,
         attempts_in_all: raw.attempts_in_all,

@@ -1,17 +1,43 @@
 //! Addresses: what browsers call us, and where the store is.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 use url::{Host, Url};
 
 use super::between;
+use crate::config::file::ops::RawAdmin;
 use crate::config::file::{RawAccess, RawPublic, RawStore, STORE_URL};
 use crate::config::listen::{Listen, Place};
 use crate::config::problem::Problems;
 use crate::config::provider::is_loopback;
 use crate::config::{Database, Public, Store};
+
+/// Where the admin listener is. It tells nothing secret, but nothing that everyone should know either.
+pub(super) fn admin(
+    raw: &RawAdmin,
+    listen: &Listen,
+    p: &mut Problems,
+    dangers: &mut Vec<String>,
+) -> Option<SocketAddr> {
+    let key = "admin.address";
+    let text = raw.address.as_ref()?;
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        let what = format!("{} is not an IP address and a port", p.quote(key, text));
+        p.add(key, what, "write \"127.0.0.1:9180\"");
+        return None;
+    };
+    let taken = |visitors: SocketAddr| visitors.port() == address.port() && address.port() != 0;
+    if listen.addresses().chain(listen.redirect_http).any(taken) {
+        p.add(key, "has a port of `[listen]`", "write another port: it is not for visitors");
+        return None;
+    }
+    if !address.ip().is_loopback() {
+        dangers.push(format!("admin.address: whoever can reach {address} can read the metrics"));
+    }
+    Some(address)
+}
 
 pub(super) fn public(
     raw: &RawPublic,

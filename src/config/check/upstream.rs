@@ -83,7 +83,7 @@ fn health(raw: &RawHealth, public: &Public, p: &mut Problems) -> Option<Health> 
     between(p, "upstream.health.unhealthy", raw.unhealthy, 1, 1000);
     let path = raw.path.clone()?;
     if !path.starts_with('/') || !path.bytes().all(|b| b.is_ascii_graphic()) || path.contains('#') {
-        p.add("upstream.health.path", "is not a path", "write what the app answers, such as /healthz");
+        p.add("upstream.health.path", "is no path", "write what the app answers, such as /healthz");
     }
     Some(Health {
         path,

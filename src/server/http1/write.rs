@@ -181,7 +181,7 @@ impl Answer {
 
     /// The tunnel that follows, if one does.
     pub(super) fn into_tunnel(self) -> Option<Box<Tunnel>> {
-        if let ReplyBody::Tunnel(tunnel) = self.body { Some(tunnel) } else { None }
+        self.body.into_tunnel()
     }
 
     /// Sends what can be sent; ready at the end.

@@ -16,6 +16,8 @@ use crate::server::http2::frames::Frames;
 
 /// What a connection and its requests tell each other.
 pub(super) struct Client {
+    /// Requests that may still come.
+    left: Cell<u64>,
     /// Requests that are being answered; as long as there are any, silence is no idleness.
     open: Cell<u32>,
     /// For the next request.
@@ -30,11 +32,18 @@ impl Client {
     pub(super) fn new(limits: &Limits, ticker: &Ticker) -> Self {
         let silence = ticker.deadline();
         silence.arm(limits.keep_alive);
-        Self { open: Cell::new(0), silence, keep_alive: limits.keep_alive, socket: RefCell::default() }
+        let left = Cell::new(limits.requests_per_connection);
+        Self { left, open: Cell::new(0), silence, keep_alive: limits.keep_alive, socket: RefCell::default() }
+    }
+
+    /// Whether it shall make no more requests here.
+    pub(super) fn has_had_enough(&self) -> bool {
+        self.left.get() == 0
     }
 
     /// A request has come.
     pub(super) fn begin(&self) {
+        self.left.set(self.left.get().saturating_sub(1));
         self.open.set(self.open.get() + 1);
         self.silence.disarm();
     }

@@ -108,6 +108,74 @@ fn r_3_and_dos_2_a_client_that_never_reads_is_let_go_and_the_app_is_not_read_on(
 }
 
 #[test]
+fn r_2_a_body_that_trickles_in_ends_the_request_unless_it_is_a_conversation() {
+    let limits = "min_rate = \"64KiB\"\nmin_rate_grace = \"1s\"";
+    let stage = Stage::on(Stage::plan().set("limits", limits));
+    let trickle = |fields: &str, piece: &str, most: usize| {
+        let mut raw = stage.connect();
+        raw.send(stage.signed("POST /x HTTP/1.1", &format!("{fields}Transfer-Encoding: chunked\r\n")));
+        for _ in 0..most {
+            if !raw.try_send(format!("{:x}\r\n{piece}\r\n", piece.len())) {
+                break;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        raw.send("0\r\n\r\n").try_answer(false).map_or(400, |answer| answer.status)
+    };
+    assert_eq!(trickle("", "x", 400), 400);
+    assert!(stage.site.upstream.arrived().is_empty(), "no half request was completed");
+    assert_eq!(trickle("", &"x".repeat(65_536), 60), 200, "slow, but not too slow");
+    assert_eq!(trickle("Content-Type: application/grpc\r\n", "x", 60), 200, "a conversation");
+}
+
+#[test]
+fn r_3_a_client_that_reads_too_slowly_is_let_go_and_one_behind_a_slow_app_is_not() {
+    const SIZE: usize = 40_000_000;
+    let upstream = Upstream::with(|arrived, stream| {
+        if arrived.line.contains("large") {
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n");
+            let _ = stream.write_all(&vec![b'x'; SIZE]);
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+            return;
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n");
+        for _ in 0..30 {
+            thread::sleep(Duration::from_millis(100));
+            let _ = stream.write_all(b"x");
+        }
+    });
+    let limits = "min_rate = \"1MiB\"\nmin_rate_grace = \"1s\"";
+    let stage = Stage::on(Stage::plan().set("limits", limits).upstream(upstream));
+    assert_eq!(stage.ask(stage.signed("GET /slow HTTP/1.1", "")).text().len(), 30);
+    let mut stream = TcpStream::connect(stage.site.address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    stream.write_all(stage.signed("GET /large HTTP/1.1", "").as_bytes()).expect("it is sent");
+    let (mut read, mut buffer) = (0, vec![0; 20_000]);
+    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        read += count;
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(read < SIZE / 2, "{read} bytes came");
+    assert!(stage.site.is_well());
+}
+
+#[test]
+fn a_connection_ends_in_order_after_as_many_requests_as_were_chosen() {
+    let stage = Stage::on(Stage::plan().set("limits", "requests_per_connection = 3"));
+    let mut raw = stage.connect();
+    for close in [None, None, Some("close")] {
+        let answer = raw.send(stage.signed("GET /x HTTP/1.1", "")).answer();
+        assert_eq!((answer.status, answer.header("connection")), (200, close));
+    }
+    assert!(raw.is_closed());
+    let stage = Stage::on(Stage::plan().set("limits", "requests_per_connection = 0"));
+    let mut raw = stage.connect();
+    for _ in 0..50 {
+        assert_eq!(raw.send(stage.signed("GET /x HTTP/1.1", "")).answer().header("connection"), None);
+    }
+}
+
+#[test]
 fn r_6_connections_beyond_the_limit_are_closed_and_room_is_found_again() {
     let stage = Stage::on(Stage::plan().set("limits", "connections = 3"));
     let request = stage.signed("GET /x HTTP/1.1", "");

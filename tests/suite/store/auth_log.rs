@@ -15,6 +15,7 @@ fn entry(action: Action) -> LogEntry {
         address: None,
         agent: None,
         detail: None,
+        way: None,
     }
 }
 

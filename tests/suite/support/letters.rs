@@ -56,7 +56,7 @@ pub(crate) fn letters(site: &Site) -> Vec<Letter> {
         site.database.texts(r#"SELECT "id" || ' ' || "body" FROM "sidegate_outbox" WHERE "body" <> ''"#),
     );
     let mut found = BTreeMap::new();
-    if let Some(Mailer::Catcher(catcher)) = &site.app.mailer {
+    if let Some(Mailer::Catcher(catcher)) = site.app.mailer.as_deref() {
         for caught in catcher.list() {
             let letter =
                 Letter { to: caught.to.clone(), subject: caught.subject.clone(), text: caught.text.clone() };

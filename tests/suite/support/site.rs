@@ -246,6 +246,11 @@ impl Site {
         }
     }
 
+    /// Where the admin listener is.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.server.as_ref().and_then(Server::admin_address).expect("there is one")
+    }
+
     /// Takes the server out, to stop it from another thread.
     pub(crate) fn take_server(&mut self) -> Server {
         self.server.take().expect("it runs")

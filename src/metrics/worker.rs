@@ -1,0 +1,188 @@
+//! What one worker counts of its requests. Only that worker writes here.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+
+use super::{Counter, Histogram};
+use crate::refusal::Refusal;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The app answered, or was asked and failed.
+    Forwarded,
+    /// It was for one of our endpoints.
+    Answered,
+    /// It was neither: refused, or the visitor was asked to sign in.
+    Refused,
+}
+
+impl Outcome {
+    /// Their names in metrics and log lines, in the order of the variants.
+    pub const NAMES: [&str; 3] = ["forwarded", "answered", "refused"];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+/// The methods that are told apart; every other is `other`.
+pub const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
+/// Classes of status codes: 1xx to 5xx.
+pub const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+/// Ways in which the app can fail to answer.
+pub const TROUBLES: [&str; 6] =
+    ["unreachable", "connect_timeout", "closed", "invalid", "response_timeout", "none_well"];
+
+/// How the app failed to answer: a place in [`TROUBLES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// No connection.
+    Unreachable,
+    /// No connection in time.
+    ConnectTimeout,
+    /// The connection ended before the answer began.
+    Closed,
+    /// Its answer is no HTTP.
+    Invalid,
+    /// No answer in time.
+    ResponseTimeout,
+    /// No instance is well.
+    NoneWell,
+}
+
+/// What one worker counts, on cache lines of its own.
+#[repr(align(128))]
+pub struct Worker {
+    /// Requests that began and those that ended.
+    pub begun: Counter,
+    /// See [`Self::begun`].
+    pub ended: Counter,
+    /// Requests by outcome, method and class of the status.
+    pub requests: [[[Counter; CLASSES.len()]; METHODS.len()]; Outcome::NAMES.len()],
+    /// From the head of the request to the end of the answer, by outcome.
+    pub durations: [Histogram; Outcome::NAMES.len()],
+    /// From asking the app to the head of its answer.
+    pub upstream: Histogram,
+    /// How the app failed.
+    pub troubles: [Counter; TROUBLES.len()],
+    /// Refusals, in the order of [`Refusal::ALL`].
+    pub refusals: [Counter; Refusal::ALL.len()],
+    /// Requests for our endpoints, by class of the status.
+    pub endpoints: Box<[[Counter; CLASSES.len()]]>,
+    /// Bytes of bodies that were sent to clients.
+    pub sent: Counter,
+    /// Visitors whose session was in memory.
+    pub hits: Counter,
+    /// Visitors for whom the store, or a key, had to be asked.
+    pub misses: Counter,
+    /// Connections of clients that are open.
+    pub connections: Counter,
+    /// Connections that were turned away because there were too many.
+    pub turned_away: Counter,
+    /// Connections that have left HTTP, begun and ended.
+    pub tunnels: [Counter; 2],
+}
+
+fn none() -> [Counter; CLASSES.len()] {
+    std::array::from_fn(|_| Counter::new())
+}
+
+impl Worker {
+    /// Nothing counted yet, for so many endpoints.
+    pub(super) fn new(endpoints: usize) -> Self {
+        Self {
+            begun: Counter::new(),
+            ended: Counter::new(),
+            requests: std::array::from_fn(|_| std::array::from_fn(|_| none())),
+            durations: Default::default(),
+            upstream: Histogram::default(),
+            troubles: [const { Counter::new() }; TROUBLES.len()],
+            refusals: [const { Counter::new() }; Refusal::ALL.len()],
+            endpoints: (0..endpoints).map(|_| none()).collect(),
+            sent: Counter::new(),
+            hits: Counter::new(),
+            misses: Counter::new(),
+            connections: Counter::new(),
+            turned_away: Counter::new(),
+            tunnels: [Counter::new(), Counter::new()],
+        }
+    }
+
+    /// Counts a request whose answer has begun.
+    pub fn answered(&self, outcome: Outcome, method: usize, status: StatusCode) {
+        self.requests[outcome as usize][method][class(status)].add_alone(1);
+    }
+
+    /// Counts a request that has come to its end.
+    pub fn done(&self, outcome: Outcome, took: Duration, bytes: u64) {
+        self.ended.add_alone(1);
+        self.sent.add_alone(bytes);
+        self.durations[outcome as usize].note(took);
+    }
+
+    /// Counts a refusal.
+    #[cold]
+    pub fn refused(&self, refusal: Refusal) {
+        let same = |known: &Refusal| std::mem::discriminant(known) == std::mem::discriminant(&refusal);
+        if let Some(count) = Refusal::ALL.iter().position(same).and_then(|at| self.refusals.get(at)) {
+            count.add_alone(1);
+        }
+    }
+
+    /// Counts an answer of an endpoint.
+    pub fn endpoint(&self, endpoint: usize, status: StatusCode) {
+        if let Some(counts) = self.endpoints.get(endpoint) {
+            counts[class(status)].add_alone(1);
+        }
+    }
+}
+
+/// The place of a method in [`METHODS`].
+pub fn method(method: &Method) -> usize {
+    match *method {
+        Method::GET => 0,
+        Method::HEAD => 1,
+        Method::POST => 2,
+        Method::PUT => 3,
+        Method::PATCH => 4,
+        Method::DELETE => 5,
+        Method::OPTIONS => 6,
+        _ => METHODS.len() - 1,
+    }
+}
+
+/// The place of a status in [`CLASSES`].
+fn class(status: StatusCode) -> usize {
+    usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_can_invent_counts_under_other() {
+        assert_eq!(METHODS[method(&Method::from_bytes(b"BREW").expect("a method"))], "other");
+        for (place, name) in METHODS.iter().enumerate().take(METHODS.len() - 1) {
+            assert_eq!(method(&Method::from_bytes(name.as_bytes()).expect("a method")), place);
+        }
+        for (status, name) in [(101, "1xx"), (200, "2xx"), (599, "5xx"), (999, "5xx")] {
+            assert_eq!(CLASSES[class(StatusCode::from_u16(status).expect("a status"))], name);
+        }
+    }
+
+    #[test]
+    fn every_refusal_has_a_place_of_its_own() {
+        let worker = Worker::new(0);
+        for refusal in Refusal::ALL {
+            worker.refused(*refusal);
+        }
+        worker.refused(Refusal::TooManyRequests(77));
+        let counted: Vec<u64> = worker.refusals.iter().map(Counter::get).collect();
+        assert_eq!(counted.iter().sum::<u64>(), Refusal::ALL.len() as u64 + 1);
+        assert_eq!(counted.iter().filter(|&&count| count == 2).count(), 1);
+    }
+}

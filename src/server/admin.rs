@@ -1,0 +1,162 @@
+//! The admin listener: whether we live, whether we are ready, what was counted, which version this is.
+//!
+//! It has a port of its own, so that nothing of it can be reached where the app is, and runs in the office, so
+//! that it costs the workers nothing.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use crate::app::App;
+use crate::metrics::text;
+use crate::server::tls::Tls;
+
+mod numbers;
+
+/// Connections at a time: probes and scrapes are few.
+const MOST: usize = 64;
+/// How long a connection may last.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the store may take to answer before it counts as down.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The running listener; it ends when this is dropped.
+pub(super) struct Admin {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+/// What it tells of.
+struct Told {
+    app: Arc<App>,
+    tls: Option<Tls>,
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Admin {
+    /// Binds and answers from now on.
+    ///
+    /// # Errors
+    /// If the address cannot be bound.
+    pub(super) fn start(app: &Arc<App>, address: SocketAddr, tls: Option<Tls>) -> io::Result<Self> {
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("admin.address {address}: {error}"));
+        let listener = TcpListener::bind(address).map_err(named)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let told = Arc::new(Told { app: Arc::clone(app), tls });
+        let task = app.office.spawn(async move {
+            if let Err(error) = accept(listener, told).await {
+                tracing::error!(%error, "the admin listener has ended");
+            }
+        });
+        Ok(Self { address, task })
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+async fn accept(listener: TcpListener, told: Arc<Told>) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.len() >= MOST {
+            connections.join_next().await;
+        }
+        while connections.try_join_next().is_some() {}
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of something: to try again at once would only burn the processor.
+            sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let told = Arc::clone(&told);
+        connections.spawn(async move {
+            let service = service_fn(|request| {
+                let told = Arc::clone(&told);
+                async move { Ok::<_, Infallible>(answer(&told, &request).await) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(PATIENCE)
+                .serve_connection(TokioIo::new(stream), service);
+            // Whoever asks asks again.
+            let _ = timeout(PATIENCE, connection).await;
+        });
+    }
+}
+
+async fn answer(told: &Told, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned());
+        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refused;
+    }
+    match request.uri().path() {
+        "/healthz" | "/ping" => plain(StatusCode::OK, "text/plain", "ok\n".to_owned()),
+        "/readyz" | "/ready" => ready(told).await,
+        "/metrics" => {
+            let text = numbers::write(&told.app, told.tls.as_ref()).await;
+            plain(StatusCode::OK, text::CONTENT_TYPE, text)
+        }
+        "/version" => {
+            let version = json!({ "name": "sidegate", "version": env!("CARGO_PKG_VERSION") });
+            plain(StatusCode::OK, "application/json", version.to_string())
+        }
+        _ => plain(StatusCode::NOT_FOUND, "text/plain", "not here\n".to_owned()),
+    }
+}
+
+/// Whether somebody new should be sent here. Whether the app and the providers answer is no part of it: to take
+/// us away would help none of them.
+async fn ready(told: &Told) -> Response<Full<Bytes>> {
+    let store = match timeout(STORE_PATIENCE, told.app.store.ping()).await {
+        Ok(Ok(())) => true,
+        Ok(Err(fault)) => {
+            tracing::warn!("not ready: {fault}");
+            false
+        }
+        Err(_) => {
+            tracing::warn!("not ready: the store does not answer within {STORE_PATIENCE:?}");
+            false
+        }
+    };
+    let serving = !told.app.metrics.draining();
+    let ready = store && serving;
+    let word = |so| if so { "ok" } else { "failed" };
+    let body = json!({
+        "status": if ready { "ready" } else { "not ready" },
+        "checks": { "store": word(store), "serving": if serving { "ok" } else { "draining" } },
+    });
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    plain(status, "application/json", body.to_string())
+}
+
+fn plain(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

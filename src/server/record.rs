@@ -1,0 +1,257 @@
+//! What is written down of a request: its line of the access log and its share of the metrics, from the first
+//! look to the last byte of the answer.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::USER_AGENT;
+use http::{HeaderName, Response, StatusCode};
+
+use crate::gate::Verdict;
+use crate::http::client::Peer;
+use crate::http::fields::Value;
+use crate::http::visit::Visit;
+use crate::id::RequestId;
+use crate::log::access::{Access, Asked, Told};
+use crate::metrics::Metrics;
+use crate::metrics::worker::{METHODS, Outcome, Worker as Counts, method};
+use crate::refusal::Refusal;
+use crate::server::read::Head;
+use crate::time::{Moment, Now};
+use crate::trace::{Context, Share, Span, Tracing};
+
+/// `traceparent` (W3C Trace Context §3.2).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// `tracestate` (W3C Trace Context §3.3).
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// What is told of a path in a span, in bytes.
+const LONGEST_PATH: usize = 256;
+
+/// How a request came.
+#[derive(Clone, Copy)]
+pub(super) struct Via {
+    /// The version of HTTP.
+    pub(super) http: &'static str,
+    /// The version of TLS, if any.
+    pub(super) tls: Option<&'static str>,
+}
+
+/// Where a worker's requests are written down.
+pub(super) struct Recorder {
+    /// What is counted.
+    pub(super) counts: Arc<Counts>,
+    /// What is logged.
+    pub(super) access: Access,
+    /// Where spans go, if requests are traced.
+    pub(super) tracing: Option<Tracing>,
+    /// Counts those that do not get there.
+    pub(super) lost: Arc<Metrics>,
+}
+
+/// What is known of one request so far. Dropped when its answer has come to its end, and then counts.
+pub(super) struct Record {
+    recorder: Rc<Recorder>,
+    begun: Moment,
+    outcome: Outcome,
+    method: usize,
+    endpoint: Option<usize>,
+    rule: Option<u16>,
+    status: Option<StatusCode>,
+    reason: Option<Refusal>,
+    upstream: Option<Duration>,
+    bytes: u64,
+    /// Its line, without what only the end can tell; none if there is no access log.
+    line: Option<Vec<u8>>,
+    /// Its place in a trace, if it is traced.
+    traced: Option<Box<Traced>>,
+}
+
+struct Traced {
+    context: Context,
+    begun: Now,
+    path: String,
+}
+
+impl Recorder {
+    /// A request begins.
+    pub(super) fn begin(self: &Rc<Self>) -> Record {
+        self.counts.begun.add_alone(1);
+        Record {
+            recorder: Rc::clone(self),
+            begun: Moment::now(),
+            outcome: Outcome::Refused,
+            method: 0,
+            endpoint: None,
+            rule: None,
+            status: None,
+            reason: None,
+            upstream: None,
+            bytes: 0,
+            line: None,
+            traced: None,
+        }
+    }
+
+    /// How the session of a visitor was found.
+    pub(super) fn recognised(&self, in_memory: bool) {
+        let count = if in_memory { &self.counts.hits } else { &self.counts.misses };
+        count.add_alone(1);
+    }
+}
+
+impl Record {
+    /// Gives the request its place in a trace, and has the app told of it.
+    pub(super) fn trace(&mut self, visit: &mut Visit) {
+        if let Some(tracing) = &self.recorder.tracing {
+            let share = tracing.share;
+            self.traced = Some(Box::new(traced(visit, share)));
+        }
+    }
+
+    /// The request has been read, and who sent it is known.
+    pub(super) fn visited(&mut self, visit: &Visit, via: Via, logged: bool) {
+        self.method = method(&visit.method);
+        if logged {
+            self.line = Some(self.recorder.access.asked(&Asked {
+                at: visit.now,
+                id: visit.id,
+                client: visit.client,
+                method: visit.method.as_str(),
+                path: visit.path.raw().as_bytes(),
+                http: via.http,
+                tls: via.tls,
+                session: visit.visitor.session().map(|session| &**session),
+                agent: visit.headers.get(&USER_AGENT).map(Value::as_bytes),
+                trace: self.traced.as_ref().map(|traced| &traced.context.trace),
+            }));
+        }
+    }
+
+    /// The request could not be read, or only its head.
+    #[cold]
+    pub(super) fn malformed(
+        &mut self,
+        (id, at): (RequestId, Now),
+        (peer, via): (Peer, Via),
+        head: Option<&Head>,
+        logged: bool,
+    ) {
+        self.method = head.map_or(METHODS.len() - 1, |head| method(&head.method));
+        if logged {
+            self.line = Some(self.recorder.access.asked(&Asked {
+                at,
+                id,
+                client: peer.ip(),
+                method: head.map_or("-", |head| head.method.as_str()),
+                path: head.map_or(b"-", |head| head.uri.path().as_bytes()),
+                http: via.http,
+                tls: via.tls,
+                session: None,
+                agent: head.and_then(|head| head.headers.get(&USER_AGENT)).map(Value::as_bytes),
+                trace: None,
+            }));
+        }
+    }
+
+    /// The gate has decided.
+    pub(super) fn decided(&mut self, verdict: &Verdict) {
+        match verdict {
+            Verdict::Forward(pass) => {
+                self.outcome = Outcome::Forwarded;
+                self.rule = pass.rule();
+            }
+            Verdict::Ours(endpoint) => {
+                self.outcome = Outcome::Answered;
+                self.endpoint = Some(endpoint.place());
+            }
+            Verdict::AskToSignIn | Verdict::AskForCode | Verdict::Refuse(_) => {}
+        }
+    }
+
+    /// The head of the answer is there. What was forwarded was asked of the app at `asked`.
+    pub(super) fn told<B>(&mut self, response: &Response<B>, asked: Option<Moment>) {
+        let (counts, status) = (&self.recorder.counts, response.status());
+        self.status = Some(status);
+        self.reason = response.extensions().get::<Refusal>().copied();
+        if let Some(refusal) = self.reason {
+            counts.refused(refusal);
+        }
+        counts.answered(self.outcome, self.method, status);
+        if let Some(endpoint) = self.endpoint {
+            counts.endpoint(endpoint, status);
+        }
+        if let Some(asked) = asked {
+            let took = asked.elapsed();
+            counts.upstream.note(took);
+            self.upstream = Some(took);
+        }
+    }
+
+    /// Bytes of the answer's body went out.
+    pub(super) fn passed(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let took = self.begun.elapsed();
+        let recorder = &self.recorder;
+        recorder.counts.done(self.outcome, took, self.bytes);
+        let decision = if self.status.is_some() { self.outcome.name() } else { "abandoned" };
+        if let Some(traced) = self.traced.take()
+            && traced.context.sampled
+            && let Some(tracing) = &recorder.tracing
+        {
+            let nanos = |took: Duration| u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            let span = Span {
+                context: traced.context,
+                begun: traced.begun,
+                nanos: nanos(took),
+                method: self.method,
+                path: traced.path,
+                status: self.status.map(|status| status.as_u16()),
+                decision,
+                upstream_nanos: self.upstream.map(nanos),
+            };
+            if tracing.to.try_send(span).is_err() {
+                recorder.lost.spans[1].add(1);
+            }
+        }
+        if let Some(line) = self.line.take() {
+            recorder.access.told(
+                line,
+                &Told {
+                    status: self.status.map(|status| status.as_u16()),
+                    decision,
+                    rule: self.rule,
+                    reason: self.reason.map(Refusal::code),
+                    bytes: self.bytes,
+                    took,
+                    upstream: self.upstream,
+                },
+            );
+        }
+    }
+}
+
+/// Takes up the request's trace or begins one, and puts our part into what the app is sent. What a caller says
+/// besides is passed on only with a trace that is (W3C Trace Context §3.3).
+#[cold]
+fn traced(visit: &mut Visit, share: Share) -> Traced {
+    let context = {
+        let name = TRACEPARENT;
+        let mut given = visit.headers.get_all(&name);
+        let only = given.next().filter(|_| given.next().is_none());
+        Context::take_up(only.map(Value::as_bytes), visit.peer.trusted, share)
+    };
+    if context.parent.is_none() {
+        visit.headers.remove(&TRACESTATE);
+    }
+    visit.headers.remove(&TRACEPARENT);
+    visit.trace = Some(context);
+    let path = visit.path.raw();
+    let path = path.get(..LONGEST_PATH).unwrap_or(path).to_owned();
+    Traced { context, begun: visit.now, path }
+}

@@ -1,0 +1,198 @@
+//! What is counted, and what no label ever holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use super::{number, told};
+use crate::jobs::eventually;
+use crate::support::database::{Database, on_both_databases};
+use crate::support::raw::Raw;
+use crate::support::site::Site;
+use crate::support::upstream::Upstream;
+
+const ADMIN: &str = "address = \"127.0.0.1:0\"";
+
+/// Reads the text as a scraper does, and fails where it would.
+fn scraped(text: &str) {
+    let mut types = BTreeMap::<String, String>::new();
+    let (mut samples, mut helped) = (BTreeSet::new(), BTreeSet::new());
+    for line in text.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            helped.insert(help.split(' ').next().expect("a name").to_owned());
+        } else if let Some(of) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = of.split_once(' ').expect("a name and a kind");
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+            assert!(types.insert(name.to_owned(), kind.to_owned()).is_none(), "twice: {line}");
+        } else {
+            let (sample, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+            let name = sample.split('{').next().expect("a name");
+            assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'), "{line}");
+            let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+            let kind =
+                types.get(name).or_else(|| types.get(family?)).unwrap_or_else(|| panic!("no type: {line}"));
+            assert!(kind != "counter" || name.ends_with("_total"), "{line}");
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+            assert!(samples.insert(sample.to_owned()), "twice: {line}");
+        }
+    }
+    assert_eq!(types.keys().cloned().collect::<BTreeSet<_>>(), helped);
+}
+
+on_both_databases! {
+    fn what_happens_is_counted_by_what_became_of_it(database) {
+        let site = Site::on(database).set("admin", ADMIN).set("listen", "workers = 2").rule("/open/**", "public").start();
+        let (mut ada, _) = site.member("ada@example.com");
+        for _ in 0..5 {
+            assert_eq!(ada.get("/x").status, 200);
+        }
+        assert_eq!(site.stranger().get("/open/x").status, 200);
+        assert_eq!(site.stranger().get("/x").status, 401);
+        let wrong = json!({ "email": "ada@example.com", "password": "not the right one" });
+        assert_eq!(site.stranger().post("/auth/sign-in/email", &wrong).status, 401);
+        assert_eq!(ada.post("/auth/sign-out", &json!({})).status, 200);
+        let text = told(site.admin(), "/metrics").text();
+        scraped(&text);
+        for (sample, at_least) in [
+            ("sidegate_requests_total{outcome=\"forwarded\",method=\"GET\",code=\"2xx\"}", 6),
+            ("sidegate_requests_total{outcome=\"refused\",method=\"GET\",code=\"4xx\"}", 1),
+            ("sidegate_requests_total{outcome=\"answered\",method=\"POST\",code=\"4xx\"}", 1),
+            ("sidegate_refusals_total{code=\"UNAUTHORIZED\"}", 1),
+            ("sidegate_refusals_total{code=\"INVALID_EMAIL_OR_PASSWORD\"}", 1),
+            ("sidegate_endpoint_requests_total{endpoint=\"POST sign-in/email\",code=\"2xx\"}", 1),
+            ("sidegate_endpoint_requests_total{endpoint=\"POST sign-in/email\",code=\"4xx\"}", 1),
+            ("sidegate_upstream_duration_seconds_count", 6),
+            ("sidegate_request_duration_seconds_count{outcome=\"forwarded\"}", 6),
+            ("sidegate_request_duration_seconds_bucket{outcome=\"forwarded\",le=\"+Inf\"}", 6),
+            ("sidegate_session_cache_misses_total", 1),
+            ("sidegate_session_cache_hits_total", 3),
+            ("sidegate_auth_events_total{event=\"signup\",outcome=\"success\"}", 1),
+            ("sidegate_auth_events_total{event=\"logout\",outcome=\"success\"}", 1),
+            ("sidegate_sign_ins_total{way=\"password\",outcome=\"success\"}", 1),
+            ("sidegate_sign_ins_total{way=\"password\",outcome=\"failure\"}", 1),
+            ("sidegate_budget_spent_total{budget=\"account\"}", 2),
+            ("sidegate_sent_bytes_total", 30),
+            ("sidegate_ready", 1),
+            ("process_start_time_seconds", 1_000_000_000),
+            ("process_resident_memory_bytes", 1_000_000),
+        ] {
+            assert!(number(&text, sample) >= at_least, "{sample} in\n{text}");
+        }
+        let build = format!("sidegate_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+        assert_eq!(number(&text, &build), 1);
+        eventually("jobs have run, and requests have ended", || {
+            let text = told(site.admin(), "/metrics").text();
+            text.contains("\nsidegate_requests_in_flight 0\n")
+                && number(&text, "sidegate_job_runs_total{job=\"delete_old\"}") >= 1
+        });
+    }
+
+    fn what_jobs_delete_is_counted(database) {
+        let site = Site::on(database).set("admin", ADMIN).start();
+        site.member("ada@example.com");
+        site.pass(std::time::Duration::from_hours(24 * 8));
+        let _again = sidegate::jobs::Jobs::start(&site.app);
+        eventually("a deleted session is counted", || {
+            let text = told(site.admin(), "/metrics").text();
+            number(&text, "sidegate_deleted_rows_total{what=\"sessions\"}") >= 1
+        });
+    }
+}
+
+#[test]
+fn no_label_can_be_made_by_who_sends_requests() {
+    let site = Site::on(Database::sqlite()).set("admin", ADMIN).start();
+    let host = site.origin.trim_start_matches("http://");
+    let mark = "Zyxw9";
+    for line in [
+        format!("{mark} /x HTTP/1.1"),
+        format!("GET /{mark}?{mark} HTTP/1.1"),
+        format!("GET /auth/sign-in/{mark} HTTP/1.1"),
+        format!("GET /auth/callback/{mark}?code=1&state=2 HTTP/1.1"),
+        format!("GET /auth/{mark} HTTP/1.1"),
+    ] {
+        let fields =
+            format!("Host: {host}\r\nUser-Agent: {mark}\r\nX-{mark}: 1\r\nCookie: {mark}={mark}\r\n\r\n");
+        let _ = Raw::connect(site.address).send(format!("{line}\r\n{fields}")).answer();
+    }
+    let body = json!({ "email": format!("{mark}@example.com"), "password": "not the right one" });
+    let _ = site.stranger().post("/auth/sign-in/email", &body);
+    let text = told(site.admin(), "/metrics").text();
+    scraped(&text);
+    assert!(!text.to_ascii_lowercase().contains(&mark.to_ascii_lowercase()), "{text}");
+    assert!(
+        number(&text, "sidegate_requests_total{outcome=\"refused\",method=\"other\",code=\"4xx\"}") >= 1,
+        "{text}"
+    );
+}
+
+#[test]
+fn an_app_that_does_not_answer_is_counted_by_how_it_fails() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+    let site = Site::on(Database::sqlite())
+        .set("admin", ADMIN)
+        .set("upstream", &format!("url = \"http://{gone}\""))
+        .rule("/open/**", "public")
+        .start();
+    assert_eq!(site.stranger().get("/open/x").status, 502);
+    let text = told(site.admin(), "/metrics").text();
+    assert_eq!(number(&text, "sidegate_upstream_errors_total{kind=\"unreachable\"}"), 1, "{text}");
+    assert_eq!(number(&text, "sidegate_refusals_total{code=\"UPSTREAM_UNREACHABLE\"}"), 1, "{text}");
+}
+
+#[test]
+fn open_connections_and_tunnels_are_counted_as_long_as_they_are_open() {
+    let upstream = Upstream::with(|_, stream| {
+        use std::io::{Read as _, Write as _};
+        let _ = stream.write_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        );
+        let _ = stream.read(&mut [0]);
+    });
+    let site = Site::on(Database::sqlite())
+        .set("admin", ADMIN)
+        .upstream(upstream)
+        .rule("/open/**", "public")
+        .start();
+    let host = site.origin.trim_start_matches("http://");
+    let mut raw = Raw::connect(site.address);
+    let fields = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    raw.send(format!("GET /open/socket HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"));
+    assert_eq!(raw.head().expect("an answer").status, 101);
+    let open = |name: &str| number(&told(site.admin(), "/metrics").text(), name);
+    eventually("both are counted", || {
+        open("sidegate_tunnels_open") == 1 && open("sidegate_connections_open") >= 1
+    });
+    drop(raw);
+    eventually("neither is any more", || {
+        open("sidegate_tunnels_open") == 0 && open("sidegate_connections_open") == 0
+    });
+    assert_eq!(open("sidegate_tunnels_total"), 1);
+}
+
+#[test]
+fn the_end_of_a_certificate_is_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
+        .args(["-days", "40", "-subj", "/CN=x.test", "-addext", "subjectAltName=DNS:x.test"])
+        .args(["-keyout", &path("key.pem"), "-out", &path("cert.pem")])
+        .output()
+        .expect("openssl is installed");
+    assert!(made.status.success(), "{made:?}");
+    let tls = format!("certificate = \"{}\"\nkey = \"{}\"", path("cert.pem"), path("key.pem"));
+    let site = Site::on(Database::sqlite()).https().set("tls", &tls).set("admin", ADMIN).start();
+    let text = told(site.admin(), "/metrics").text();
+    let sample = format!("sidegate_tls_certificate_not_after_seconds{{file=\"{}\"}}", path("cert.pem"));
+    let told = number(&text, &sample);
+    let openssl = std::process::Command::new("openssl")
+        .args(["x509", "-noout", "-enddate", "-dateopt", "iso_8601", "-in", &path("cert.pem")])
+        .output()
+        .expect("openssl is installed");
+    let end = String::from_utf8_lossy(&openssl.stdout).trim().replace("notAfter=", "").replace(' ', "T");
+    let end = end.trim_end_matches('Z');
+    let end = sidegate::time::Now::from_iso(&format!("{end}.000Z")).unwrap_or_else(|| panic!("{end}"));
+    assert_eq!(i64::try_from(told), Ok(end.seconds()), "{text}");
+}
