@@ -68,11 +68,11 @@ impl Failure {
         match self {
             Self::Unreachable(_) => Some(Trouble::Unreachable),
             Self::ConnectTimeout => Some(Trouble::ConnectTimeout),
-            Self::Closed { .. } => Some(Trouble::Closed),
+            Self::Closed { .. } | Self::GivenUp(_) => Some(Trouble::Closed),
             Self::Invalid(_) => Some(Trouble::Invalid),
             Self::ResponseTimeout => Some(Trouble::ResponseTimeout),
             Self::NoneWell => Some(Trouble::NoneWell),
-            Self::BodyTooLarge | Self::BadBody | Self::BodyTimeout => None,
+            Self::SessionEnded | Self::BodyTooLarge | Self::BadBody | Self::BodyTimeout => None,
         }
     }
 
