@@ -110,7 +110,7 @@ fn sample(options: &Options, server: &Process) -> Result<Sample, Box<dyn Error>>
         .args(number("-m", options.streams))
         .arg(format!("https://{}/open/x", server.address))
         .output()?;
-    let cpu = server.cpu() - before;
+    let cpu = server.cpu().saturating_sub(before);
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
     if !report.contains(&format!("{} 2xx", options.requests)) {
         return Err(format!("requests were lost (h2load is needed):\n{report}").into());

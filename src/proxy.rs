@@ -152,7 +152,7 @@ impl Proxy {
     pub fn retire(&self) {
         self.pool.retire();
         if let Some(http2) = &self.http2 {
-            http2.shed();
+            http2.retire();
         }
     }
 

@@ -28,7 +28,7 @@ pub struct Connector {
 
 /// What is offered by ALPN (RFC 7301), where TLS is spoken.
 #[derive(Clone, Copy)]
-pub enum Offer {
+pub(super) enum Offer {
     /// Nothing: whoever knows no ALPN speaks HTTP/1.1.
     Nothing,
     /// HTTP/1.1.
@@ -111,7 +111,12 @@ impl Connector {
     ///
     /// # Errors
     /// If there is nobody, or not who the certificate says.
-    pub async fn open(&self, target: &Target, offer: Offer) -> io::Result<Stream> {
+    pub async fn open(&self, target: &Target) -> io::Result<Stream> {
+        self.offering(target, Offer::Nothing).await
+    }
+
+    /// The same, with this offered by ALPN.
+    pub(super) async fn offering(&self, target: &Target, offer: Offer) -> io::Result<Stream> {
         let (host, port, tls) = match target {
             Target::Unix(path) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
             Target::Tcp { host, port, tls } => (host.as_str(), *port, *tls),

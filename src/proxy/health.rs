@@ -90,7 +90,7 @@ impl Patient {
     }
 
     async fn status(&self, connector: &Connector, health: &Health) -> io::Result<u16> {
-        let stream = connector.open(&self.target, Offer::of(self.protocol)).await?;
+        let stream = connector.offering(&self.target, Offer::of(self.protocol)).await?;
         if self.protocol == Protocol::H2c || stream.agreed_on_http2() {
             http2::status(stream, &health.host, &health.path).await
         } else {

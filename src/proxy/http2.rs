@@ -111,6 +111,11 @@ impl Http2 {
         self.connections.sweep();
     }
 
+    /// Lets go of all connections: another way to the app has taken its place. Requests under way come to their end.
+    pub(super) fn retire(&self) {
+        self.connections.retire();
+    }
+
     /// Lets go of all connections that are idle.
     pub(super) fn shed(&self) {
         self.connections.shed();
@@ -138,10 +143,10 @@ impl Http2 {
         let grpc = visit.is_grpc();
         let patience = if grpc { proxy.pool.settings().idle_timeout } else { limits.body_idle };
         let whole = matches!(framing, Framing::None | Framing::Length(0));
-        let mut source = Source::new(body, limits.body, patience, proxy);
+        let mut source = Source::new(body, limits.body, (patience, proxy.pace_of(visit)), proxy);
         let length = if let Framing::Length(length) = framing { Some(length) } else { None };
         let fields = head_fields(proxy, visit, &pass, length)?;
-        let mut term = Term::of(pass.session().cloned(), proxy.ticker.now());
+        let mut term = Term::begin(pass.session().cloned(), proxy.ticker.now());
         let (mut repeats, mut avoid) = (0, None);
         loop {
             let mut lease = match self.connections.stream(visit.now, avoid).await? {

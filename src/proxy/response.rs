@@ -233,7 +233,7 @@ impl Http1Body {
     ) -> (StatusCode, HeaderMap, Self) {
         let Head { status, headers, body, keep, .. } = head;
         upload.answered();
-        let term = Term::of(session, pool.now());
+        let term = Term::begin(session, pool.now());
         let connection = Some(connection);
         let silent = Duration::ZERO;
         let mut this = Self { connection, pool, upload, body, keep, reads: 0, term, silent, pace, given: 0 };

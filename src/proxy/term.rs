@@ -9,7 +9,7 @@ use crate::visitor::Session;
 /// An answer that takes longer is long. Also how often a waiting one is looked at.
 pub(super) const LONG: Duration = Duration::from_secs(1);
 
-/// The session that an answer ends with.
+/// The term of one answer.
 #[derive(Default)]
 pub(super) struct Term {
     session: Option<Arc<Session>>,
@@ -20,8 +20,8 @@ pub(super) struct Term {
 }
 
 impl Term {
-    /// Of an answer for `session` that begins now.
-    pub(super) fn of(session: Option<Arc<Session>>, now: u64) -> Self {
+    /// Of an answer for this session that begins now.
+    pub(super) fn begin(session: Option<Arc<Session>>, now: u64) -> Self {
         Self { session, begun: now, line: None }
     }
 

@@ -181,7 +181,7 @@ impl Pool {
             Protocol::Http1 => Offer::Nothing,
             Protocol::H2 | Protocol::H2c | Protocol::Auto => Offer::Http1,
         };
-        let stream = timeout(self.settings.connect_timeout, self.connector.open(target, offer))
+        let stream = timeout(self.settings.connect_timeout, self.connector.offering(target, offer))
             .await
             .map_err(|_| Failure::ConnectTimeout)?
             .map_err(Failure::Unreachable)?;

@@ -23,7 +23,7 @@ use crate::config::tls::Unusable;
 use crate::config::trace::Trace;
 use crate::config::upstream::UpstreamTls;
 use crate::metrics::Metrics;
-use crate::proxy::connect::{Connector, Offer};
+use crate::proxy::connect::Connector;
 use crate::trace::{Span, Tracing, hex};
 
 /// Spans that wait to be handed on.
@@ -113,7 +113,7 @@ impl Collector {
 
     async fn send(&self, spans: &[Span]) -> io::Result<()> {
         let body = self.body(spans).to_string();
-        let stream = self.connector.open(&self.config.target, Offer::Http1).await?;
+        let stream = self.connector.open(&self.config.target).await?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         let request = Request::builder()

@@ -20,6 +20,7 @@ use crate::proxy::Proxy;
 use crate::proxy::http2::connections::Lease;
 use crate::proxy::http2::fields::answer_trailer_may_pass;
 use crate::proxy::http2::upload::{Source, Upload};
+use crate::proxy::pace::Pace;
 use crate::proxy::term::{LONG, Term};
 use crate::proxy::ticker::{Deadline, Ticker};
 use crate::session::live::Live;
@@ -96,6 +97,9 @@ pub struct Http2Body {
     patience: Duration,
     /// How long both sides have been silent.
     silent: Duration,
+    /// Whether the client takes it fast enough, and how much it was given last.
+    pace: Pace,
+    given: u64,
     /// Something was sent to the app meanwhile.
     moved: Rc<Cell<bool>>,
 }
@@ -122,6 +126,7 @@ impl Drop for Task {
 impl Http2Body {
     pub(super) fn new(proxy: &Proxy, receive: RecvStream, headers: &HeaderMap, goes_on: GoesOn) -> Self {
         let GoesOn { lease, upload, source, term, calls } = goes_on;
+        let limits = &proxy.config.limits;
         let moved = Rc::<Cell<bool>>::default();
         let whole = receive.is_end_stream();
         // An answer that is complete already answers whatever was sent of the request.
@@ -139,6 +144,8 @@ impl Http2Body {
             deadline: proxy.ticker.deadline(),
             patience: proxy.pool.settings().idle_timeout,
             silent: Duration::ZERO,
+            pace: Pace::new(limits.min_rate, limits.min_rate_grace),
+            given: 0,
             moved,
         }
     }
@@ -235,6 +242,9 @@ impl Body for Http2Body {
         if this.receive.is_none() {
             return Poll::Ready(None);
         }
+        if !this.pace.pass(std::mem::take(&mut this.given), this.ticker.now()) {
+            return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
+        }
         this.drive(cx);
         loop {
             if this.term.is_over(this.ticker.now(), &this.live) {
@@ -243,6 +253,10 @@ impl Body for Http2Body {
             if let Poll::Ready(frame) = this.poll_next(cx) {
                 this.deadline.disarm();
                 this.silent = Duration::ZERO;
+                if let Some(Ok(frame)) = &frame {
+                    this.given = frame.data_ref().map_or(0, Bytes::len) as u64;
+                    this.pace.wait(this.ticker.now());
+                }
                 return Poll::Ready(frame);
             }
             let look = LONG.min(this.patience);

@@ -290,7 +290,7 @@ impl Connections {
     async fn make(&self, place: usize) -> io::Result<Option<Life>> {
         let target = self.settings.targets.get(place).ok_or(io::ErrorKind::NotFound)?;
         let protocol = self.settings.protocol;
-        let stream = self.connector.open(target, Offer::of(protocol)).await?;
+        let stream = self.connector.offering(target, Offer::of(protocol)).await?;
         if matches!(stream, Stream::Tls(_)) && !stream.agreed_on_http2() {
             if protocol == Protocol::Auto {
                 let until = self.ticker.now() + u64::try_from(CHOICE.as_millis()).unwrap_or(u64::MAX);
@@ -305,6 +305,13 @@ impl Connections {
             known.borrow_mut().open.push(Open { sender, state: Arc::clone(life.state()) });
         }
         Ok(Some(life))
+    }
+
+    /// Lets go of all connections. Each ends with the last of its requests.
+    pub(super) fn retire(&self) {
+        for place in &self.places {
+            place.borrow_mut().open.clear();
+        }
     }
 
     /// Lets go of all connections that are idle.

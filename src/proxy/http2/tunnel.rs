@@ -4,6 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use h2::ext::Protocol;
@@ -21,6 +22,7 @@ use crate::proxy::http2::body::{Calls, GoesOn};
 use crate::proxy::http2::connections::{Lease, Leased};
 use crate::proxy::http2::upload::{Source, Upload};
 use crate::proxy::http2::{Asked, Http2, Trouble, answer, fields, head_fields, request};
+use crate::proxy::pace::Pace;
 use crate::proxy::term::Term;
 use crate::proxy::upgrade::acceptance;
 use crate::proxy::{Following, Proxy, Sending, Switch};
@@ -57,8 +59,8 @@ impl Http2 {
         })?;
         let Sending { body, upgrade } = sending;
         let mut upload = Upload::none(to);
-        let mut source = Source::new(body, 0, proxy.config.limits.body_idle, proxy);
-        let mut term = Term::of(pass.session().cloned(), proxy.ticker.now());
+        let mut source = Source::new(body, 0, (Duration::ZERO, Pace::new(0, Duration::ZERO)), proxy);
+        let mut term = Term::begin(pass.session().cloned(), proxy.ticker.now());
         let asked = Asked { proxy, lease: &lease, term: &mut term };
         let head =
             asked.receive(response, &mut upload, &mut source).await.map_err(|trouble| trouble.failure)?;

@@ -17,6 +17,7 @@ use crate::http::body::RequestBody;
 use crate::proxy::Proxy;
 use crate::proxy::failure::Failure;
 use crate::proxy::headers::HeadWriter;
+use crate::proxy::pace::Pace;
 use crate::proxy::ticker::Deadline;
 
 /// What is kept of a body at most, in bytes: most messages of gRPC are smaller.
@@ -37,6 +38,8 @@ pub(super) struct Source {
     limit: u64,
     /// How long the client may pause; for ever once the answer has begun, because then the two may well take turns.
     patience: Option<Duration>,
+    /// Whether it comes fast enough.
+    pace: Pace,
     deadline: Deadline,
     head_writer: Rc<HeadWriter>,
 }
@@ -49,7 +52,12 @@ pub(super) enum Piece {
 }
 
 impl Source {
-    pub(super) fn new(body: RequestBody, limit: u64, patience: Duration, proxy: &Proxy) -> Self {
+    pub(super) fn new(
+        body: RequestBody,
+        limit: u64,
+        (patience, pace): (Duration, Pace),
+        proxy: &Proxy,
+    ) -> Self {
         Self {
             body,
             ended: false,
@@ -59,6 +67,7 @@ impl Source {
             passed: 0,
             limit,
             patience: Some(patience),
+            pace,
             deadline: proxy.ticker.deadline(),
             head_writer: Rc::clone(&proxy.head_writer),
         }
@@ -106,11 +115,19 @@ impl Source {
             Poll::Pending => {
                 if let Some(patience) = self.patience {
                     self.deadline.arm_once(patience);
+                    self.pace.wait(self.deadline.now());
                 }
                 return self.deadline.poll(cx).map(|()| Err(Failure::BodyTimeout));
             }
         };
         self.deadline.disarm();
+        let length = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            Some(Err(_)) | None => 0,
+        };
+        if !self.pace.pass(length as u64, self.deadline.now()) && self.patience.is_some() {
+            return Poll::Ready(Err(Failure::BodyTimeout));
+        }
         let piece = match frame {
             Some(Err(_)) => return Poll::Ready(Err(Failure::BadBody)),
             Some(Ok(frame)) => match frame.into_data() {

@@ -158,7 +158,7 @@ fn u_8_a_client_that_goes_away_takes_its_stream_along() {
         let (_pieces, answer) = client.stream(signed(&stage, Method::POST, path));
         let before = app.arrived().len();
         client.block_on(async {
-            let answer = tokio::spawn(answer);
+            let answer = tokio::runtime::Handle::current().spawn(answer);
             while app.arrived().len() == before {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

@@ -77,7 +77,7 @@ fn old(authority_of: &[&[u8]]) -> (std::net::SocketAddr, String, Arc<AtomicUsize
         while let Ok((stream, _)) = listener.accept().await {
             counted.fetch_add(1, Ordering::SeqCst);
             let acceptor = acceptor.clone();
-            tokio::spawn(async move {
+            tokio::runtime::Handle::current().spawn(async move {
                 let Ok(mut stream) = acceptor.accept(stream).await else { return };
                 let mut unread = Vec::new();
                 let mut buffer = [0; 4096];

@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::{HeaderMap, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio_rustls::TlsAcceptor;
 
 /// One request, to be answered.
@@ -87,7 +87,7 @@ impl App2 {
                 counted.fetch_add(1, Ordering::SeqCst);
                 let (builder, script, noted) = (builder.clone(), Arc::clone(&script), Arc::clone(&noted));
                 let tls = tls.clone();
-                tokio::spawn(async move {
+                Handle::current().spawn(async move {
                     let _ = stream.set_nodelay(true);
                     match tls {
                         None => serve(stream, builder, &script, &noted).await,
@@ -152,7 +152,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         if leave {
             server.graceful_shutdown();
         }
-        tokio::spawn(script(Call { head, body, reply }));
+        Handle::current().spawn(script(Call { head, body, reply }));
     }
 }
 

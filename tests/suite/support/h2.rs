@@ -68,7 +68,7 @@ impl H2 {
 
     /// The answer to a request, its body as it comes.
     pub(crate) fn begin(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
-        let sent = self.sender.send_request(request.map(|body| body.boxed_unsync()));
+        let sent = self.sender.send_request(request.map(http_body_util::BodyExt::boxed_unsync));
         self.runtime.block_on(async { tokio::time::timeout(PATIENCE, sent).await.expect("in time") })
     }
 
