@@ -83,6 +83,7 @@ struct Row {
     figures: Vec<Figures>,
     to_nginx: Vec<Ratio>,
     to_auth_request: Vec<Ratio>,
+    to_session_checked: Vec<Ratio>,
     to_open: Vec<Ratio>,
 }
 
@@ -95,6 +96,7 @@ impl Report {
                 figures: Vec::new(),
                 to_nginx: Vec::new(),
                 to_auth_request: Vec::new(),
+                to_session_checked: Vec::new(),
                 to_open: Vec::new(),
             })
             .collect();
@@ -112,6 +114,7 @@ impl Report {
             row.figures.push(*figures);
             row.to_nginx.push(figures.over(nginx));
             row.to_auth_request.extend(of(Target::AuthRequest).map(|base| figures.over(base)));
+            row.to_session_checked.extend(of(Target::AuthRequestSession).map(|base| figures.over(base)));
             row.to_open.extend(of(Target::SidegateOpen).map(|base| figures.over(base)));
         }
     }
@@ -142,6 +145,8 @@ impl Report {
             ratio_row(&mut text, row.target, "nginx proxy_pass", &row.to_nginx);
             if row.target == Target::Sidegate {
                 ratio_row(&mut text, row.target, "nginx auth_request", &row.to_auth_request);
+                let checked = "nginx auth_request, session checked";
+                ratio_row(&mut text, row.target, checked, &row.to_session_checked);
                 ratio_row(&mut text, row.target, "its own public path", &row.to_open);
             }
         }
@@ -198,6 +203,8 @@ impl Report {
         at_least(&mut text, "req/s against nginx proxy_pass", rate, 1.0, 1.1);
         let rate = median_of(&row.to_auth_request, |ratio| ratio.rate);
         at_least(&mut text, "req/s against nginx auth_request", rate, 1.9, 2.1);
+        let rate = median_of(&row.to_session_checked, |ratio| ratio.rate);
+        at_least(&mut text, "req/s against nginx auth_request, session checked", rate, 1.9, 2.1);
         let p99 = median_of(&row.to_nginx, |ratio| ratio.p99);
         at_most(&mut text, "p99 against nginx proxy_pass", p99, 1.2, 1.0);
         let authentication = (median_of(&row.to_open, |ratio| ratio.cpu) - 1.0) * 100.0;

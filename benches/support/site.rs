@@ -28,8 +28,10 @@ pub(crate) enum Target {
     Direct,
     /// nginx with `proxy_pass` and no authentication: the baseline.
     Nginx,
-    /// nginx asking an authentication server by `auth_request` on kept-alive HTTP.
+    /// nginx asking an authentication server by `auth_request` on kept-alive HTTP, which says yes without a look.
     AuthRequest,
+    /// nginx asking a Sidegate in the same way, which looks at the session.
+    AuthRequestSession,
     /// Sidegate on a public path, with a cookie that is none of ours.
     SidegateOpen,
     /// Sidegate with a signed-in visitor whose session is cached.
@@ -43,6 +45,7 @@ impl Target {
             Self::Direct => "direct",
             Self::Nginx => "nginx proxy_pass",
             Self::AuthRequest => "nginx auth_request",
+            Self::AuthRequestSession => "nginx auth_request, session checked",
             Self::SidegateOpen => "sidegate, public path",
             Self::Sidegate => "sidegate, signed in",
         }
@@ -76,8 +79,9 @@ pub(crate) struct Layout<'a> {
     pub(crate) assertion: bool,
 }
 
-/// Where nobody need sign in, and the signed identity.
+/// Where nobody need sign in, who may ask about others, and the signed identity.
 const RULES: &str = "[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n";
+const FORWARD_AUTH: &str = "[proxies]\ntrusted = [\"127.0.0.1\"]\n\n[forward_auth]\nenabled = true\n";
 const ASSERTION: &str = "[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n\n\
                          [identity]\nassertion_header = \"x-sidegate-assertion\"\n";
 
@@ -103,6 +107,8 @@ pub(crate) struct Site {
     nginx: Process,
     auth_server: Option<Process>,
     auth_request: Option<Process>,
+    /// nginx, the Sidegate that it asks, and the cookie of who is signed in there.
+    auth_request_session: Option<(Process, Process, String)>,
     sidegate: Option<(Process, String)>,
     /// KiB that Sidegate had before anybody signed up.
     fresh: u64,
@@ -136,17 +142,31 @@ impl Site {
             auth_server = Some(server);
             auth_request =
                 Some(start_nginx(&folder("auth_request")?, layout.proxies, layout.workers, |_, address| {
-                    Ok(format!("{buffers}{}", auth_request_server(address, upstream.address, authority)))
+                    Ok(format!(
+                        "{buffers}{}",
+                        auth_request_server(address, upstream.address, authority, UNSEEN)
+                    ))
                 })?);
+        }
+        let mut auth_request_session = None;
+        if targets.contains(&Target::AuthRequestSession) {
+            let folder_of_judge = folder("judge")?;
+            let plan = layout.sidegate(upstream.address, store_in(&folder_of_judge));
+            let plan = Plan { cores: layout.rest, workers: 1, sections: FORWARD_AUTH, ..plan };
+            let judge = plan.start(&folder_of_judge)?;
+            let cookie = sign_in(&judge)?;
+            let authority = judge.address;
+            let folder = folder("auth_request_session")?;
+            let asking = start_nginx(&folder, layout.proxies, layout.workers, |_, address| {
+                Ok(format!("{buffers}{}", auth_request_server(address, upstream.address, authority, SESSION)))
+            })?;
+            auth_request_session = Some((asking, judge, cookie));
         }
         if targets.contains(&Target::Sidegate) || targets.contains(&Target::SidegateOpen) {
             let folder = folder("sidegate")?;
-            let store = format!("url = \"sqlite:{}\"", folder.join("sidegate.db").display());
-            let process = layout.sidegate(upstream.address, store).start(&folder)?;
+            let process = layout.sidegate(upstream.address, store_in(&folder)).start(&folder)?;
             fresh = process.resident();
-            let mut ada = Client::connect(process.address)?;
-            ada.sign_up(EMAIL, PASSWORD)?;
-            let cookie = ada.sign_in(EMAIL, PASSWORD)?.session_cookie()?;
+            let cookie = sign_in(&process)?;
             sidegate = Some((process, cookie));
         }
         Ok(Self {
@@ -155,6 +175,7 @@ impl Site {
             nginx,
             auth_server,
             auth_request,
+            auth_request_session,
             sidegate,
             fresh,
             _directory: directory,
@@ -167,6 +188,7 @@ impl Site {
             Target::Direct => None,
             Target::Nginx => Some(&self.nginx),
             Target::AuthRequest => self.auth_request.as_ref(),
+            Target::AuthRequestSession => self.auth_request_session.as_ref().map(|(nginx, ..)| nginx),
             Target::SidegateOpen | Target::Sidegate => self.sidegate.as_ref().map(|(process, _)| process),
         }
     }
@@ -177,7 +199,13 @@ impl Site {
 
     /// Processor time of every server of ours so far.
     pub(crate) fn cpu(&self) -> Duration {
-        let optional = [self.auth_server.as_ref(), self.auth_request.as_ref(), self.proxy(Target::Sidegate)];
+        let optional = [
+            self.auth_server.as_ref(),
+            self.auth_request.as_ref(),
+            self.proxy(Target::AuthRequestSession),
+            self.auth_request_session.as_ref().map(|(_, judge, _)| judge),
+            self.proxy(Target::Sidegate),
+        ];
         [&self.upstream, &self.nginx]
             .into_iter()
             .chain(optional.into_iter().flatten())
@@ -197,8 +225,9 @@ impl Site {
     }
 
     fn cookie(&self, target: Target) -> &str {
-        match (target, &self.sidegate) {
-            (Target::Sidegate, Some((_, cookie))) => cookie,
+        match (target, &self.sidegate, &self.auth_request_session) {
+            (Target::Sidegate, Some((_, cookie)), _)
+            | (Target::AuthRequestSession, _, Some((.., cookie))) => cookie,
             _ => FOREIGN_COOKIE,
         }
     }
@@ -218,6 +247,17 @@ impl Site {
         let (process, _) = self.sidegate.ok_or("no Sidegate was started")?;
         Ok(process.end()?)
     }
+}
+
+fn store_in(folder: &Path) -> String {
+    format!("url = \"sqlite:{}\"", folder.join("sidegate.db").display())
+}
+
+/// Signs the one user up and in, and returns the cookie.
+fn sign_in(sidegate: &Process) -> Result<String, Box<dyn Error>> {
+    let mut ada = Client::connect(sidegate.address)?;
+    ada.sign_up(EMAIL, PASSWORD)?;
+    ada.sign_in(EMAIL, PASSWORD)?.session_cookie()
 }
 
 /// One request as a browser would send it, with four cookies.
@@ -311,7 +351,18 @@ fn auth_answer(address: SocketAddr) -> String {
     format!("server {{ listen {address}; location / {{ add_header X-User-Id u1; return 204; }} }}")
 }
 
-fn auth_request_server(address: SocketAddr, upstream: SocketAddr, auth_server: SocketAddr) -> String {
+/// How nginx asks: an answer that needs no question, and as the README has it.
+const UNSEEN: &str = "proxy_pass http://auth;";
+const SESSION: &str = "proxy_pass http://auth/auth/verify/nginx; proxy_set_header Host $http_host;\n\
+    proxy_set_header X-Forwarded-For $remote_addr;\n\
+    proxy_set_header X-Original-Method $request_method; proxy_set_header X-Original-URI $request_uri;";
+
+fn auth_request_server(
+    address: SocketAddr,
+    upstream: SocketAddr,
+    auth_server: SocketAddr,
+    question: &str,
+) -> String {
     format!(
         "upstream app {{ server {upstream}; keepalive 128; keepalive_requests 1000000000; }}\n\
          upstream auth {{ server {auth_server}; keepalive 128; keepalive_requests 1000000000; }}\n\
@@ -322,7 +373,7 @@ fn auth_request_server(address: SocketAddr, upstream: SocketAddr, auth_server: S
          proxy_set_header X-User-Id $user_id;\n\
          }}\n\
          location = /_auth {{\n\
-         internal; proxy_pass http://auth; proxy_set_header Connection \"\";\n\
+         internal; {question} proxy_set_header Connection \"\";\n\
          proxy_pass_request_body off; proxy_set_header Content-Length \"\";\n\
          }} }}"
     )
