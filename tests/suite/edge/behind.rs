@@ -27,14 +27,16 @@ http.createServer((request, response) => {
 
 /// Python's own server; reads paths as the one that serves files does.
 const PYTHON: &str = r"
-import sys, posixpath, urllib.parse
+import os, sys, posixpath, urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Handler(BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     def answer(self):
         read = posixpath.normpath(urllib.parse.unquote(self.path.split('?', 1)[0].split('#', 1)[0]))
         who = self.headers.get('x-user-id') or '-'
-        print('SEEN', self.command, self.path, read, who, sep='\t', flush=True)
+        # In one piece: several threads write.
+        line = '\t'.join(['SEEN', self.command, self.path, read, who])
+        os.write(1, (line + '\n').encode('utf-8', 'replace'))
         if self.headers.get('Transfer-Encoding'):
             while True:
                 size = int(self.rfile.readline().split(b';')[0], 16)
