@@ -101,29 +101,25 @@
 //! `GET /api/{id}/items` with a session cookie:
 //!
 //! 1. `server/worker.rs` accepts (`server/listen.rs`), a header of the PROXY protocol says who is there if one is
-//!    asked for (`server/proxy_protocol.rs`); `server/connection.rs` ends TLS if there is any;
-//!    `server/http1.rs` reads
-//!    a head into the buffer that all of its fields stay in, holds it to the letter of the grammar and parses
-//!    it
+//!    asked for (`server/proxy_protocol.rs`); `server/connection.rs` ends TLS if there is any; `server/http1.rs` reads
+//!    a head into the buffer that all of its fields stay in, holds it to the letter of the grammar and parses it
 //!    (`server/http1/head.rs`). HTTP/2 is hyper's, and puts its requests into the form of HTTP/1.1
-//!    (`server/http2.rs`). Deadlines are numbers that one ticker per worker looks at ([`proxy::ticker`]); no
-//!    timer is
+//!    (`server/http2.rs`). Deadlines are numbers that one ticker per worker looks at ([`proxy::ticker`]); no timer is
 //!    made per request, and no task.
 //! 2. The message is checked (`server/read.rs`: one `Host`, one framing, one reading of the target), and
 //!    `server/front.rs::answer` makes a [`http::visit::Visit`] of it.
 //! 3. `server/recognise.rs` finds the cookie and asks [`session::Sessions::recognise`]: the worker's table,
 //!    then the shared cache. Nothing waits. Only a token that carries our tag and is not in memory is asked
 //!    of the store, by the office, once for all who ask at the same time.
-//!    A signed cookie is verified by the office at its first sight, and needs no store
-//!    (`server/recognise/signed.rs`).
+//!    A signed cookie is verified by the office at its first sight, and needs no store (`server/recognise/signed.rs`).
 //! 4. [`gate::decide`] says `Forward(Pass)`.
 //! 5. [`proxy::Proxy::forward`] writes the head in one pass, takes an idle connection of this worker, sends
 //!    head and first piece of the body in one write, and waits for the head of the answer.
 //!    Where HTTP/2 is spoken to the app, the same fields go out on a stream of a shared connection
 //!    (`proxy/http2.rs`).
 //! 6. Head and first piece of the answer leave in one write (`server/http1/write.rs`). The rest follows straight from
-//!    the app's socket as the client takes it; at its end both connections are idle again. If the session was
-//!    used after a day, its end was moved and its cookie is sent again.
+//!    the app's socket as the client takes it; at its end both connections are idle again. If the session was used
+//!    after a day, its end was moved and its cookie is sent again.
 //!
 //! A proxy that is told to ask instead (`flow/forward_auth.rs`) gets the same judgement of the request that it asks
 //! about, from the worker and at once.
@@ -148,8 +144,7 @@
 //! `GET /auth/sign-in/{provider}`, and back at `GET /auth/callback/{provider}`:
 //!
 //! 1. `flow/start.rs` keeps a flow (hash of the state, hash of a secret for this browser, sealed PKCE verifier,
-//!    nonce, where to go on to), gives the browser the secret in a cookie of that flow alone, and sends it
-//!    away.
+//!    nonce, where to go on to), gives the browser the secret in a cookie of that flow alone, and sends it away.
 //! 2. `flow/callback.rs` recalls the flow by its state. A flow that was begun in another browser or at another
 //!    provider signs nobody in; one statement uses it up, so that a second callback finds it used.
 //! 3. [`oauth::provider::Provider::identify`] exchanges the code and believes only what it can verify. No
