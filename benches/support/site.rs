@@ -79,11 +79,15 @@ pub(crate) struct Layout<'a> {
     pub(crate) assertion: bool,
 }
 
-/// Where nobody need sign in, who may ask about others, and the signed identity.
-const RULES: &str = "[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n";
-const FORWARD_AUTH: &str = "[proxies]\ntrusted = [\"127.0.0.1\"]\n\n[forward_auth]\nenabled = true\n";
+/// Where nobody need sign in, who may ask about others, and the signed identity. No connection is ended for its age, as
+/// at nginx.
+const RULES: &str = "[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n\n\
+                     [limits]\nrequests_per_connection = 0\n";
+const FORWARD_AUTH: &str = "[proxies]\ntrusted = [\"127.0.0.1\"]\n\n[forward_auth]\nenabled = true\n\n\
+    [limits]\nrequests_per_connection = 0\n";
 const ASSERTION: &str = "[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n\n\
-                         [identity]\nassertion_header = \"x-sidegate-assertion\"\n";
+                         [identity]\nassertion_header = \"x-sidegate-assertion\"\n\n\
+                         [limits]\nrequests_per_connection = 0\n";
 
 impl Layout<'_> {
     /// A Sidegate in front of `upstream`.
