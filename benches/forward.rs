@@ -7,6 +7,7 @@
 //! cargo bench --bench forward -- --pinned                      # one worker, alone on core 0
 //! cargo bench --bench forward -- --memory                      # only what is kept in memory
 //! cargo bench --bench forward -- --instructions                # user instructions of one forward, under valgrind
+//! BENCH_ACCESS_LOG=1 cargo bench --bench forward               # the same with Sidegate's access log written
 //! cargo bench --bench forward -- --instructions --assertion    # and with a signed identity for the app
 //! ```
 //!

@@ -35,6 +35,7 @@ impl Plan<'_> {
         let address = process::free_address()?;
         let file = folder.join("sidegate.toml");
         let Self { workers, upstream, store, sections, .. } = self;
+        let access = std::env::var_os("BENCH_ACCESS_LOG").is_some();
         fs::write(
             &file,
             format!(
@@ -43,7 +44,7 @@ impl Plan<'_> {
                  [public]\nurl = \"http://{address}\"\n\n\
                  [upstream]\nurl = \"http://{upstream}\"\n\n\
                  [store]\n{store}\n\n\
-                 [log]\naccess = false\nlevel = \"warn\"\n\n\
+                 [log]\naccess = {access}\nlevel = \"warn\"\n\n\
                  {sections}"
             ),
         )?;
