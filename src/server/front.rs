@@ -125,13 +125,12 @@ async fn forward(worker: &Worker, visit: &Visit, pass: Pass, sending: Sending) -
 fn failed(worker: &Worker, visit: &Visit, failure: &Failure) -> Response<ReplyBody> {
     let app = &worker.app;
     let (request_id, reason) = (visit.id, failure.reason());
-    match failure.trouble() {
-        Some(trouble) => {
-            worker.recorder.counts.troubles[trouble as usize].add_alone(1);
-            tracing::warn!(%request_id, reason, "the request could not be forwarded");
-        }
+    if let Some(trouble) = failure.trouble() {
+        worker.recorder.counts.troubles[trouble as usize].add_alone(1);
+        tracing::warn!(%request_id, reason, "the request could not be forwarded");
+    } else {
         // Clients could fill the log with what they do wrong.
-        None => tracing::debug!(%request_id, reason, "the request could not be forwarded"),
+        tracing::debug!(%request_id, reason, "the request could not be forwarded");
     }
     close(own(answer::told(desk(app), &visit.reply_to(), failure.refusal())))
 }
