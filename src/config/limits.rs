@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+/// The most that [`Limits::headers`] can be: room is made for so many before a head is parsed, so that to parse it
+/// allocates nothing.
+pub const MOST_HEADERS: usize = 256;
+
 /// `[limits]`
 #[derive(Clone, Copy)]
 pub struct Limits {
     /// Largest header section of a request, in bytes.
     pub head: usize,
+    /// Most header fields of a request, at most [`MOST_HEADERS`].
+    pub headers: usize,
     /// Longest request target, in bytes.
     pub target: usize,
     /// Largest request body that is forwarded, in bytes; `u64::MAX` if there is no limit.
@@ -56,6 +62,7 @@ impl Limits {
     /// Nothing at all, for tests that need some of them.
     pub(crate) const ZERO: Self = Self {
         head: 0,
+        headers: 0,
         target: 0,
         body: 0,
         head_timeout: Duration::ZERO,

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::COOKIE;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -20,6 +21,7 @@ use crate::http::body::RequestBody;
 use crate::http::client::Peer;
 use crate::http::socket::Socket;
 use crate::proxy::Leaving;
+use crate::refusal::Refusal;
 use crate::server::connection;
 use crate::server::front::{self, Arrived};
 use crate::server::read::{self, Head};
@@ -79,7 +81,9 @@ async fn answer(
     let config = &worker.app.config;
     let adapted = adapt::adapt(&mut parts);
     let mut head = Head::from(parts);
-    let read = adapted.and_then(|()| read::read(&mut head, &config.public, config.limits.target));
+    let read = adapted
+        .and_then(|()| few_enough(&head, config.limits.headers))
+        .and_then(|()| read::read(&mut head, &config.public, config.limits.target));
     let response = match read {
         Ok(request) => {
             let body = RequestBody::Http2(body);
@@ -88,6 +92,14 @@ async fn answer(
         Err(refusal) => front::doubtful(&worker, (peer, via), Some(&head), refusal),
     };
     Ok(response.map(|body| Counted { body, client }))
+}
+
+/// Whether the fields are not more than `most`. Cookies may come one by one, and would be one field of HTTP/1.1
+/// (RFC 9113 §8.2.3).
+fn few_enough(head: &Head, most: usize) -> Result<(), Refusal> {
+    let cookies = head.headers.get_all(&COOKIE).count();
+    let count = head.headers.iter().count() - cookies.saturating_sub(1);
+    if count > most { Err(Refusal::HeadTooLarge) } else { Ok(()) }
 }
 
 /// The body of an answer, whose end is the end of the request.

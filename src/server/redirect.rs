@@ -10,13 +10,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::config::Config;
+use crate::config::limits::MOST_HEADERS;
 use crate::http::client::Peer;
 use crate::http::path::Path;
 use crate::server::worker::{Seat, Worker};
 use crate::server::{connection, proxy_protocol, read};
-
-/// Most header fields of a request.
-const MOST_FIELDS: usize = 100;
 
 /// Serves one connection to its end.
 pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, seat: Seat) {
@@ -55,8 +53,8 @@ async fn answered(mut stream: TcpStream, from: Peer, config: &Config, seat: &Sea
 
 /// The answer to the request whose head this is; `None` while it is not complete.
 fn answer(head: &[u8], config: &Config) -> Option<String> {
-    let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
-    let mut request = httparse::Request::new(&mut fields);
+    let mut fields = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut request = httparse::Request::new(&mut fields[..config.limits.headers.min(MOST_HEADERS)]);
     match request.parse(head) {
         Ok(httparse::Status::Partial) => return None,
         Ok(httparse::Status::Complete(_)) => {}

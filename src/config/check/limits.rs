@@ -3,6 +3,7 @@
 use super::{Bound, between, bytes, ordered};
 use crate::config::Limits;
 use crate::config::file::limits::RawLimits;
+use crate::config::limits::MOST_HEADERS;
 use crate::config::problem::Problems;
 use crate::config::units::{Size, Span};
 
@@ -10,6 +11,8 @@ pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
     let (moment, hour) = (Span::millis(100), Span::minutes(60));
     // Browsers send up to 4 KiB of cookies alone.
     let head = bytes(p, "limits.head", raw.head, Size::kib(8), Size::mib(1));
+    // Browsers send about twenty, proxies in front add as many.
+    between(p, "limits.headers", raw.headers, 40, MOST_HEADERS);
     let target = bytes(p, "limits.target", raw.target, Size(256), Size::mib(1));
     ordered(p, ("limits.target", raw.target), ("limits.head", raw.head), Bound::Most);
     between(p, "limits.head_timeout", raw.head_timeout, moment, hour);
@@ -34,6 +37,7 @@ pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
     between(p, "limits.mails_per_recipient", raw.mails_per_recipient, 1, 1_000_000);
     Limits {
         head,
+        headers: raw.headers,
         target,
         body: if raw.body == Size(0) { u64::MAX } else { raw.body.0 },
         head_timeout: raw.head_timeout.0,

@@ -167,6 +167,8 @@ fn wrong_times_sizes_and_numbers_are_refused() {
         ("limits.keep_alive = \"0s\"", "limits.keep_alive", "too little"),
         ("limits.head = \"1KiB\"", "limits.head", "too little"),
         ("limits.target = \"64KiB\"", "limits.target", "limits.head"),
+        ("limits.headers = 39", "limits.headers", "write 40 or more"),
+        ("limits.headers = 257", "limits.headers", "write 256 or less"),
         ("limits.body = \"ten\"", "limits.body", "a size such as"),
         ("limits.body = -1", "limits.body", "a size such as"),
         ("limits.min_rate = \"2MiB\"", "limits.min_rate", "too much"),

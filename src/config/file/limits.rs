@@ -8,6 +8,7 @@ table! {
     /// `[limits]`; a `body`, `min_rate` or `requests_per_connection` of 0 is unlimited.
     RawLimits {
         head: Size = Size::kib(32),
+        headers: usize = 100,
         target: Size = Size::kib(8),
         body: Size = Size::mib(10),
         head_timeout: Span = Span::seconds(10),
