@@ -193,7 +193,7 @@ impl Connection {
         let worker = self.worker.latest();
         let config = &worker.app.config;
         let mut doubtful = None;
-        let read = head.and_then(head::parse).and_then(|mut head| {
+        let read = head.and_then(|head| head::parse(head, config.limits.headers)).and_then(|mut head| {
             match read::read(&mut head, &config.public, config.limits.target) {
                 Ok(request) => Ok((head, request)),
                 Err(refusal) => {

@@ -10,12 +10,10 @@ use http::{Method, Uri, Version};
 use httparse::{ParserConfig, Status};
 use memchr::memchr;
 
+use crate::config::limits::MOST_HEADERS;
 use crate::http::fields::{Fields, Place};
 use crate::refusal::Refusal;
 use crate::server::read::Head;
-
-/// Most fields of a request.
-const MOST_FIELDS: usize = 100;
 
 /// The search for the end of one head, as far as it has come.
 #[derive(Default)]
@@ -65,12 +63,13 @@ impl Search {
 /// Parses a whole head.
 ///
 /// # Errors
-/// [`Refusal::BadFraming`] if it is none, [`Refusal::HeadTooLarge`] for more than [`MOST_FIELDS`] fields, and
+/// [`Refusal::BadFraming`] if it is none, [`Refusal::HeadTooLarge`] for more than `most` fields, and
 /// [`Refusal::MalformedTarget`] for a target that is none.
-pub(super) fn parse(head: BytesMut) -> Result<Head, Refusal> {
-    let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+pub(super) fn parse(head: BytesMut, most: usize) -> Result<Head, Refusal> {
+    let mut fields = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+    let fields = &mut fields[..most.min(MOST_HEADERS)];
     let mut request = httparse::Request::new(&mut []);
-    match ParserConfig::default().parse_request_with_uninit_headers(&mut request, &head, &mut fields) {
+    match ParserConfig::default().parse_request_with_uninit_headers(&mut request, &head, fields) {
         Ok(Status::Complete(length)) if length == head.len() => {}
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
         Ok(_) | Err(_) => return Err(Refusal::BadFraming),
@@ -115,7 +114,7 @@ mod tests {
             loop {
                 let read = match search.take(&mut unread, LONGEST) {
                     Ok(None) => break,
-                    Ok(Some(head)) => parse(head),
+                    Ok(Some(head)) => parse(head, 100),
                     Err(refusal) => Err(refusal),
                 };
                 match read {

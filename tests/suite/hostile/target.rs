@@ -1,5 +1,9 @@
 //! Hosts and request targets that are not ours or not one thing.
 
+use http::Request;
+use http_body_util::Full;
+
+use crate::support::h2::H2;
 use crate::support::stage::Stage;
 
 #[test]
@@ -150,4 +154,29 @@ fn t_6_targets_and_heads_have_a_largest_size() {
     let many = |count: usize| (0..count).map(|i| format!("X-{i}: 1\r\n")).collect::<Vec<_>>().concat();
     assert_eq!(stage.arrives(stage.signed("GET /x HTTP/1.1", &many(90))).own_fields().len(), 90);
     stage.rejects(stage.signed("GET /x HTTP/1.1", &many(101)), &[431]);
+}
+
+#[test]
+fn r_7_and_t_6_as_many_header_fields_as_were_chosen_come_through_and_one_more_is_431() {
+    // `Host` and `Cookie` are two of them.
+    for (limits, most) in [("", 100), ("headers = 40", 40), ("headers = 256", 256)] {
+        let stage = Stage::on(Stage::plan().set("limits", limits));
+        let many = |count: usize| (0..count).map(|i| format!("X-{i}: 1\r\n")).collect::<Vec<_>>().concat();
+        let arrived = stage.arrives(stage.signed("GET /x HTTP/1.1", &many(most - 2)));
+        assert_eq!(arrived.own_fields().len(), most - 2);
+        stage.rejects(stage.signed("GET /x HTTP/1.1", &many(most - 1)), &[431]);
+        let mut client = H2::connect(stage.site.address);
+        let mut ask = |fields: usize, crumbs: usize| {
+            let mut request = Request::get(format!("{}/x", stage.site.origin)).header("cookie", &stage.cookie);
+            for i in 0..fields {
+                request = request.header(format!("x-{i}"), "1");
+            }
+            for i in 0..crumbs {
+                request = request.header("cookie", format!("c{i}=1"));
+            }
+            client.ask(request.body(Full::default()).expect("a request")).status
+        };
+        assert_eq!((ask(most - 2, 0), ask(most - 1, 0)), (200, 431), "by HTTP/2");
+        assert_eq!(ask(most - 2, 60), 200, "cookies that come one by one are one field");
+    }
 }
