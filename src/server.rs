@@ -28,6 +28,7 @@ mod crowd;
 mod der;
 mod files;
 mod front;
+mod handshakes;
 mod http1;
 mod http2;
 pub mod listen;

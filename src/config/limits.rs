@@ -33,6 +33,8 @@ pub struct Limits {
     pub connections: usize,
     /// Connections from one address (IPv4 address or IPv6 /64).
     pub connections_per_address: u32,
+    /// TLS handshakes with clients that are under way at once, in all.
+    pub handshakes: usize,
     /// Requests on one connection; `u64::MAX` if there is no limit.
     pub requests_per_connection: u64,
     /// Requests that one HTTP/2 connection may have under way.
@@ -71,6 +73,7 @@ impl Limits {
         tunnel_idle: Duration::ZERO,
         connections: 0,
         connections_per_address: 0,
+        handshakes: 0,
         min_rate: 0,
         min_rate_grace: Duration::ZERO,
         requests_per_connection: 0,

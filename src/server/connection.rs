@@ -10,10 +10,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 
 use crate::http::client::Peer;
 use crate::http::socket::Socket;
-use crate::server::tls::{H2, Tls};
+use crate::server::handshakes::Handshake;
+use crate::server::tls::H2;
 use crate::server::worker::{Seat, Worker};
 use crate::server::{http1, http2, proxy_protocol};
 
@@ -30,11 +32,17 @@ enum Speaks {
     Http2,
 }
 
-/// Serves one connection to its end. The `seat` is taken for as long as the socket is open, as a tunnel too.
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: Peer, seat: Seat) {
+/// Serves one connection to its end. The `seat` is taken for as long as the socket is open, as a tunnel too, the
+/// place among the handshakes until HTTP can be spoken.
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    from: Peer,
+    (seat, handshake): (Seat, Option<Handshake>),
+) {
     let patience = worker.app.config.limits.head_timeout;
     // Boxed: what happens once is no part of what an idle connection keeps.
-    let begun = Box::pin(in_time(&worker, patience, begin(&worker, stream, from, &seat))).await;
+    let begun = Box::pin(in_time(&worker, patience, begin(&worker, stream, from, (&seat, handshake)))).await;
     match begun {
         Some(Ok((peer, socket, Speaks::Http1))) => http1::serve(worker, socket, peer).await,
         // Boxed: it is larger, and there are fewer of them.
@@ -50,24 +58,24 @@ async fn begin(
     worker: &Worker,
     mut stream: TcpStream,
     from: Peer,
-    seat: &Seat,
+    (seat, handshake): (&Seat, Option<Handshake>),
 ) -> io::Result<(Peer, Socket, Speaks)> {
     let peer = proxy_protocol::peer(&mut stream, from, &worker.app.config).await?;
     if peer.ip() != from.ip() && !seat.is_for(peer.ip()) {
         return Err(io::Error::other("too many connections for one client"));
     }
-    let (socket, speaks) = match &worker.tls {
-        Some(tls) => encrypted(tls, stream).await?,
-        None => plain(stream).await?,
+    let (socket, speaks) = match (&worker.tls, handshake) {
+        (Some(tls), Some(handshake)) => encrypted(handshake.accept(tls.acceptor(), stream).await?),
+        (None, _) => plain(stream).await?,
+        (Some(_), None) => return Err(io::Error::other("a handshake that was not counted")),
     };
     Ok((peer, socket, speaks))
 }
 
-async fn encrypted(tls: &Tls, stream: TcpStream) -> io::Result<(Socket, Speaks)> {
-    let stream = tls.acceptor().accept(stream).await?;
+fn encrypted(stream: TlsStream<TcpStream>) -> (Socket, Speaks) {
     let negotiated = stream.get_ref().1.alpn_protocol();
     let speaks = if negotiated == Some(H2) { Speaks::Http2 } else { Speaks::Http1 };
-    Ok((Socket::Tls(Box::new(stream)), speaks))
+    (Socket::Tls(Box::new(stream)), speaks)
 }
 
 async fn plain(stream: TcpStream) -> io::Result<(Socket, Speaks)> {

@@ -25,6 +25,7 @@ use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
 use crate::proxy::{Means, Proxy};
 use crate::server::crowd::{Crowd, Member};
+use crate::server::handshakes::Handshakes;
 use crate::server::http1::{Buffers, Date};
 use crate::server::listen::{Acceptor, Serves, Share};
 use crate::server::record::Recorder;
@@ -55,6 +56,8 @@ pub(super) struct Worker {
     pub(super) buffers: Rc<Buffers>,
     /// How connections are encrypted, if they are.
     pub(super) tls: Option<Tls>,
+    /// Those who are about to be.
+    handshakes: Rc<Handshakes>,
     /// Where requests are written down.
     pub(super) recorder: Rc<Recorder>,
     seats: Rc<Seats>,
@@ -88,6 +91,7 @@ impl Worker {
             proxy: proxy(&shared.serving, &ticker, &recorder),
             app: Arc::clone(app),
             near: Rc::default(),
+            handshakes: Handshakes::new(handshakes(app), ticker.clone()),
             ticker,
             tls: shared.tls,
             recorder,
@@ -104,11 +108,13 @@ impl Worker {
     /// The same under another configuration; it is the latest from now on. What the old one's requests hold
     /// lives as long as they do.
     fn under(&self, serving: &Serving) -> Rc<Self> {
+        self.handshakes.allow(handshakes(&serving.app));
         let worker = Rc::new(Self {
             proxy: proxy(serving, &self.ticker, &self.recorder),
             app: Arc::clone(&serving.app),
             near: Rc::clone(&self.near),
             ticker: self.ticker.clone(),
+            handshakes: Rc::clone(&self.handshakes),
             tls: self.tls.clone(),
             recorder: Rc::clone(&self.recorder),
             date: RefCell::default(),
@@ -129,6 +135,11 @@ impl Worker {
         self.recorder.counts.connections.set(self.seats.open.get() as u64);
         self.recorder.access.flush();
     }
+}
+
+/// How many handshakes one worker may have under way.
+fn handshakes(app: &App) -> usize {
+    app.config.limits.handshakes.div_ceil(app.config.listen.workers.max(1))
 }
 
 fn proxy(serving: &Serving, ticker: &Ticker, recorder: &Recorder) -> Proxy {
@@ -299,7 +310,9 @@ async fn drain(worker: &Worker) {
 async fn accept(worker: Rc<Worker>, (acceptor, serves): (Rc<Acceptor>, Serves), crowd: Arc<Crowd>) {
     let config = &worker.app.config;
     let mut wait = SHORTAGE.0;
-    let mut refused = Refused::default();
+    let encrypted = worker.tls.is_some() && matches!(serves, Serves::Site);
+    let mut refused = Silenced::new("connections were refused: there are too many");
+    let mut given_up = Silenced::new("TLS handshakes were given up: there are too many");
     loop {
         match acceptor.accept(&config.proxies.trusted).await {
             Ok((stream, peer)) => {
@@ -312,9 +325,17 @@ async fn accept(worker: Rc<Worker>, (acceptor, serves): (Rc<Acceptor>, Serves), 
                     continue;
                 };
                 let seat = Seat::take(&worker.seats, member);
+                // Nobody else is accepted meanwhile: who waits is the system's to keep.
+                if encrypted && let Some(peer) = worker.handshakes.room().await {
+                    given_up.note(peer, worker.ticker.now());
+                    worker.recorder.counts.turned_away.add_alone(1);
+                }
+                let handshake = encrypted.then(|| worker.handshakes.begin(peer.ip()));
                 let worker = Rc::clone(&worker);
                 match serves {
-                    Serves::Site => tokio::task::spawn_local(connection::serve(worker, stream, peer, seat)),
+                    Serves::Site => {
+                        tokio::task::spawn_local(connection::serve(worker, stream, peer, (seat, handshake)))
+                    }
                     Serves::Redirect => tokio::task::spawn_local(redirect::serve(worker, stream, peer, seat)),
                 };
             }
@@ -336,19 +357,23 @@ async fn accept(worker: Rc<Worker>, (acceptor, serves): (Rc<Acceptor>, Serves), 
     }
 }
 
-/// Connections that were turned away: told now and then, because a flood of them must not be one of lines.
-#[derive(Default)]
-struct Refused {
+/// What a flood of connections led to: told now and then, because it must not be one of lines.
+struct Silenced {
+    what: &'static str,
     since: u64,
     /// When it was told last, in milliseconds of the worker.
     told: Option<u64>,
 }
 
-impl Refused {
+impl Silenced {
+    fn new(what: &'static str) -> Self {
+        Self { what, since: 0, told: None }
+    }
+
     fn note(&mut self, latest: IpAddr, now: u64) {
         self.since += 1;
         if self.told.is_none_or(|told| now.saturating_sub(told) >= SILENCE) {
-            tracing::warn!(count = self.since, %latest, "connections were refused: there are too many");
+            tracing::warn!(count = self.since, %latest, "{}", self.what);
             (self.since, self.told) = (0, Some(now));
         }
     }

@@ -21,6 +21,7 @@ pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
     between(p, "limits.tunnel_idle", raw.tunnel_idle, moment, Span::days(7));
     between(p, "limits.connections", raw.connections, 1, 10_000_000);
     between(p, "limits.connections_per_address", raw.connections_per_address, 1, 10_000_000);
+    between(p, "limits.handshakes", raw.handshakes, 1, 10_000_000);
     between(p, "limits.min_rate", raw.min_rate, Size(0), Size::mib(1));
     between(p, "limits.min_rate_grace", raw.min_rate_grace, Span::seconds(1), hour);
     between(p, "limits.streams", raw.streams, 1, 100_000);
@@ -46,6 +47,7 @@ pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
         tunnel_idle: raw.tunnel_idle.0,
         connections: raw.connections,
         connections_per_address: raw.connections_per_address,
+        handshakes: raw.handshakes,
         min_rate: raw.min_rate.0,
         min_rate_grace: raw.min_rate_grace.0,
         requests_per_connection: match raw.requests_per_connection {

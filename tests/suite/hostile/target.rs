@@ -167,7 +167,8 @@ fn r_7_and_t_6_as_many_header_fields_as_were_chosen_come_through_and_one_more_is
         stage.rejects(stage.signed("GET /x HTTP/1.1", &many(most - 1)), &[431]);
         let mut client = H2::connect(stage.site.address);
         let mut ask = |fields: usize, crumbs: usize| {
-            let mut request = Request::get(format!("{}/x", stage.site.origin)).header("cookie", &stage.cookie);
+            let mut request =
+                Request::get(format!("{}/x", stage.site.origin)).header("cookie", &stage.cookie);
             for i in 0..fields {
                 request = request.header(format!("x-{i}"), "1");
             }
