@@ -175,7 +175,7 @@ fn vouched(count: usize) -> impl FnMut() {
         .iter()
         .map(|key| {
             let given = async || Ok(Some(Arc::into_inner(session(*key)).expect("the only one")));
-            let found = house.office.block_on(house.sessions.cache.fetch(*key, given)).expect("kept");
+            let found = house.office.block_on(house.sessions.cache.fetch(*key, 0, given)).expect("kept");
             let session = found.expect("kept");
             let text = tokens.access(&session, NOW).expect("a token").token;
             house.sessions.vouch(text.as_bytes(), session.expires, Some(session));
@@ -214,7 +214,7 @@ fn carried(count: usize) -> impl FnMut() {
 /// Puts a session into the cache as if the store had given it.
 async fn keep(cache: &Cache, token: TokenHash) {
     let given = async || Ok(Some(Arc::into_inner(session(token)).expect("the only one")));
-    assert!(cache.fetch(token, given).await.is_ok_and(|found| found.is_some()), "kept");
+    assert!(cache.fetch(token, 0, given).await.is_ok_and(|found| found.is_some()), "kept");
 }
 
 /// The shared cache alone.

@@ -85,69 +85,91 @@ impl App {
         let providers = Providers::new(&config.providers);
         bind(&store, &providers, clock.now()).await?;
         let sessions = Sessions::new(store.clone(), config.session, &config.secret, config.public.https);
-        let metrics = Metrics::new(clock.now());
-        let mailer = config.mail.as_ref().map(Mailer::new).transpose()?.map(Arc::new);
-        Ok(Arc::new(Self {
-            sessions: Arc::new(sessions),
-            tokens: Arc::new(tokens),
-            rules: rules(&config),
-            passwords: Arc::new(Passwords::new(&config.password)),
-            limits: Limits::new(&config.limits, &config.secret),
-            providers,
-            pending_key: config.secret.key(Purpose::Pending),
-            code_key: config.secret.key(Purpose::Code),
-            geo: Geo::open(&config.geo)?,
-            device_key: config.secret.key(Purpose::Device),
-            flow_key: config.secret.key(Purpose::Flow),
-            ticket_key: config.secret.key(Purpose::Ticket),
-            ui: ui(&config),
-            mails: Mails::new(&config.public.name, &config.public.origin),
-            mailer,
-            recipient_key: config.secret.key(Purpose::Recipient),
-            seal: config.secret.seal(),
-            office: Handle::current(),
-            config: Arc::new(config),
-            clock,
-            store,
-            metrics: Arc::new(metrics),
-            sink: OnceLock::new(),
-        }))
+        Ok(Arc::new(Self::wired(
+            Parts {
+                sessions,
+                tokens,
+                passwords: Passwords::new(&config.password),
+                limits: Limits::new(&config.limits, &config.secret),
+                providers,
+                geo: Geo::open(&config.geo)?,
+                mailer: config.mail.as_ref().map(Mailer::new).transpose()?,
+                office: Handle::current(),
+                metrics: Arc::new(Metrics::new(clock.now())),
+                sink: OnceLock::new(),
+                clock,
+                store,
+            },
+            config,
+        )))
     }
 
-    /// The same application under another configuration of the same store, secret and address: what can change
-    /// while it runs is made anew, what is remembered stays (sessions, keys, budgets, connections to the store).
+    /// The same application under another configuration of the same store and secret: all is made anew, and what is
+    /// remembered stays (sessions, keys, budgets, connections to the store). Nothing of it has an effect before it is
+    /// served with, and [`Sessions::take_over`] follows that.
     ///
     /// # Errors
     /// A [`Fault`] if a file that the configuration names cannot be used, or the store knows better of a provider.
     pub async fn under(&self, config: Config) -> Result<Arc<Self>, Fault> {
-        let geo = Geo::open(&config.geo)?;
         let providers = Providers::new(&config.providers);
+        let mailer = match (&self.mailer, &config.mail) {
+            (Some(mailer), Some(mail)) => Some(mailer.under(mail)?),
+            (None, Some(mail)) => Some(Mailer::new(mail)?),
+            (_, None) => None,
+        };
+        let geo = Geo::open(&config.geo)?;
         bind(&self.store, &providers, self.clock.now()).await?;
-        Ok(Arc::new(Self {
-            sessions: Arc::clone(&self.sessions),
-            tokens: Arc::clone(&self.tokens),
+        let https = config.public.https;
+        Ok(Arc::new(Self::wired(
+            Parts {
+                sessions: self.sessions.under(
+                    config.session,
+                    &config.secret,
+                    https,
+                    same_copies(&self.config, &config),
+                ),
+                tokens: self.tokens.under(&config),
+                passwords: self.passwords.under(&config.password),
+                limits: self.limits.under(&config.limits, &config.secret),
+                providers,
+                geo,
+                mailer,
+                office: self.office.clone(),
+                metrics: Arc::clone(&self.metrics),
+                sink: self.sink.clone(),
+                clock: self.clock.clone(),
+                store: self.store.clone(),
+            },
+            config,
+        )))
+    }
+
+    fn wired(parts: Parts, config: Config) -> Self {
+        Self {
+            sessions: Arc::new(parts.sessions),
+            tokens: Arc::new(parts.tokens),
             rules: rules(&config),
-            passwords: Arc::clone(&self.passwords),
-            limits: self.limits.under(&config.limits, &config.secret),
-            providers,
+            passwords: Arc::new(parts.passwords),
+            limits: parts.limits,
+            providers: parts.providers,
             pending_key: config.secret.key(Purpose::Pending),
             code_key: config.secret.key(Purpose::Code),
-            geo,
+            geo: parts.geo,
             device_key: config.secret.key(Purpose::Device),
             flow_key: config.secret.key(Purpose::Flow),
             ticket_key: config.secret.key(Purpose::Ticket),
             ui: ui(&config),
             mails: Mails::new(&config.public.name, &config.public.origin),
-            mailer: self.mailer.clone(),
+            mailer: parts.mailer.map(Arc::new),
             recipient_key: config.secret.key(Purpose::Recipient),
             seal: config.secret.seal(),
-            office: self.office.clone(),
+            office: parts.office,
             config: Arc::new(config),
-            clock: self.clock.clone(),
-            store: self.store.clone(),
-            metrics: Arc::clone(&self.metrics),
-            sink: self.sink.clone(),
-        }))
+            clock: parts.clock,
+            store: parts.store,
+            metrics: parts.metrics,
+            sink: parts.sink,
+        }
     }
 
     /// Has lines of the access log written there. Called before a server is started.
@@ -159,6 +181,30 @@ impl App {
     pub fn log_sink(&self) -> Option<Sink> {
         self.sink.get().cloned()
     }
+}
+
+/// What an application is wired of besides its configuration.
+struct Parts {
+    store: Store,
+    clock: Clock,
+    sessions: Sessions,
+    tokens: Tokens,
+    passwords: Passwords,
+    limits: Limits,
+    providers: Providers,
+    geo: Geo,
+    mailer: Option<Mailer>,
+    office: Handle,
+    metrics: Arc<Metrics>,
+    sink: OnceLock<Sink>,
+}
+
+/// Whether copies of sessions in memory are the same under both: how long they live, and the assertion that goes with
+/// each.
+fn same_copies(one: &Config, other: &Config) -> bool {
+    one.session == other.session
+        && one.identity.assertion == other.identity.assertion
+        && one.public.origin == other.public.origin
 }
 
 fn ui(config: &Config) -> Ui {

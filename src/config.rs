@@ -185,7 +185,7 @@ impl Password {
 }
 
 /// `[session]`
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Session {
     /// A session that is not used for this long ends.
     pub idle: Duration,
@@ -244,7 +244,7 @@ pub struct Identity {
 }
 
 /// `identity.assertion_…`: the identity once more, signed, for an app that can be reached past us.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Assertion {
     /// The header that carries it.
     pub header: String,

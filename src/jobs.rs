@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 mod old;
@@ -29,41 +30,72 @@ const CUT_EVERY: Duration = Duration::from_secs(15);
 const TEND_EVERY: Duration = Duration::from_mins(1);
 
 /// The jobs that run; they end when this is dropped.
-pub struct Jobs(Vec<JoinHandle<()>>);
+pub struct Jobs {
+    running: Vec<JoinHandle<()>>,
+    latest: watch::Sender<Arc<App>>,
+}
+
+/// The application under the configuration that counts now, and word of another. A job looks at it anew at each step.
+type Latest = watch::Receiver<Arc<App>>;
 
 impl Jobs {
     /// Starts all jobs in the office.
     pub fn start(app: &Arc<App>) -> Self {
-        Self(vec![
-            kept_running(app, Job::Hear, hear_of_ended),
-            kept_running(app, Job::Cut, cut_connections),
-            kept_running(app, Job::Delete, old::delete),
-            kept_running(app, Job::Mail, outbox::send_mails),
-            kept_running(app, Job::Keys, tend_keys),
-        ])
+        let (latest, word) = watch::channel(Arc::clone(app));
+        let running = vec![
+            kept_running(&word, Job::Hear, hear_of_ended),
+            kept_running(&word, Job::Cut, cut_connections),
+            kept_running(&word, Job::Delete, old::delete),
+            kept_running(&word, Job::Mail, outbox::send_mails),
+            kept_running(&word, Job::Keys, tend_keys),
+        ];
+        Self { running, latest }
+    }
+
+    /// Has all jobs work with `app` from now on. What one is in the middle of, a mail that is handed over, ends as it
+    /// began.
+    pub fn apply(&self, app: &Arc<App>) {
+        self.latest.send_replace(Arc::clone(app));
     }
 }
 
 impl Drop for Jobs {
     fn drop(&mut self) {
-        for job in &self.0 {
+        for job in &self.running {
             job.abort();
         }
     }
 }
 
 /// Runs `work` again and again until it says that there is nothing to do for it.
-fn kept_running<F>(app: &Arc<App>, job: Job, work: fn(Arc<App>) -> F) -> JoinHandle<()>
+fn kept_running<F>(latest: &Latest, job: Job, work: fn(Latest) -> F) -> JoinHandle<()>
 where
     F: Future<Output = Result<(), Fault>> + Send + 'static,
 {
-    let (app, metrics) = (Arc::clone(app), Arc::clone(&app.metrics));
-    app.office.clone().spawn(async move { keep(&metrics, job, PAUSE, || work(Arc::clone(&app))).await })
+    let (app, latest) = (now(latest), latest.clone());
+    app.office.spawn({
+        let metrics = Arc::clone(&app.metrics);
+        async move { keep(&metrics, job, PAUSE, || work(latest.clone())).await }
+    })
+}
+
+/// The application as it is now.
+fn now(latest: &Latest) -> Arc<App> {
+    Arc::clone(&latest.borrow())
+}
+
+/// Waits for so long, but no longer than until there is another configuration. False if there is none.
+async fn sleep_unless_changed(latest: &mut Latest, time: Duration) -> bool {
+    tokio::select! {
+        Ok(()) = latest.changed() => true,
+        () = tokio::time::sleep(time) => false,
+    }
 }
 
 /// Ends in memory what another replica has ended in the store. Whenever the feed was interrupted something
 /// may have been missed, so all copies are dropped before it is trusted again.
-async fn hear_of_ended(app: Arc<App>) -> Result<(), Fault> {
+async fn hear_of_ended(latest: Latest) -> Result<(), Fault> {
+    let app = now(&latest);
     let Some(mut feed) = app.store.ended_feed() else {
         // Nobody else ends anything of which we would have to hear.
         app.sessions.cache.hears_from(app.clock.now());
@@ -83,19 +115,27 @@ async fn hear_of_ended(app: Arc<App>) -> Result<(), Fault> {
     }
 }
 
-async fn cut_connections(app: Arc<App>) -> Result<(), Fault> {
+async fn cut_connections(latest: Latest) -> Result<(), Fault> {
     loop {
         tokio::time::sleep(CUT_EVERY).await;
+        let app = now(&latest);
         once(&app, Job::Cut, app.sessions.cut_ended(app.clock.now())).await?;
     }
 }
 
-/// Makes a new signing key when it is time, and learns of those that other replicas made or took back.
-async fn tend_keys(app: Arc<App>) -> Result<(), Fault> {
+/// Makes a new signing key when it is time, or when a configuration asks for one of another kind, and learns of those
+/// that other replicas made or took back.
+async fn tend_keys(mut latest: Latest) -> Result<(), Fault> {
     loop {
-        if once(&app, Job::Keys, app.tokens.tend(app.clock.now())).await? == Change::Gone {
-            app.sessions.forget_all();
+        let app = Arc::clone(&latest.borrow_and_update());
+        app.tokens.start(app.clock.now()).await?;
+        loop {
+            if once(&app, Job::Keys, app.tokens.tend(app.clock.now())).await? == Change::Gone {
+                app.sessions.forget_all();
+            }
+            if sleep_unless_changed(&mut latest, TEND_EVERY).await {
+                break;
+            }
         }
-        tokio::time::sleep(TEND_EVERY).await;
     }
 }

@@ -56,7 +56,7 @@
 //!   one that we write is no token of ours ([`token::keys`]).
 //! * **A signed cookie is a session for some minutes at most.** It tells the app who is asking and no endpoint of
 //!   ours anything; sessions that are known to have ended are on a list for as long as one could be good
-//!   ([`session::cache::Cache::listing_ended`]), and the store is asked of one that is older than the list. A
+//!   ([`session::cache::Cache::note_ended`]), and the store is asked of one that is older than the list. A
 //!   refresh cookie is exchanged in the request that needs it, once for all that show it, and the answer carries
 //!   what came of it whatever it is ([`session::renewal`]).
 //! * **A personal access token is kept as a session is**, under a hash and in a table of its own, and ends in the
@@ -93,8 +93,10 @@
 //! SIGHUP makes another [`app::App`] of the configuration as it is then ([`config::reload`], [`app::App::under`]): what
 //! can change is made anew, what is remembered (sessions, keys, budgets, counters) is shared with the one before.
 //! Every worker is handed it, and each request asks once for its worker as it is now (`server/worker.rs`), so that
-//! what has begun ends as it began. Jobs and the admin listener keep the first one, of which they use nothing that
-//! changes.
+//! what has begun ends as it began. Jobs look at the latest one at each step ([`jobs::Jobs::apply`]), and so does the
+//! admin listener for each answer. A copy of a session belongs to the settings that it was made under: when those change,
+//! memory is emptied, and what still runs under the earlier ones asks the store and keeps the answer to itself
+//! ([`session::cache::Cache::supersede`]).
 //!
 //! # A request on its way to the app
 //!

@@ -68,6 +68,17 @@ impl Mailer {
         })
     }
 
+    /// From another configuration: what was caught is kept, and connections are made anew.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub fn under(&self, config: &Mail) -> Result<Self, Fault> {
+        match (self, &config.transport) {
+            (Self::Catcher(catcher), Transport::Catcher) => Ok(Self::Catcher(catcher.clone())),
+            _ => Self::new(config),
+        }
+    }
+
     /// Hands over one mail. With SMTP it may be delivered although this failed, when the connection broke after
     /// the text and before the answer: then it will arrive twice, with the same `Message-ID`.
     pub async fn send(&self, message: &Message) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ use crowd::Crowd;
 use listen::{Places, SocketFile};
 use otlp::Exporter;
 use tls::Tls;
-use worker::{Orders, Serving, Shared};
+use worker::{Orders, Serving};
 
 mod admin;
 mod connection;
@@ -46,10 +46,10 @@ mod worker;
 pub struct Server {
     place: Place,
     redirect: Option<SocketAddr>,
-    tls: Option<Tls>,
     stopping: watch::Sender<bool>,
     serving: watch::Sender<Serving>,
-    exporter: Option<Exporter>,
+    /// The latest one, and those before it that have spans left.
+    exporters: Mutex<Vec<Exporter>>,
     /// Ended last, so that it can tell that we are going down.
     _admin: Option<Admin>,
     admin_address: Option<SocketAddr>,
@@ -65,32 +65,23 @@ impl Server {
     /// # Errors
     /// If a certificate cannot be used, the address cannot be bound or a thread cannot be started.
     pub fn start(app: &Arc<App>) -> io::Result<Self> {
-        let tls = app.config.tls.as_ref().map(Tls::load).transpose().map_err(io::Error::other)?;
-        let most = files::make_room(app.config.limits.connections);
-        let exporter = Exporter::start(app).map_err(io::Error::other)?;
-        let shared = Shared {
-            serving: serving(app).map_err(io::Error::other)?,
-            crowd: Crowd::new(most, app.config.limits.connections_per_address, app.config.uncounted.clone()),
-            tls: tls.clone(),
-            tracing: exporter.as_ref().map(Exporter::tracing),
-        };
-        let admin = app.config.admin.map(|address| Admin::start(app, address, tls.clone())).transpose()?;
+        let (serving, exporter) = serving(app, None).map_err(io::Error::other)?;
+        let (serve, served) = watch::channel(serving);
+        let admin = app.config.admin.map(|address| Admin::start(&served, address)).transpose()?;
         let Places { shares, first: place, redirect, files } = listen::bind(&app.config.listen)?;
         let (stopping, stop) = watch::channel(false);
-        let (serve, served) = watch::channel(shared.serving.clone());
         let orders = Orders { stop, serve: served };
         let workers = shares
             .into_iter()
             .enumerate()
-            .map(|(number, shares)| worker::start(number, shared.clone(), shares, orders.clone()))
+            .map(|(number, shares)| worker::start(number, shares, orders.clone()))
             .collect::<io::Result<Vec<_>>>()?;
         Ok(Self {
             place,
             redirect,
-            tls,
             stopping,
             serving: serve,
-            exporter,
+            exporters: Mutex::new(exporter.into_iter().collect()),
             admin_address: admin.as_ref().map(Admin::address),
             _admin: admin,
             metrics: Arc::clone(&app.metrics),
@@ -115,16 +106,18 @@ impl Server {
     }
 
     /// Serves with `app` from now on, and with the certificates as they are in their files. Requests that have
-    /// begun end as they began.
+    /// begun end as they began, and open connections stay.
     ///
     /// # Errors
     /// If a file that the configuration names cannot be used; then all stays as it was.
     pub fn apply(&self, app: &Arc<App>) -> Result<(), Unusable> {
-        let serving = serving(app)?;
-        if let (Some(tls), Some(config)) = (&self.tls, &app.config.tls) {
-            tls.reload(config)?;
-        }
+        let crowd = Arc::clone(&self.serving.borrow().crowd);
+        let (serving, exporter) = serving(app, Some(&crowd))?;
         self.serving.send_replace(serving);
+        app.sessions.take_over();
+        let mut exporters = self.exporters.lock().unwrap_or_else(PoisonError::into_inner);
+        exporters.retain(|exporter| !exporter.is_done());
+        exporters.extend(exporter);
         Ok(())
     }
 
@@ -143,17 +136,35 @@ impl Server {
                 tracing::error!("a worker ended by a panic");
             }
         }
-        if let Some(exporter) = self.exporter {
+        // With it goes the way by which spans could still come.
+        drop(self.serving);
+        for exporter in self.exporters.into_inner().unwrap_or_else(PoisonError::into_inner) {
             exporter.finish();
         }
     }
 }
 
-/// What the workers need of an application.
-fn serving(app: &Arc<App>) -> Result<Serving, Unusable> {
-    let upstream = &app.config.upstream;
-    let connector = Connector::new(&upstream.tls)?;
-    let instances = Arc::new(Instances::new(upstream));
-    let rounds = Rounds::begin(upstream, &connector, &instances, &app.office);
-    Ok(Serving { app: Arc::clone(app), connector, instances, _rounds: Arc::new(rounds) })
+/// What the workers need of an application, in place of one under which this `crowd` has come.
+fn serving(app: &Arc<App>, crowd: Option<&Crowd>) -> Result<(Serving, Option<Exporter>), Unusable> {
+    let config = &app.config;
+    let tls = config.tls.as_ref().map(Tls::load).transpose()?;
+    let connector = Connector::new(&config.upstream.tls)?;
+    let (tracing, exporter) = Exporter::start(app)?.unzip();
+    let most = files::make_room(config.limits.connections);
+    let (of_one, uncounted) = (config.limits.connections_per_address, config.uncounted.clone());
+    let instances = Arc::new(Instances::new(&config.upstream));
+    let rounds = Rounds::begin(&config.upstream, &connector, &instances, &app.office);
+    let serving = Serving {
+        app: Arc::clone(app),
+        connector,
+        instances,
+        _rounds: Arc::new(rounds),
+        tls,
+        crowd: match crowd {
+            Some(crowd) => crowd.under(most, of_one, uncounted),
+            None => Crowd::new(most, of_one, uncounted),
+        },
+        tracing,
+    };
+    Ok((serving, exporter))
 }

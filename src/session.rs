@@ -22,6 +22,7 @@ use crate::visitor::{Session, User};
 
 pub mod bearer;
 pub mod cache;
+mod edition;
 pub mod live;
 mod personal;
 pub mod renewal;
@@ -40,11 +41,13 @@ pub struct Sessions {
     /// Tags personal access tokens.
     personal_key: Key,
     /// What memory knows, for all workers.
-    pub cache: Cache,
+    pub cache: Arc<Cache>,
+    /// Which settings copies are made under; see [`Cache::supersede`].
+    edition: u64,
     /// The connections that end with their session.
     pub live: Arc<Live>,
     /// Exchanges of refresh cookies.
-    pub renewals: Renewals,
+    pub renewals: Arc<Renewals>,
     /// Whether the session cookie is a signed one.
     pub signed: bool,
     /// The names of our cookies.
@@ -84,13 +87,12 @@ pub struct Opening<'a> {
 impl Sessions {
     /// Sessions over `store`.
     pub fn new(store: Store, limits: config::Session, secret: &RootSecret, https: bool) -> Self {
-        let signed = limits.cookie == config::SessionCookie::Jwt;
-        let cache = Cache::new(limits.cache_entries);
         Self {
             store,
-            cache: if signed { cache.listing_ended() } else { cache },
-            renewals: Renewals::default(),
-            signed,
+            cache: Arc::new(Cache::new(limits.cache_entries)),
+            edition: 0,
+            renewals: Arc::default(),
+            signed: limits.cookie == config::SessionCookie::Jwt,
             limits,
             key: secret.key(Purpose::SessionTag),
             personal_key: secret.key(Purpose::Personal),
@@ -116,6 +118,9 @@ impl Sessions {
 
     /// The session with this token as the store gave it, if memory has it. Never waits.
     pub fn remembered(&self, near: &mut Near, token: &TokenHash, now: Now) -> Option<Arc<Session>> {
+        if !self.is_current() {
+            return None;
+        }
         if let Some(session) = near.get(token, now, self.cache.endings()) {
             return Some(Arc::clone(session));
         }
@@ -126,7 +131,7 @@ impl Sessions {
 
     /// Looks a signed cookie up in memory. `None` if it has to be verified, or opens nothing. Never waits.
     pub fn carried(&self, near: &mut Near, text: &[u8], now: Now) -> Option<Arc<Session>> {
-        let mark = Mark::of(text, Place::Cookie)?;
+        let mark = Mark::of(text, Place::Cookie).filter(|_| self.is_current())?;
         if let Some(session) = near.bearer(&mark, text, now, self.cache.endings()) {
             return Some(Arc::clone(session));
         }
@@ -151,7 +156,7 @@ impl Sessions {
     /// Looks an access token up in memory, as [`Self::recognise`] does with a session's own. `None` if it has
     /// to be verified. Never waits.
     pub fn vouched(&self, near: &mut Near, text: &[u8], now: Now) -> Option<Vouched> {
-        let mark = Mark::of(text, Place::Header)?;
+        let mark = Mark::of(text, Place::Header).filter(|_| self.is_current())?;
         if let Some(session) = near.bearer(&mark, text, now, self.cache.endings()) {
             return Some(Vouched::Opens(Arc::clone(session)));
         }
@@ -184,7 +189,7 @@ impl Sessions {
 
     fn keep(&self, mark: Mark, text: &[u8], until: Now, session: Option<Arc<Session>>) -> Arc<Bearer> {
         let bearer = Arc::new(Bearer::new(mark, text, until, session));
-        self.cache.bearers.put(Arc::clone(&bearer));
+        self.cache.keep_bearer(self.edition, &bearer);
         bearer
     }
 
@@ -209,7 +214,7 @@ impl Sessions {
             let row = self.store.session_by_hash(token).await?;
             Ok(row.map(|row| self.loaded(row, now)).filter(|session| session.usable(now)))
         };
-        self.cache.fetch(token, load).await
+        self.cache.fetch(token, self.edition, load).await
     }
 
     fn loaded(&self, row: SessionRow, now: Now) -> Session {

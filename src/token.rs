@@ -45,8 +45,13 @@ pub struct Tokens {
     assertion: Option<config::Assertion>,
     /// Who signs: the public origin. Access tokens are for the same.
     issuer: String,
+    known: Arc<Known>,
+}
+
+/// The keys as they were last read.
+struct Known {
     ring: RwLock<Arc<Ring>>,
-    /// When keys were last read, in milliseconds.
+    /// When that was, in milliseconds.
     read: AtomicI64,
 }
 
@@ -71,9 +76,14 @@ impl Tokens {
             settings: config.tokens.clone(),
             assertion: config.identity.assertion.clone(),
             issuer: config.public.origin.clone(),
-            ring: RwLock::default(),
-            read: AtomicI64::new(i64::MIN),
+            known: Arc::new(Known { ring: RwLock::default(), read: AtomicI64::new(i64::MIN) }),
         }
+    }
+
+    /// The same keys under another configuration of the same root secret.
+    #[must_use]
+    pub fn under(&self, config: &Config) -> Self {
+        Self { known: Arc::clone(&self.known), ..Self::new(self.store.clone(), config) }
     }
 
     /// Reads the keys, and makes one if there is none that signs as configured. Several replicas that do this
@@ -97,9 +107,9 @@ impl Tokens {
 
     /// Reads the keys again.
     pub async fn reload(&self, now: Now) -> Result<Change, Fault> {
-        self.read.store(now.millis(), Ordering::Release);
+        self.known.read.store(now.millis(), Ordering::Release);
         let ring = Ring::open(self.store.signing_keys().await?, &self.seal, now);
-        let mut held = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.known.ring.write().unwrap_or_else(PoisonError::into_inner);
         let change = if held.keys().all(|key| ring.has(key.id())) { Change::Nothing } else { Change::Gone };
         *held = Arc::new(ring);
         Ok(change)
@@ -112,7 +122,7 @@ impl Tokens {
 
     /// Whether [`Self::look_again`] would.
     pub fn may_look_again(&self, now: Now) -> bool {
-        now.millis().saturating_sub(self.read.load(Ordering::Acquire)) >= LOOK_AGAIN
+        now.millis().saturating_sub(self.known.read.load(Ordering::Acquire)) >= LOOK_AGAIN
     }
 
     /// What has to be done now and then: reads the keys, makes a new one when the newest has signed for long
@@ -165,6 +175,6 @@ impl Tokens {
 
     /// The keys as they are known now.
     pub fn ring(&self) -> Arc<Ring> {
-        Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.known.ring.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

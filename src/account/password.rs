@@ -24,6 +24,13 @@ const WAITING: usize = 64;
 /// The password policy, and the pool in which hashes are computed.
 pub struct Passwords {
     min_length: usize,
+    pool: Arc<Pool>,
+}
+
+/// Where hashes are computed.
+struct Pool {
+    /// How many at a time.
+    size: usize,
     /// A place is held while a hash waits or is computed.
     places: Semaphore,
     /// A seat is held while a hash is computed, by the thread that does it.
@@ -42,12 +49,21 @@ pub struct Verdict {
 impl Passwords {
     /// A pool and a policy as configured.
     pub fn new(config: &config::Password) -> Self {
-        let seats = NonZeroUsize::new(config.concurrency).map_or(1, NonZeroUsize::get);
-        Self {
-            min_length: config.min_length,
-            places: Semaphore::new(seats.saturating_mul(WAITING + 1).min(Semaphore::MAX_PERMITS)),
-            seats: Arc::new(Semaphore::new(seats.min(Semaphore::MAX_PERMITS))),
-        }
+        let size = NonZeroUsize::new(config.concurrency).map_or(1, NonZeroUsize::get);
+        let pool = Pool {
+            size,
+            places: Semaphore::new(size.saturating_mul(WAITING + 1).min(Semaphore::MAX_PERMITS)),
+            seats: Arc::new(Semaphore::new(size.min(Semaphore::MAX_PERMITS))),
+        };
+        Self { min_length: config.min_length, pool: Arc::new(pool) }
+    }
+
+    /// The same pool with another policy; another pool if it is to be larger or smaller, beside which what was begun
+    /// in this one ends.
+    #[must_use]
+    pub fn under(&self, config: &config::Password) -> Self {
+        let fresh = Self::new(config);
+        if fresh.pool.size == self.pool.size { Self { pool: Arc::clone(&self.pool), ..fresh } } else { fresh }
     }
 
     /// Whether `candidate` may become a password. `context` is what a guesser knows of this
@@ -97,8 +113,8 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let _place = self.places.try_acquire().map_err(|_| Refusal::Overloaded)?;
-        let seat = Arc::clone(&self.seats)
+        let _place = self.pool.places.try_acquire().map_err(|_| Refusal::Overloaded)?;
+        let seat = Arc::clone(&self.pool.seats)
             .acquire_owned()
             .await
             .map_err(|e| Fault::new("waiting to hash a password", e))?;
@@ -247,8 +263,8 @@ mod tests {
     #[tokio::test]
     async fn when_too_many_wait_the_next_is_turned_away_at_once() {
         let passwords = passwords(1);
-        let seat = Arc::clone(&passwords.seats).acquire_owned().await.expect("open");
-        let waiting = passwords.places.try_acquire_many(64).expect("free");
+        let seat = Arc::clone(&passwords.pool.seats).acquire_owned().await.expect("open");
+        let waiting = passwords.pool.places.try_acquire_many(64).expect("free");
         let mut last = Box::pin(passwords.verify("zq wvxkt", None));
         tokio::select! {
             biased;
@@ -264,17 +280,17 @@ mod tests {
     #[tokio::test]
     async fn a_caller_that_goes_away_leaves_its_place_free() {
         let passwords = passwords(1);
-        let seat = Arc::clone(&passwords.seats).acquire_owned().await.expect("open");
-        let before = passwords.places.available_permits();
+        let seat = Arc::clone(&passwords.pool.seats).acquire_owned().await.expect("open");
+        let before = passwords.pool.places.available_permits();
         let mut gone = Box::pin(passwords.hash("zq wvxkt"));
         tokio::select! {
             biased;
             _ = &mut gone => panic!("there is no free seat"),
             () = std::future::ready(()) => {}
         }
-        assert_eq!(passwords.places.available_permits(), before - 1);
+        assert_eq!(passwords.pool.places.available_permits(), before - 1);
         drop(gone);
-        assert_eq!(passwords.places.available_permits(), before);
+        assert_eq!(passwords.pool.places.available_permits(), before);
         drop(seat);
     }
 }

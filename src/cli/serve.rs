@@ -22,18 +22,18 @@ const OFFICE_THREADS: usize = 2;
 /// Serves until SIGTERM or SIGINT; a second one ends at once.
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let config = settings.load(NewSecret::Keep)?;
-    let reloader = Reloader { sources: settings.sources(NewSecret::Leave), levels: log::start(&config.log) };
+    let levels = log::start(&config.log);
     for danger in &config.dangers {
         tracing::warn!("{danger}");
     }
     let office = office()?;
-    let outcome = office.block_on(serve(config, &reloader));
+    let outcome = office.block_on(serve(config, (settings.sources(NewSecret::Leave), levels)));
     // A computation that nobody waits for any more must not delay the end.
     office.shutdown_background();
     outcome
 }
 
-async fn serve(config: Config, reloader: &Reloader) -> Result<(), Failure> {
+async fn serve(config: Config, (sources, levels): (Sources, Levels)) -> Result<(), Failure> {
     let mut held = Vec::new();
     for address in config.listen.addresses().chain(config.listen.redirect_http) {
         let reserved = Reservation::take(address)
@@ -49,16 +49,8 @@ async fn serve(config: Config, reloader: &Reloader) -> Result<(), Failure> {
         tracing::info!("{what}");
     }
     let mut stop = Stop::new()?;
-    let _jobs = Jobs::start(&app);
-    // Mails wait for a server that is down; whoever configured it wrongly should hear of it now.
-    let mail = Arc::clone(&app);
-    app.office.spawn(async move {
-        if let Some(mailer) = &mail.mailer
-            && let Err(what) = mailer.check().await
-        {
-            tracing::warn!("mail cannot be sent at present: {what}; `sidegate doctor` tries again");
-        }
-    });
+    let jobs = Jobs::start(&app);
+    try_mail(&app);
     let server = Server::start(&app).map_err(|error| Failure::Other(format!("cannot listen on {error}")))?;
     drop(held);
     for place in app.config.listen.places.iter().skip(1) {
@@ -71,7 +63,18 @@ async fn serve(config: Config, reloader: &Reloader) -> Result<(), Failure> {
     if let Some(admin) = server.admin_address() {
         tracing::info!(address = %admin, "telling how we are");
     }
-    until_told(app, server, &mut stop, Some(reloader)).await
+    until_told(app, server, &mut stop, Some(&Reloader { sources, levels, jobs })).await
+}
+
+/// Tries the way to the mail server: mails wait for one that is down, and whoever configured it wrongly should hear of
+/// it now.
+fn try_mail(app: &App) {
+    let Some(mailer) = app.mailer.clone() else { return };
+    app.office.spawn(async move {
+        if let Err(what) = mailer.check().await {
+            tracing::warn!("mail cannot be sent at present: {what}; `sidegate doctor` tries again");
+        }
+    });
 }
 
 /// The runtime for everything that may take its time.
@@ -88,6 +91,7 @@ pub(super) fn office() -> Result<Runtime, Failure> {
 pub(super) struct Reloader {
     sources: Sources,
     levels: Levels,
+    jobs: Jobs,
 }
 
 /// Lets `server` run until a signal says otherwise, then lets what is in flight finish. A second signal ends
@@ -149,6 +153,7 @@ async fn reload(app: Arc<App>, server: &Server, reloader: &Reloader) -> Arc<App>
             for danger in &fresh.config.dangers {
                 tracing::warn!("{danger}");
             }
+            try_mail(&fresh);
             // Last, so that it is heard of whatever is to be heard from now on.
             reloader.levels.apply(&fresh.config.log);
             fresh
@@ -169,6 +174,7 @@ async fn renewed(app: &App, server: &Server, reloader: &Reloader) -> Result<(Arc
         config::reload(&reloader.sources, &app.config).map_err(|problems| problems.to_string())?;
     let fresh = app.under(config).await.map_err(|fault| fault.to_string())?;
     server.apply(&fresh).map_err(|unusable| unusable.to_string())?;
+    reloader.jobs.apply(&fresh);
     Ok((fresh, waiting))
 }
 

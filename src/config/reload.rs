@@ -9,34 +9,25 @@ use super::layers::Layers;
 use super::problem::Problems;
 use super::{Config, NewSecret, Sources, meant};
 
-/// What takes effect while the program runs: sections, and keys of sections. Everything else is fixed at the
-/// start: addresses, the store and the secrets, what sessions and tokens were promised when they were made, and
-/// what jobs work with.
-const RELOADED: &[&str] = &[
-    "access",
-    "accounts",
-    "geo",
-    "limits",
-    "log.access",
-    "log.level",
-    "providers",
-    "forward_auth",
-    "proxies",
-    "public.name",
-    "rules",
-    "sign_up",
-    "tls.certificate",
-    "tls.hsts",
-    "tls.hsts_preload",
-    "tls.hsts_subdomains",
-    "tls.key",
-    "tls.more",
-    "unusual",
-    "upstream",
+/// What a start is needed for: sockets that are bound, files and connections that are open, the keys that all that is
+/// stored hangs on, and tables whose size is fixed when they are made. Everything else takes effect while the program
+/// runs.
+const FIXED: &[(&str, &str)] = &[
+    ("", "secret"),
+    ("", "secret_file"),
+    ("admin", "address"),
+    ("listen", "address"),
+    ("listen", "more"),
+    ("listen", "redirect_http"),
+    ("listen", "socket_mode"),
+    ("listen", "workers"),
+    ("log", "format"),
+    ("session", "cache_entries"),
+    ("store", "connections"),
+    ("store", "migrate"),
+    ("store", "url"),
+    ("store", "url_file"),
 ];
-
-/// What is fixed all the same: connections are counted from the start on.
-const FIXED: &[&str] = &["limits.connections", "limits.connections_per_address", "limits.uncounted"];
 
 /// Reads the configuration again, and names the keys that have changed but stay as they were until the next
 /// start. The whole of what is given must be good by itself, and so must be what comes of it now.
@@ -67,51 +58,28 @@ pub fn reload(sources: &Sources, running: &Config) -> Result<(Config, Vec<String
 /// Puts back what cannot change, and names it.
 fn keep(new: &mut Table, running: &Table) -> Vec<String> {
     let mut waiting = Vec::new();
-    let names: Vec<String> = new.keys().chain(running.keys()).cloned().collect();
-    for name in names {
-        let fixed_within =
-            FIXED.iter().any(|path| path.strip_prefix(&*name).is_some_and(|rest| rest.starts_with('.')));
-        let reloaded = RELOADED.contains(&name.as_str());
-        if (reloaded && !fixed_within) || new.get(&name) == running.get(&name) {
+    for &(section, key) in FIXED {
+        let before = within(running, section).and_then(|table| table.get(key));
+        if within(new, section).and_then(|table| table.get(key)) == before {
             continue;
         }
-        // A site is encrypted here or elsewhere: with the one goes the address that browsers know.
-        let whole = name == "tls" && new.contains_key(&name) != running.contains_key(&name);
-        let section = |table: &Table| table.get(&name).map(|value| value.as_table().cloned());
-        match (section(new), section(running)) {
-            (Some(None), _) | (_, Some(None)) => {
-                put_back(new, running, &name);
-                waiting.push(name);
-            }
-            _ if whole => {
-                put_back(new, running, &name);
-                waiting.push(name);
-            }
-            (inner, before) => {
-                let mut inner = inner.flatten().unwrap_or_default();
-                let before = before.flatten().unwrap_or_default();
-                let keys: Vec<String> = inner.keys().chain(before.keys()).cloned().collect();
-                for key in keys {
-                    let path = format!("{name}.{key}");
-                    let may =
-                        (reloaded || RELOADED.contains(&path.as_str())) && !FIXED.contains(&path.as_str());
-                    if !may && inner.get(&key) != before.get(&key) {
-                        put_back(&mut inner, &before, &key);
-                        waiting.push(path);
-                    }
-                }
-                new.insert(name, inner.into());
-            }
-        }
+        let table = match section {
+            "" => Some(&mut *new),
+            _ => new.entry(section).or_insert_with(|| Table::new().into()).as_table_mut(),
+        };
+        let Some(table) = table else { continue };
+        match before {
+            Some(value) => table.insert(key.to_owned(), value.clone()),
+            None => table.remove(key),
+        };
+        waiting.push(if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") });
     }
     waiting
 }
 
-fn put_back(new: &mut Table, running: &Table, key: &str) {
-    match running.get(key) {
-        Some(value) => new.insert(key.to_owned(), value.clone()),
-        None => new.remove(key),
-    };
+/// A section; `""` is what stands before all of them.
+fn within<'t>(table: &'t Table, section: &str) -> Option<&'t Table> {
+    if section.is_empty() { Some(table) } else { table.get(section)?.as_table() }
 }
 
 #[cfg(test)]
@@ -124,32 +92,32 @@ mod tests {
 
     #[test]
     fn what_cannot_change_is_put_back_and_named_once() {
-        let running = table(
-            "secret = \"a\"\n[listen]\naddress = \"x\"\n[log]\nlevel = \"info\"\n[mail.smtp]\nhost = \"a\"\n",
-        );
+        let running = table("secret = \"a\"\n[listen]\naddress = \"x\"\n[log]\nlevel = \"info\"\n");
         let mut new = table(
-            "secret = \"b\"\npaths = [\"/a\"]\n[listen]\naddress = \"y\"\nworkers = 3\n\
+            "secret = \"b\"\npaths = [\"/a\"]\n[listen]\naddress = \"y\"\nworkers = 3\nproxy_protocol = \"required\"\n\
              [log]\nlevel = \"debug\"\nformat = \"json\"\n[[rules]]\npath = \"/x\"\n[tls]\ncertificate = \"c\"\n",
         );
-        let mut waiting = keep(&mut new, &running);
-        waiting.sort();
-        let expected =
-            ["listen.address", "listen.workers", "log.format", "mail.smtp", "paths", "secret", "tls"];
-        assert_eq!(waiting, expected);
-        let left = "secret = \"a\"\n[listen]\naddress = \"x\"\n[log]\nlevel = \"debug\"\n\
-                    [[rules]]\npath = \"/x\"\n[mail.smtp]\nhost = \"a\"\n";
+        let waiting = keep(&mut new, &running);
+        assert_eq!(waiting, ["secret", "listen.address", "listen.workers", "log.format"]);
+        let left = "secret = \"a\"\npaths = [\"/a\"]\n[listen]\naddress = \"x\"\nproxy_protocol = \"required\"\n\
+                    [log]\nlevel = \"debug\"\n[[rules]]\npath = \"/x\"\n[tls]\ncertificate = \"c\"\n";
         assert_eq!(new, table(left));
-        let mut limits = table("[limits]\nconnections = 5\nbody = 1\n");
-        assert_eq!(keep(&mut limits, &table("[limits]\nbody = 2\n")), ["limits.connections"]);
-        assert_eq!(limits, table("[limits]\nbody = 1\n"));
         assert!(keep(&mut new, &running).is_empty(), "the second time nothing has changed");
     }
 
     #[test]
-    fn certificates_change_and_who_must_show_one_does_not() {
-        let running = table("[tls]\ncertificate = \"a\"\nkey = \"b\"\n");
-        let mut new = table("[tls]\ncertificate = \"c\"\nkey = \"d\"\nclient_ca = \"e\"\n");
-        assert_eq!(keep(&mut new, &running), ["tls.client_ca"]);
-        assert_eq!(new, table("[tls]\ncertificate = \"c\"\nkey = \"d\"\n"));
+    fn what_is_left_out_now_is_put_back_too() {
+        let running = table("[store]\nurl = \"sqlite:a\"\n[admin]\naddress = \"x\"\n");
+        let mut new = Table::new();
+        assert_eq!(keep(&mut new, &running), ["admin.address", "store.url"]);
+        assert_eq!(new, running);
+    }
+
+    #[test]
+    fn every_key_that_is_fixed_is_one_that_there_is() {
+        for &(section, key) in FIXED {
+            let known = crate::config::file::keys(section).expect("a section");
+            assert!(known.contains(&key), "{section}.{key}");
+        }
     }
 }

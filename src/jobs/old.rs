@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::error::Fault;
-use crate::jobs::once;
+use crate::jobs::{Latest, once, sleep_unless_changed};
 use crate::metrics::Job;
 use crate::store::Tx;
 use crate::time::Now;
@@ -95,12 +95,13 @@ impl Old {
     }
 }
 
-/// Deletes what is old, now and again and again.
-pub(super) async fn delete(app: Arc<App>) -> Result<(), Fault> {
+/// Deletes what is old, now and again and again, and when what is old may be another.
+pub(super) async fn delete(mut latest: Latest) -> Result<(), Fault> {
     loop {
+        let app = Arc::clone(&latest.borrow_and_update());
         // What failed is tried again sooner.
         let all = once(&app, Job::Delete, delete_all(&app)).await?;
-        tokio::time::sleep(if all { EVERY } else { SOON }).await;
+        sleep_unless_changed(&mut latest, if all { EVERY } else { SOON }).await;
     }
 }
 

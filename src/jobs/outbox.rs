@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::error::Fault;
-use crate::jobs::once;
+use crate::jobs::{Latest, once};
 use crate::mail::{self, Failure, Mailer, Message};
 use crate::metrics::Job;
 use crate::secret::random;
@@ -30,25 +30,37 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(15);
 /// What a claim lasts beyond the time that sending may take.
 const SPARE: Duration = Duration::from_secs(5);
 
-/// Sends as many mails at a time as there are connections to the server.
-pub(super) async fn send_mails(app: Arc<App>) -> Result<(), Fault> {
-    let Some(mailer) = &app.mailer else { return Ok(()) };
+/// Sends as many mails at a time as there are connections to the server. Under another configuration other lanes
+/// begin at once, beside which those of before end what they have in hand.
+pub(super) async fn send_mails(mut latest: Latest) -> Result<(), Fault> {
     let mut lanes = JoinSet::new();
-    for _ in 0..mailer.lanes() {
-        lanes.spawn(lane(Arc::clone(&app)));
-    }
-    // No lane ends but by a fault or a panic, and then all begin anew.
-    match lanes.join_next().await {
-        None => Ok(()),
-        Some(Ok(end)) => end,
-        Some(Err(error)) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Ok(()),
-        },
+    loop {
+        let app = Arc::clone(&latest.borrow_and_update());
+        for _ in 0..app.mailer.as_ref().map_or(0, |mailer| mailer.lanes()) {
+            lanes.spawn(lane(Arc::clone(&app), latest.clone()));
+        }
+        drop(app);
+        loop {
+            tokio::select! {
+                changed = latest.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return Ok(()),
+                },
+                Some(ended) = lanes.join_next() => match ended {
+                    Ok(Ok(())) => {}
+                    // After a fault or a panic all begin anew.
+                    Ok(Err(fault)) => return Err(fault),
+                    Err(error) => if let Ok(panic) = error.try_into_panic() {
+                        std::panic::resume_unwind(panic);
+                    },
+                },
+            }
+        }
     }
 }
 
-async fn lane(app: Arc<App>) -> Result<(), Fault> {
+/// Sends one mail after the other, until there is another configuration.
+async fn lane(app: Arc<App>, mut latest: Latest) -> Result<(), Fault> {
     let Some(mailer) = &app.mailer else { return Ok(()) };
     loop {
         loop {
@@ -57,6 +69,10 @@ async fn lane(app: Arc<App>) -> Result<(), Fault> {
                 break;
             }
             for id in due {
+                if latest.has_changed().unwrap_or(true) {
+                    mailer.rest().await;
+                    return Ok(());
+                }
                 let now = app.clock.now();
                 let until = now.plus(mailer.patience() + SPARE);
                 let mut tx = app.store.begin().await?;
@@ -69,7 +85,10 @@ async fn lane(app: Arc<App>) -> Result<(), Fault> {
             }
         }
         mailer.rest().await;
-        let _ = tokio::time::timeout(LOOK_EVERY, app.store.mail_news()).await;
+        tokio::select! {
+            _ = latest.changed() => return Ok(()),
+            _ = tokio::time::timeout(LOOK_EVERY, app.store.mail_news()) => {}
+        }
     }
 }
 

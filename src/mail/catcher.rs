@@ -25,9 +25,9 @@ pub struct Caught {
     pub html: String,
 }
 
-/// The last mails.
-#[derive(Default)]
-pub struct Catcher(Mutex<VecDeque<Arc<Caught>>>);
+/// The last mails. Clones share them.
+#[derive(Clone, Default)]
+pub struct Catcher(Arc<Mutex<VecDeque<Arc<Caught>>>>);
 
 impl Catcher {
     /// Keeps a mail, and forgets the oldest of too many.

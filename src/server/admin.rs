@@ -18,12 +18,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::app::App;
 use crate::metrics::text;
 use crate::server::tls::Tls;
+use crate::server::worker::Serving;
 
 mod numbers;
 
@@ -40,12 +42,6 @@ pub(super) struct Admin {
     task: JoinHandle<()>,
 }
 
-/// What it tells of.
-struct Told {
-    app: Arc<App>,
-    tls: Option<Tls>,
-}
-
 impl Drop for Admin {
     fn drop(&mut self) {
         self.task.abort();
@@ -57,15 +53,16 @@ impl Admin {
     ///
     /// # Errors
     /// If the address cannot be bound.
-    pub(super) fn start(app: &Arc<App>, address: SocketAddr, tls: Option<Tls>) -> io::Result<Self> {
+    pub(super) fn start(serving: &watch::Receiver<Serving>, address: SocketAddr) -> io::Result<Self> {
         let named =
             |error: io::Error| io::Error::new(error.kind(), format!("admin.address {address}: {error}"));
         let listener = TcpListener::bind(address).map_err(named)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let told = Arc::new(Told { app: Arc::clone(app), tls });
-        let task = app.office.spawn(async move {
-            if let Err(error) = accept(listener, told).await {
+        let office = serving.borrow().app.office.clone();
+        let serving = serving.clone();
+        let task = office.spawn(async move {
+            if let Err(error) = accept(listener, serving).await {
                 tracing::error!(%error, "the admin listener has ended");
             }
         });
@@ -78,7 +75,7 @@ impl Admin {
     }
 }
 
-async fn accept(listener: TcpListener, told: Arc<Told>) -> io::Result<()> {
+async fn accept(listener: TcpListener, serving: watch::Receiver<Serving>) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut connections = JoinSet::new();
     loop {
@@ -91,11 +88,14 @@ async fn accept(listener: TcpListener, told: Arc<Told>) -> io::Result<()> {
             sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let told = Arc::clone(&told);
+        let serving = serving.clone();
         connections.spawn(async move {
             let service = service_fn(|request| {
-                let told = Arc::clone(&told);
-                async move { Ok::<_, Infallible>(answer(&told, &request).await) }
+                let (app, tls) = {
+                    let serving = serving.borrow();
+                    (Arc::clone(&serving.app), serving.tls.clone())
+                };
+                async move { Ok::<_, Infallible>(answer(&app, tls.as_ref(), &request).await) }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -107,7 +107,7 @@ async fn accept(listener: TcpListener, told: Arc<Told>) -> io::Result<()> {
     }
 }
 
-async fn answer(told: &Told, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(app: &App, tls: Option<&Tls>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned());
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -115,9 +115,9 @@ async fn answer(told: &Told, request: &Request<Incoming>) -> Response<Full<Bytes
     }
     match request.uri().path() {
         "/healthz" | "/ping" => plain(StatusCode::OK, "text/plain", "ok\n".to_owned()),
-        "/readyz" | "/ready" => ready(told).await,
+        "/readyz" | "/ready" => ready(app).await,
         "/metrics" => {
-            let text = numbers::write(&told.app, told.tls.as_ref()).await;
+            let text = numbers::write(app, tls).await;
             plain(StatusCode::OK, text::CONTENT_TYPE, text)
         }
         "/version" => {
@@ -130,8 +130,8 @@ async fn answer(told: &Told, request: &Request<Incoming>) -> Response<Full<Bytes
 
 /// Whether somebody new should be sent here. Whether the app and the providers answer is no part of it: to take
 /// us away would help none of them.
-async fn ready(told: &Told) -> Response<Full<Bytes>> {
-    let store = match timeout(STORE_PATIENCE, told.app.store.ping()).await {
+async fn ready(app: &App) -> Response<Full<Bytes>> {
+    let store = match timeout(STORE_PATIENCE, app.store.ping()).await {
         Ok(Ok(())) => true,
         Ok(Err(fault)) => {
             tracing::warn!("not ready: {fault}");
@@ -142,7 +142,7 @@ async fn ready(told: &Told) -> Response<Full<Bytes>> {
             false
         }
     };
-    let serving = !told.app.metrics.draining();
+    let serving = !app.metrics.draining();
     let ready = store && serving;
     let word = |so| if so { "ok" } else { "failed" };
     let body = json!({

@@ -14,13 +14,19 @@ use ipnet::IpNet;
 /// Parts that the addresses are spread over, so that workers seldom meet at one.
 const SHARDS: usize = 16;
 
-/// The connections of clients.
+/// How many connections of clients there may be, under one configuration.
 pub(super) struct Crowd {
-    open: AtomicUsize,
+    present: Arc<Present>,
     most: usize,
     most_of_one: u32,
     /// Those that are not counted by address.
     uncounted: Vec<IpNet>,
+}
+
+/// Those that there are.
+#[derive(Default)]
+struct Present {
+    open: AtomicUsize,
     /// Chosen by chance, because an attacker chooses the addresses.
     spread: RandomState,
     sources: [Mutex<HashMap<Source, u32>>; SHARDS],
@@ -38,27 +44,27 @@ pub(super) struct Member {
 impl Crowd {
     /// Nobody yet, and room for `most`, of which `most_of_one` may come from one address.
     pub(super) fn new(most: usize, most_of_one: u32, uncounted: Vec<IpNet>) -> Arc<Self> {
-        Arc::new(Self {
-            open: AtomicUsize::new(0),
-            most,
-            most_of_one,
-            uncounted,
-            spread: RandomState::new(),
-            sources: Default::default(),
-        })
+        Arc::new(Self { present: Arc::default(), most, most_of_one, uncounted })
+    }
+
+    /// Under other limits. Those who are there already count, and stay.
+    pub(super) fn under(&self, most: usize, most_of_one: u32, uncounted: Vec<IpNet>) -> Arc<Self> {
+        Arc::new(Self { present: Arc::clone(&self.present), most, most_of_one, uncounted })
     }
 
     /// Counts a connection, in all and, if it is known whom it is for, from this address. `None` if there are too
     /// many already.
     pub(super) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Member> {
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.most {
-            self.open.fetch_sub(1, Ordering::Relaxed);
+        if self.present.open.fetch_add(1, Ordering::Relaxed) >= self.most {
+            self.present.open.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
         let member = Member { crowd: Arc::clone(self), source: OnceLock::new() };
         address.is_none_or(|address| member.comes_from(address)).then_some(member)
     }
+}
 
+impl Present {
     fn shard(&self, source: Source) -> MutexGuard<'_, HashMap<Source, u32>> {
         let hash = self.spread.hash_one(source);
         let place = usize::try_from(hash % SHARDS as u64).unwrap_or_default();
@@ -75,7 +81,7 @@ impl Member {
             return true;
         }
         let source = source(address);
-        let mut counts = self.crowd.shard(source);
+        let mut counts = self.crowd.present.shard(source);
         let count = counts.entry(source).or_default();
         if *count >= self.crowd.most_of_one {
             return false;
@@ -89,9 +95,9 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.crowd.open.fetch_sub(1, Ordering::Relaxed);
+        self.crowd.present.open.fetch_sub(1, Ordering::Relaxed);
         let Some(source) = self.source.get() else { return };
-        let mut counts = self.crowd.shard(*source);
+        let mut counts = self.crowd.present.shard(*source);
         if let Some(count) = counts.get_mut(source) {
             *count -= 1;
             if *count == 0 {
@@ -138,9 +144,9 @@ mod tests {
         let many: Vec<_> = (0..50).map(|_| crowd.enter(Some(address("10.1.2.3")))).collect();
         assert!(many.iter().all(Option::is_some));
         drop(many);
-        assert_eq!(crowd.open.load(Ordering::Relaxed), 0);
+        assert_eq!(crowd.present.open.load(Ordering::Relaxed), 0);
         assert!(
-            crowd.sources.iter().all(|shard| shard.lock().expect("whole").is_empty()),
+            crowd.present.sources.iter().all(|shard| shard.lock().expect("whole").is_empty()),
             "nothing is left behind"
         );
     }

@@ -39,37 +39,35 @@ const LARGEST_ANSWER: usize = 64 * 1024;
 /// How long the end of the process waits for the last spans.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// What hands spans on.
+/// What hands spans on, until nothing is left that could make any.
 pub(super) struct Exporter {
-    tracing: Tracing,
     task: JoinHandle<()>,
     office: Handle,
 }
 
 impl Exporter {
-    /// Begins, if there is a collector.
+    /// Begins, if there is a collector, and says where workers leave their spans.
     ///
     /// # Errors
     /// If TLS cannot be spoken.
-    pub(super) fn start(app: &App) -> Result<Option<Self>, Unusable> {
+    pub(super) fn start(app: &App) -> Result<Option<(Tracing, Self)>, Unusable> {
         let Some(config) = app.config.trace.clone() else { return Ok(None) };
         let connector = Connector::new(&UpstreamTls::default())?;
         let (to, from) = channel(QUEUE);
         let tracing = Tracing { to, share: config.share };
         let collector = Collector { config, connector, metrics: Arc::clone(&app.metrics) };
         let task = app.office.spawn(collector.run(from));
-        Ok(Some(Self { tracing, task, office: app.office.clone() }))
+        Ok(Some((tracing, Self { task, office: app.office.clone() })))
     }
 
-    /// Where workers leave their spans.
-    pub(super) fn tracing(&self) -> Tracing {
-        self.tracing.clone()
+    /// Whether nothing more will come.
+    pub(super) fn is_done(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Hands on what is left, now that no worker makes any more. Blocks the calling thread.
     pub(super) fn finish(self) {
-        let Self { tracing, task, office } = self;
-        drop(tracing);
+        let Self { task, office } = self;
         let _ = office.block_on(async { timeout(FAREWELL, task).await });
     }
 }

@@ -42,7 +42,7 @@ pub(super) struct Recorder {
     /// What is counted.
     pub(super) counts: Arc<Counts>,
     /// What is logged.
-    pub(super) access: Access,
+    pub(super) access: Rc<Access>,
     /// Where spans go, if requests are traced.
     pub(super) tracing: Option<Tracing>,
     /// Counts those that do not get there.

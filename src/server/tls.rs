@@ -1,8 +1,7 @@
-//! TLS towards the client: certificates from files, chosen by the name that the client asks for, and replaced
-//! while connections are open.
+//! TLS towards the client: certificates from files, chosen by the name that the client asks for.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
@@ -36,7 +35,7 @@ impl Tls {
     /// The first file that cannot be read, or does not hold what its key says.
     pub fn load(config: &tls::Tls) -> Result<Self, Unusable> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let shelf = Arc::new(Shelf(RwLock::new(certificates(config, &provider)?.into())));
+        let shelf = Arc::new(Shelf(certificates(config, &provider)?));
         let trouble = |what: rustls::Error| Unusable { key: "tls".to_owned(), what: what.to_string() };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -49,27 +48,16 @@ impl Tls {
         };
         let mut server = builder.with_cert_resolver(Arc::clone(&shelf) as Arc<dyn ResolvesServerCert>);
         server.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
+        // Its own, so that who was let in under another configuration is looked at again.
         server.ticketer = Ticketer::new().map_err(trouble)?;
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(server)), shelf })
     }
 
-    /// Reads the certificates that `config` names. New connections get the new ones, and open ones stay as they
-    /// are.
-    ///
-    /// # Errors
-    /// As for [`Self::load`]; nothing has changed then.
-    pub fn reload(&self, config: &tls::Tls) -> Result<(), Unusable> {
-        let fresh = certificates(config, &Arc::new(aws_lc_rs::default_provider()))?;
-        *self.shelf.0.write().unwrap_or_else(PoisonError::into_inner) = fresh.into();
-        Ok(())
-    }
-
     /// Until when each certificate is good, in seconds since the epoch, in the order of the configuration.
     pub(super) fn not_after(&self) -> Vec<Option<i64>> {
-        let certificates = Arc::clone(&self.shelf.0.read().unwrap_or_else(PoisonError::into_inner));
         let until =
             |certified: &Arc<CertifiedKey>| certified.cert.first().and_then(|der| der::not_after(der));
-        certificates.iter().map(until).collect()
+        self.shelf.0.iter().map(until).collect()
     }
 
     pub(super) fn acceptor(&self) -> &TlsAcceptor {
@@ -79,12 +67,12 @@ impl Tls {
 
 /// The certificates, the default first.
 #[derive(Debug)]
-struct Shelf(RwLock<Arc<[Arc<CertifiedKey>]>>);
+struct Shelf(Vec<Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for Shelf {
     /// The first certificate for the name, or the first of all.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let certificates = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        let certificates = &self.0;
         let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
         let fits = name.and_then(|name| certificates.iter().find(|certified| is_for(certified, &name)));
         fits.or(certificates.first()).cloned()

@@ -78,22 +78,22 @@ impl Worker {
     }
 
     /// The first one of a thread.
-    fn first(shared: Shared) -> Rc<Self> {
+    fn first(serving: &Serving) -> Rc<Self> {
         let ticker = Ticker::default();
-        let app = &shared.serving.app;
+        let app = &serving.app;
         let recorder = Rc::new(Recorder {
             counts: app.metrics.enlist(endpoint::PLACES),
-            access: Access::new(app.config.log.json, app.log_sink(), Arc::clone(&app.metrics)),
-            tracing: shared.tracing,
+            access: Rc::new(Access::new(app.config.log.json, app.log_sink(), Arc::clone(&app.metrics))),
+            tracing: serving.tracing.clone(),
             lost: Arc::clone(&app.metrics),
         });
         let worker = Rc::new(Self {
-            proxy: proxy(&shared.serving, &ticker, &recorder),
+            proxy: proxy(serving, &ticker, &recorder),
             app: Arc::clone(app),
             near: Rc::default(),
             handshakes: Handshakes::new(handshakes(app), ticker.clone()),
             ticker,
-            tls: shared.tls,
+            tls: serving.tls.clone(),
             recorder,
             date: RefCell::default(),
             buffers: Rc::default(),
@@ -109,14 +109,20 @@ impl Worker {
     /// lives as long as they do.
     fn under(&self, serving: &Serving) -> Rc<Self> {
         self.handshakes.allow(handshakes(&serving.app));
+        let recorder = Rc::new(Recorder {
+            counts: Arc::clone(&self.recorder.counts),
+            access: Rc::clone(&self.recorder.access),
+            tracing: serving.tracing.clone(),
+            lost: Arc::clone(&self.recorder.lost),
+        });
         let worker = Rc::new(Self {
-            proxy: proxy(serving, &self.ticker, &self.recorder),
+            proxy: proxy(serving, &self.ticker, &recorder),
             app: Arc::clone(&serving.app),
             near: Rc::clone(&self.near),
             ticker: self.ticker.clone(),
             handshakes: Rc::clone(&self.handshakes),
-            tls: self.tls.clone(),
-            recorder: Rc::clone(&self.recorder),
+            tls: serving.tls.clone(),
+            recorder,
             date: RefCell::default(),
             buffers: Rc::clone(&self.buffers),
             seats: Rc::clone(&self.seats),
@@ -199,13 +205,6 @@ pub(super) struct Serving {
     pub(super) instances: Arc<Instances>,
     /// Asks them how they are as long as this counts.
     pub(super) _rounds: Arc<Rounds>,
-}
-
-/// What all workers have in common.
-#[derive(Clone)]
-pub(super) struct Shared {
-    /// At first.
-    pub(super) serving: Serving,
     /// How connections of clients are encrypted, if they are.
     pub(super) tls: Option<Tls>,
     /// The connections of all workers.
@@ -224,12 +223,7 @@ pub(super) struct Orders {
 }
 
 /// Starts a worker on its own thread.
-pub(super) fn start(
-    number: usize,
-    shared: Shared,
-    listeners: Vec<Share>,
-    orders: Orders,
-) -> io::Result<JoinHandle<()>> {
+pub(super) fn start(number: usize, listeners: Vec<Share>, orders: Orders) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
             Ok(runtime) => runtime,
@@ -238,16 +232,16 @@ pub(super) fn start(
                 return;
             }
         };
-        if let Err(error) = runtime.block_on(run(shared, listeners, orders)) {
+        if let Err(error) = runtime.block_on(run(listeners, orders)) {
             tracing::error!(%error, "a worker cannot listen");
         }
     })
 }
 
-async fn run(shared: Shared, listeners: Vec<Share>, orders: Orders) -> io::Result<()> {
+async fn run(listeners: Vec<Share>, orders: Orders) -> io::Result<()> {
     let Orders { mut stop, mut serve } = orders;
-    let crowd = Arc::clone(&shared.crowd);
-    let mut worker = Worker::first(shared);
+    let mut serving = serve.borrow_and_update().clone();
+    let mut worker = Worker::first(&serving);
     let ticking = Rc::clone(&worker.latest);
     tokio::task::spawn_local(worker.ticker.clone().run(move || {
         if let Some(worker) = ticking.borrow().upgrade() {
@@ -265,18 +259,21 @@ async fn run(shared: Shared, listeners: Vec<Share>, orders: Orders) -> io::Resul
             accepting.spawn_local(accept(
                 Rc::clone(&worker),
                 (Rc::clone(acceptor), *serves),
-                Arc::clone(&crowd),
+                Arc::clone(&serving.crowd),
             ));
         }
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
-            Ok(()) = serve.changed() => worker = worker.under(&serve.borrow_and_update()),
+            Ok(()) = serve.changed() => {
+                serving = serve.borrow_and_update().clone();
+                worker = worker.under(&serving);
+            }
         }
         // Who comes from now on is taken under the new configuration.
         accepting.shutdown().await;
     }
     accepting.shutdown().await;
-    drop(acceptors);
+    drop((acceptors, serving));
     worker.stopping.set(true);
     worker.ticker.wake_all();
     drain(&worker).await;

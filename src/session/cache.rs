@@ -74,7 +74,9 @@ pub struct Cache {
     /// Counts endings, for the workers' tables.
     endings: AtomicU64,
     /// Sessions that ended while signed cookies may say that they live.
-    ended: Option<ByToken<()>>,
+    ended: ByToken<()>,
+    /// Under which settings the copies here were made.
+    edition: AtomicU64,
     /// From when on no ending was missed, in milliseconds.
     hearing_since: AtomicI64,
 }
@@ -90,19 +92,17 @@ impl Cache {
             .max_capacity(MOST_GONE)
             .time_to_live(GONE_FOR)
             .build_with_hasher(BuildHasherDefault::default());
-        let bearers = Bearers::new(entries);
-        let (lookups, endings) = (Mutex::default(), AtomicU64::new(0));
-        let hearing_since = AtomicI64::new(i64::MAX);
-        Self { sessions, gone, bearers, lookups, endings, ended: None, hearing_since }
-    }
-
-    /// With a list of the sessions that ended, for as long as a signed cookie can be good. Nothing else takes
-    /// anything off it: a session that is not on it may be opened without asking the store.
-    #[must_use]
-    pub fn listing_ended(mut self) -> Self {
-        let listed = Moka::builder().time_to_live(ENDED_FOR);
-        self.ended = Some(listed.build_with_hasher(BuildHasherDefault::default()));
-        self
+        let ended = Moka::builder().time_to_live(ENDED_FOR).build_with_hasher(BuildHasherDefault::default());
+        Self {
+            sessions,
+            gone,
+            bearers: Bearers::new(entries),
+            lookups: Mutex::default(),
+            endings: AtomicU64::new(0),
+            ended,
+            edition: AtomicU64::new(0),
+            hearing_since: AtomicI64::new(i64::MAX),
+        }
     }
 
     /// Notes that every ending from `now` on is heard of; earlier ones may have been missed.
@@ -117,14 +117,15 @@ impl Cache {
 
     /// Whether a session is known to have ended of late.
     pub fn has_ended(&self, token: &TokenHash) -> bool {
-        self.ended.as_ref().is_some_and(|ended| ended.contains_key(token))
+        self.ended.contains_key(token)
     }
 
     /// Notes that the store has ended a session. Called before [`Self::end`].
+    ///
+    /// It is listed for as long as a signed cookie can be good, and nothing else takes it off the list: a session that
+    /// is not on it may be opened without asking the store.
     pub fn note_ended(&self, token: &TokenHash) {
-        if let Some(ended) = &self.ended {
-            ended.insert(*token, ());
-        }
+        self.ended.insert(*token, ());
     }
 
     /// Notes that the store knows nothing that this token opens.
@@ -143,14 +144,18 @@ impl Cache {
     }
 
     /// Asks the store with `load`, once for all who ask for the same token at the same time, and again if the
-    /// answer was overtaken.
-    pub async fn fetch<F>(&self, token: TokenHash, load: impl Fn() -> F) -> Found
+    /// answer was overtaken. Who makes copies of another `edition` than is kept here asks alone.
+    pub async fn fetch<F>(&self, token: TokenHash, edition: u64, load: impl Fn() -> F) -> Found
     where
         F: Future<Output = Result<Option<Session>, Fault>>,
     {
         loop {
+            if self.edition() != edition {
+                return load().await.map(|session| session.map(Arc::new)).map_err(Arc::new);
+            }
             let lookup = Arc::clone(self.lock().entry(token).or_default());
-            let settled = lookup.get_or_init(async || self.settle(token, &lookup, load().await)).await;
+            let settled =
+                lookup.get_or_init(async || self.settle((token, edition), &lookup, load().await)).await;
             if let Settled::Said(found) = settled.clone() {
                 return found.map(|session| session.filter(|session| !session.is_over()));
             }
@@ -158,14 +163,19 @@ impl Cache {
     }
 
     /// Keeps what the store said, unless the question is no longer on the list.
-    fn settle(&self, token: TokenHash, lookup: &Lookup, said: Result<Option<Session>, Fault>) -> Settled {
+    fn settle(
+        &self,
+        (token, edition): (TokenHash, u64),
+        lookup: &Lookup,
+        said: Result<Option<Session>, Fault>,
+    ) -> Settled {
         let mut lookups = self.lock();
         let listed = lookups.get(&token).is_some_and(|current| Arc::ptr_eq(current, lookup));
         if listed {
             lookups.remove(&token);
         }
         match said {
-            Ok(Some(_)) if !listed => Settled::Overtaken,
+            Ok(Some(_)) if !listed || self.edition() != edition => Settled::Overtaken,
             Ok(Some(session)) => {
                 let session = Arc::new(session);
                 self.sessions.insert(token, Arc::clone(&session));
@@ -211,6 +221,27 @@ impl Cache {
         self.bearers.clear();
         drop(lookups);
         self.endings.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Remembers an access token or a signed cookie, unless the copy beside it is of another edition.
+    pub(super) fn keep_bearer(&self, edition: u64, bearer: &Arc<Bearer>) {
+        // With the lock, so that what is put here after it was cleared is of the edition that it was cleared for.
+        let _lookups = self.lock();
+        if self.edition() == edition {
+            self.bearers.put(Arc::clone(bearer));
+        }
+    }
+
+    /// Keeps copies of this edition from now on. If another was kept, all of it is dropped.
+    pub fn supersede(&self, edition: u64) {
+        if self.edition.swap(edition, Ordering::AcqRel) != edition {
+            self.clear();
+        }
+    }
+
+    /// The edition that is kept.
+    pub fn edition(&self) -> u64 {
+        self.edition.load(Ordering::Acquire)
     }
 
     /// How many sessions are here, but for what has just come or gone.

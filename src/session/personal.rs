@@ -53,7 +53,7 @@ impl Sessions {
             }
             Ok(Some(session).filter(|session| session.usable(now)))
         };
-        self.cache.fetch(token, load).await
+        self.cache.fetch(token, self.edition, load).await
     }
 
     /// The token as the store has it, used or not.

@@ -15,7 +15,7 @@ use crate::support::site::Site;
 
 /// Waits until it is so; fails when that takes longer than anything does.
 #[expect(clippy::disallowed_methods, reason = "bounds the waiting of a test")]
-pub(crate) fn eventually(what: &str, so: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !so() {
         assert!(start.elapsed() < PATIENCE, "{what}");

@@ -27,7 +27,7 @@ struct Program {
     process: Child,
     address: SocketAddr,
     admin: SocketAddr,
-    directory: TempDir,
+    directory: Arc<TempDir>,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
@@ -41,7 +41,7 @@ impl Drop for Program {
 impl Program {
     /// Serves in front of `app`, with an admin listener and `more` at the end of its file.
     fn start(app: SocketAddr, more: &str) -> Self {
-        let directory = TempDir::new().expect("a directory");
+        let directory = Arc::new(TempDir::new().expect("a directory"));
         let (address, admin) = (free_port(), free_port());
         configure(directory.path(), (address, admin, app), more);
         let mut process = command(directory.path(), &["serve", "--config", "sidegate.toml"])
@@ -64,6 +64,14 @@ impl Program {
     /// Writes its file anew.
     fn configure(&self, app: SocketAddr, more: &str) {
         configure(self.directory.path(), (self.address, self.admin, app), more);
+    }
+
+    /// Puts `new` in the place of `old` in its file.
+    fn edit(&self, old: &str, new: &str) {
+        let file = self.directory.path().join("sidegate.toml");
+        let text = fs::read_to_string(&file).expect("a file");
+        assert!(text.contains(old), "{old} in {text}");
+        written(self.directory.path(), &text.replace(old, new));
     }
 
     /// Sends it a signal: `-HUP`.
@@ -110,7 +118,11 @@ fn configure(directory: &Path, (address, admin, app): (SocketAddr, SocketAddr, S
          [public]\nurl = \"http://{address}\"\n[upstream]\nurl = \"http://{app}\"\n\
          [password]\nanswer_floor = \"0ms\"\n{more}"
     );
-    // As an editor does it, so that nobody ever reads half a file.
+    written(directory, &text);
+}
+
+/// As an editor does it, so that nobody ever reads half a file.
+fn written(directory: &Path, text: &str) {
     fs::write(directory.join("draft"), text).expect("a file");
     fs::rename(directory.join("draft"), directory.join("sidegate.toml")).expect("a file");
 }

@@ -74,7 +74,7 @@ fn opens(site: &Site, token: &str) -> bool {
 }
 
 /// Header and claims of a token.
-fn parts(token: &str) -> (Value, Value) {
+pub(crate) fn parts(token: &str) -> (Value, Value) {
     assert!(Compact::parse(token).is_some(), "{token}");
     let read =
         |part: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).expect("base64url")).expect("JSON");

@@ -13,6 +13,8 @@ use crate::support::raw::{PATIENCE, Raw};
 use crate::support::site::PASSWORD;
 use crate::support::upstream::{Upstream, ok};
 
+mod sections;
+
 /// A rule for `/a/**`.
 fn rule(access: &str) -> String {
     format!("[[rules]]\npath = \"/a/**\"\naccess = \"{access}\"\n")
@@ -112,12 +114,12 @@ fn what_cannot_change_stays_and_is_named_and_the_rest_counts() {
     let program = Program::start(app.address, &rule("public"));
     program.configure(
         app.address,
-        &format!("[session]\nidle = \"2d\"\n[store]\nurl = \"sqlite:other.db\"\n{}", rule("deny")),
+        &format!("[session]\ncache_entries = 5\n[store]\nurl = \"sqlite:other.db\"\n{}", rule("deny")),
     );
     let said = program.reload();
     assert!(said.contains("was read again"), "{said}");
     crate::jobs::eventually("both are named", || {
-        ["session.idle", "store.url"].iter().all(|key| {
+        ["session.cache_entries", "store.url"].iter().all(|key| {
             program.lines().iter().any(|line| line.contains(key) && line.contains("until the next start"))
         })
     });

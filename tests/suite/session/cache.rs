@@ -75,7 +75,7 @@ async fn begun(
                 Ok(said.await.expect("the store says something"))
             }
         };
-        own.fetch(token, load).await.expect("no fault")
+        own.fetch(token, 0, load).await.expect("no fault")
     });
     asked.await.expect("the store is asked");
     (say, task)
@@ -96,7 +96,7 @@ async fn who_asks_after_the_ending_does_not_wait_for_an_answer_from_before() {
     let (cache, token) = (Arc::new(Cache::new(100)), issue().hash());
     let (say, task) = begun(&cache, token).await;
     cache.end(&token);
-    let later = timeout(PATIENCE, cache.fetch(token, async || Ok(None))).await.expect("does not wait");
+    let later = timeout(PATIENCE, cache.fetch(token, 0, async || Ok(None))).await.expect("does not wait");
     assert!(later.expect("no fault").is_none());
     let _ = say.send(Some(session(token)));
     assert!(task.await.expect("no panic").is_none());
@@ -114,8 +114,30 @@ async fn nobody_is_taken_for_signed_out_because_all_copies_were_dropped_meanwhil
         }
         async { Ok(Some(session(token))) }
     };
-    assert!(cache.fetch(token, load).await.expect("no fault").is_some());
+    assert!(cache.fetch(token, 0, load).await.expect("no fault").is_some());
     assert_eq!(asked.load(Ordering::SeqCst), 2, "the first answer may be out of date");
+    assert!(cache.get(&token, START).is_some());
+}
+
+#[tokio::test]
+async fn a_copy_that_is_made_under_settings_of_before_is_kept_by_nobody() {
+    let (cache, token) = (Arc::new(Cache::new(100)), issue().hash());
+    let asked = AtomicUsize::new(0);
+    let load = || {
+        // While the store is asked for the first time, other settings come to count.
+        if asked.fetch_add(1, Ordering::SeqCst) == 0 {
+            cache.supersede(1);
+        }
+        async { Ok(Some(session(token))) }
+    };
+    assert!(cache.fetch(token, 0, load).await.expect("no fault").is_some(), "who asked is answered");
+    assert!(cache.get(&token, START).is_none());
+    let fresh = cache.fetch(token, 1, async || Ok(Some(session(token)))).await.expect("no fault");
+    assert!(fresh.is_some() && cache.get(&token, START).is_some());
+    assert!(
+        cache.fetch(token, 0, async || Ok(None)).await.expect("no fault").is_none(),
+        "it asks for itself"
+    );
     assert!(cache.get(&token, START).is_some());
 }
 
@@ -143,7 +165,7 @@ async fn all_who_ask_at_once_share_one_answer_also_if_it_is_a_fault() {
                         tokio::task::yield_now().await;
                         if works { Ok(Some(session(token))) } else { Err(Fault::store("testing", "down")) }
                     };
-                    cache.fetch(token, load).await.is_ok_and(|found| found.is_some())
+                    cache.fetch(token, 0, load).await.is_ok_and(|found| found.is_some())
                 })
             })
             .collect();
@@ -158,7 +180,7 @@ async fn all_who_ask_at_once_share_one_answer_also_if_it_is_a_fault() {
 async fn a_workers_own_table_is_void_once_any_session_has_ended() {
     let (cache, token) = (Cache::new(100), issue().hash());
     let found =
-        cache.fetch(token, async || Ok(Some(session(token)))).await.expect("no fault").expect("there");
+        cache.fetch(token, 0, async || Ok(Some(session(token)))).await.expect("no fault").expect("there");
     let mut near = Near::default();
     assert!(near.get(&token, START, cache.endings()).is_none());
     near.put(found);
