@@ -66,7 +66,7 @@ fn a_bad_file_changes_nothing_and_everything_wrong_with_it_is_said() {
         said.contains("nothing was reloaded: sidegate.toml:") && said.contains("rules[0].access"),
         "{said}"
     );
-    assert!(said.contains("did you mean `limits.body`?"), "{said}");
+    crate::jobs::eventually("the rest too", || program.says("did you mean `limits.body`?"));
     assert_eq!(program.visitor().get("/a/x").status, 200);
     // Nor does one that names a file that is not there.
     program.configure(app.address, "[geo]\ncountry_file = \"nowhere.mmdb\"\n");
