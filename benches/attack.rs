@@ -34,6 +34,9 @@ mod process;
 #[path = "support/running.rs"]
 #[expect(dead_code, reason = "shared with benchmarks that need more of it")]
 mod running;
+#[path = "support/tls.rs"]
+#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
+mod tls;
 
 use process::Process;
 use running::{Client, Plan};
@@ -76,6 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         binary: &options.sidegate,
         cores: None,
         callgrind: false,
+        certificate: None,
         workers: 2,
         upstream: app::start()?,
         store: format!("url = \"sqlite:{}\"", directory.path().join("sidegate.db").display()),

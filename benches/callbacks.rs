@@ -34,6 +34,9 @@ mod running;
 #[path = "support/statistics.rs"]
 #[expect(dead_code, reason = "shared with benchmarks that need more of it")]
 mod statistics;
+#[path = "support/tls.rs"]
+#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
+mod tls;
 
 use database::{Database, Kind};
 use process::Process;
@@ -91,6 +94,7 @@ impl House {
             binary: &options.sidegate,
             cores: None,
             callgrind: false,
+            certificate: None,
             workers: 1,
             // Nobody is ever sent on to the app.
             upstream: process::free_address()?,

@@ -1,9 +1,15 @@
 //! What does a forwarded request cost, next to nginx with and without authentication?
 //!
 //! ```text
-//! cargo bench --bench forward                                  # all targets, about two minutes
+//! cargo bench --bench forward                                  # all targets, three minutes
 //! cargo bench --bench forward -- --rounds 8 --only sidegate,auth_request
-//! cargo bench --bench forward -- --body 64k --tuned            # also 1m; --post sends 1 KiB
+//! cargo bench --bench forward -- --only sidegate --body 64k --tuned   # from here on 40 seconds each; also 1m
+//! cargo bench --bench forward -- --only sidegate --post        # sends 1 KiB
+//! cargo bench --bench forward -- --only sidegate --connections 1000   # also 1
+//! cargo bench --bench forward -- --only sidegate --fresh       # a new connection for each request
+//! cargo bench --bench forward -- --only sidegate --protocol https     # also with --fresh: full handshakes
+//! cargo bench --bench forward -- --only sidegate --protocol h2  # of 8 streams; also --connections 1000 --streams 1
+//! cargo bench --bench forward -- --verify                      # /auth/verify/nginx, asked as a proxy asks
 //! cargo bench --bench forward -- --pinned                      # one worker, alone on core 0
 //! cargo bench --bench forward -- --memory                      # only what is kept in memory
 //! cargo bench --bench forward -- --instructions                # user instructions of one forward, under valgrind
@@ -11,8 +17,9 @@
 //! cargo bench --bench forward -- --instructions --assertion    # and with a signed identity for the app
 //! ```
 //!
-//! Needs `nginx` and util-linux (`taskset`, `setpriv`) in the path; Linux only. Two layouts, which answer two
-//! questions:
+//! The last lines of a run are a row for the table of figures in `README.md` and the targets that were met. Needs
+//! `nginx` and util-linux (`taskset`, `setpriv`) in the path, for TLS `openssl`, for HTTP/2 `h2load`; Linux only. Under
+//! TLS both sides speak 1.3 with the same P-256 certificate. Two layouts, which answer two questions:
 //!
 //! - *As deployed* (the default): every proxy has a worker for each core and shares the cores with load
 //!   generator, upstream and authentication server. What the proxies differ in is then only a part of what each
@@ -23,8 +30,8 @@
 //!   worker would do for the 99th percentile cannot be seen.
 //!
 //! Targets take turns;
-//! nginx `proxy_pass` is sampled before and after each, and a ratio is target ÷ mean of these two, so that a
-//! clock that drifts drifts for both. CPU is scheduler time of the proxy's processes ÷ requests. A sample
+//! nginx (`proxy_pass`, or `return 204` for `--verify`) is sampled before and after each, and a ratio is target ÷ mean of
+//! these two, so that a clock that drifts drifts for both. CPU is scheduler time of the proxy's processes ÷ requests. A sample
 //! during which other programs used more than 8 % of a core is repeated. Where "proxy busy" is well below 1
 //! the load generator or the upstream was the limit, and CPU for each request is the honest column, not
 //! requests for each second.
@@ -32,15 +39,25 @@
 #![expect(clippy::print_stdout, reason = "the figures are the output")]
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser as _;
 
+#[path = "support/h2load.rs"]
+mod h2load;
+#[path = "support/histogram.rs"]
+mod histogram;
 #[path = "support/load.rs"]
 mod load;
 #[path = "support/memory.rs"]
 mod memory;
+#[path = "support/nginx.rs"]
+mod nginx;
+#[path = "support/options.rs"]
+mod options;
 #[path = "support/process.rs"]
 #[expect(dead_code, reason = "shared with benchmarks that need more of it")]
 mod process;
@@ -51,10 +68,14 @@ mod report;
 mod running;
 #[path = "support/site.rs"]
 mod site;
+#[path = "support/tls.rs"]
+mod tls;
 
-use load::Load;
+use h2load::H2Load;
+use load::{Load, Sample};
+use options::Options;
 use report::{Figures, Report};
-use site::{Layout, Site, Target, Traffic};
+use site::{Layout, Protocol, Site, Target, Traffic};
 
 /// Foreign load, in cores, above which a sample is repeated.
 const FOREIGN: f64 = 0.08;
@@ -64,90 +85,16 @@ const REPEATS: usize = 2;
 const FEW: u64 = 2_000;
 const MANY: u64 = 12_000;
 
-/// Compares forwarding through Sidegate with nginx.
-#[derive(Parser)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
-struct Options {
-    /// How often every target is sampled.
-    #[arg(long, default_value_t = 6)]
-    rounds: usize,
-    /// Length of a sample.
-    #[arg(long, default_value_t = 2.0)]
-    seconds: f64,
-    /// Connections of the load generator.
-    #[arg(long, default_value_t = 64)]
-    connections: usize,
-    /// Workers of every proxy: as many as cores unless said otherwise, sharing them with load and upstream.
-    /// With one, the proxies have core 0 to themselves.
-    #[arg(long, default_value_t = cores())]
-    workers: usize,
-    /// One worker for every proxy, with core 0 to itself.
-    #[arg(long, conflicts_with = "unpinned")]
-    pinned: bool,
-    /// Leave the choice of cores to the scheduler, with one worker too.
-    #[arg(long)]
-    unpinned: bool,
-    /// Targets, separated by commas; the baseline always takes part.
-    #[arg(long, value_delimiter = ',', value_enum)]
-    only: Vec<Target>,
-    /// Size of the answer.
-    #[arg(long, value_enum, default_value = "1k")]
-    body: Body,
-    /// Send 1 KiB with POST; answers are 1 KiB.
-    #[arg(long, conflicts_with = "body")]
-    post: bool,
-    /// Give nginx `proxy_buffers 16 16k`: its best setting here for large answers, at more memory than its
-    /// default.
-    #[arg(long)]
-    tuned: bool,
-    /// Measure only what is kept in memory.
-    #[arg(long, conflicts_with = "instructions")]
-    memory: bool,
-    /// Count the user instructions of an authenticated forward instead of measuring time.
-    #[arg(long)]
-    instructions: bool,
-    /// Have Sidegate send the app a signed identity with each request.
-    #[arg(long)]
-    assertion: bool,
-    /// Measure this binary instead of the one that cargo has just built.
-    #[arg(long, default_value = env!("CARGO_BIN_EXE_sidegate"))]
-    sidegate: PathBuf,
-    /// Cargo's own mark for a benchmark run.
-    #[arg(long, hide = true)]
-    bench: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Body {
-    #[value(name = "1k")]
-    OneKib,
-    #[value(name = "64k")]
-    SixtyFourKib,
-    #[value(name = "1m")]
-    OneMib,
-}
-
-impl Body {
-    fn bytes(self) -> usize {
-        match self {
-            Self::OneKib => 1024,
-            Self::SixtyFourKib => 64 * 1024,
-            Self::OneMib => 1024 * 1024,
-        }
-    }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
 fn main() -> Result<(), Box<dyn Error>> {
     let mut options = Options::parse();
     if options.pinned {
         options.workers = 1;
     }
-    let targets =
-        if options.only.is_empty() { Target::value_variants().to_vec() } else { options.only.clone() };
+    if options.fresh && options.protocol == Protocol::H2 {
+        return Err("--fresh has no generator for h2".into());
+    }
+    process::raise_open_files();
+    let targets = options.targets();
     let pinned = options.workers == 1 && !options.unpinned;
     let rest = rest_of_the_cores()?;
     if pinned {
@@ -162,15 +109,27 @@ fn main() -> Result<(), Box<dyn Error>> {
         callgrind: options.instructions,
         assertion: options.assertion,
     };
-    let traffic = Traffic { answer: options.body.bytes(), post: options.post };
+    let traffic = Traffic {
+        protocol: options.protocol,
+        fresh: options.fresh,
+        answer: options.body.bytes(),
+        post: options.post,
+    };
     if options.instructions {
         return count_instructions(&layout, traffic, options.connections);
     }
     let site = Site::start(&layout, traffic, &targets)?;
-    let bench = Bench { site, options: &options };
+    let scratch = tempfile::tempdir()?;
+    let cores = pinned.then_some(rest.as_str());
+    let bench = Bench { site, options: &options, scratch: scratch.path(), cores };
     println!("{}", bench.describe(pinned));
     let report = bench.run(&layout, &targets)?;
-    println!("{}", if bench.options.memory { report.memory() } else { report.tables() });
+    if options.memory {
+        println!("{}", report.memory());
+    } else {
+        println!("{}", report.tables());
+        println!("{}", report.row(&options.in_short()));
+    }
     println!("{}", report.verdicts(traffic));
     Ok(())
 }
@@ -185,7 +144,8 @@ fn count_instructions(
     let run = |requests| -> Result<u64, Box<dyn Error>> {
         let site = Site::start(layout, traffic, &[Target::Sidegate])?;
         let address = site.address(Target::Sidegate);
-        Load { address, request: site.request(Target::Sidegate), connections }.exactly(requests)?;
+        let request = site.request(Target::Sidegate);
+        Load { address, request, connections, tls: None, fresh: false }.exactly(requests)?;
         process::instructions(&site.end_sidegate()?)
     };
     let (few, many) = (run(FEW)?, run(MANY)?);
@@ -207,6 +167,10 @@ fn rest_of_the_cores() -> Result<String, Box<dyn Error>> {
 struct Bench<'a> {
     site: Site,
     options: &'a Options,
+    /// A folder to write to.
+    scratch: &'a Path,
+    /// Where a load generator runs that is a process of its own.
+    cores: process::Cores<'a>,
 }
 
 /// What the meters say at one moment.
@@ -219,36 +183,38 @@ struct Reading {
 
 impl Bench<'_> {
     fn describe(&self, pinned: bool) -> String {
-        let Options { rounds, seconds, connections, workers, post, body, tuned, .. } = self.options;
-        let method = if *post { "POST 1 KiB" } else { "GET" };
+        let Options { rounds, seconds, workers, tuned, .. } = self.options;
         let nginx = if *tuned { "16 buffers of 16k" } else { "its default buffers" };
         let place = if pinned { "proxy on core 0, load and upstream on the others" } else { "unpinned" };
         format!(
-            "{method}, {} KiB answers, {connections} keep-alive connections, {workers} worker(s), {place}; \
-             nginx with {nginx}; {rounds} rounds of {seconds} s; median [lowest..highest]\n",
-            body.bytes() / 1024
+            "{}; {workers} worker(s), {place}; nginx with {nginx}; {rounds} rounds of {seconds} s; \
+             median [lowest..highest]\n",
+            self.options.in_short()
         )
     }
 
     fn run(&self, layout: &Layout<'_>, targets: &[Target]) -> Result<Report, Box<dyn Error>> {
-        let mut report = Report::new(targets);
-        for target in [Target::Nginx, Target::Sidegate] {
-            if target == Target::Nginx || targets.contains(&target) {
-                report.retained.push((target, memory::retained(&self.site, layout, target)?));
+        let base = if self.options.verify { Target::Yes } else { Target::Nginx };
+        let mut report = Report::new(base, targets);
+        if self.options.measures_memory() {
+            for target in [Target::Nginx, Target::Sidegate] {
+                if target == Target::Nginx || targets.contains(&target) {
+                    report.retained.push((target, memory::retained(&self.site, layout, target)?));
+                }
             }
         }
         if self.options.memory {
             return Ok(report);
         }
-        let others: Vec<Target> = targets.iter().copied().filter(|target| *target != Target::Nginx).collect();
+        let others: Vec<Target> = targets.iter().copied().filter(|target| *target != base).collect();
         for round in 0..self.options.rounds {
             let mut order = others.clone();
             order.rotate_left(round % others.len().max(1));
-            let mut before = self.sample(Target::Nginx, &mut report)?;
+            let mut before = self.sample(base, &mut report)?;
             let mut samples = Vec::new();
             for target in order {
                 let figures = self.sample(target, &mut report)?;
-                let after = self.sample(Target::Nginx, &mut report)?;
+                let after = self.sample(base, &mut report)?;
                 samples.push((target, figures, Figures::mean(&before, &after)));
                 report.baseline.push(before);
                 before = after;
@@ -277,13 +243,12 @@ impl Bench<'_> {
 
     fn sample_once(&self, target: Target) -> Result<(Figures, f64), Box<dyn Error>> {
         let proxy = self.site.proxy(target);
-        let meter = || Reading {
+        let sample = self.load(target, |own| Reading {
             proxy: proxy.map(process::Process::cpu).unwrap_or_default(),
-            own: process::own_cpu(),
+            own,
             servers: self.site.cpu(),
             machine: process::machine_cpu(),
-        };
-        let sample = self.load(target).run(Duration::from_secs_f64(self.options.seconds), meter)?;
+        })?;
         if sample.reconnects > 0 {
             println!("{}: {} connections were closed under load", target.name(), sample.reconnects);
         }
@@ -307,11 +272,29 @@ impl Bench<'_> {
         Ok((figures, foreign))
     }
 
-    fn load(&self, target: Target) -> Load {
-        Load {
-            address: self.site.address(target),
-            request: self.site.request(target),
-            connections: self.options.connections,
+    /// Loads this target; `meter` is told the processor time of the generator.
+    fn load<R>(&self, target: Target, meter: impl Fn(Duration) -> R) -> Result<Sample<R>, Box<dyn Error>> {
+        let Options { seconds, connections, streams, fresh, post, protocol, .. } = *self.options;
+        let (address, length) = (self.site.address(target), Duration::from_secs_f64(seconds));
+        if protocol == Protocol::H2 {
+            let body = self.scratch.join("body");
+            if post {
+                fs::write(&body, "x".repeat(1024))?;
+            }
+            let load = H2Load {
+                address,
+                path: target.path(),
+                fields: &self.site.fields(target),
+                connections,
+                streams,
+                body: post.then_some(body.as_path()),
+                folder: self.scratch,
+                cores: self.cores,
+            };
+            return load.run(length, |pid| meter(process::own_cpu() + process::child_cpu(pid)));
         }
+        let tls = self.site.certificate().map(|certificate| Arc::clone(&certificate.client));
+        let load = Load { address, request: self.site.request(target), connections, tls, fresh };
+        load.run(length, || meter(process::own_cpu()))
     }
 }

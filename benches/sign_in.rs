@@ -43,6 +43,9 @@ mod process;
 mod running;
 #[path = "support/statistics.rs"]
 mod statistics;
+#[path = "support/tls.rs"]
+#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
+mod tls;
 
 use database::{Database, Kind};
 use process::Process;
@@ -123,6 +126,7 @@ impl House {
             binary,
             cores: None,
             callgrind,
+            certificate: None,
             workers: 1,
             // Nobody is ever sent on to the app.
             upstream: process::free_address()?,

@@ -6,16 +6,22 @@ use std::error::Error;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
 use socket2::{Domain, Socket, Type};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinError, JoinHandle, LocalSet};
+use tokio_rustls::TlsConnector;
 
-/// Long enough for 64 fresh connections to be made and for caches to be warm.
+use crate::histogram::Histogram;
+use crate::tls;
+
+/// How long caches are warmed once every connection has had an answer.
 const WARM_UP: Duration = Duration::from_millis(300);
 
 /// Large enough that a big body does not cost a read every few kilobytes.
@@ -34,7 +40,15 @@ pub(crate) struct Load {
     /// One complete request, head and body.
     pub(crate) request: Vec<u8>,
     pub(crate) connections: usize,
+    /// Speak TLS.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+    /// Open a connection for each request, which the server ends.
+    pub(crate) fresh: bool,
 }
+
+/// A connection, with TLS or without.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 /// What one run saw; `before` and `after` are the meter's readings around exactly these requests.
 pub(crate) struct Sample<R> {
@@ -48,6 +62,8 @@ pub(crate) struct Sample<R> {
 
 struct Shared {
     counting: Cell<bool>,
+    /// Connections that have not had an answer yet.
+    silent: Cell<usize>,
     /// Requests that may still be sent.
     left: Cell<u64>,
     requests: Cell<u64>,
@@ -59,20 +75,23 @@ struct Shared {
 impl Load {
     /// Loads for `length` after a warm-up, and reads `meter` when counting starts and ends.
     ///
-    /// Any answer that is not a complete 200 ends the run with an error: a proxy that refuses is fast for no
+    /// Any answer that is not a complete 200 or 204 ends the run with an error: a proxy that refuses is fast for no
     /// merit.
     pub(crate) fn run<R>(
         &self,
         length: Duration,
         meter: impl Fn() -> R,
     ) -> Result<Sample<R>, Box<dyn Error>> {
-        let shared = Rc::new(Shared::new(u64::MAX));
+        let shared = Rc::new(Shared::new(u64::MAX, self.connections));
         let runtime = runtime()?;
         let tasks = LocalSet::new();
         for _ in 0..self.connections {
             self.spawn(&tasks, &shared);
         }
         let (before, after, elapsed) = tasks.block_on(&runtime, async {
+            while shared.silent.get() > 0 && shared.failure.borrow().is_none() {
+                tokio::time::sleep(WARM_UP / 30).await;
+            }
             tokio::time::sleep(WARM_UP).await;
             let (before, start) = (meter(), now());
             shared.counting.set(true);
@@ -96,7 +115,7 @@ impl Load {
 
     /// Sends exactly this many requests, over all connections together.
     pub(crate) fn exactly(&self, requests: u64) -> Result<(), Box<dyn Error>> {
-        let shared = Rc::new(Shared::new(requests));
+        let shared = Rc::new(Shared::new(requests, self.connections));
         let tasks = LocalSet::new();
         let conversations: Vec<_> = (0..self.connections).map(|_| self.spawn(&tasks, &shared)).collect();
         tasks.block_on(&runtime()?, async {
@@ -178,9 +197,9 @@ impl Load {
         let readings = runtime()?.block_on(async {
             let mut before = None;
             for _ in 0..self.connections {
-                let mut stream = connect(self.address).await?;
-                stream.write_all(&self.request).await?;
-                read_answer(&mut stream, &mut buffer).await?;
+                let mut stream = self.connect().await?;
+                send(&mut *stream, &self.request).await?;
+                read_answer(&mut *stream, &mut buffer).await?;
                 held.push(stream);
                 before.get_or_insert_with(&meter);
             }
@@ -190,24 +209,32 @@ impl Load {
     }
 
     async fn converse(&self, shared: &Shared) -> io::Result<()> {
-        let mut stream = connect(self.address).await?;
+        let mut kept = None;
         let mut buffer = vec![0; READ_BUFFER];
+        let mut first = true;
         let mut sent = now();
         while let Some(left) = shared.left.get().checked_sub(1) {
             shared.left.set(left);
-            let answered = match stream.write_all(&self.request).await {
-                Ok(()) => read_answer(&mut stream, &mut buffer).await,
+            let mut stream = match kept.take() {
+                Some(stream) => stream,
+                None => self.connect().await?,
+            };
+            let answered = match send(&mut *stream, &self.request).await {
+                Ok(()) => read_answer(&mut *stream, &mut buffer).await,
                 Err(failure) => Err(failure),
             };
             match answered {
                 Ok(()) => {}
-                Err(failure) if closed_between_requests(&failure) => {
+                Err(failure) if !self.fresh && closed_between_requests(&failure) => {
                     shared.reconnects.set(shared.reconnects.get() + 1);
                     shared.left.set(left + 1);
-                    stream = connect(self.address).await?;
                     continue;
                 }
                 Err(failure) => return Err(failure),
+            }
+            kept = (!self.fresh).then_some(stream);
+            if std::mem::take(&mut first) {
+                shared.silent.set(shared.silent.get().saturating_sub(1));
             }
             let received = now();
             if shared.counting.get() {
@@ -218,12 +245,24 @@ impl Load {
         }
         Ok(())
     }
+
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        let stream = connect(self.address).await?;
+        Ok(match &self.tls {
+            None => Box::new(stream),
+            Some(client) => {
+                let connector = TlsConnector::from(Arc::clone(client));
+                Box::new(connector.connect(tls::name(self.address), stream).await?)
+            }
+        })
+    }
 }
 
 impl Shared {
-    fn new(left: u64) -> Self {
+    fn new(left: u64, connections: usize) -> Self {
         Self {
             counting: Cell::new(false),
+            silent: Cell::new(connections),
             left: Cell::new(left),
             requests: Cell::new(0),
             reconnects: Cell::new(0),
@@ -243,6 +282,12 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+async fn send(stream: &mut dyn Stream, request: &[u8]) -> io::Result<()> {
+    stream.write_all(request).await?;
+    // TLS keeps what it has encrypted until then.
+    stream.flush().await
+}
+
 /// A server may close an idle connection at any time (RFC 9112 §9.5), so such an end is no failure of the
 /// proxy.
 fn closed_between_requests(failure: &io::Error) -> bool {
@@ -252,8 +297,8 @@ fn closed_between_requests(failure: &io::Error) -> bool {
     )
 }
 
-/// Reads one answer framed by `Content-Length` and checks that it is a 200.
-async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<()> {
+/// Reads one answer framed by `Content-Length` and checks that it is a yes.
+async fn read_answer(stream: &mut dyn Stream, buffer: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;
     let total = loop {
         let read = stream.read(&mut buffer[filled..]).await?;
@@ -285,8 +330,11 @@ fn answer_length(bytes: &[u8]) -> io::Result<Option<usize>> {
         httparse::Status::Complete(head) => head,
         httparse::Status::Partial => return Ok(None),
     };
-    if answer.code != Some(200) {
-        return Err(io::Error::other(format!("not a 200: {}", String::from_utf8_lossy(bytes))));
+    match answer.code {
+        Some(200) => {}
+        // It has no body and says no length (RFC 9110 §8.6).
+        Some(204) => return Ok(Some(head)),
+        _ => return Err(io::Error::other(format!("not a 200: {}", String::from_utf8_lossy(bytes)))),
     }
     let length = answer
         .headers
@@ -300,52 +348,4 @@ fn answer_length(bytes: &[u8]) -> io::Result<Option<usize>> {
 #[expect(clippy::disallowed_methods, reason = "a load generator is a clock")]
 fn now() -> Instant {
     Instant::now()
-}
-
-/// Latencies in log-linear buckets: 64 to each power of two nanoseconds, so within 1.6 % up to eight seconds.
-pub(crate) struct Histogram {
-    buckets: Vec<u64>,
-}
-
-impl Histogram {
-    const STEPS: u64 = 64;
-    const LONGEST: u64 = (1 << 33) - 1;
-
-    fn new() -> Self {
-        Self { buckets: vec![0; Self::bucket(Self::LONGEST) + 1] }
-    }
-
-    fn record(&mut self, latency: Duration) {
-        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX).min(Self::LONGEST);
-        self.buckets[Self::bucket(nanos)] += 1;
-    }
-
-    /// The latency that this share (0 to 1) of the requests did not exceed.
-    pub(crate) fn quantile(&self, share: f64) -> Duration {
-        #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-        let total = self.buckets.iter().sum::<u64>() as f64;
-        let mut seen = 0.0;
-        for (bucket, count) in self.buckets.iter().enumerate() {
-            #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-            let count = *count as f64;
-            seen += count;
-            if count > 0.0 && seen >= total * share {
-                return Self::middle(bucket);
-            }
-        }
-        Duration::ZERO
-    }
-
-    fn bucket(nanos: u64) -> usize {
-        let shift = nanos.max(Self::STEPS).ilog2() - Self::STEPS.ilog2();
-        let bucket = u64::from(shift) * Self::STEPS + (nanos >> shift);
-        usize::try_from(bucket).unwrap_or(usize::MAX)
-    }
-
-    fn middle(bucket: usize) -> Duration {
-        let bucket = bucket as u64;
-        let shift = (bucket / Self::STEPS).saturating_sub(1);
-        let low = (bucket - shift * Self::STEPS) << shift;
-        Duration::from_nanos(low + (1 << shift) / 2)
-    }
 }

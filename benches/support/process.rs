@@ -10,6 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// Cores as `taskset -c` writes them, such as `0` or `1-3`; `None` leaves the choice to the scheduler.
 pub(crate) type Cores<'a> = Option<&'a str>;
 
@@ -137,6 +139,11 @@ pub(crate) fn own_cpu() -> Duration {
     cpu_of("/proc/self")
 }
 
+/// Processor time that a child without children has used so far.
+pub(crate) fn child_cpu(pid: u32) -> Duration {
+    cpu_of(&format!("/proc/{pid}"))
+}
+
 /// Time that all cores together spent in programs and the kernel since boot, at 10 ms resolution.
 pub(crate) fn machine_cpu() -> Duration {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
@@ -152,6 +159,13 @@ pub(crate) fn pin_self(cores: &str) -> Result<(), Box<dyn Error>> {
     let moved =
         Command::new("taskset").args(["-a", "-c", "-p", cores, &own]).stdout(Stdio::null()).status()?;
     if moved.success() { Ok(()) } else { Err(format!("cannot run on core {cores}; try --unpinned").into()) }
+}
+
+/// As many open files as the system allows: each connection of a load generator is one.
+pub(crate) fn raise_open_files() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    // The system's answer to too many connections is clear enough.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// A loopback address nobody listens on.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::site::{Target, Traffic};
+use crate::site::{Protocol, Target, Traffic};
 
 /// One sample.
 #[derive(Clone, Copy)]
@@ -63,14 +63,16 @@ pub(crate) struct Retained {
     pub(crate) idle: f64,
     /// KiB that one idle connection adds.
     pub(crate) connection: f64,
-    /// KiB that one client adds which does not read its answer of 1 MiB.
-    pub(crate) stalled: f64,
+    /// KiB that one client adds which does not read its answer of 1 MiB, if that was measured.
+    pub(crate) stalled: Option<f64>,
     /// Bytes that one cached session adds, if there are sessions.
     pub(crate) session: Option<f64>,
 }
 
 /// All samples of a run.
 pub(crate) struct Report {
+    /// Whom all others are compared with.
+    base: Target,
     pub(crate) baseline: Vec<Figures>,
     pub(crate) retained: Vec<(Target, Retained)>,
     /// Samples kept although other programs were busy.
@@ -81,26 +83,26 @@ pub(crate) struct Report {
 struct Row {
     target: Target,
     figures: Vec<Figures>,
-    to_nginx: Vec<Ratio>,
+    to_base: Vec<Ratio>,
     to_auth_request: Vec<Ratio>,
     to_session_checked: Vec<Ratio>,
     to_open: Vec<Ratio>,
 }
 
 impl Report {
-    pub(crate) fn new(targets: &[Target]) -> Self {
-        let others = targets.iter().copied().filter(|target| *target != Target::Nginx);
+    pub(crate) fn new(base: Target, targets: &[Target]) -> Self {
+        let others = targets.iter().copied().filter(|target| *target != base);
         let rows = others
             .map(|target| Row {
                 target,
                 figures: Vec::new(),
-                to_nginx: Vec::new(),
+                to_base: Vec::new(),
                 to_auth_request: Vec::new(),
                 to_session_checked: Vec::new(),
                 to_open: Vec::new(),
             })
             .collect();
-        Self { baseline: Vec::new(), retained: Vec::new(), disturbed: 0, rows }
+        Self { base, baseline: Vec::new(), retained: Vec::new(), disturbed: 0, rows }
     }
 
     /// Takes one round: every target with the mean of the baseline around it.
@@ -108,11 +110,11 @@ impl Report {
         let of =
             |wanted| samples.iter().find(|(target, ..)| *target == wanted).map(|(_, figures, _)| figures);
         for row in &mut self.rows {
-            let Some((_, figures, nginx)) = samples.iter().find(|(target, ..)| *target == row.target) else {
+            let Some((_, figures, base)) = samples.iter().find(|(target, ..)| *target == row.target) else {
                 continue;
             };
             row.figures.push(*figures);
-            row.to_nginx.push(figures.over(nginx));
+            row.to_base.push(figures.over(base));
             row.to_auth_request.extend(of(Target::AuthRequest).map(|base| figures.over(base)));
             row.to_session_checked.extend(of(Target::AuthRequestSession).map(|base| figures.over(base)));
             row.to_open.extend(of(Target::SidegateOpen).map(|base| figures.over(base)));
@@ -124,7 +126,7 @@ impl Report {
         let mut text = String::from(
             "| target | req/s | CPU µs/request | p50 ms | p99 ms | proxy busy, cores | RSS MiB | load µs/request |\n|---|---|---|---|---|---|---|---|\n",
         );
-        let baseline = (Target::Nginx.name(), &self.baseline);
+        let baseline = (self.base.name(), &self.baseline);
         let rows = self.rows.iter().map(|row| (row.target.name(), &row.figures));
         for (name, figures) in std::iter::once(baseline).chain(rows) {
             let cell = |read: fn(&Figures) -> f64, digits| spread(figures.iter().map(read), digits);
@@ -142,7 +144,7 @@ impl Report {
         }
         text += "\n| ratio | req/s | CPU/request | p50 | p99 |\n|---|---|---|---|---|\n";
         for row in &self.rows {
-            ratio_row(&mut text, row.target, "nginx proxy_pass", &row.to_nginx);
+            ratio_row(&mut text, row.target, self.base.name(), &row.to_base);
             if row.target == Target::Sidegate {
                 ratio_row(&mut text, row.target, "nginx auth_request", &row.to_auth_request);
                 let checked = "nginx auth_request, session checked";
@@ -150,7 +152,9 @@ impl Report {
                 ratio_row(&mut text, row.target, "its own public path", &row.to_open);
             }
         }
-        text += &self.memory();
+        if !self.retained.is_empty() {
+            text += &self.memory();
+        }
         if self.disturbed > 0 {
             let _ = writeln!(
                 text,
@@ -169,16 +173,33 @@ impl Report {
         for (target, memory) in &self.retained {
             let fresh = memory.fresh.map_or("–".to_owned(), |mebibytes| format!("{mebibytes:.1}"));
             let session = memory.session.map_or("–".to_owned(), |bytes| format!("{bytes:.0}"));
+            let stalled = memory.stalled.map_or("–".to_owned(), |kibibytes| format!("{kibibytes:.1}"));
             let _ = writeln!(
                 text,
-                "| {} | {fresh} | {:.1} | {:.1} | {:.1} | {session} |",
+                "| {} | {fresh} | {:.1} | {:.1} | {stalled} | {session} |",
                 target.name(),
                 memory.idle,
-                memory.connection,
-                memory.stalled
+                memory.connection
             );
         }
         text
+    }
+
+    /// The medians of Sidegate ÷ the baseline as one row of the table of figures in `README.md`.
+    pub(crate) fn row(&self, traffic: &str) -> String {
+        let Some(row) = self.rows.iter().find(|row| matches!(row.target, Target::Sidegate | Target::Verify))
+        else {
+            return String::new();
+        };
+        let cell = |read: fn(&Ratio) -> f64| median(row.to_base.iter().map(read));
+        format!(
+            "| {traffic} ÷ {} | {:.2} | {:.2} | {:.2} | {:.2} |\n",
+            self.base.name(),
+            cell(|ratio| ratio.rate),
+            cell(|ratio| ratio.cpu),
+            cell(|ratio| ratio.p50),
+            cell(|ratio| ratio.p99)
+        )
     }
 
     /// One line for every target of the design that this traffic can judge.
@@ -188,24 +209,25 @@ impl Report {
             return text;
         };
         let median_of = |ratios: &[Ratio], read: fn(&Ratio) -> f64| median(ratios.iter().map(read));
-        let cpu = median_of(&row.to_nginx, |ratio| ratio.cpu);
-        let (first, then) = match (traffic.post, traffic.answer) {
-            (true, _) => (1.0, 0.87),
-            (false, 0..=1024) => (1.0, 0.9),
-            (false, 1025..=65_536) => (0.9, 0.8),
-            (false, _) => (0.65, 0.41),
+        let cpu = median_of(&row.to_base, |ratio| ratio.cpu);
+        let (first, then) = match (traffic.protocol, traffic.post, traffic.answer) {
+            (Protocol::H2, ..) => (0.85, 0.6),
+            (Protocol::Http, true, _) => (1.0, 0.87),
+            (Protocol::Http, false, 0..=1024) => (1.0, 0.9),
+            (Protocol::Https, ..) | (Protocol::Http, false, 1025..=65_536) => (0.9, 0.8),
+            (Protocol::Http, false, _) => (0.65, 0.41),
         };
         at_most(&mut text, "CPU/request against nginx proxy_pass", cpu, first, then);
-        if traffic.post || traffic.answer > 1024 {
+        if traffic.protocol != Protocol::Http || traffic.post || traffic.fresh || traffic.answer > 1024 {
             return text;
         }
-        let rate = median_of(&row.to_nginx, |ratio| ratio.rate);
+        let rate = median_of(&row.to_base, |ratio| ratio.rate);
         at_least(&mut text, "req/s against nginx proxy_pass", rate, 1.0, 1.1);
         let rate = median_of(&row.to_auth_request, |ratio| ratio.rate);
         at_least(&mut text, "req/s against nginx auth_request", rate, 1.9, 2.1);
         let rate = median_of(&row.to_session_checked, |ratio| ratio.rate);
         at_least(&mut text, "req/s against nginx auth_request, session checked", rate, 1.9, 2.1);
-        let p99 = median_of(&row.to_nginx, |ratio| ratio.p99);
+        let p99 = median_of(&row.to_base, |ratio| ratio.p99);
         at_most(&mut text, "p99 against nginx proxy_pass", p99, 1.2, 1.0);
         let authentication = (median_of(&row.to_open, |ratio| ratio.cpu) - 1.0) * 100.0;
         at_most(&mut text, "authentication on top of the public path, % CPU", authentication, 5.0, 2.0);
@@ -215,7 +237,7 @@ impl Report {
             at_most(
                 &mut text,
                 "resident for each client that does not read, KiB",
-                memory.stalled,
+                memory.stalled.unwrap_or(f64::NAN),
                 100.0,
                 64.0,
             );

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::process::{self, CALLGRIND, Cores, Process};
+use crate::tls::Certificate;
 
 /// The root secret of every Sidegate of the benchmarks, so that they can issue tokens it takes for its own.
 pub(crate) const SECRET: &str = "a root secret for benchmarks on loopback only";
@@ -23,6 +24,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) callgrind: bool,
     pub(crate) workers: usize,
     pub(crate) upstream: SocketAddr,
+    /// What it shows to those who come by TLS; without it, nobody can.
+    pub(crate) certificate: Option<&'a Certificate>,
     /// The lines of `[store]`.
     pub(crate) store: String,
     /// Further sections.
@@ -35,13 +38,20 @@ impl Plan<'_> {
         let address = process::free_address()?;
         let file = folder.join("sidegate.toml");
         let Self { workers, upstream, store, sections, .. } = self;
+        let (scheme, tls) = match self.certificate {
+            None => ("http", String::new()),
+            Some(Certificate { chain, key, .. }) => (
+                "https",
+                format!("[tls]\ncertificate = \"{}\"\nkey = \"{}\"\n\n", chain.display(), key.display()),
+            ),
+        };
         let access = std::env::var_os("BENCH_ACCESS_LOG").is_some();
         fs::write(
             &file,
             format!(
                 "secret = \"{SECRET}\"\n\n\
                  [listen]\naddress = \"{address}\"\nworkers = {workers}\n\n\
-                 [public]\nurl = \"http://{address}\"\n\n\
+                 [public]\nurl = \"{scheme}://{address}\"\n\n{tls}\
                  [upstream]\nurl = \"http://{upstream}\"\n\n\
                  [store]\n{store}\n\n\
                  [log]\naccess = {access}\nlevel = \"warn\"\n\n\
@@ -61,9 +71,14 @@ impl Plan<'_> {
 
 /// A program that speaks JSON over one kept-alive connection.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     address: SocketAddr,
+    origin: String,
 }
+
+/// A connection, with TLS or without.
+trait Stream: Read + Write {}
+impl<S: Read + Write> Stream for S {}
 
 /// An answer's status and head.
 pub(crate) struct Answer {
@@ -73,10 +88,17 @@ pub(crate) struct Answer {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> std::io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, address })
+        let stream = Box::new(tcp(address)?);
+        Ok(Self { stream, address, origin: format!("http://{address}") })
+    }
+
+    /// Comes by TLS.
+    pub(crate) fn connect_tls(
+        address: SocketAddr,
+        certificate: &Certificate,
+    ) -> Result<Self, Box<dyn Error>> {
+        let stream = Box::new(certificate.connect(address, tcp(address)?)?);
+        Ok(Self { stream, address, origin: format!("https://{address}") })
     }
 
     /// Signs a new user up.
@@ -93,9 +115,9 @@ impl Client {
 
     /// Sends JSON from our own origin.
     pub(crate) fn post(&mut self, path: &str, body: &serde_json::Value) -> Result<Answer, Box<dyn Error>> {
-        let (address, body) = (self.address, body.to_string());
+        let (address, origin, body) = (self.address, &self.origin, body.to_string());
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nAccept: application/json\r\n\
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: {origin}\r\nAccept: application/json\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
@@ -122,6 +144,7 @@ impl Client {
 
     fn send(&mut self, request: &str) -> Result<Answer, Box<dyn Error>> {
         self.stream.write_all(request.as_bytes())?;
+        self.stream.flush()?;
         let mut bytes = Vec::with_capacity(4096);
         let mut piece = [0; 4096];
         loop {
@@ -136,6 +159,13 @@ impl Client {
             }
         }
     }
+}
+
+fn tcp(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
 }
 
 /// The answer and the length of the whole message, once its head is there.
@@ -172,7 +202,8 @@ impl Answer {
     /// The session cookie that it sets, as `name=value`.
     pub(crate) fn session_cookie(&self) -> Result<String, Box<dyn Error>> {
         let mut cookies = field(&self.head, "set-cookie").filter_map(|cookie| cookie.split(';').next());
-        let cookie = cookies.find(|cookie| cookie.starts_with("sidegate="));
+        let names = ["sidegate=", "__Host-sidegate="];
+        let cookie = cookies.find(|cookie| names.iter().any(|name| cookie.starts_with(name)));
         Ok(cookie.ok_or_else(|| format!("no session cookie in:\n{}", self.head))?.to_owned())
     }
 }

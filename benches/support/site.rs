@@ -7,14 +7,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::process::{self, Cores, Process};
+use crate::nginx;
+use crate::process::{Cores, Process};
 use crate::running::{Client, Plan};
+use crate::tls::Certificate;
 
 const EMAIL: &str = "ada@example.com";
 const PASSWORD: &str = "correct horse battery staple";
-
-/// Bytes of an answer that a client does not read.
-const LARGE: usize = 1024 * 1024;
 
 /// As long as a session cookie of ours, under a name of the same length, so that every proxy reads equally
 /// much.
@@ -36,6 +35,10 @@ pub(crate) enum Target {
     SidegateOpen,
     /// Sidegate with a signed-in visitor whose session is cached.
     Sidegate,
+    /// nginx saying yes without a look to whoever asks for a proxy.
+    Yes,
+    /// Sidegate asked for a proxy, about a signed-in visitor whose session is cached.
+    Verify,
 }
 
 impl Target {
@@ -48,13 +51,37 @@ impl Target {
             Self::AuthRequestSession => "nginx auth_request, session checked",
             Self::SidegateOpen => "sidegate, public path",
             Self::Sidegate => "sidegate, signed in",
+            Self::Yes => "nginx return 204",
+            Self::Verify => "sidegate, /auth/verify/nginx",
         }
     }
+
+    /// Where this target is asked.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::SidegateOpen => "/open/x",
+            Self::Yes | Self::Verify => "/auth/verify/nginx",
+            _ => "/bench/x",
+        }
+    }
+}
+
+/// How clients speak to the proxies; the app behind them is always asked in HTTP/1.1 without TLS.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Protocol {
+    Http,
+    Https,
+    /// HTTP/2 under TLS, with `h2load` as the client.
+    H2,
 }
 
 /// What travels.
 #[derive(Clone, Copy)]
 pub(crate) struct Traffic {
+    pub(crate) protocol: Protocol,
+    /// A connection for each request.
+    pub(crate) fresh: bool,
     /// Bytes of the answer's body.
     pub(crate) answer: usize,
     /// Send 1 KiB with POST instead of asking with GET.
@@ -91,11 +118,17 @@ const ASSERTION: &str = "[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n\n
 
 impl Layout<'_> {
     /// A Sidegate in front of `upstream`.
-    pub(crate) fn sidegate(&self, upstream: SocketAddr, store: String) -> Plan<'_> {
+    pub(crate) fn sidegate<'s>(
+        &'s self,
+        upstream: SocketAddr,
+        store: String,
+        certificate: Option<&'s Certificate>,
+    ) -> Plan<'s> {
         Plan {
             binary: self.sidegate,
             cores: self.proxies,
             callgrind: self.callgrind,
+            certificate,
             workers: self.workers,
             upstream,
             store,
@@ -114,6 +147,9 @@ pub(crate) struct Site {
     /// nginx, the Sidegate that it asks, and the cookie of who is signed in there.
     auth_request_session: Option<(Process, Process, String)>,
     sidegate: Option<(Process, String)>,
+    /// Who says yes unseen, and the Sidegate that is asked the same, with the cookie of who is signed in there.
+    verify: Option<(Process, Process, String)>,
+    certificate: Option<Certificate>,
     /// KiB that Sidegate had before anybody signed up.
     fresh: u64,
     _directory: tempfile::TempDir,
@@ -126,64 +162,81 @@ impl Site {
         targets: &[Target],
     ) -> Result<Self, Box<dyn Error>> {
         let directory = tempfile::tempdir()?;
+        let root = directory.path().to_owned();
         let folder = |name: &str| -> std::io::Result<PathBuf> {
-            let path = directory.path().join(name);
+            let path = root.join(name);
             fs::create_dir(&path)?;
             Ok(path)
         };
         let buffers = if layout.tuned { "proxy_buffers 16 16k;\n" } else { "" };
-        let upstream = start_nginx(&folder("upstream")?, layout.rest, 1, |folder, address| {
-            upstream_server(folder, address, traffic.answer)
+        let certificate = match traffic.protocol {
+            Protocol::Http => None,
+            Protocol::Https | Protocol::H2 => Some(Certificate::make(&folder("tls")?)?),
+        };
+        let shown = certificate.as_ref();
+        let own = |name: &str, cores, workers, sections: Option<&'static str>, upstream| {
+            let folder = folder(name)?;
+            let store = format!("url = \"sqlite:{}\"", folder.join("sidegate.db").display());
+            let plan = layout.sidegate(upstream, store, shown);
+            let plan = Plan { cores, workers, sections: sections.unwrap_or(plan.sections), ..plan };
+            let process = plan.start(&folder)?;
+            let fresh = process.resident();
+            let cookie = sign_in(&process, shown)?;
+            Ok::<_, Box<dyn Error>>((process, cookie, fresh))
+        };
+        let app_folder = folder("upstream")?;
+        let upstream = nginx::start(&app_folder, layout.rest, 1, |address| {
+            nginx::app(&app_folder, address, traffic.answer)
         })?;
-        let nginx = start_nginx(&folder("nginx")?, layout.proxies, layout.workers, |_, address| {
-            Ok(format!("{buffers}{}", proxy_server(address, upstream.address)))
+        let app = upstream.address;
+        let nginx = nginx::start(&folder("nginx")?, layout.proxies, layout.workers, |address| {
+            let http2 = traffic.protocol == Protocol::H2;
+            Ok(format!("{buffers}{}", nginx::proxy(address, app, http2, shown)))
         })?;
-        let (mut auth_server, mut auth_request, mut sidegate, mut fresh) = (None, None, None, 0);
-        if targets.contains(&Target::AuthRequest) {
-            let server =
-                start_nginx(&folder("auth_server")?, layout.rest, 1, |_, address| Ok(auth_answer(address)))?;
-            let authority = server.address;
-            auth_server = Some(server);
-            auth_request =
-                Some(start_nginx(&folder("auth_request")?, layout.proxies, layout.workers, |_, address| {
-                    Ok(format!(
-                        "{buffers}{}",
-                        auth_request_server(address, upstream.address, authority, UNSEEN)
-                    ))
-                })?);
-        }
-        let mut auth_request_session = None;
-        if targets.contains(&Target::AuthRequestSession) {
-            let folder_of_judge = folder("judge")?;
-            let plan = layout.sidegate(upstream.address, store_in(&folder_of_judge));
-            let plan = Plan { cores: layout.rest, workers: 1, sections: FORWARD_AUTH, ..plan };
-            let judge = plan.start(&folder_of_judge)?;
-            let cookie = sign_in(&judge)?;
-            let authority = judge.address;
-            let folder = folder("auth_request_session")?;
-            let asking = start_nginx(&folder, layout.proxies, layout.workers, |_, address| {
-                Ok(format!("{buffers}{}", auth_request_server(address, upstream.address, authority, SESSION)))
-            })?;
-            auth_request_session = Some((asking, judge, cookie));
-        }
-        if targets.contains(&Target::Sidegate) || targets.contains(&Target::SidegateOpen) {
-            let folder = folder("sidegate")?;
-            let process = layout.sidegate(upstream.address, store_in(&folder)).start(&folder)?;
-            fresh = process.resident();
-            let cookie = sign_in(&process)?;
-            sidegate = Some((process, cookie));
-        }
-        Ok(Self {
+        let asking = |name: &str, authority, question| {
+            nginx::start(&folder(name)?, layout.proxies, layout.workers, |address| {
+                Ok(format!("{buffers}{}", nginx::auth_request(address, app, authority, question)))
+            })
+        };
+        let mut site = Self {
             traffic,
             upstream,
             nginx,
-            auth_server,
-            auth_request,
-            auth_request_session,
-            sidegate,
-            fresh,
+            auth_server: None,
+            auth_request: None,
+            auth_request_session: None,
+            sidegate: None,
+            verify: None,
+            certificate: None,
+            fresh: 0,
             _directory: directory,
-        })
+        };
+        if targets.contains(&Target::AuthRequest) {
+            let server =
+                nginx::start(&folder("auth_server")?, layout.rest, 1, |address| Ok(nginx::yes(address)))?;
+            site.auth_request = Some(asking("auth_request", server.address, nginx::UNSEEN)?);
+            site.auth_server = Some(server);
+        }
+        if targets.contains(&Target::AuthRequestSession) {
+            let (judge, cookie, _) = own("judge", layout.rest, 1, Some(FORWARD_AUTH), app)?;
+            let nginx = asking("auth_request_session", judge.address, nginx::SESSION)?;
+            site.auth_request_session = Some((nginx, judge, cookie));
+        }
+        if targets.contains(&Target::Sidegate) || targets.contains(&Target::SidegateOpen) {
+            let (process, cookie, fresh) = own("sidegate", layout.proxies, layout.workers, None, app)?;
+            site.fresh = fresh;
+            site.sidegate = Some((process, cookie));
+        }
+        if targets.contains(&Target::Verify) {
+            let (process, cookie, _) =
+                own("verify", layout.proxies, layout.workers, Some(FORWARD_AUTH), app)?;
+            let yes = nginx::start(&folder("yes")?, layout.proxies, layout.workers, |address| {
+                Ok(nginx::yes(address))
+            })?;
+            site.verify = Some((yes, process, cookie));
+        }
+        site.certificate = certificate;
+        Ok(site)
     }
 
     /// The process under test, unless this target goes straight to the upstream.
@@ -194,6 +247,8 @@ impl Site {
             Target::AuthRequest => self.auth_request.as_ref(),
             Target::AuthRequestSession => self.auth_request_session.as_ref().map(|(nginx, ..)| nginx),
             Target::SidegateOpen | Target::Sidegate => self.sidegate.as_ref().map(|(process, _)| process),
+            Target::Yes => self.verify.as_ref().map(|(yes, ..)| yes),
+            Target::Verify => self.verify.as_ref().map(|(_, process, _)| process),
         }
     }
 
@@ -209,6 +264,8 @@ impl Site {
             self.proxy(Target::AuthRequestSession),
             self.auth_request_session.as_ref().map(|(_, judge, _)| judge),
             self.proxy(Target::Sidegate),
+            self.proxy(Target::Yes),
+            self.proxy(Target::Verify),
         ];
         [&self.upstream, &self.nginx]
             .into_iter()
@@ -219,21 +276,44 @@ impl Site {
 
     /// The request that this target is asked again and again.
     pub(crate) fn request(&self, target: Target) -> Vec<u8> {
-        let path = if target == Target::SidegateOpen { "/open/x" } else { "/bench/x" };
-        request((self.address(target), path), self.cookie(target), self.traffic.post)
-    }
-
-    /// A request for [`LARGE`] bytes.
-    pub(crate) fn request_large(&self, target: Target) -> Vec<u8> {
-        request((self.address(target), "/large"), self.cookie(target), false)
-    }
-
-    fn cookie(&self, target: Target) -> &str {
-        match (target, &self.sidegate, &self.auth_request_session) {
-            (Target::Sidegate, Some((_, cookie)), _)
-            | (Target::AuthRequestSession, _, Some((.., cookie))) => cookie,
-            _ => FOREIGN_COOKIE,
+        let (authority, post) = (self.address(target), self.traffic.post);
+        let mut fields = self.fields(target);
+        if self.traffic.fresh {
+            fields.push_str("Connection: close\r\n");
         }
+        request((authority, target.path()), &fields, post)
+    }
+
+    /// A request for an answer of 1 MiB.
+    pub(crate) fn request_large(&self, target: Target) -> Vec<u8> {
+        request((self.address(target), "/large"), &self.fields(target), false)
+    }
+
+    /// What a browser sends to this target, and what nginx does that asks; without `Host`.
+    pub(crate) fn fields(&self, target: Target) -> String {
+        let cookie = match (target, &self.sidegate, &self.auth_request_session, &self.verify) {
+            (Target::Sidegate, Some((_, cookie)), ..)
+            | (Target::AuthRequestSession, _, Some((.., cookie)), _)
+            | (Target::Verify, .., Some((.., cookie))) => cookie,
+            _ => FOREIGN_COOKIE,
+        };
+        let mut fields = fields(cookie);
+        if self.traffic.post {
+            let scheme = if self.certificate.is_some() { "https" } else { "http" };
+            let _ =
+                write!(fields, "Origin: {scheme}://{}\r\nContent-Type: text/plain\r\n", self.address(target));
+        }
+        if matches!(target, Target::Yes | Target::Verify) {
+            fields.push_str(
+                "X-Forwarded-For: 192.0.2.7\r\nX-Original-Method: GET\r\nX-Original-URI: /bench/x\r\n",
+            );
+        }
+        fields
+    }
+
+    /// What the proxies show under TLS.
+    pub(crate) fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
     }
 
     /// Resident memory of the process under test in KiB before any password was hashed.
@@ -253,132 +333,37 @@ impl Site {
     }
 }
 
-fn store_in(folder: &Path) -> String {
-    format!("url = \"sqlite:{}\"", folder.join("sidegate.db").display())
-}
-
 /// Signs the one user up and in, and returns the cookie.
-fn sign_in(sidegate: &Process) -> Result<String, Box<dyn Error>> {
-    let mut ada = Client::connect(sidegate.address)?;
+fn sign_in(sidegate: &Process, certificate: Option<&Certificate>) -> Result<String, Box<dyn Error>> {
+    let mut ada = match certificate {
+        None => Client::connect(sidegate.address)?,
+        Some(certificate) => Client::connect_tls(sidegate.address, certificate)?,
+    };
     ada.sign_up(EMAIL, PASSWORD)?;
     ada.sign_in(EMAIL, PASSWORD)?.session_cookie()
 }
 
-/// One request as a browser would send it, with four cookies.
-pub(crate) fn request((authority, path): (SocketAddr, &str), cookie: &str, post: bool) -> Vec<u8> {
+/// What a browser sends besides `Host`, with four cookies.
+pub(crate) fn fields(cookie: &str) -> String {
+    format!(
+        "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
+         Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
+         Accept-Language: en-GB,en;q=0.5\r\n\
+         Accept-Encoding: gzip, deflate, br, zstd\r\n\
+         Cookie: theme=dark; _ga=GA1.1.1234567890.1700000000; {cookie}; lang=en-GB\r\n"
+    )
+}
+
+/// One request with these fields.
+pub(crate) fn request((authority, path): (SocketAddr, &str), fields: &str, post: bool) -> Vec<u8> {
     let mut request = String::from(if post { "POST " } else { "GET " });
-    request += path;
-    request += " HTTP/1.1\r\n";
-    let _ = write!(request, "Host: {authority}\r\n");
-    request += "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
-            Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
-            Accept-Language: en-GB,en;q=0.5\r\n\
-            Accept-Encoding: gzip, deflate, br, zstd\r\n";
-    let _ = write!(request, "Cookie: theme=dark; _ga=GA1.1.1234567890.1700000000; {cookie}; lang=en-GB\r\n");
+    let _ = write!(request, "{path} HTTP/1.1\r\nHost: {authority}\r\n{fields}");
     if post {
-        let _ = write!(
-            request,
-            "Origin: http://{authority}\r\nContent-Type: text/plain\r\nContent-Length: 1024\r\n"
-        );
+        request += "Content-Length: 1024\r\n";
     }
     request += "\r\n";
     if post {
         request += &"x".repeat(1024);
     }
     request.into_bytes()
-}
-
-fn start_nginx(
-    folder: &Path,
-    cores: Cores<'_>,
-    workers: usize,
-    server: impl FnOnce(&Path, SocketAddr) -> std::io::Result<String>,
-) -> Result<Process, Box<dyn Error>> {
-    let address = process::free_address()?;
-    // `user` keeps the workers of a root-owned master able to read this directory; other masters ignore it.
-    // No connection is closed for its age: a closed connection would be a difference in work between two
-    // proxies.
-    let configuration = format!(
-        "daemon off; user root; worker_processes {workers}; pid nginx.pid; error_log stderr error;\n\
-         events {{ worker_connections 4096; }}\n\
-         http {{\n\
-         access_log off; sendfile on; tcp_nopush on; default_type text/plain;\n\
-         keepalive_timeout 1h; keepalive_requests 1000000000;\n\
-         client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;\n\
-         uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n\
-         proxy_http_version 1.1;\n\
-         {}\n\
-         }}\n",
-        server(folder, address)?
-    );
-    let file = folder.join("nginx.conf");
-    fs::write(&file, configuration)?;
-    let prefix = folder.as_os_str();
-    let command = [
-        "nginx".as_ref(),
-        "-e".as_ref(),
-        "stderr".as_ref(),
-        "-p".as_ref(),
-        prefix,
-        "-c".as_ref(),
-        file.as_os_str(),
-    ];
-    Process::start(cores, folder, address, command)
-}
-
-fn upstream_server(folder: &Path, address: SocketAddr, answer: usize) -> std::io::Result<String> {
-    let body = |length: usize| "0123456789abcdef".repeat(length / 16);
-    fs::write(folder.join("large"), body(LARGE))?;
-    let answer = if answer <= 1024 {
-        format!("return 200 \"{}\";", body(answer))
-    } else {
-        fs::write(folder.join("body"), body(answer))?;
-        "try_files /body =404;".to_owned()
-    };
-    Ok(format!(
-        "open_file_cache max=8; server {{ listen {address}; root {};\n\
-         location / {{ {answer} }} location = /large {{ }} }}",
-        folder.display()
-    ))
-}
-
-fn proxy_server(address: SocketAddr, upstream: SocketAddr) -> String {
-    format!(
-        "upstream app {{ server {upstream}; keepalive 128; keepalive_requests 1000000000; }}\n\
-         server {{ listen {address}; location / {{\n\
-         proxy_pass http://app; proxy_set_header Host $http_host; proxy_set_header Connection \"\";\n\
-         }} }}"
-    )
-}
-
-fn auth_answer(address: SocketAddr) -> String {
-    format!("server {{ listen {address}; location / {{ add_header X-User-Id u1; return 204; }} }}")
-}
-
-/// How nginx asks: an answer that needs no question, and as the README has it.
-const UNSEEN: &str = "proxy_pass http://auth;";
-const SESSION: &str = "proxy_pass http://auth/auth/verify/nginx; proxy_set_header Host $http_host;\n\
-    proxy_set_header X-Forwarded-For $remote_addr;\n\
-    proxy_set_header X-Original-Method $request_method; proxy_set_header X-Original-URI $request_uri;";
-
-fn auth_request_server(
-    address: SocketAddr,
-    upstream: SocketAddr,
-    auth_server: SocketAddr,
-    question: &str,
-) -> String {
-    format!(
-        "upstream app {{ server {upstream}; keepalive 128; keepalive_requests 1000000000; }}\n\
-         upstream auth {{ server {auth_server}; keepalive 128; keepalive_requests 1000000000; }}\n\
-         server {{ listen {address};\n\
-         location / {{\n\
-         auth_request /_auth; auth_request_set $user_id $upstream_http_x_user_id;\n\
-         proxy_pass http://app; proxy_set_header Host $http_host; proxy_set_header Connection \"\";\n\
-         proxy_set_header X-User-Id $user_id;\n\
-         }}\n\
-         location = /_auth {{\n\
-         internal; {question} proxy_set_header Connection \"\";\n\
-         proxy_pass_request_body off; proxy_set_header Content-Length \"\";\n\
-         }} }}"
-    )
 }
