@@ -1,23 +1,22 @@
 //! What does an attack cost: in memory, in processor time, and for everybody else?
 //!
 //! ```text
-//! cargo bench --bench attack                    # all of them, two minutes
+//! cargo bench --bench attack                    # all of them, three minutes
 //! cargo bench --bench attack -- --slowhttptest  # with slowhttptest (Debian) as the client of the slow ones
 //! ```
 //!
-//! While each goes on, somebody who is signed in asks for a small answer again and again: the columns say how many
-//! of those answers were good, and how long half and all but a hundredth of them took. Memory is what the process
-//! has (RSS) before, at its most during, and some seconds after. Deadlines are short, so that one sees them at
-//! work.
+//! While each goes on, somebody who is signed in asks for a small answer again and again, with a rest of 5 ms: the
+//! columns say how many of those answers came in a second, how many were bad, and how long half and all but a hundredth
+//! of them took. Memory is what the process has (RSS) before, at its most during, and some seconds after. Deadlines are
+//! short, so that one sees them at work. None takes a minute.
 
 #![expect(clippy::print_stdout, reason = "the figures are the output")]
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,21 +26,19 @@ use clap::Parser;
 #[path = "support/answer.rs"]
 mod answer;
 #[path = "support/app.rs"]
+#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
 mod app;
-#[path = "support/process.rs"]
-#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
-mod process;
-#[path = "support/running.rs"]
-#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
-mod running;
-#[path = "support/tls.rs"]
-#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
-mod tls;
+#[path = "support/ordeal.rs"]
+mod ordeal;
+#[path = "support/servers.rs"]
+mod servers;
+#[path = "support/slowhttptest.rs"]
+mod slowhttptest;
 
-use process::Process;
-use running::{Client, Plan};
+use ordeal::{PASSWORD, mebibytes, now};
+use servers::process::{self, Process};
+use servers::running::Client;
 
-const PASSWORD: &str = "vexed quarry lamp";
 const EMAIL: &str = "ada@example.com";
 /// Tokens as long as ours.
 const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -69,36 +66,26 @@ struct Options {
     bench: bool,
 }
 
-const SECTIONS: &str = "[limits]\nattempts_per_address = 1000000\nattempts_per_account = 1000000\n\
-    attempts_in_all = 1000000\nhead_timeout = \"3s\"\nbody_idle = \"5s\"\n";
-
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let directory = tempfile::tempdir()?;
-    let plan = Plan {
-        binary: &options.sidegate,
-        cores: None,
-        callgrind: false,
-        certificate: None,
-        workers: 2,
-        upstream: app::start()?,
-        store: format!("url = \"sqlite:{}\"", directory.path().join("sidegate.db").display()),
-        sections: SECTIONS,
-    };
-    let process = plan.start(directory.path())?;
+    process::raise_open_files();
+    let limits = "head_timeout = \"3s\"\nrequests_per_connection = 0\n";
+    let app = app::start()?;
+    let process = ordeal::start(&options.sidegate, directory.path(), app.address, limits)?;
     let mut ada = Client::connect(process.address)?;
     ada.sign_up(EMAIL, PASSWORD)?;
     let cookie = ada.sign_in(EMAIL, PASSWORD)?.session_cookie()?;
     let attack =
         Attack { address: process.address, cookie, length: Duration::from_secs_f64(options.seconds) };
     println!(
-        "| attack | RSS before | at most | after | CPU | good answers | bad | median | p99 | what became of it |\n\
+        "| attack | RSS before | at most | after | CPU | good answers/s | bad | median | p99 | what became of it |\n\
          |---|---:|---:|---:|---:|---:|---:|---:|---:|---|"
     );
     let held = options.connections;
     attack.row(&process, "nothing", |attack| {
         thread::sleep(attack.length);
-        Ok(String::new())
+        Ok(Box::new(String::new))
     })?;
     attack.row(&process, &format!("{held} idle connections"), |attack| attack.idle(held))?;
     if options.slowhttptest {
@@ -107,8 +94,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             ("slow bodies", "-B -i 1 -s 8192"),
             ("slow readers", "-X -w 512 -y 1024 -n 3 -z 32 -k 3"),
         ] {
-            attack
-                .row(&process, &format!("slowhttptest, {name}"), |attack| attack.slowhttptest(held, mode))?;
+            attack.row(&process, &format!("slowhttptest, {name}"), |attack| {
+                let what = (attack.address, "/large", attack.cookie.as_str());
+                let became = slowhttptest::attack(what, held, attack.length, mode)?;
+                Ok(Box::new(move || became))
+            })?;
         }
     } else {
         attack.row(&process, &format!("{held} slow heads"), |attack| attack.trickle(held, false))?;
@@ -123,6 +113,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Counts what became of an attack, once it is over for everybody else.
+type Aftermath = Box<dyn FnOnce() -> String>;
+
 /// Whom to attack, and in whose name honest requests are made.
 struct Attack {
     address: SocketAddr,
@@ -130,10 +123,10 @@ struct Attack {
     length: Duration,
 }
 
-#[expect(clippy::disallowed_methods, reason = "a benchmark is a clock")]
-fn now() -> Instant {
-    Instant::now()
-}
+/// How long who is attacked may take to get rid of what is held: deadlines, and what is freed with them.
+const REST: Duration = Duration::from_secs(7);
+/// An attack by number ends after this time too.
+const LONGEST: Duration = Duration::from_secs(45);
 
 impl Attack {
     /// Measures what `attack` does, and prints it.
@@ -141,7 +134,7 @@ impl Attack {
         &self,
         process: &Process,
         name: &str,
-        attack: impl FnOnce(&Self) -> io::Result<String> + Send,
+        attack: impl FnOnce(&Self) -> io::Result<Aftermath>,
     ) -> Result<(), Box<dyn Error>> {
         let before = process.resident();
         let cpu = process.cpu();
@@ -156,29 +149,40 @@ impl Attack {
                 }
                 most
             });
+            let begun = now();
             let became = attack(self);
+            let took = begun.elapsed();
             over.store(true, Ordering::Relaxed);
-            (became, honest.join().unwrap_or_default(), watched.join().unwrap_or(before))
+            (
+                became.map(|became| (became, took)),
+                honest.join().unwrap_or_default(),
+                watched.join().unwrap_or(before),
+            )
         });
         let cpu = process.cpu().saturating_sub(cpu);
-        // Deadlines, and what is freed with them.
-        thread::sleep(Duration::from_secs(7));
+        let (became, took) = became?;
+        let became = became();
+        thread::sleep(REST);
         let after = process.resident();
         times.sort_unstable();
         let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or_default();
-        let mib = |kib: u64| format!("{}.{} MiB", kib / 1024, kib % 1024 * 10 / 1024);
+        #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+        let rate = times.len() as f64 / took.as_secs_f64();
         println!(
-            "| {name} | {} | {} | {} | {:.1} s | {} | {bad} | {:.2} ms | {:.2} ms | {} |",
-            mib(before),
-            mib(most),
-            mib(after),
+            "| {name} | {} | {} | {} | {:.1} s | {rate:.0} | {bad} | {:.2} ms | {:.2} ms | {} |",
+            mebibytes(before),
+            mebibytes(most),
+            mebibytes(after),
             cpu.as_secs_f64(),
-            times.len(),
             at(50).as_secs_f64() * 1e3,
             at(99).as_secs_f64() * 1e3,
-            became?
+            became
         );
         Ok(())
+    }
+
+    fn connect(&self) -> io::Result<TcpStream> {
+        ordeal::connect(self.address, Duration::from_secs(20))
     }
 
     fn request(&self, path: &str, cookie: &str) -> String {
@@ -194,7 +198,7 @@ impl Attack {
             let start = now();
             let asked = match stream.take() {
                 Some(stream) => Ok(stream),
-                None => connect(self.address),
+                None => self.connect(),
             }
             .and_then(|mut stream| {
                 stream.write_all(request.as_bytes())?;
@@ -212,28 +216,28 @@ impl Attack {
         (times, bad)
     }
 
-    fn idle(&self, count: usize) -> io::Result<String> {
+    fn idle(&self, count: usize) -> io::Result<Aftermath> {
         let request = self.request("/x", &self.cookie);
         let mut held = Vec::new();
         for _ in 0..count {
-            let mut stream = connect(self.address)?;
+            let mut stream = self.connect()?;
             stream.write_all(request.as_bytes())?;
             status(&mut stream)?;
             held.push(stream);
         }
         thread::sleep(self.length);
-        Ok(format!("{} of them closed", closed(&held)))
+        Ok(Box::new(move || format!("{} of them closed", closed(&held))))
     }
 
     /// One byte at a time, of the head or of the body.
-    fn trickle(&self, count: usize, body: bool) -> io::Result<String> {
+    fn trickle(&self, count: usize, body: bool) -> io::Result<Aftermath> {
         let mut start = format!("POST /x HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\n", self.address, self.cookie);
         if body {
             start.push_str("Content-Length: 8192\r\n\r\n");
         }
         let mut held = Vec::new();
         for _ in 0..count {
-            let mut stream = connect(self.address)?;
+            let mut stream = self.connect()?;
             stream.write_all(start.as_bytes())?;
             held.push(stream);
         }
@@ -245,10 +249,10 @@ impl Attack {
             }
             thread::sleep(Duration::from_millis(500));
         }
-        Ok(format!("{} of them closed", closed(&held)))
+        Ok(Box::new(move || format!("{} of them closed", closed(&held))))
     }
 
-    fn stuck(&self, count: usize) -> io::Result<String> {
+    fn stuck(&self, count: usize) -> io::Result<Aftermath> {
         let request = self.request("/large", &self.cookie);
         let mut held = Vec::new();
         for _ in 0..count {
@@ -260,44 +264,50 @@ impl Attack {
             held.push(stream);
         }
         thread::sleep(self.length);
-        // What came before is read first.
-        let whole = held.iter().filter(|stream| drained(stream) >= 1 << 20).count();
-        Ok(format!("{whole} of them could have had it all"))
+        Ok(Box::new(move || {
+            let begun = now();
+            let whole = held.iter().filter(|stream| whole(stream, begun)).count();
+            format!("{whole} of them could have had it all")
+        }))
     }
 
     /// Random cookies over a few connections, many at a time.
-    fn invented(&self, count: u64) -> io::Result<String> {
+    fn invented(&self, count: u64) -> io::Result<Aftermath> {
         const CONNECTIONS: u64 = 16;
         const AT_ONCE: u64 = 32;
         let length = self.cookie.split_once('=').map_or(54, |(_, token)| token.len());
-        let let_through = thread::scope(|scope| {
-            let runs: Vec<_> = (0..CONNECTIONS)
-                .map(|place| {
-                    scope.spawn(move || -> io::Result<u64> {
-                        let mut random = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(place + 1);
-                        let mut stream = connect(self.address)?;
-                        let mut let_through = 0;
-                        for _ in 0..count / CONNECTIONS / AT_ONCE {
-                            let mut wire = String::new();
-                            for _ in 0..AT_ONCE {
-                                let token: String = (0..length).map(|_| letter(&mut random)).collect();
-                                let _ = write!(wire, "{}", self.request("/x", &format!("sidegate={token}")));
-                            }
-                            stream.write_all(wire.as_bytes())?;
-                            for _ in 0..AT_ONCE {
-                                let_through += u64::from(status(&mut stream)? != 401);
-                            }
-                        }
-                        Ok(let_through)
-                    })
-                })
-                .collect();
-            runs.into_iter().map(|run| run.join().unwrap_or(Ok(u64::MAX))).sum::<io::Result<u64>>()
+        let begun = now();
+        let one = |place: u64| -> io::Result<[u64; 2]> {
+            let mut random = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(place + 1);
+            let mut stream = self.connect()?;
+            let mut answers = BufReader::new(stream.try_clone()?);
+            let mut counts = [0; 2];
+            while counts[0] < count / CONNECTIONS && begun.elapsed() < LONGEST {
+                let mut wire = String::new();
+                for _ in 0..AT_ONCE {
+                    let token: String = (0..length).map(|_| letter(&mut random)).collect();
+                    let _ = write!(wire, "{}", self.request("/x", &format!("sidegate={token}")));
+                }
+                stream.write_all(wire.as_bytes())?;
+                for _ in 0..AT_ONCE {
+                    counts[1] += u64::from(status(&mut answers)? != 401);
+                }
+                counts[0] += AT_ONCE;
+            }
+            Ok(counts)
+        };
+        let [sent, let_through] = thread::scope(|scope| {
+            let one = &one;
+            let runs: Vec<_> = (0..CONNECTIONS).map(|place| scope.spawn(move || one(place))).collect();
+            runs.into_iter().try_fold([0; 2], |[sent, through], run| {
+                let [more, past] = run.join().unwrap_or(Ok([0, u64::MAX]))?;
+                io::Result::Ok([sent + more, through + past])
+            })
         })?;
-        Ok(format!("{let_through} of them were not refused"))
+        Ok(Box::new(move || format!("{let_through} of {sent} were not refused")))
     }
 
-    fn guess(&self, people: usize) -> String {
+    fn guess(&self, people: usize) -> Aftermath {
         let counts = thread::scope(|scope| {
             let runs: Vec<_> = (0..people)
                 .map(|number| {
@@ -326,25 +336,7 @@ impl Attack {
             })
         });
         let [hashed, refused, other] = counts;
-        format!("{hashed} hashed, {refused} turned away, {other} otherwise")
-    }
-
-    fn slowhttptest(&self, count: usize, mode: &str) -> io::Result<String> {
-        let seconds = self.length.as_secs().to_string();
-        let count = count.to_string();
-        let url = format!("http://{}/large", self.address);
-        let output = Command::new("slowhttptest")
-            .args(["-c", &count, "-r", &count, "-l", &seconds, "-p", "2", "-u", &url])
-            .args(["-j", &self.cookie])
-            .args(mode.split(' '))
-            .stdin(Stdio::null())
-            .output()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let last = |word: &str| {
-            let line = text.lines().rev().find(|line| line.contains(word)).unwrap_or_default();
-            line.chars().filter(char::is_ascii_digit).collect::<String>()
-        };
-        Ok(format!("{} still open, {} closed", last("connected:"), last("closed:")))
+        Box::new(move || format!("{hashed} hashed, {refused} turned away, {other} otherwise"))
     }
 }
 
@@ -357,15 +349,8 @@ fn letter(random: &mut u64) -> char {
     char::from(LETTERS[place])
 }
 
-fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    Ok(stream)
-}
-
 /// The status of the next answer.
-fn status(stream: &mut TcpStream) -> io::Result<u16> {
+fn status(stream: &mut impl Read) -> io::Result<u16> {
     answer::read(stream).map(|(status, _)| status)
 }
 
@@ -387,12 +372,15 @@ fn closed(streams: &[TcpStream]) -> usize {
         .count()
 }
 
-/// Reads what there is, up to the end.
-fn drained(mut stream: &TcpStream) -> usize {
-    let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
+/// Whether the whole of 1 MiB is there for who reads at last. Who was let wait for it is not waited for long.
+fn whole(mut stream: &TcpStream, begun: Instant) -> bool {
+    let patience = Duration::from_secs(2).saturating_sub(begun.elapsed()).max(Duration::from_millis(5));
+    let _ = stream.set_read_timeout(Some(patience));
     let (mut sum, mut buffer) = (0, vec![0; 1 << 16]);
-    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+    while sum < 1 << 20
+        && let Ok(count @ 1..) = stream.read(&mut buffer)
+    {
         sum += count;
     }
-    sum
+    sum >= 1 << 20
 }

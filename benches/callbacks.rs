@@ -14,8 +14,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
 use sidegate::demo::provider::{Bound, ID};
@@ -25,22 +24,18 @@ use tokio::runtime::{Builder, Runtime};
 #[path = "support/database.rs"]
 #[expect(dead_code, reason = "shared with benchmarks that need more of it")]
 mod database;
-#[path = "support/process.rs"]
-#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
-mod process;
-#[path = "support/running.rs"]
-#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
-mod running;
+#[path = "support/people.rs"]
+mod people;
+#[path = "support/servers.rs"]
+mod servers;
 #[path = "support/statistics.rs"]
 #[expect(dead_code, reason = "shared with benchmarks that need more of it")]
 mod statistics;
-#[path = "support/tls.rs"]
-#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
-mod tls;
 
 use database::{Database, Kind};
-use process::Process;
-use running::{Client, Plan};
+use people::now;
+use servers::process::Process;
+use servers::running::Client;
 use statistics::quantile;
 
 /// Measures the way through a provider.
@@ -90,20 +85,11 @@ impl House {
         let provider = runtime.block_on(Bound::take())?;
         let (database, directory) = (kind.create(), tempfile::tempdir()?);
         let issuer = provider.issuer().to_owned();
-        let plan = Plan {
-            binary: &options.sidegate,
-            cores: None,
-            callgrind: false,
-            certificate: None,
-            workers: 1,
-            // Nobody is ever sent on to the app.
-            upstream: process::free_address()?,
-            store: format!("url = \"{}\"", database.url()),
-            sections: &format!(
-                "[limits]\nattempts_per_address = 1000000\nattempts_in_all = 1000000\n\n{}",
-                provider.toml()
-            ),
-        };
+        let sections = format!(
+            "[limits]\nattempts_per_address = 1000000\nattempts_in_all = 1000000\n\n{}",
+            provider.toml()
+        );
+        let plan = people::plan(&options.sidegate, &database, &sections)?;
         let process = plan.start(directory.path())?;
         let back = format!("http://{}/auth/callback/{ID}", process.address);
         provider.start(runtime.handle(), &back, Clock::System)?;
@@ -125,14 +111,7 @@ impl House {
             }
             Ok(times)
         };
-        let times: Vec<Times> = thread::scope(|scope| {
-            let person = &person;
-            let people: Vec<_> =
-                (0..options.people).map(|number| scope.spawn(move || person(number))).collect();
-            let times: Result<Vec<_>, String> =
-                people.into_iter().map(|person| person.join().expect("nobody panics")).collect();
-            times.map(|times| times.concat())
-        })?;
+        let times = people::together(options.people, person)?;
         let (cpu, elapsed) = (self.process.cpu().saturating_sub(cpu), start.elapsed());
         let sorted = |of: fn(&Times) -> f64| {
             let mut times: Vec<f64> = times.iter().map(of).collect();
@@ -178,9 +157,4 @@ const PEOPLE: [&str; 3] = ["grace", "katherine", "alan"];
 struct Times {
     start: f64,
     callback: f64,
-}
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark is a clock")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -58,23 +58,18 @@ mod memory;
 mod nginx;
 #[path = "support/options.rs"]
 mod options;
-#[path = "support/process.rs"]
-#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
-mod process;
 #[path = "support/report.rs"]
 mod report;
-#[path = "support/running.rs"]
-#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
-mod running;
+#[path = "support/servers.rs"]
+mod servers;
 #[path = "support/site.rs"]
 mod site;
-#[path = "support/tls.rs"]
-mod tls;
 
 use h2load::H2Load;
 use load::{Load, Sample};
 use options::Options;
 use report::{Figures, Report};
+use servers::process;
 use site::{Layout, Protocol, Site, Target, Traffic};
 
 /// Foreign load, in cores, above which a sample is repeated.

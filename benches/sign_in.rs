@@ -22,7 +22,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
 use sidegate::id::UserId;
@@ -35,21 +35,17 @@ mod database;
 #[path = "support/hashes.rs"]
 #[expect(dead_code, reason = "shared with benchmarks that need more of it")]
 mod hashes;
-#[path = "support/process.rs"]
-#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
-mod process;
-#[path = "support/running.rs"]
-#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
-mod running;
+#[path = "support/people.rs"]
+mod people;
+#[path = "support/servers.rs"]
+mod servers;
 #[path = "support/statistics.rs"]
 mod statistics;
-#[path = "support/tls.rs"]
-#[expect(dead_code, reason = "shared with benchmarks that need more of it")]
-mod tls;
 
 use database::{Database, Kind};
-use process::Process;
-use running::{Client, Plan};
+use people::now;
+use servers::process::{self, Process};
+use servers::running::{Client, Plan};
 use statistics::{mann_whitney, quantile};
 
 const PASSWORD: &str = "vexed quarry lamp";
@@ -122,23 +118,14 @@ impl House {
     fn open(kind: Kind, binary: &Path, (floor, callgrind): (&str, bool)) -> Result<Self, Box<dyn Error>> {
         let (database, directory) = (kind.create(), tempfile::tempdir()?);
         import(&database)?;
-        let plan = Plan {
-            binary,
-            cores: None,
-            callgrind,
-            certificate: None,
-            workers: 1,
-            // Nobody is ever sent on to the app.
-            upstream: process::free_address()?,
-            store: format!("url = \"{}\"", database.url()),
-            sections: &format!(
-                "[password]\nanswer_floor = \"{floor}\"\n\n\
-                 [limits]\nattempts_per_address = 1000000\nattempts_per_account = 1000000\n\
-                 attempts_in_all = 1000000\nmails_per_recipient = 1000000\n\n\
-                 [sign_up]\nrequire_verified_email = false\n\n\
-                 [mail]\ntransport = \"catcher\"\nper_recipient = 1000000\nin_all = 100000000\n"
-            ),
-        };
+        let sections = format!(
+            "[password]\nanswer_floor = \"{floor}\"\n\n\
+             [limits]\nattempts_per_address = 1000000\nattempts_per_account = 1000000\n\
+             attempts_in_all = 1000000\nmails_per_recipient = 1000000\n\n\
+             [sign_up]\nrequire_verified_email = false\n\n\
+             [mail]\ntransport = \"catcher\"\nper_recipient = 1000000\nin_all = 100000000\n"
+        );
+        let plan = Plan { callgrind, ..people::plan(binary, &database, &sections)? };
         let process = plan.start(directory.path())?;
         Client::connect(process.address)?.sign_up(KNOWN, PASSWORD)?;
         Ok(Self { process, _directory: directory, _database: database })
@@ -175,7 +162,7 @@ fn rate(house: &House, options: &Options) -> Result<String, Box<dyn Error>> {
     let address = house.process.address;
     let length = Duration::from_secs_f64(options.seconds);
     let (cpu, start) = (house.process.cpu(), now());
-    let person = || -> Result<Vec<f64>, String> {
+    let person = |_| -> Result<Vec<f64>, String> {
         let mut times = Vec::new();
         let mut client = Client::connect(address).map_err(|error| error.to_string())?;
         while start.elapsed() < length {
@@ -188,12 +175,7 @@ fn rate(house: &House, options: &Options) -> Result<String, Box<dyn Error>> {
         }
         Ok(times)
     };
-    let mut times = thread::scope(|scope| {
-        let people: Vec<_> = (0..options.people).map(|_| scope.spawn(person)).collect();
-        let times: Result<Vec<_>, String> =
-            people.into_iter().map(|person| person.join().expect("nobody panics")).collect();
-        times.map(|times| times.concat())
-    })?;
+    let mut times = people::together(options.people, person)?;
     let (cpu, elapsed) = (house.process.cpu().saturating_sub(cpu), start.elapsed());
     times.sort_by(f64::total_cmp);
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
@@ -330,9 +312,4 @@ fn count_instructions(options: &Options) -> Result<(), Box<dyn Error>> {
         println!("| {} | {} |", kind.name(), many.saturating_sub(few) / (MANY - FEW));
     }
     Ok(())
-}
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark is a clock")]
-fn now() -> Instant {
-    Instant::now()
 }

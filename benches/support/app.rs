@@ -1,9 +1,12 @@
 //! An app for load that is hostile or long: answers small and large, swallows uploads, echoes `WebSocket` bytes,
 //! and closes connections when it is asked to.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -11,36 +14,68 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
+use tokio::time::timeout;
 
 /// Bytes of the answer to `/large`.
 const LARGE: usize = 1024 * 1024;
 
+/// How long it listens to a connection that it has closed for what was sent in the belief that it was open.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Who it is, and what it did.
+pub(crate) struct App {
+    pub(crate) address: SocketAddr,
+    unanswered: Unanswered,
+}
+
+/// The requests that came on a connection which it was closing, by their target.
+type Unanswered = Arc<Mutex<HashMap<String, Met>>>;
+
+/// When such a request came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Met {
+    /// Before the end was said: nobody could have known.
+    Before,
+    /// After that: it crossed the end on the way, or was sent in spite of it.
+    After,
+}
+
+impl App {
+    /// Whether this target was asked for on a connection that was being closed.
+    pub(crate) fn met(&self, target: &str) -> Option<Met> {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).get(target).copied()
+    }
+}
+
 /// Starts it on a thread of its own; it ends with this process.
 ///
 /// * `/large…`: 1 MiB
-/// * `/close…`: answers, and closes the connection without saying so, sometimes a little later
+/// * `/close…`: answers, and closes the connection without saying so, sometimes a little later; what comes all the
+///   same is not answered, and remembered
 /// * a handshake: says back what it is told
 /// * anything else: how many bytes of body came
-pub(crate) fn start() -> io::Result<SocketAddr> {
+pub(crate) fn start() -> io::Result<App> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
+    let app = App { address: listener.local_addr()?, unanswered: Unanswered::default() };
+    let unanswered = Arc::clone(&app.unanswered);
     thread::Builder::new().name("app".to_owned()).spawn(move || {
         let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
             let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
             loop {
                 if let Ok((stream, _)) = listener.accept().await {
+                    let unanswered = Arc::clone(&unanswered);
                     #[expect(clippy::disallowed_methods, reason = "this app has one runtime and no office")]
-                    tokio::spawn(async move { serve(stream).await.ok() });
+                    tokio::spawn(async move { serve(stream, &unanswered).await.ok() });
                 }
             }
         });
     })?;
-    Ok(address)
+    Ok(app)
 }
 
-async fn serve(mut stream: TcpStream) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, unanswered: &Unanswered) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut unread: Vec<u8> = Vec::with_capacity(4096);
     loop {
@@ -68,12 +103,32 @@ async fn serve(mut stream: TcpStream) -> io::Result<()> {
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
         stream.write_all(answer.as_bytes()).await?;
         if path.starts_with("/close") {
-            // 0 to 50 ms, by the port, so that it falls now before and now under the next request.
-            let later = u64::from(stream.peer_addr()?.port() % 6) * 10;
-            tokio::time::sleep(std::time::Duration::from_millis(later)).await;
-            return Ok(());
+            return close(stream, unanswered).await;
         }
     }
+}
+
+/// Closes without a word, 0 to 50 ms later, by the port, so that it falls now before and now under the next request.
+async fn close(mut stream: TcpStream, unanswered: &Unanswered) -> io::Result<()> {
+    tokio::time::sleep(Duration::from_millis(u64::from(stream.peer_addr()?.port() % 6) * 10)).await;
+    let mut came = vec![0; 4096];
+    let met = match stream.try_read(&mut came) {
+        Ok(count) => Some((count, Met::Before)),
+        Err(_) => None,
+    };
+    stream.shutdown().await?;
+    let met = match met {
+        Some(met) => met,
+        None => match timeout(LINGER, stream.read(&mut came)).await {
+            Ok(Ok(count)) => (count, Met::After),
+            Ok(Err(_)) | Err(_) => return Ok(()),
+        },
+    };
+    let head = String::from_utf8_lossy(&came[..met.0]);
+    if let Some(target) = head.split(' ').nth(1) {
+        unanswered.lock().unwrap_or_else(PoisonError::into_inner).insert(target.to_owned(), met.1);
+    }
+    Ok(())
 }
 
 /// Reads a body to its end and says how long it was.

@@ -19,7 +19,7 @@ use tokio::task::{JoinError, JoinHandle, LocalSet};
 use tokio_rustls::TlsConnector;
 
 use crate::histogram::Histogram;
-use crate::tls;
+use crate::servers::tls;
 
 /// How long caches are warmed once every connection has had an answer.
 const WARM_UP: Duration = Duration::from_millis(300);

@@ -14,7 +14,7 @@ use sidegate::visitor::User;
 
 use crate::load::Load;
 use crate::report::Retained;
-use crate::running::SECRET;
+use crate::servers::running::SECRET;
 use crate::site::{self, Layout, Site, Target};
 
 /// Idle connections over which their memory is averaged.

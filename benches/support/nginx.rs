@@ -6,8 +6,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::process::{self, Cores, Process};
-use crate::tls::Certificate;
+use crate::servers::process::{self, Cores, Process};
+use crate::servers::tls::Certificate;
 
 /// Bytes of an answer that a client does not read.
 const LARGE: usize = 1024 * 1024;

@@ -7,8 +7,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::process::{self, CALLGRIND, Cores, Process};
-use crate::tls::Certificate;
+use super::process::{self, CALLGRIND, Cores, Process};
+use super::tls::Certificate;
 
 /// The root secret of every Sidegate of the benchmarks, so that they can issue tokens it takes for its own.
 pub(crate) const SECRET: &str = "a root secret for benchmarks on loopback only";

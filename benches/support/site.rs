@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::nginx;
-use crate::process::{Cores, Process};
-use crate::running::{Client, Plan};
-use crate::tls::Certificate;
+use crate::servers::process::{Cores, Process};
+use crate::servers::running::{Client, Plan};
+use crate::servers::tls::Certificate;
 
 const EMAIL: &str = "ada@example.com";
 const PASSWORD: &str = "correct horse battery staple";
