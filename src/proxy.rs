@@ -3,6 +3,7 @@
 //! **Invariant:** nothing is sent to the app without a [`Pass`], and the identity is written after everything
 //! that came from the client.
 
+use std::any::Any;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -94,8 +95,8 @@ pub struct Sending {
 pub enum Leaving {
     /// The connection.
     Http1,
-    /// A stream of HTTP/2, where 200 stands for 101 (RFC 8441 §5).
-    Http2(OnUpgrade),
+    /// A stream of HTTP/2, where 200 stands for 101 (RFC 8441 §5), and what is kept as long as it is open.
+    Http2(OnUpgrade, Box<dyn Any>),
 }
 
 /// What follows the head of an answer.
@@ -319,8 +320,8 @@ impl Proxy {
         });
         let following = match client {
             Leaving::Http1 => Following::Tunnel(tunnel),
-            Leaving::Http2(stream) => {
-                tunnel.run_on_stream(stream, visit.id);
+            Leaving::Http2(stream, kept) => {
+                tunnel.run_on_stream(stream, kept, visit.id);
                 Following::Body(UpstreamBody::Http1(Http1Body::empty(Rc::clone(&self.pool))))
             }
         };

@@ -1,6 +1,7 @@
 //! Connections that have left HTTP: bytes pass in both directions until one side ends, both are silent for
 //! too long, or the session that opened the tunnel is over.
 
+use std::any::Any;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -155,9 +156,11 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Carries bytes between the app and a stream of HTTP/2, beside the connection of that stream.
-    pub(super) fn run_on_stream(self, stream: OnUpgrade, id: RequestId) {
+    /// Carries bytes between the app and a stream of HTTP/2, beside the connection of that stream. `kept` is, until
+    /// the end.
+    pub(super) fn run_on_stream(self, stream: OnUpgrade, kept: Box<dyn Any>, id: RequestId) {
         tokio::task::spawn_local(async move {
+            let _kept = kept;
             let ended = match stream.await {
                 Ok(client) => self.run(TokioIo::new(client), BytesMut::new()).await,
                 Err(error) => Err(io::Error::other(error)),

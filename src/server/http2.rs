@@ -2,17 +2,12 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::header::COOKIE;
 use http::{Method, Request, Response};
-use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -26,14 +21,15 @@ use crate::server::connection;
 use crate::server::front::{self, Arrived};
 use crate::server::read::{self, Head};
 use crate::server::record::Via;
-use crate::server::reply::ReplyBody;
 use crate::server::worker::Worker;
 
 mod adapt;
 mod frames;
 mod patience;
+mod stall;
 
 use patience::{Client, Patient};
+use stall::{Pieces, Streams};
 
 /// What is kept for a client that does not read, for each stream, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -44,8 +40,11 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
     let client = Rc::new(Client::new(&limits, &worker.ticker));
     let via = Via { http: "2", tls: socket.tls() };
     let io = TokioIo::new(Patient::new(socket, Rc::clone(&client), &limits, &worker.ticker));
-    let service = service_fn(|request| answer(worker.latest(), Rc::clone(&client), (peer, via), request));
-    let served = http2::Builder::new(OnThisThread)
+    let streams = Streams::new(Rc::clone(&client), worker.ticker.clone(), limits.body_idle);
+    let service = service_fn(|request| {
+        answer(worker.latest(), (Rc::clone(&client), streams.clone()), (peer, via), request)
+    });
+    let served = http2::Builder::new(streams.clone())
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
         .initial_stream_window_size(limits.stream_window)
@@ -70,13 +69,13 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
 /// The answer to one request.
 async fn answer(
     worker: Rc<Worker>,
-    client: Rc<Client>,
+    (client, streams): (Rc<Client>, Streams),
     (peer, via): (Peer, Via),
     mut request: Request<Incoming>,
-) -> Result<Response<Counted>, Infallible> {
-    client.begin();
-    let leaving =
-        (request.method() == Method::CONNECT).then(|| Leaving::Http2(hyper::upgrade::on(&mut request)));
+) -> Result<Response<Pieces>, Infallible> {
+    client.asks();
+    let leaving = (request.method() == Method::CONNECT)
+        .then(|| Leaving::Http2(hyper::upgrade::on(&mut request), Box::new(client.opens())));
     let (mut parts, body) = request.into_parts();
     let config = &worker.app.config;
     let adapted = adapt::adapt(&mut parts);
@@ -91,7 +90,7 @@ async fn answer(
         }
         Err(refusal) => front::doubtful(&worker, (peer, via), Some(&head), refusal),
     };
-    Ok(response.map(|body| Counted { body, client }))
+    Ok(response.map(|body| streams.body(body)))
 }
 
 /// Whether the fields are not more than `most`. Cookies may come one by one, and would be one field of HTTP/1.1
@@ -100,35 +99,6 @@ fn few_enough(head: &Head, most: usize) -> Result<(), Refusal> {
     let cookies = head.headers.get_all(&COOKIE).count();
     let count = head.headers.iter().count() - cookies.saturating_sub(1);
     if count > most { Err(Refusal::HeadTooLarge) } else { Ok(()) }
-}
-
-/// The body of an answer, whose end is the end of the request.
-struct Counted {
-    body: ReplyBody,
-    client: Rc<Client>,
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.client.end();
-    }
-}
-
-impl Body for Counted {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 /// Polls a connection to its end, and tells it once when no further request shall be taken.
@@ -149,16 +119,4 @@ async fn until_stopped<C: Future>(
         connection.as_mut().poll(cx)
     })
     .await
-}
-
-/// Runs the streams of an HTTP/2 connection on the thread of the connection.
-#[derive(Clone, Copy)]
-struct OnThisThread;
-
-impl<F: Future + 'static> Executor<F> for OnThisThread {
-    fn execute(&self, stream: F) {
-        tokio::task::spawn_local(async move {
-            stream.await;
-        });
-    }
 }

@@ -11,3 +11,4 @@ mod resources;
 mod responses;
 mod smuggling;
 mod target;
+mod windows;

@@ -18,7 +18,7 @@ use crate::server::http2::frames::Frames;
 pub(super) struct Client {
     /// Requests that may still come.
     left: Cell<u64>,
-    /// Requests that are being answered; as long as there are any, silence is no idleness.
+    /// Streams that are open; as long as there are any, silence is no idleness.
     open: Cell<u32>,
     /// For the next request.
     silence: Deadline,
@@ -42,23 +42,33 @@ impl Client {
     }
 
     /// A request has come.
-    pub(super) fn begin(&self) {
+    pub(super) fn asks(&self) {
         self.left.set(self.left.get().saturating_sub(1));
-        self.open.set(self.open.get() + 1);
-        self.silence.disarm();
     }
 
-    /// A request has been answered.
-    pub(super) fn end(&self) {
-        self.open.set(self.open.get().saturating_sub(1));
-        if self.open.get() == 0 {
-            self.silence.arm(self.keep_alive);
-        }
+    /// A stream has been opened, for a request or for the tunnel that it led to.
+    pub(super) fn opens(self: &Rc<Self>) -> Open {
+        self.open.set(self.open.get() + 1);
+        self.silence.disarm();
+        Open(Rc::clone(self))
     }
 
     /// The socket, once hyper is done with it.
     pub(super) fn take_socket(&self) -> Option<Socket> {
         self.socket.take()
+    }
+}
+
+/// One stream, open as long as this is kept: until its answer is sent, it is given up or its tunnel ends.
+pub(super) struct Open(Rc<Client>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let client = &self.0;
+        client.open.set(client.open.get().saturating_sub(1));
+        if client.open.get() == 0 {
+            client.silence.arm(client.keep_alive);
+        }
     }
 }
 
