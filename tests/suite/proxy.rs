@@ -12,5 +12,6 @@ mod http2_tunnel;
 mod http2_ways;
 mod instances;
 mod streaming;
+mod trailers;
 mod upgrade;
 mod upstream;

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub(crate) mod app2;
+pub(crate) mod bare;
 pub(crate) mod browser;
 pub(crate) mod database;
 pub(crate) mod geo;

@@ -1,9 +1,9 @@
 //! TLS towards the client: certificates by name, replaced while we serve, and asked of the client.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -11,10 +11,13 @@ use std::time::Duration;
 use rustls::crypto::aws_lc_rs;
 use tempfile::TempDir;
 
+use crate::jobs::eventually;
+use crate::serve::{free_port, minimal, serve};
 use crate::support::database::Database;
 use crate::support::h2::until_ended;
 use crate::support::raw::Raw;
 use crate::support::site::{Plan, Site};
+use crate::support::upstream::Upstream;
 
 /// Certificates made by `openssl`, once for all tests.
 pub(crate) fn certificates() -> &'static Path {
@@ -118,10 +121,10 @@ fn curl(site: &Site, arguments: &[&str], path: &str) -> String {
 }
 
 /// The subject of the certificate that is shown to a client that asks for `name`.
-fn subject(site: &Site, name: &str) -> String {
+fn subject(address: SocketAddr, name: &str) -> String {
     let output = Command::new("openssl")
-        .args(["s_client", "-connect", &site.address.to_string(), "-servername", name])
-        .stdin(std::process::Stdio::null())
+        .args(["s_client", "-connect", &address.to_string(), "-servername", name])
+        .stdin(Stdio::null())
         .output()
         .expect("openssl is installed");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -146,37 +149,43 @@ fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
     let (certificate, key) = (text("second.pem"), text("second.key"));
     let site =
         plan("").toml(&format!("[[tls.more]]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n")).start();
-    assert!(subject(&site, "second.test").ends_with("second"), "{}", subject(&site, "second.test"));
-    assert!(subject(&site, "unknown.test").ends_with("first"));
+    assert!(
+        subject(site.address, "second.test").ends_with("second"),
+        "{}",
+        subject(site.address, "second.test")
+    );
+    assert!(subject(site.address, "unknown.test").ends_with("first"));
 }
 
-#[test]
-fn a_reload_shows_the_new_certificate_and_cuts_no_connection() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let copy = |from: &str| {
-        for kind in ["pem", "key"] {
-            let to = directory.path().join(format!("site.{kind}"));
-            std::fs::copy(file(&format!("{from}.{kind}")), to).expect("copied");
-        }
-    };
-    copy("first");
-    let path = directory.path().join("site");
-    let tls = format!("certificate = \"{0}.pem\"\nkey = \"{0}.key\"", path.display());
-    let mut site = Site::on(Database::sqlite()).https().set("tls", &tls).start();
-    let server = site.take_server();
-    let mut open = Command::new("openssl")
-        .args(["s_client", "-quiet", "-connect", &site.address.to_string()])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("openssl is installed");
-    let mut ask = || {
-        use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-        let host = site.origin.trim_start_matches("https://");
+/// A connection that stays open, kept by `openssl`.
+struct Open {
+    process: Child,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Open {
+    fn to(address: SocketAddr) -> Self {
+        let process = Command::new("openssl")
+            .args(["s_client", "-quiet", "-connect", &address.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl is installed");
+        Self { process }
+    }
+
+    /// The status line of the answer to `GET /auth/ok`.
+    fn ask(&mut self, host: &str) -> String {
         let request = format!("GET /auth/ok HTTP/1.1\r\nHost: {host}\r\n\r\n");
-        open.stdin.as_mut().expect("a pipe").write_all(request.as_bytes()).expect("sent");
-        let mut reader = BufReader::with_capacity(1, open.stdout.as_mut().expect("a pipe"));
+        self.process.stdin.as_mut().expect("a pipe").write_all(request.as_bytes()).expect("sent");
+        let mut reader = BufReader::with_capacity(1, self.process.stdout.as_mut().expect("a pipe"));
         let mut status = String::new();
         reader.read_line(&mut status).expect("a status line");
         let mut length = 0;
@@ -192,19 +201,76 @@ fn a_reload_shows_the_new_certificate_and_cuts_no_connection() {
         }
         reader.read_exact(&mut vec![0; length]).expect("the body");
         status
-    };
-    assert!(ask().starts_with("HTTP/1.1 200"));
-    copy("renewed");
+    }
+}
+
+/// Where certificate and key are that change, and the `[tls]` that names them.
+fn changing() -> (TempDir, String) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("site").display().to_string();
+    let section = format!("certificate = \"{path}.pem\"\nkey = \"{path}.key\"");
+    change(directory.path(), "first");
+    (directory, section)
+}
+
+/// Has the files be those of another certificate.
+fn change(directory: &Path, to: &str) {
+    for kind in ["pem", "key"] {
+        std::fs::copy(file(&format!("{to}.{kind}")), directory.join(format!("site.{kind}"))).expect("copied");
+    }
+}
+
+#[test]
+fn a_reload_shows_the_new_certificate_and_cuts_no_connection() {
+    let (directory, section) = changing();
+    let mut site = Site::on(Database::sqlite()).https().set("tls", &section).start();
+    let server = site.take_server();
+    let host = site.origin.trim_start_matches("https://");
+    let mut open = Open::to(site.address);
+    assert!(open.ask(host).starts_with("HTTP/1.1 200"));
+    change(directory.path(), "renewed");
     server.apply(&site.app).expect("the files are good");
-    assert!(subject(&site, "x.test").ends_with("renewed"));
-    assert!(ask().starts_with("HTTP/1.1 200"), "the open connection goes on");
+    assert!(subject(site.address, "x.test").ends_with("renewed"));
+    assert!(open.ask(host).starts_with("HTTP/1.1 200"), "the open connection goes on");
     std::fs::write(directory.path().join("site.key"), "no key").expect("written");
     let error = server.apply(&site.app).expect_err("no key").to_string();
     assert!(error.contains("tls.key") && error.contains("site.key"), "{error}");
-    assert!(subject(&site, "x.test").ends_with("renewed"), "a bad file changes nothing");
-    let _ = open.kill();
-    let _ = open.wait();
+    assert!(subject(site.address, "x.test").ends_with("renewed"), "a bad file changes nothing");
+    drop(open);
     server.stop();
+}
+
+#[test]
+fn sighup_shows_the_new_certificate_and_cuts_no_connection() {
+    let (directory, section) = changing();
+    let (app, address) = (Upstream::hello(), free_port());
+    minimal(directory.path(), address, app.address, "sqlite:site.db");
+    let config = directory.path().join("sidegate.toml");
+    let text = std::fs::read_to_string(&config)
+        .expect("a file")
+        .replace("url = \"http://127.0.0.1:", "url = \"https://127.0.0.1:");
+    let text = text.replace(&format!("https://{}", app.address), &format!("http://{}", app.address));
+    std::fs::write(&config, format!("{text}[tls]\n{section}\n")).expect("a file");
+    let program = serve(directory.path(), address, &["--config", "sidegate.toml"]);
+    let host = address.to_string();
+    let mut open = Open::to(address);
+    assert!(open.ask(&host).starts_with("HTTP/1.1 200"));
+    assert!(subject(address, "x.test").ends_with("first"));
+    for name in ["renewed", "first"] {
+        change(directory.path(), name);
+        program.signal("-HUP");
+        eventually("new connections are shown it", || subject(address, "x.test").ends_with(name));
+        assert!(open.ask(&host).starts_with("HTTP/1.1 200"), "the open connection goes on");
+    }
+    // A key that does not fit changes nothing, and what is good counts again.
+    std::fs::copy(file("renewed.key"), directory.path().join("site.key")).expect("copied");
+    program.signal("-HUP");
+    thread::sleep(Duration::from_millis(500));
+    assert!(subject(address, "x.test").ends_with("first") && open.ask(&host).starts_with("HTTP/1.1 200"));
+    change(directory.path(), "renewed");
+    program.signal("-HUP");
+    eventually("new connections are shown it", || subject(address, "x.test").ends_with("renewed"));
+    assert!(open.ask(&host).starts_with("HTTP/1.1 200"));
 }
 
 #[test]

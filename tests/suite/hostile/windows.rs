@@ -1,8 +1,7 @@
 //! Clients of HTTP/2 that take nothing of what they asked for (RFC 9113 §6.9, §10.5).
 
 use std::future::poll_fn;
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Write as _;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -10,82 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::support::app2::App2;
-use crate::support::h2::{frame, get, preface, read_frame};
+use crate::support::bare::{Bare, End};
 use crate::support::raw::PATIENCE;
 use crate::support::site::Plan;
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
 
-const DATA: u8 = 0;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const WINDOW_UPDATE: u8 = 8;
-const END_STREAM: u8 = 1;
 const CANCEL: u32 = 8;
-
-/// A client that does only what it is told to.
-struct Client<'s> {
-    stage: &'s Stage,
-    stream: TcpStream,
-}
-
-/// How a stream ended.
-#[derive(Debug, PartialEq)]
-enum End {
-    /// With so many bytes of its answer.
-    Whole(usize),
-    /// By a reset with this code.
-    Reset(u32),
-    /// With the connection.
-    Lost,
-}
-
-impl<'s> Client<'s> {
-    /// With this `SETTINGS_INITIAL_WINDOW_SIZE`.
-    fn greets(stage: &'s Stage, window: u32) -> Self {
-        let mut stream = TcpStream::connect(stage.site.address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
-        let hello = [preface(), frame(SETTINGS, 0, 0, &settings), frame(SETTINGS, 1, 0, b"")];
-        stream.write_all(&hello.concat()).expect("it is sent");
-        Self { stage, stream }
-    }
-
-    fn sends(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).expect("it is sent");
-    }
-
-    fn asks(&mut self, stream: u32, path: &str) {
-        let block = get(self.stage.host(), path);
-        self.sends(&frame(1, 5, stream, &block));
-    }
-
-    /// Takes so many bytes more, of this stream and in all.
-    fn opens(&mut self, stream: u32, count: u32) {
-        for stream in [0, stream] {
-            self.sends(&frame(WINDOW_UPDATE, 0, stream, &count.to_be_bytes()));
-        }
-    }
-
-    fn hears(&mut self, stream: u32) -> End {
-        let mut count = 0;
-        loop {
-            match read_frame(&mut self.stream) {
-                Some((RST_STREAM, _, of, code)) if of == stream => {
-                    return End::Reset(u32::from_be_bytes(code.try_into().expect("four bytes")));
-                }
-                Some((kind, flags, of, payload)) if of == stream => {
-                    count += if kind == DATA { payload.len() } else { 0 };
-                    if flags & END_STREAM != 0 {
-                        return End::Whole(count);
-                    }
-                }
-                Some(_) => {}
-                None => return End::Lost,
-            }
-        }
-    }
-}
 
 fn plan() -> Plan {
     Stage::plan().set("limits", "body_idle = \"300ms\"").rule("/open/**", "public")
@@ -109,7 +39,7 @@ fn dos_1_and_r_3_an_answer_for_which_no_window_is_opened_is_reset_and_the_app_is
     let stage = Stage::on(plan().upstream(upstream));
     // No window, next to none, the usual one, and one that only that of the connection bounds.
     for window in [0, 1, 65_535, 1 << 30] {
-        let mut client = Client::greets(&stage, window);
+        let mut client = Bare::greets(&stage, window);
         client.asks(1, "/open/x");
         assert_eq!(client.hears(1), End::Reset(CANCEL), "a window of {window}");
         was_freed.recv_timeout(PATIENCE).expect("the app is let go");
@@ -123,7 +53,7 @@ fn dos_1_and_r_3_an_answer_for_which_no_window_is_opened_is_reset_and_the_app_is
 #[test]
 fn dos_1_and_r_3_a_short_answer_is_waited_for_no_longer() {
     let stage = Stage::on(plan());
-    let mut client = Client::greets(&stage, 0);
+    let mut client = Bare::greets(&stage, 0);
     for (stream, path) in [(1, "/open/x"), (3, "/auth/ok"), (5, "/closed")] {
         client.asks(stream, path);
         assert_eq!(client.hears(stream), End::Reset(CANCEL), "{path}");
@@ -144,7 +74,7 @@ fn dos_1_and_r_3_the_stream_of_an_app_that_speaks_http_2_is_free_again_too() {
         }
     });
     let stage = Stage::on(plan().set("upstream", &app.toml()));
-    let mut client = Client::greets(&stage, 65_535);
+    let mut client = Bare::greets(&stage, 65_535);
     client.asks(1, "/open/x");
     assert_eq!(client.hears(1), End::Reset(CANCEL));
     was_freed.recv_timeout(PATIENCE).expect("the app's stream is reset");
@@ -165,14 +95,14 @@ fn r_3_who_takes_a_little_each_time_is_waited_for_and_so_is_an_app_that_pauses()
         }
     });
     let stage = Stage::on(plan().set("limits", "body_idle = \"700ms\"").upstream(upstream));
-    let mut client = Client::greets(&stage, 0);
+    let mut client = Bare::greets(&stage, 0);
     client.asks(1, "/open/large");
     for _ in 0..SIZE.div_ceil(16_384) {
         thread::sleep(Duration::from_millis(200));
         client.opens(1, 16_384);
     }
     assert_eq!(client.hears(1), End::Whole(SIZE));
-    let mut client = Client::greets(&stage, 65_535);
+    let mut client = Bare::greets(&stage, 65_535);
     client.asks(1, "/open/slow");
     assert_eq!(client.hears(1), End::Whole(5));
 }
@@ -186,11 +116,9 @@ fn a_connection_whose_requests_were_all_given_up_is_idle_and_ends_as_such() {
     });
     let limits = "keep_alive = \"300ms\"";
     let stage = Stage::on(Stage::plan().set("limits", limits).rule("/open/**", "public").upstream(upstream));
-    let mut client = Client::greets(&stage, 65_535);
+    let mut client = Bare::greets(&stage, 65_535);
     client.asks(1, "/open/x");
     was_asked.recv_timeout(PATIENCE).expect("the app was asked");
-    client.sends(&frame(RST_STREAM, 0, 1, &CANCEL.to_be_bytes()));
-    assert_eq!(client.hears(1), End::Lost);
-    let still = client.stream.read(&mut [0]);
-    assert!(!matches!(still, Err(error) if error.kind() == ErrorKind::WouldBlock), "it goes on");
+    client.resets(1, CANCEL);
+    assert!(client.is_ended());
 }

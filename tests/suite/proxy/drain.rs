@@ -6,6 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::support::bare::{Bare, End};
 use crate::support::raw::PATIENCE;
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
@@ -84,4 +85,36 @@ fn u_10_tunnels_have_the_drain_time_too() {
     assert_eq!(raw.exactly(1).expect("the echo"), b"x");
     stopped.join().expect("no panic");
     assert!(raw.is_closed());
+}
+
+#[test]
+fn rfc_9113_6_8_after_as_many_requests_as_were_chosen_a_connection_of_http_2_ends_in_order() {
+    let (asked, was_asked) = channel();
+    let (go, may_go) = channel::<()>();
+    let may_go = Mutex::new(may_go);
+    let upstream = Upstream::with(move |arrived, stream| {
+        if arrived.line.contains("slow") {
+            let _ = asked.send(());
+            let _ = may_go.lock().expect("no panic").recv_timeout(PATIENCE);
+        }
+        let _ = stream.write_all(ok("at last").as_bytes());
+    });
+    let plan = Stage::plan().set("limits", "requests_per_connection = 3").rule("/open/**", "public");
+    let stage = Stage::on(plan.upstream(upstream));
+    let mut client = Bare::greets(&stage, 65_535);
+    client.asks(1, "/open/slow");
+    was_asked.recv_timeout(PATIENCE).expect("the app was asked");
+    for stream in [3, 5] {
+        client.asks(stream, "/open/x");
+        assert_eq!(client.hears(stream), End::Whole(7));
+    }
+    go.send(()).expect("the app waits");
+    assert_eq!(client.hears(1), End::Whole(7), "what was under way ends");
+    assert!(client.is_ended(), "and the connection with it");
+    // First that there is an end, then where it is (RFC 9113 §6.8); no error.
+    assert_eq!(client.goodbyes, [(i32::MAX.cast_unsigned(), 0), (5, 0)]);
+    let mut client = Bare::greets(&stage, 65_535);
+    client.asks(1, "/open/x");
+    assert_eq!(client.hears(1), End::Whole(7), "another connection is as good");
+    assert!(client.goodbyes.is_empty());
 }

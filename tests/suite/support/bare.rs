@@ -1,0 +1,97 @@
+//! A client of HTTP/2 that does only what it is told to, frame by frame.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+
+use crate::support::h2::{frame, get, preface, read_frame};
+use crate::support::raw::PATIENCE;
+use crate::support::stage::Stage;
+
+const DATA: u8 = 0;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const END_STREAM: u8 = 1;
+
+/// One connection.
+pub(crate) struct Bare<'s> {
+    stage: &'s Stage,
+    stream: TcpStream,
+    /// What was said on leaving: the last stream that counts, and a code.
+    pub(crate) goodbyes: Vec<(u32, u32)>,
+}
+
+/// How a stream ended.
+#[derive(Debug, PartialEq)]
+pub(crate) enum End {
+    /// With so many bytes of its answer.
+    Whole(usize),
+    /// By a reset with this code.
+    Reset(u32),
+    /// With the connection.
+    Lost,
+}
+
+impl<'s> Bare<'s> {
+    /// With this `SETTINGS_INITIAL_WINDOW_SIZE`.
+    pub(crate) fn greets(stage: &'s Stage, window: u32) -> Self {
+        let mut stream = TcpStream::connect(stage.site.address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
+        let hello = [preface(), frame(SETTINGS, 0, 0, &settings), frame(SETTINGS, 1, 0, b"")];
+        stream.write_all(&hello.concat()).expect("it is sent");
+        Self { stage, stream, goodbyes: Vec::new() }
+    }
+
+    pub(crate) fn sends(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("it is sent");
+    }
+
+    /// `GET path`, as nobody.
+    pub(crate) fn asks(&mut self, stream: u32, path: &str) {
+        let block = get(self.stage.host(), path);
+        self.sends(&frame(1, 5, stream, &block));
+    }
+
+    /// Gives a request up.
+    pub(crate) fn resets(&mut self, stream: u32, code: u32) {
+        self.sends(&frame(RST_STREAM, 0, stream, &code.to_be_bytes()));
+    }
+
+    /// Takes so many bytes more, of this stream and in all.
+    pub(crate) fn opens(&mut self, stream: u32, count: u32) {
+        for stream in [0, stream] {
+            self.sends(&frame(WINDOW_UPDATE, 0, stream, &count.to_be_bytes()));
+        }
+    }
+
+    /// Listens until this stream has ended, and answers pings.
+    pub(crate) fn hears(&mut self, stream: u32) -> End {
+        let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().expect("four bytes"));
+        let mut count = 0;
+        while let Some((kind, flags, of, payload)) = read_frame(&mut self.stream) {
+            match kind {
+                RST_STREAM if of == stream => return End::Reset(number(&payload)),
+                GOAWAY => self.goodbyes.push((number(&payload[..4]), number(&payload[4..8]))),
+                PING if flags == 0 => self.sends(&frame(PING, 1, 0, &payload)),
+                // HEADERS or DATA.
+                0 | 1 if of == stream => {
+                    count += if kind == DATA { payload.len() } else { 0 };
+                    if flags & END_STREAM != 0 {
+                        return End::Whole(count);
+                    }
+                }
+                _ => {}
+            }
+        }
+        End::Lost
+    }
+
+    /// Whether the other side has ended the connection, or does so soon.
+    pub(crate) fn is_ended(&mut self) -> bool {
+        while self.hears(u32::MAX) != End::Lost {}
+        !matches!(self.stream.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+}
