@@ -30,7 +30,7 @@ pub struct Limits {
     /// How long an upgraded connection may be silent in both directions.
     pub tunnel_idle: Duration,
     /// Connections in all.
-    pub connections: usize,
+    pub connections: Connections,
     /// Connections from one address (IPv4 address or IPv6 /64).
     pub connections_per_address: u32,
     /// TLS handshakes with clients that are under way at once, in all.
@@ -59,6 +59,28 @@ pub struct Limits {
     pub mails_per_recipient: u32,
 }
 
+/// `limits.connections`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connections {
+    /// As many as the configuration says.
+    Chosen(usize),
+    /// It says nothing: [`Self::USUAL`], or as many as the system allows.
+    Usual,
+}
+
+impl Connections {
+    /// How many there are without a word on it.
+    const USUAL: usize = 10_000;
+
+    /// How many, if there is room.
+    pub fn wanted(self) -> usize {
+        match self {
+            Self::Chosen(count) => count,
+            Self::Usual => Self::USUAL,
+        }
+    }
+}
+
 #[cfg(test)]
 impl Limits {
     /// Nothing at all, for tests that need some of them.
@@ -71,7 +93,7 @@ impl Limits {
         keep_alive: Duration::ZERO,
         body_idle: Duration::ZERO,
         tunnel_idle: Duration::ZERO,
-        connections: 0,
+        connections: Connections::Chosen(0),
         connections_per_address: 0,
         handshakes: 0,
         min_rate: 0,

@@ -2,28 +2,36 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::config::limits::Connections;
+
 /// Kept back for the store, listeners, logs and look-ups of names: an eighth of all, within these bounds.
 const OURS: (u64, u64) = (32, 256);
 /// A connection of a client and one to the app.
 const PER_CONNECTION: u64 = 2;
 
-/// Asks for as many open files as this process may have, and says how many connections fit into them if `wanted`
-/// do not.
+/// So many connections are enough for a small site: fewer are told of, whoever chose their number.
+const FEW: usize = 1_000;
+
+/// Asks for as many open files as this process may have, and says how many connections fit into them if those that
+/// are wanted do not. That is worth a warning if somebody chose their number, or if very few fit.
 ///
 /// The limit that a process begins with is often 1024, for programs that cannot take more.
-pub(super) fn make_room(wanted: usize) -> usize {
+pub(super) fn make_room(connections: Connections) -> usize {
+    let wanted = connections.wanted();
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised =
         current != maximum && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
     let files = if raised { maximum } else { current };
     let room = files.map_or(usize::MAX, room_in);
-    if room < wanted {
+    if room < wanted && (matches!(connections, Connections::Chosen(_)) || room < FEW) {
         tracing::warn!(
             files,
             connections = room,
             wanted,
             "the system allows too few open files for limits.connections"
         );
+    } else if room < wanted {
+        tracing::debug!(files, connections = room, "as many connections as the system allows open files for");
     }
     wanted.min(room)
 }

@@ -22,6 +22,8 @@ use crate::support::visitor::Visitor;
 pub(crate) struct Program {
     process: Child,
     address: SocketAddr,
+    /// What it said until it served.
+    pub(crate) said: String,
 }
 
 impl Drop for Program {
@@ -65,7 +67,7 @@ fn begun(mut command: Command, address: SocketAddr) -> Program {
     }
     // Nobody may be kept waiting for a full pipe.
     thread::spawn(move || lines.read_to_end(&mut Vec::new()));
-    Program { process, address }
+    Program { process, address, said }
 }
 
 /// The same through a shell, which runs `script` with the program as `$0` and its arguments as `$@`.

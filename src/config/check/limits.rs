@@ -3,7 +3,7 @@
 use super::{Bound, between, bytes, ordered};
 use crate::config::Limits;
 use crate::config::file::limits::RawLimits;
-use crate::config::limits::MOST_HEADERS;
+use crate::config::limits::{Connections, MOST_HEADERS};
 use crate::config::problem::Problems;
 use crate::config::units::{Size, Span};
 
@@ -19,7 +19,9 @@ pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
     between(p, "limits.keep_alive", raw.keep_alive, moment, hour);
     between(p, "limits.body_idle", raw.body_idle, moment, hour);
     between(p, "limits.tunnel_idle", raw.tunnel_idle, moment, Span::days(7));
-    between(p, "limits.connections", raw.connections, 1, 10_000_000);
+    if let Some(connections) = raw.connections {
+        between(p, "limits.connections", connections, 1, 10_000_000);
+    }
     between(p, "limits.connections_per_address", raw.connections_per_address, 1, 10_000_000);
     between(p, "limits.handshakes", raw.handshakes, 1, 10_000_000);
     between(p, "limits.min_rate", raw.min_rate, Size(0), Size::mib(1));
@@ -45,7 +47,7 @@ pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
         keep_alive: raw.keep_alive.0,
         body_idle: raw.body_idle.0,
         tunnel_idle: raw.tunnel_idle.0,
-        connections: raw.connections,
+        connections: raw.connections.map_or(Connections::Usual, Connections::Chosen),
         connections_per_address: raw.connections_per_address,
         handshakes: raw.handshakes,
         min_rate: raw.min_rate.0,

@@ -17,7 +17,7 @@ table! {
         min_rate: Size = Size(500),
         min_rate_grace: Span = Span::seconds(10),
         tunnel_idle: Span = Span::minutes(5),
-        connections: usize = 10_000,
+        connections: Option<usize> = None,
         connections_per_address: u32 = 256,
         handshakes: usize = 1000,
         uncounted: Vec<String> = vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()],

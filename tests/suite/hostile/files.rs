@@ -85,3 +85,22 @@ fn r_5_without_any_open_file_left_it_waits_quietly_and_goes_on_when_there_is_one
         assert_eq!(raw.answer().status, 200, "nobody was lost");
     }
 }
+
+#[test]
+fn r_5_too_few_open_files_are_told_of_where_somebody_chose_more_connections_or_very_few_fit() {
+    let app = Upstream::hello();
+    let said = |files: u32, limits: &str| {
+        let (directory, address) = (TempDir::new().expect("a directory"), serve::free_port());
+        serve::minimal(directory.path(), address, app.address, "sqlite:sidegate.db");
+        let file = directory.path().join("sidegate.toml");
+        let text = fs::read_to_string(&file).expect("a file");
+        fs::write(&file, format!("{text}{limits}")).expect("a file");
+        let script = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+        serve::serve_with(&script, directory.path(), address).said.clone()
+    };
+    let told = "too few open files for limits.connections";
+    assert!(!said(4096, "").contains(told), "nobody asked for more");
+    assert!(!said(4096, "[limits]\nconnections = 1500\n").contains(told), "they fit");
+    assert!(said(4096, "[limits]\nconnections = 5000\n").contains(told));
+    assert!(said(1024, "").contains(told), "these are few");
+}
