@@ -145,7 +145,7 @@ pub fn ask_for_code(desk: Desk<'_>, reply_to: &ReplyTo) -> Answer {
 }
 
 /// Leaves a note of why the answer is what it is, for the log and the metrics. It is not sent.
-fn because(mut answer: Answer, refusal: Refusal) -> Answer {
+pub fn because(mut answer: Answer, refusal: Refusal) -> Answer {
     answer.extensions_mut().insert(refusal);
     answer
 }

@@ -82,7 +82,8 @@ impl App {
         let store = Store::open(&config.store, &clock).await?;
         let tokens = Tokens::new(store.clone(), &config);
         tokens.start(clock.now()).await?;
-        let providers = Providers::new(&config.providers);
+        let metrics = Arc::new(Metrics::new(clock.now()));
+        let providers = Providers::new(&config.providers, &metrics.providers);
         bind(&store, &providers, clock.now()).await?;
         let sessions = Sessions::new(store.clone(), config.session, &config.secret, config.public.https);
         Ok(Arc::new(Self::wired(
@@ -95,7 +96,7 @@ impl App {
                 geo: Geo::open(&config.geo)?,
                 mailer: config.mail.as_ref().map(Mailer::new).transpose()?,
                 office: Handle::current(),
-                metrics: Arc::new(Metrics::new(clock.now())),
+                metrics,
                 sink: OnceLock::new(),
                 clock,
                 store,
@@ -111,7 +112,7 @@ impl App {
     /// # Errors
     /// A [`Fault`] if a file that the configuration names cannot be used, or the store knows better of a provider.
     pub async fn under(&self, config: Config) -> Result<Arc<Self>, Fault> {
-        let providers = Providers::new(&config.providers);
+        let providers = Providers::new(&config.providers, &self.metrics.providers);
         let mailer = match (&self.mailer, &config.mail) {
             (Some(mailer), Some(mail)) => Some(mailer.under(mail)?),
             (None, Some(mail)) => Some(Mailer::new(mail)?),

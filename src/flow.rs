@@ -185,20 +185,27 @@ fn signed_in_already(app: &App, visit: &Visit, callback_url: Option<&str>) -> Op
 
 /// The page of a form once more, rendered with these problems.
 fn form_again(app: &App, view: View<'_>, problems: &[Problem], html: String) -> Answer {
-    let retry = problems.iter().find_map(|problem| match problem {
-        Problem::Refused(refusal) => refusal.retry_after().map(|wait| (refusal.status(), wait)),
-        Problem::NameMissing
-        | Problem::NameTooLong
-        | Problem::EmailMissing
-        | Problem::PasswordMissing
-        | Problem::CodeMissing => None,
-    });
+    let refusals = || {
+        problems.iter().filter_map(|problem| match problem {
+            Problem::Refused(refusal) => Some(*refusal),
+            Problem::NameMissing
+            | Problem::NameTooLong
+            | Problem::EmailMissing
+            | Problem::PasswordMissing
+            | Problem::CodeMissing => None,
+        })
+    };
+    let retry = refusals().find_map(|refusal| refusal.retry_after().map(|wait| (refusal.status(), wait)));
     let status = retry.map_or(StatusCode::UNPROCESSABLE_ENTITY, |(status, _)| status);
     let mut answer = answer::page(desk(app), status, view, html);
     if let Some((_, wait)) = retry {
         answer.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
     }
-    answer
+    // What the form shows first is why.
+    match refusals().next() {
+        Some(refusal) => answer::because(answer, refusal),
+        None => answer,
+    }
 }
 
 /// What follows a form of the account page: that page, with what came of it.
@@ -206,13 +213,13 @@ fn form_again(app: &App, view: View<'_>, problems: &[Problem], html: String) -> 
 /// # Errors
 /// A refusal that says how long to wait is a page of its own.
 fn to_account(app: &App, outcome: Result<Notice, Refusal>) -> Result<Answer, Error> {
-    let (key, value) = match outcome {
-        Ok(notice) => ("notice", notice.key()),
-        Err(refusal) if refusal.retry_after().is_some() => return Err(refusal.into()),
-        Err(refusal) => ("problem", refusal.code()),
-    };
-    let to = format!("{}{}/account?{key}={value}", app.config.public.origin, app.config.mount());
-    Ok(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to))
+    let account = format!("{}{}/account", app.config.public.origin, app.config.mount());
+    let to = |query: &str| answer::redirect(desk(app), StatusCode::SEE_OTHER, &format!("{account}?{query}"));
+    match outcome {
+        Ok(notice) => Ok(to(&format!("notice={}", notice.key()))),
+        Err(refusal) if refusal.retry_after().is_some() => Err(refusal.into()),
+        Err(refusal) => Ok(answer::because(to(&format!("problem={}", refusal.code())), refusal)),
+    }
 }
 
 /// A page that leads on to a provider by itself: the policy of our pages lets no form end on another site,

@@ -167,6 +167,31 @@ impl Named {
     }
 }
 
+/// What came of a request to a provider: which one, what was asked of it, and how it ended.
+type Asked = (String, &'static str, &'static str);
+
+/// Requests to providers, and how long they took.
+#[derive(Default)]
+pub struct ProviderRequests(Mutex<BTreeMap<Asked, Histogram>>);
+
+impl ProviderRequests {
+    /// Counts one. Not for names that come from outside.
+    pub fn note(&self, provider: &str, asked: &'static str, outcome: &'static str, took: Duration) {
+        self.lock().entry((provider.to_owned(), asked, outcome)).or_default().note(took);
+    }
+
+    /// Hands over all of them: provider, what was asked, how it ended, how often and how long.
+    pub fn each(&self, mut take: impl FnMut((&str, &str, &str), &Histogram)) {
+        for ((provider, asked, outcome), took) in &*self.lock() {
+            take((provider, asked, outcome), took);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Asked, Histogram>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What is counted of the store's work; every copy of a store shares it.
 #[derive(Default)]
 pub struct StoreCounts {
@@ -191,6 +216,8 @@ pub fn store_failed() {
 pub struct Metrics {
     workers: Mutex<Vec<Arc<Worker>>>,
     jobs: [JobCounts; Job::ALL.len()],
+    /// Requests to providers.
+    pub providers: Arc<ProviderRequests>,
     /// Rows that were deleted because they were old, by what they are.
     pub deleted: Named,
     /// Lines of the access log that nobody could take in time.

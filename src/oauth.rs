@@ -18,9 +18,12 @@ mod object;
 mod profile;
 pub mod provider;
 
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
 use crate::config::provider::Provider as Configured;
+use crate::metrics::ProviderRequests;
 use crate::time::Now;
 use provider::Provider;
 
@@ -29,8 +32,9 @@ pub struct Providers(Vec<Provider>);
 
 impl Providers {
     /// From the configuration; nothing is asked of a provider before somebody signs in there.
-    pub fn new(providers: &[Configured]) -> Self {
-        Self(providers.iter().map(Provider::new).collect())
+    /// What is asked later is counted there.
+    pub fn new(providers: &[Configured], counts: &Arc<ProviderRequests>) -> Self {
+        Self(providers.iter().map(|provider| Provider::new(provider, counts)).collect())
     }
 
     /// The provider with this `id`.

@@ -100,7 +100,8 @@ pub(super) async fn show(app: &App, visit: Visit) -> Result<Answer, Error> {
         }
         Err(error) => match (&error, callback_if_ours(app, place(|flow| &flow.error_callback_url))) {
             (Error::Refused(refusal), Some(to)) => {
-                answer::redirect(desk(app), StatusCode::SEE_OTHER, &with_error(&to, *refusal))
+                let to = with_error(&to, *refusal);
+                answer::because(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to), *refusal)
             }
             // Who asked for it is signed in, and hears of it where it was asked for.
             (Error::Refused(refusal), None) if linking => to_account(app, Err(*refusal))?,

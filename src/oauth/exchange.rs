@@ -38,6 +38,7 @@ pub(super) async fn exchange(
 ) -> Result<Granted, Failure> {
     let (form, authorization) = request(provider, metadata, code, secrets);
     let ask = Ask {
+        step: Step::Token,
         url: &metadata.token,
         authorization: authorization.as_ref().map(|text| text.as_str()),
         form: Some(&form),

@@ -72,6 +72,33 @@ pub enum Outage {
     NotJson,
 }
 
+impl Step {
+    /// Names it in metrics.
+    pub(super) const fn key(self) -> &'static str {
+        match self {
+            Self::Discovery => "metadata",
+            Self::Keys => "keys",
+            Self::Authorization => "authorization",
+            Self::Token => "token",
+            Self::Profile => "profile",
+        }
+    }
+}
+
+impl Outage {
+    /// Names its kind in metrics.
+    pub(super) const fn kind(self) -> &'static str {
+        match self {
+            Self::Resolve | Self::Connect(_) => "unreachable",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::PrivateAddress | Self::Scheme => "not_allowed",
+            Self::Status(_) | Self::SaysSo | Self::BackOff => "unavailable",
+            Self::Broken | Self::Redirect | Self::TooLarge | Self::Compressed | Self::NotJson => "invalid",
+        }
+    }
+}
+
 /// An error code as RFC 6749 §4.1.2.1 and its kin define them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorCode(String);

@@ -23,8 +23,10 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::address;
-use super::failure::Outage;
+use super::failure::{Outage, Step};
 use crate::config::provider::{Provider as Configured, Reach, is_loopback};
+use crate::metrics::ProviderRequests;
+use crate::time::Moment;
 
 /// How long one request may take in all.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -40,11 +42,16 @@ const AGENT: &str = concat!("sidegate/", env!("CARGO_PKG_VERSION"));
 pub(super) struct Client {
     tls: TlsConnector,
     reach: Reach,
+    /// Its id, under which requests are counted.
+    provider: String,
+    counts: Arc<ProviderRequests>,
 }
 
 /// What is asked.
 #[derive(Clone, Copy)]
 pub(super) struct Ask<'a> {
+    /// What it is part of.
+    pub(super) step: Step,
     /// Where.
     pub(super) url: &'a Url,
     /// `Authorization`, whole.
@@ -66,7 +73,7 @@ pub(super) struct Answer {
 impl Client {
     /// # Panics
     /// Never: the cryptography that is named has the protocol versions that are named.
-    pub(super) fn new(provider: &Configured) -> Self {
+    pub(super) fn new(provider: &Configured, counts: Arc<ProviderRequests>) -> Self {
         let mut roots = RootCertStore::empty();
         if provider.authorities.is_empty() {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -79,13 +86,26 @@ impl Client {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Self { tls: TlsConnector::from(Arc::new(config)), reach: provider.reach }
+        Self {
+            tls: TlsConnector::from(Arc::new(config)),
+            reach: provider.reach,
+            provider: provider.id.clone(),
+            counts,
+        }
     }
 
     /// Asks once. Redirects are not followed: where a provider is was configured.
     pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Answer, Outage> {
+        let begun = Moment::now();
         // Boxed, for every flow that might ask would hold the room for TLS and HTTP otherwise.
-        timeout(DEADLINE, Box::pin(self.unhurried(ask))).await.unwrap_or(Err(Outage::Timeout))
+        let answer = timeout(DEADLINE, Box::pin(self.unhurried(ask))).await.unwrap_or(Err(Outage::Timeout));
+        let outcome = match &answer {
+            Ok(answer) if answer.status.is_success() => "answered",
+            Ok(_) => "refused",
+            Err(outage) => outage.kind(),
+        };
+        self.counts.note(&self.provider, ask.step.key(), outcome, begun.elapsed());
+        answer
     }
 
     async fn unhurried(&self, ask: Ask<'_>) -> Result<Answer, Outage> {

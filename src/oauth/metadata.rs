@@ -93,7 +93,7 @@ pub(super) async fn discover(client: &Client, issuer: &str) -> Result<Metadata, 
     let unavailable = |outage| Failure::Unavailable(Step::Discovery, outage);
     let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
     let url = Url::parse(&url).map_err(|_| unavailable(Outage::Scheme))?;
-    let ask = Ask { url: &url, authorization: None, form: None, most: LARGEST };
+    let ask = Ask { step: Step::Discovery, url: &url, authorization: None, form: None, most: LARGEST };
     let answer = client.ask(ask).await.map_err(unavailable)?;
     if !answer.status.is_success() {
         return Err(unavailable(Outage::Status(answer.status.as_u16())));

@@ -19,6 +19,7 @@ use super::object::Object;
 use super::profile::{self, Person};
 use super::{EndSession, Identity, LogoutToken, Reply, Secrets, Start};
 use crate::config::provider::{Kind, Provider as Configured, Reach};
+use crate::metrics::ProviderRequests;
 use crate::time::Now;
 
 /// Largest key set, in bytes.
@@ -58,9 +59,9 @@ enum Source {
 }
 
 impl Provider {
-    pub(super) fn new(config: &Configured) -> Self {
+    pub(super) fn new(config: &Configured, counts: &Arc<ProviderRequests>) -> Self {
         Self {
-            client: Client::new(config),
+            client: Client::new(config, Arc::clone(counts)),
             metadata: match metadata(config) {
                 Some(known) => Source::Known(Arc::new(known)),
                 None => {
@@ -244,7 +245,7 @@ impl Provider {
     }
 
     async fn published_keys(&self, url: &Url) -> Result<Keys, Failure> {
-        let ask = Ask { url, authorization: None, form: None, most: LARGEST_KEYS };
+        let ask = Ask { step: Step::Keys, url, authorization: None, form: None, most: LARGEST_KEYS };
         let answer = self.client.ask(ask).await.map_err(|outage| Failure::Unavailable(Step::Keys, outage))?;
         Keys::parse(&object(&answer, Step::Keys)?)
     }
@@ -321,7 +322,8 @@ impl Provider {
 
     async fn with_token(&self, url: &Url, access: &str) -> Result<Answer, Failure> {
         let authorization = Zeroizing::new(format!("Bearer {access}"));
-        let ask = Ask { url, authorization: Some(&authorization), form: None, most: LARGEST_PROFILE };
+        let (step, authorization) = (Step::Profile, Some(authorization.as_str()));
+        let ask = Ask { step, url, authorization, form: None, most: LARGEST_PROFILE };
         self.client.ask(ask).await.map_err(|outage| Failure::Unavailable(Step::Profile, outage))
     }
 

@@ -16,6 +16,8 @@ fn client(reach: Reach) -> Client {
                 .with_no_client_auth(),
         )),
         reach,
+        provider: "corp".to_owned(),
+        counts: Arc::default(),
     }
 }
 
@@ -23,7 +25,7 @@ fn client(reach: Reach) -> Client {
 fn ask(client: &Client, url: &str, form: Option<&str>) -> Result<Answer, Outage> {
     let url = Url::parse(url).expect("a URL");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let ask = Ask { url: &url, authorization: Some("Bearer x"), form, most: 1000 };
+    let ask = Ask { step: Step::Profile, url: &url, authorization: Some("Bearer x"), form, most: 1000 };
     runtime.block_on(client.ask(ask))
 }
 

@@ -152,6 +152,12 @@ fn people(text: &mut Text, app: &App) {
     for ((way, outcome), count) in counts.sign_ins.all() {
         text.sample(name, &[("way", &way), ("outcome", outcome)], count);
     }
+    let name = "sidegate_provider_request_duration_seconds";
+    text.family(name, "histogram", "Requests to providers: what was asked of which, and what came of it.");
+    app.metrics.providers.each(|(provider, asked, outcome), took| {
+        let labels = [("provider", provider), ("asked", asked), ("outcome", outcome)];
+        text.histogram(name, &labels, std::iter::once(took));
+    });
     let name = "sidegate_budget_spent_total";
     text.family(name, "counter", "Attempts that were counted, by whose budget paid.");
     for (budget, [spent, _]) in app.limits.counts() {

@@ -1,6 +1,7 @@
 //! The client of identity providers, asked directly: each kind as its documentation says it, each lie refused, and
 //! how often a provider is asked that is down or changes its keys.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -46,7 +47,7 @@ impl Asking {
     fn new(provider: &Provider, lines: &str) -> Self {
         let config = configured(&provider.toml("test", lines));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        Self { providers: Providers::new(&config.providers), runtime, now: START }
+        Self { providers: Providers::new(&config.providers, &Arc::default()), runtime, now: START }
     }
 
     fn client(&self) -> &Client {

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{number, told};
 use crate::jobs::eventually;
 use crate::support::database::{Database, on_both_databases};
+use crate::support::provider::{Answer, Endpoint, Lie, Provider};
 use crate::support::raw::Raw;
 use crate::support::site::Site;
 use crate::support::upstream::Upstream;
@@ -85,6 +86,69 @@ on_both_databases! {
             text.contains("\nsidegate_requests_in_flight 0\n")
                 && number(&text, "sidegate_job_runs_total{job=\"delete_old\"}") >= 1
         });
+    }
+
+    fn a_refusal_that_a_form_shows_is_counted_as_one_that_a_program_hears(database) {
+        let site = Site::on(database).set("admin", ADMIN).start();
+        let (mut ada, _) = site.member("ada@example.com");
+        let refusals = |code: &str| {
+            let text = told(site.admin(), "/metrics").text();
+            number(&text, &format!("sidegate_refusals_total{{code=\"{code}\"}}"))
+        };
+        let mut stranger = site.stranger();
+        let wrong = [("email", "ada@example.com"), ("password", "not the right one")];
+        assert_eq!(stranger.submit("/auth/sign-in", &wrong).status, 422);
+        assert_eq!(refusals("INVALID_EMAIL_OR_PASSWORD"), 1);
+        let short = [("name", "Bob"), ("email", "bob@example.com"), ("password", "short")];
+        assert_eq!(stranger.submit("/auth/sign-up", &short).status, 422);
+        assert_eq!(refusals("PASSWORD_TOO_SHORT"), 1);
+        // What is only incomplete was not refused.
+        let before = told(site.admin(), "/metrics").text();
+        assert_eq!(stranger.submit("/auth/sign-in", &[("email", ""), ("password", "")]).status, 422);
+        let of = |text: &str| text.lines().filter(|line| line.contains("_refusals_total")).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(of(&told(site.admin(), "/metrics").text()), of(&before));
+        // The account page tells of one after a redirect.
+        let change = [("currentPassword", "not the right one"), ("newPassword", "another long phrase")];
+        assert_eq!(ada.submit("/auth/change-password", &change).status, 303);
+        assert_eq!(refusals("INVALID_PASSWORD"), 1);
+        assert_eq!(ada.submit("/auth/update-user", &[("name", "Ada Lovelace")]).status, 303);
+    }
+
+    fn requests_to_providers_are_counted_by_what_was_asked_and_what_came_of_it(database) {
+        let (up, down) = (Provider::start(), Provider::start());
+        down.lies(Lie::Answers(Endpoint::Discovery, Answer::Hangup));
+        let site = Site::on(database)
+            .set("admin", ADMIN)
+            .toml(&format!("{}{}", up.toml("up", ""), down.toml("down", "")))
+            .start();
+        up.follow(&site.clock);
+        let count = |provider: &str, asked: &str, outcome: &str| {
+            let text = told(site.admin(), "/metrics").text();
+            scraped(&text);
+            let labels = format!("provider=\"{provider}\",asked=\"{asked}\",outcome=\"{outcome}\"");
+            number(&text, &format!("sidegate_provider_request_duration_seconds_count{{{labels}}}"))
+        };
+        let began = std::time::Instant::now();
+        assert_eq!(site.stranger().walk("/auth/sign-in/up").response.status, 200);
+        let took = began.elapsed();
+        for asked in ["metadata", "keys", "token"] {
+            assert_eq!(count("up", asked, "answered"), 1, "{asked}");
+        }
+        assert_eq!(site.stranger().get("/auth/sign-in/down").status, 502);
+        assert_eq!(count("down", "metadata", "invalid"), 1, "it hung up");
+        // One that refuses the code is no outage.
+        let refusal = Answer::With(400, "application/json", "{\"error\":\"invalid_grant\"}".to_owned());
+        up.lies(Lie::Answers(Endpoint::Token, refusal));
+        site.stranger().walk("/auth/sign-in/up");
+        assert_eq!((count("up", "token", "refused"), count("up", "token", "answered")), (1, 1));
+        let text = told(site.admin(), "/metrics").text();
+        let sum = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("sidegate_provider_request_duration_seconds_sum")?.rsplit_once(' '))
+            .filter(|(labels, _)| labels.contains("\"up\"") && labels.contains("answered"))
+            .map(|(_, value)| value.parse::<f64>().expect("a number"))
+            .sum::<f64>();
+        assert!(sum > 0.0 && sum <= took.as_secs_f64(), "{sum} of {took:?}");
     }
 
     fn what_jobs_delete_is_counted(database) {
