@@ -128,7 +128,7 @@ on_both_databases! {
             let labels = format!("provider=\"{provider}\",asked=\"{asked}\",outcome=\"{outcome}\"");
             number(&text, &format!("sidegate_provider_request_duration_seconds_count{{{labels}}}"))
         };
-        let began = std::time::Instant::now();
+        let began = sidegate::time::Moment::now();
         assert_eq!(site.stranger().walk("/auth/sign-in/up").response.status, 200);
         let took = began.elapsed();
         for asked in ["metadata", "keys", "token"] {
