@@ -13,13 +13,14 @@ const MOST: usize = 64;
 type Step = fn(&str) -> Result<Option<String>, Refusal>;
 
 /// The steps, each of which may come first, last or twice.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     |path| decoded(path, Decode::All),
     |path| decoded(path, Decode::Unreserved),
     |path| Ok(path.contains('\\').then(|| path.replace('\\', "/"))),
     |path| Ok(path.contains(';').then(|| each_segment(path, |s| s.split(';').next().unwrap_or_default()))),
     |path| Ok(path.contains("//").then(|| merged(path))),
     |path| Ok(path.contains("/.").then(|| resolved(path))),
+    |path| Ok(path.starts_with("//").then(|| beyond_authority(path))),
     // NFKC makes `.` of U+FF0E and `/` of U+FF0F.
     |path| Ok((!path.is_ascii()).then(|| path.nfkc().collect())),
     |path| Ok((!path.is_ascii()).then(|| path.chars().map(without_case).collect())),
@@ -133,6 +134,13 @@ fn merged(path: &str) -> String {
         }
     }
     out
+}
+
+/// What is left for who takes the target for a reference and resolves it: two slashes begin an authority (RFC 3986 §4.2),
+/// and so do more of them to a browser's parser, such as `new URL(target, base)`.
+fn beyond_authority(path: &str) -> String {
+    let reference = path.trim_start_matches('/');
+    reference.find('/').map_or("/", |end| &reference[end..]).to_owned()
 }
 
 /// Resolves `.` and `..` (RFC 3986 §5.2.4).

@@ -250,7 +250,7 @@ fn path_15_only_the_exact_form_of_ones_own_id_passes() {
 }
 
 /// The vectors of section P of the hostility list: ways from one's own tree, or from outside, into another's.
-const WAYS_TO_U2: [&str; 36] = [
+pub(super) const WAYS_TO_U2: [&str; 41] = [
     "/api/U2/x",
     "/api/U2",
     "/api/U1/../U2/x",
@@ -279,6 +279,11 @@ const WAYS_TO_U2: [&str; 36] = [
     "/%41%50%49/U2/x",
     "/%2561pi/U2",
     "//api/U2",
+    "//x/api/U2",
+    "///x:1/api/U2/x",
+    "//x%2fapi/U2",
+    "/%2fx/api/U2",
+    "/.//x/api/U2",
     "/./api/U2",
     "/x/..%2fapi/U2",
     "/public/%2e%2e/api/U2",
