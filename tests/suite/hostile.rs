@@ -4,6 +4,7 @@ mod files;
 mod frames;
 mod headers;
 mod http2;
+mod http2_identity;
 mod identity;
 mod order;
 mod path;

@@ -8,7 +8,7 @@ use crate::support::h2::{self, H2};
 use crate::support::stage::Stage;
 
 /// A field that is neither compressed nor indexed (RFC 7541 §6.2.2).
-fn field(name: &str, value: &[u8]) -> Vec<u8> {
+pub(super) fn field(name: &str, value: &[u8]) -> Vec<u8> {
     let length = |bytes: &[u8]| {
         // Longer ones need a second byte (RFC 7541 §5.1).
         let count = bytes.len();
@@ -29,14 +29,14 @@ fn field(name: &str, value: &[u8]) -> Vec<u8> {
     [&[0][..], &length(name.as_bytes()), name.as_bytes(), &length(value), value].concat()
 }
 
-type Fields<'a> = Vec<(&'a str, Vec<u8>)>;
+pub(super) type Fields<'a> = Vec<(&'a str, Vec<u8>)>;
 
-fn block(fields: &[(&str, Vec<u8>)]) -> Vec<u8> {
+pub(super) fn block(fields: &[(&str, Vec<u8>)]) -> Vec<u8> {
     fields.iter().flat_map(|(name, value)| field(name, value)).collect()
 }
 
 /// A sound request in somebody's name.
-fn sound(stage: &Stage) -> Fields<'static> {
+pub(super) fn sound(stage: &Stage) -> Fields<'static> {
     vec![
         (":method", b"GET".to_vec()),
         (":scheme", b"http".to_vec()),
@@ -47,7 +47,7 @@ fn sound(stage: &Stage) -> Fields<'static> {
 }
 
 /// How many requests reach the app of one with these fields.
-fn arrives(stage: &Stage, fields: &[(&str, Vec<u8>)]) -> usize {
+pub(super) fn arrives(stage: &Stage, fields: &[(&str, Vec<u8>)]) -> usize {
     let before = stage.site.upstream.arrived().len();
     let goodbye = h2::frame(7, 0, 0, &[0; 8]);
     let bytes = [h2::preface(), h2::frame(1, 5, 1, &block(fields)), goodbye].concat();

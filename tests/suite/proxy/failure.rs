@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
+use crate::support::h2::H2;
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
 
@@ -82,6 +83,31 @@ fn u_2_an_app_that_does_not_answer_in_time_is_504_and_its_connection_is_given_up
     }
     let page = stage.ask(stage.signed("GET /silent HTTP/1.1", "Accept: text/html\r\n"));
     assert_eq!((page.status, page.header("content-type")), (504, Some("text/html; charset=utf-8")));
+}
+
+#[test]
+fn u_2_a_long_poll_is_waited_for_as_long_as_was_chosen_and_by_no_other_limit() {
+    let upstream = Upstream::with(|_, stream| {
+        thread::sleep(Duration::from_millis(1500));
+        let _ = stream.write_all(ok("news").as_bytes());
+    });
+    let limits = "head_timeout = \"300ms\"\nkeep_alive = \"300ms\"\nbody_idle = \"300ms\"";
+    let plan = |timeout: &str| {
+        let upstream = format!("response_timeout = \"{timeout}\"\nidle_timeout = \"300ms\"");
+        Stage::plan().set("limits", limits).set("upstream", &upstream)
+    };
+    let stage = Stage::on(plan("30s").upstream(upstream));
+    let asked = |stage: &Stage| {
+        let request = http::Request::get(format!("{}/x", stage.site.origin)).header("cookie", &stage.cookie);
+        let request = request.body(http_body_util::Full::default()).expect("a request");
+        let by_http_2 = H2::connect(stage.site.address).ask(request);
+        let by_http_1 = stage.ask(stage.signed("GET /x HTTP/1.1", ""));
+        let with_body = stage.ask(stage.signed("POST /x HTTP/1.1", "Content-Length: 4\r\n") + "four");
+        [by_http_2.status, by_http_1.status, with_body.status]
+    };
+    assert_eq!(asked(&stage), [200; 3]);
+    let address = format!("url = \"http://{}\"", stage.site.upstream.address);
+    assert_eq!(asked(&Stage::on(plan("500ms").set("upstream", &address))), [504; 3]);
 }
 
 #[test]
