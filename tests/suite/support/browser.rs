@@ -163,13 +163,16 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", &metrics);
     }
 
-    /// Sets what `prefers-color-scheme` says.
+    /// Sets what `prefers-color-scheme` says. Without motion, so that the change is over at once.
     pub(crate) fn scheme(&self, scheme: Scheme) {
         let value = match scheme {
             Scheme::Light => "light",
             Scheme::Dark => "dark",
         };
-        let features = json!([{ "name": "prefers-color-scheme", "value": value }]);
+        let features = json!([
+            { "name": "prefers-color-scheme", "value": value },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ]);
         self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
