@@ -4,392 +4,188 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-/// Why a request is refused. Holds nothing that a client sent and nothing that only the log may know.
-///
-/// The codes of the flows are better-auth's, so that its client can branch on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+/// One row for each refusal: its name (with what it holds, and an example of that), status and code.
+macro_rules! refusals {
+    ($($(#[$what:meta])* $name:ident $(($held:ty = $example:literal))? => $status:ident, $code:literal;)*) => {
+        /// Why a request is refused. Holds nothing that a client sent and nothing that only the log may know.
+        ///
+        /// The codes of the flows are better-auth's, so that its client can branch on them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Refusal {
+            $($(#[$what])* $name $(($held))?,)*
+        }
+
+        impl Refusal {
+            /// Every refusal, for tests and for the texts to be complete.
+            pub const ALL: &[Self] = &[$(Self::$name $(($example))?,)*];
+
+            /// The status that goes with it.
+            pub const fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$name { .. } => StatusCode::$status,)*
+                }
+            }
+
+            /// The stable code: what a program branches on.
+            pub const fn code(self) -> &'static str {
+                match self {
+                    $(Self::$name { .. } => $code,)*
+                }
+            }
+        }
+    };
+}
+
+refusals! {
     /// The request target is not one we forward (RFC 9112 §3.2).
-    MalformedTarget,
+    MalformedTarget => BAD_REQUEST, "MALFORMED_TARGET";
     /// Different upstreams could read the path in different ways, and the rules would differ.
-    AmbiguousPath,
+    AmbiguousPath => BAD_REQUEST, "AMBIGUOUS_PATH";
     /// `Host` is missing, repeated or not a host (RFC 9112 §3.2).
-    BadHost,
+    BadHost => BAD_REQUEST, "BAD_HOST";
     /// `Host` names another site (RFC 9110 §15.5.20).
-    Misdirected,
+    Misdirected => MISDIRECTED_REQUEST, "MISDIRECTED_REQUEST";
     /// The message framing could be read in two ways (RFC 9112 §6).
-    BadFraming,
+    BadFraming => BAD_REQUEST, "BAD_FRAMING";
     /// More than one `Authorization` (RFC 6750 §3.1).
-    RepeatedAuthorization,
+    RepeatedAuthorization => BAD_REQUEST, "INVALID_REQUEST";
     /// A body or form that does not parse.
-    BadBody,
+    BadBody => BAD_REQUEST, "BAD_REQUEST";
     /// The target is longer than the limit (RFC 9110 §15.5.15).
-    TargetTooLong,
+    TargetTooLong => URI_TOO_LONG, "TARGET_TOO_LONG";
     /// The header section is larger than the limit (RFC 6585 §5).
-    HeadTooLarge,
+    HeadTooLarge => REQUEST_HEADER_FIELDS_TOO_LARGE, "HEAD_TOO_LARGE";
     /// The body is larger than the limit (RFC 9110 §15.5.14).
-    BodyTooLarge,
+    BodyTooLarge => PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE";
     /// The method is not one that is served here (RFC 9110 §15.5.6).
-    MethodNotAllowed,
+    MethodNotAllowed => METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED";
     /// `Expect` asks for something else than `100-continue` (RFC 9110 §10.1.1).
-    ExpectationFailed,
+    ExpectationFailed => EXPECTATION_FAILED, "EXPECTATION_FAILED";
     /// A transfer coding other than `chunked` (RFC 9112 §6.1).
-    NotImplemented,
+    NotImplemented => NOT_IMPLEMENTED, "NOT_IMPLEMENTED";
     /// Not the media type that the endpoint takes.
-    UnsupportedMediaType,
+    UnsupportedMediaType => UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE";
     /// Nothing here.
-    NotFound,
+    NotFound => NOT_FOUND, "NOT_FOUND";
     /// A session is needed.
-    SignInRequired,
+    SignInRequired => UNAUTHORIZED, "UNAUTHORIZED";
     /// The bearer token is not valid (RFC 6750 §3.1).
-    InvalidToken,
+    InvalidToken => UNAUTHORIZED, "INVALID_TOKEN";
     /// The refresh token is not valid (RFC 6749 §5.2).
-    InvalidGrant,
+    InvalidGrant => BAD_REQUEST, "INVALID_GRANT";
     /// Signed in, but not allowed.
-    Forbidden,
+    Forbidden => FORBIDDEN, "FORBIDDEN";
     /// The request came from another site.
-    CrossOrigin,
+    CrossOrigin => FORBIDDEN, "INVALID_ORIGIN";
     /// Unknown account or wrong password: never told apart.
-    InvalidCredentials,
+    InvalidCredentials => UNAUTHORIZED, "INVALID_EMAIL_OR_PASSWORD";
     /// Not an address that can have an account.
-    InvalidEmail,
+    InvalidEmail => BAD_REQUEST, "INVALID_EMAIL";
     /// Fewer characters than the policy asks for.
-    PasswordTooShort,
+    PasswordTooShort => BAD_REQUEST, "PASSWORD_TOO_SHORT";
     /// More than 128 characters.
-    PasswordTooLong,
+    PasswordTooLong => BAD_REQUEST, "PASSWORD_TOO_LONG";
     /// One of the passwords that are tried first.
-    PasswordTooCommon,
+    PasswordTooCommon => BAD_REQUEST, "PASSWORD_TOO_COMMON";
     /// A field is missing or of the wrong type.
-    Validation,
+    Validation => BAD_REQUEST, "VALIDATION_ERROR";
     /// The place to go to afterwards is not on this site.
-    InvalidCallbackUrl,
+    InvalidCallbackUrl => FORBIDDEN, "INVALID_CALLBACK_URL";
     /// Sign-up is closed here.
-    SignUpDisabled,
+    SignUpDisabled => BAD_REQUEST, "EMAIL_PASSWORD_SIGN_UP_DISABLED";
     /// The sign-in was too long ago for this.
-    SessionNotFresh,
+    SessionNotFresh => FORBIDDEN, "SESSION_NOT_FRESH";
     /// The address is changed elsewhere.
-    EmailNotHere,
+    EmailNotHere => BAD_REQUEST, "EMAIL_CAN_NOT_BE_UPDATED";
     /// The password is right, but nobody has proved the address yet.
-    EmailNotVerified,
+    EmailNotVerified => FORBIDDEN, "EMAIL_NOT_VERIFIED";
     /// The link from a mail is used, replaced, void or too old.
-    InvalidTicket,
+    InvalidTicket => BAD_REQUEST, "INVALID_TOKEN";
     /// Not the password of the account, whose owner is known.
-    InvalidPassword,
+    InvalidPassword => BAD_REQUEST, "INVALID_PASSWORD";
     /// The account, whose owner is known, has no password.
-    NoPassword,
+    NoPassword => BAD_REQUEST, "CREDENTIAL_ACCOUNT_NOT_FOUND";
     /// The address is not that of the account that is signed in.
-    EmailMismatch,
+    EmailMismatch => BAD_REQUEST, "EMAIL_MISMATCH";
     /// The address was proved before.
-    EmailAlreadyVerified,
+    EmailAlreadyVerified => BAD_REQUEST, "EMAIL_ALREADY_VERIFIED";
     /// Without mail no password can be set anew.
-    ResetDisabled,
+    ResetDisabled => BAD_REQUEST, "RESET_PASSWORD_DISABLED";
     /// Without mail no address can be proved.
-    VerificationDisabled,
+    VerificationDisabled => BAD_REQUEST, "VERIFICATION_EMAIL_NOT_ENABLED";
     /// Without mail no address can be changed.
-    ChangeEmailDisabled,
+    ChangeEmailDisabled => BAD_REQUEST, "CHANGE_EMAIL_DISABLED";
     /// Too many tries; try again after this many seconds.
-    TooManyRequests(u32),
+    TooManyRequests(u32 = 1) => TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS";
     /// Too much work at this moment.
-    Overloaded,
+    Overloaded => SERVICE_UNAVAILABLE, "OVERLOADED";
     /// The store does not answer.
-    StoreUnavailable,
+    StoreUnavailable => SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE";
     /// The app cannot be reached.
-    UpstreamUnreachable,
+    UpstreamUnreachable => BAD_GATEWAY, "UPSTREAM_UNREACHABLE";
     /// No instance of the app is well.
-    UpstreamUnavailable,
+    UpstreamUnavailable => SERVICE_UNAVAILABLE, "UPSTREAM_UNAVAILABLE";
     /// The app's answer is not HTTP that can be passed on.
-    UpstreamInvalid,
+    UpstreamInvalid => BAD_GATEWAY, "UPSTREAM_INVALID";
     /// The app did not answer in time.
-    UpstreamTimeout,
+    UpstreamTimeout => GATEWAY_TIMEOUT, "UPSTREAM_TIMEOUT";
     /// A fault of ours; the log knows.
-    Internal,
+    Internal => INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR";
     /// The sign-in was unusual, and its code is still owed.
-    CodeRequired,
+    CodeRequired => UNAUTHORIZED, "NEEDS_SIGN_IN_VERIFICATION";
     /// Not the code that was sent.
-    CodeWrong,
+    CodeWrong => BAD_REQUEST, "INVALID_OTP";
     /// The code was sent too long ago.
-    CodeExpired,
+    CodeExpired => BAD_REQUEST, "OTP_EXPIRED";
     /// The code was guessed at too often.
-    CodeSpent,
+    CodeSpent => FORBIDDEN, "TOO_MANY_ATTEMPTS";
     /// The sign-in that waited for its code is over.
-    SignInEnded,
+    SignInEnded => UNAUTHORIZED, "SIGN_IN_VERIFICATION_ENDED";
     /// The sign-in was unusual, and there is no mailbox that could be asked.
-    SignInUnusual,
+    SignInUnusual => FORBIDDEN, "UNUSUAL_SIGN_IN";
     /// There is no provider of this name.
-    ProviderNotFound,
+    ProviderNotFound => NOT_FOUND, "PROVIDER_NOT_FOUND";
     /// ID tokens that a front end got by itself are not taken.
-    IdTokenNotSupported,
+    IdTokenNotSupported => NOT_FOUND, "ID_TOKEN_NOT_SUPPORTED";
     /// The way through a provider took too long, or was never begun.
-    StateNotFound,
+    StateNotFound => BAD_REQUEST, "STATE_NOT_FOUND";
     /// The way through a provider was begun in another browser, or at another provider.
-    StateMismatch,
+    StateMismatch => BAD_REQUEST, "STATE_MISMATCH";
     /// The way through a provider was gone already.
-    StateUsed,
+    StateUsed => BAD_REQUEST, "STATE_ALREADY_USED";
     /// The person said no at the provider.
-    ProviderDenied,
+    ProviderDenied => FORBIDDEN, "ACCESS_DENIED";
     /// The provider does not answer.
-    ProviderUnavailable,
+    ProviderUnavailable => BAD_GATEWAY, "PROVIDER_UNAVAILABLE";
     /// The provider does not take the code that it gave.
-    ProviderRejected,
+    ProviderRejected => BAD_REQUEST, "INVALID_CODE";
     /// The provider said something that cannot be believed.
-    ProviderInvalid,
+    ProviderInvalid => BAD_GATEWAY, "UNABLE_TO_GET_USER_INFO";
     /// Another provider answered than was asked (RFC 9207 §2.4).
-    IssuerMismatch,
+    IssuerMismatch => BAD_REQUEST, "ISSUER_MISMATCH";
     /// The account at the provider may not sign in here.
-    ProviderAccountNotAllowed,
+    ProviderAccountNotAllowed => FORBIDDEN, "ACCOUNT_NOT_ALLOWED";
     /// The address has an account that this provider does not open.
-    AccountNotLinked,
+    AccountNotLinked => FORBIDDEN, "ACCOUNT_NOT_LINKED";
     /// The provider gave no address.
-    EmailNotFound,
+    EmailNotFound => BAD_REQUEST, "EMAIL_NOT_FOUND";
     /// Sign-up is closed here, through providers too.
-    ProviderSignUpDisabled,
+    ProviderSignUpDisabled => FORBIDDEN, "SIGNUP_DISABLED";
     /// The account at the provider belongs to somebody already.
-    LinkedElsewhere,
+    LinkedElsewhere => CONFLICT, "SOCIAL_ACCOUNT_ALREADY_LINKED";
     /// The account at the provider has another address.
-    DifferentEmail,
+    DifferentEmail => FORBIDDEN, "LINKING_DIFFERENT_EMAILS_NOT_ALLOWED";
     /// Without this account its owner could not sign in any more.
-    LastAccount,
+    LastAccount => BAD_REQUEST, "FAILED_TO_UNLINK_LAST_ACCOUNT";
     /// The caller has no such account.
-    AccountNotFound,
+    AccountNotFound => BAD_REQUEST, "ACCOUNT_NOT_FOUND";
     /// The token does not go that far (RFC 6750 §3.1).
-    InsufficientScope,
+    InsufficientScope => FORBIDDEN, "INSUFFICIENT_SCOPE";
     /// The caller has as many personal access tokens as one can have.
-    TooManyPersonalTokens,
+    TooManyPersonalTokens => BAD_REQUEST, "TOO_MANY_PERSONAL_TOKENS";
 }
 
 impl Refusal {
-    /// Every refusal, for tests and for the texts to be complete.
-    pub const ALL: &[Self] = &[
-        Self::MalformedTarget,
-        Self::AmbiguousPath,
-        Self::BadHost,
-        Self::Misdirected,
-        Self::BadFraming,
-        Self::RepeatedAuthorization,
-        Self::BadBody,
-        Self::TargetTooLong,
-        Self::HeadTooLarge,
-        Self::BodyTooLarge,
-        Self::MethodNotAllowed,
-        Self::ExpectationFailed,
-        Self::NotImplemented,
-        Self::UnsupportedMediaType,
-        Self::NotFound,
-        Self::SignInRequired,
-        Self::InvalidToken,
-        Self::InvalidGrant,
-        Self::Forbidden,
-        Self::CrossOrigin,
-        Self::InvalidCredentials,
-        Self::InvalidEmail,
-        Self::PasswordTooShort,
-        Self::PasswordTooLong,
-        Self::PasswordTooCommon,
-        Self::Validation,
-        Self::InvalidCallbackUrl,
-        Self::SignUpDisabled,
-        Self::SessionNotFresh,
-        Self::EmailNotHere,
-        Self::EmailNotVerified,
-        Self::InvalidTicket,
-        Self::InvalidPassword,
-        Self::NoPassword,
-        Self::EmailMismatch,
-        Self::EmailAlreadyVerified,
-        Self::ResetDisabled,
-        Self::VerificationDisabled,
-        Self::ChangeEmailDisabled,
-        Self::TooManyRequests(1),
-        Self::Overloaded,
-        Self::StoreUnavailable,
-        Self::UpstreamUnreachable,
-        Self::UpstreamUnavailable,
-        Self::UpstreamInvalid,
-        Self::UpstreamTimeout,
-        Self::Internal,
-        Self::CodeRequired,
-        Self::CodeWrong,
-        Self::CodeExpired,
-        Self::CodeSpent,
-        Self::SignInEnded,
-        Self::SignInUnusual,
-        Self::ProviderNotFound,
-        Self::IdTokenNotSupported,
-        Self::StateNotFound,
-        Self::StateMismatch,
-        Self::StateUsed,
-        Self::ProviderDenied,
-        Self::ProviderUnavailable,
-        Self::ProviderRejected,
-        Self::ProviderInvalid,
-        Self::IssuerMismatch,
-        Self::ProviderAccountNotAllowed,
-        Self::AccountNotLinked,
-        Self::EmailNotFound,
-        Self::ProviderSignUpDisabled,
-        Self::LinkedElsewhere,
-        Self::DifferentEmail,
-        Self::LastAccount,
-        Self::AccountNotFound,
-        Self::InsufficientScope,
-        Self::TooManyPersonalTokens,
-    ];
-
-    /// The status that goes with it.
-    pub const fn status(self) -> StatusCode {
-        match self {
-            Self::MalformedTarget
-            | Self::AmbiguousPath
-            | Self::BadHost
-            | Self::BadFraming
-            | Self::RepeatedAuthorization
-            | Self::InvalidGrant
-            | Self::BadBody
-            | Self::InvalidEmail
-            | Self::PasswordTooShort
-            | Self::PasswordTooLong
-            | Self::PasswordTooCommon
-            | Self::SignUpDisabled
-            | Self::Validation
-            | Self::StateNotFound
-            | Self::StateMismatch
-            | Self::StateUsed
-            | Self::ProviderRejected
-            | Self::IssuerMismatch
-            | Self::EmailNotFound
-            | Self::LastAccount
-            | Self::AccountNotFound
-            | Self::EmailNotHere
-            | Self::InvalidTicket
-            | Self::InvalidPassword
-            | Self::NoPassword
-            | Self::EmailMismatch
-            | Self::EmailAlreadyVerified
-            | Self::ResetDisabled
-            | Self::VerificationDisabled
-            | Self::ChangeEmailDisabled
-            | Self::CodeWrong
-            | Self::CodeExpired
-            | Self::TooManyPersonalTokens => StatusCode::BAD_REQUEST,
-            Self::SignInRequired
-            | Self::InvalidToken
-            | Self::InvalidCredentials
-            | Self::CodeRequired
-            | Self::SignInEnded => StatusCode::UNAUTHORIZED,
-            Self::Forbidden
-            | Self::CrossOrigin
-            | Self::InvalidCallbackUrl
-            | Self::SessionNotFresh
-            | Self::ProviderDenied
-            | Self::ProviderAccountNotAllowed
-            | Self::AccountNotLinked
-            | Self::ProviderSignUpDisabled
-            | Self::DifferentEmail
-            | Self::EmailNotVerified
-            | Self::CodeSpent
-            | Self::SignInUnusual
-            | Self::InsufficientScope => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::ProviderNotFound | Self::IdTokenNotSupported => StatusCode::NOT_FOUND,
-            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
-            Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::UpstreamUnreachable
-            | Self::UpstreamInvalid
-            | Self::ProviderUnavailable
-            | Self::ProviderInvalid => StatusCode::BAD_GATEWAY,
-            Self::Overloaded | Self::StoreUnavailable | Self::UpstreamUnavailable => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::LinkedElsewhere => StatusCode::CONFLICT,
-        }
-    }
-
-    /// The stable code: what a program branches on.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::MalformedTarget => "MALFORMED_TARGET",
-            Self::AmbiguousPath => "AMBIGUOUS_PATH",
-            Self::BadHost => "BAD_HOST",
-            Self::Misdirected => "MISDIRECTED_REQUEST",
-            Self::BadFraming => "BAD_FRAMING",
-            Self::RepeatedAuthorization => "INVALID_REQUEST",
-            Self::BadBody => "BAD_REQUEST",
-            Self::TargetTooLong => "TARGET_TOO_LONG",
-            Self::HeadTooLarge => "HEAD_TOO_LARGE",
-            Self::BodyTooLarge => "BODY_TOO_LARGE",
-            Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
-            Self::ExpectationFailed => "EXPECTATION_FAILED",
-            Self::NotImplemented => "NOT_IMPLEMENTED",
-            Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
-            Self::NotFound => "NOT_FOUND",
-            Self::SignInRequired => "UNAUTHORIZED",
-            Self::InvalidToken | Self::InvalidTicket => "INVALID_TOKEN",
-            Self::InvalidGrant => "INVALID_GRANT",
-            Self::Forbidden => "FORBIDDEN",
-            Self::CrossOrigin => "INVALID_ORIGIN",
-            Self::InvalidCredentials => "INVALID_EMAIL_OR_PASSWORD",
-            Self::InvalidEmail => "INVALID_EMAIL",
-            Self::PasswordTooShort => "PASSWORD_TOO_SHORT",
-            Self::PasswordTooLong => "PASSWORD_TOO_LONG",
-            Self::PasswordTooCommon => "PASSWORD_TOO_COMMON",
-            Self::Validation => "VALIDATION_ERROR",
-            Self::InvalidCallbackUrl => "INVALID_CALLBACK_URL",
-            Self::SignUpDisabled => "EMAIL_PASSWORD_SIGN_UP_DISABLED",
-            Self::SessionNotFresh => "SESSION_NOT_FRESH",
-            Self::EmailNotHere => "EMAIL_CAN_NOT_BE_UPDATED",
-            Self::EmailNotVerified => "EMAIL_NOT_VERIFIED",
-            Self::InvalidPassword => "INVALID_PASSWORD",
-            Self::NoPassword => "CREDENTIAL_ACCOUNT_NOT_FOUND",
-            Self::EmailMismatch => "EMAIL_MISMATCH",
-            Self::EmailAlreadyVerified => "EMAIL_ALREADY_VERIFIED",
-            Self::ResetDisabled => "RESET_PASSWORD_DISABLED",
-            Self::VerificationDisabled => "VERIFICATION_EMAIL_NOT_ENABLED",
-            Self::ChangeEmailDisabled => "CHANGE_EMAIL_DISABLED",
-            Self::TooManyRequests(_) => "TOO_MANY_REQUESTS",
-            Self::Overloaded => "OVERLOADED",
-            Self::StoreUnavailable => "STORE_UNAVAILABLE",
-            Self::UpstreamUnreachable => "UPSTREAM_UNREACHABLE",
-            Self::UpstreamUnavailable => "UPSTREAM_UNAVAILABLE",
-            Self::UpstreamInvalid => "UPSTREAM_INVALID",
-            Self::UpstreamTimeout => "UPSTREAM_TIMEOUT",
-            Self::Internal => "INTERNAL_SERVER_ERROR",
-            Self::CodeRequired => "NEEDS_SIGN_IN_VERIFICATION",
-            Self::CodeWrong => "INVALID_OTP",
-            Self::CodeExpired => "OTP_EXPIRED",
-            Self::CodeSpent => "TOO_MANY_ATTEMPTS",
-            Self::SignInEnded => "SIGN_IN_VERIFICATION_ENDED",
-            Self::SignInUnusual => "UNUSUAL_SIGN_IN",
-            Self::ProviderNotFound => "PROVIDER_NOT_FOUND",
-            Self::IdTokenNotSupported => "ID_TOKEN_NOT_SUPPORTED",
-            Self::StateNotFound => "STATE_NOT_FOUND",
-            Self::StateMismatch => "STATE_MISMATCH",
-            Self::StateUsed => "STATE_ALREADY_USED",
-            Self::ProviderDenied => "ACCESS_DENIED",
-            Self::ProviderUnavailable => "PROVIDER_UNAVAILABLE",
-            Self::ProviderRejected => "INVALID_CODE",
-            Self::ProviderInvalid => "UNABLE_TO_GET_USER_INFO",
-            Self::IssuerMismatch => "ISSUER_MISMATCH",
-            Self::ProviderAccountNotAllowed => "ACCOUNT_NOT_ALLOWED",
-            Self::AccountNotLinked => "ACCOUNT_NOT_LINKED",
-            Self::EmailNotFound => "EMAIL_NOT_FOUND",
-            Self::ProviderSignUpDisabled => "SIGNUP_DISABLED",
-            Self::LinkedElsewhere => "SOCIAL_ACCOUNT_ALREADY_LINKED",
-            Self::DifferentEmail => "LINKING_DIFFERENT_EMAILS_NOT_ALLOWED",
-            Self::LastAccount => "FAILED_TO_UNLINK_LAST_ACCOUNT",
-            Self::AccountNotFound => "ACCOUNT_NOT_FOUND",
-            Self::InsufficientScope => "INSUFFICIENT_SCOPE",
-            Self::TooManyPersonalTokens => "TOO_MANY_PERSONAL_TOKENS",
-        }
-    }
-
     /// From the stable code; [`Self::TooManyRequests`] comes with some wait.
     pub fn parse(code: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|refusal| refusal.code() == code)

@@ -1,0 +1,77 @@
+//! Rules that cannot be meant.
+
+use super::{config, each_is_refused};
+
+#[test]
+fn rules_that_cannot_be_meant_are_refused() {
+    each_is_refused(&[
+        ("[[rules]]\naccess = \"deny\"", "rules[0].path", "is not given"),
+        ("[[rules]]\npath = \"/x\"", "rules[0].access", "is not given"),
+        ("[[rules]]\npath = \"/x\"\naccess = \"open\"", "rules[0].access", "`public`"),
+        ("[[rules]]\npath = \"x\"\naccess = \"public\"", "rules[0].path", "does not begin with"),
+        ("[[rules]]\npath = \"/*.png\"\naccess = \"public\"", "rules[0].path", "inside a segment"),
+        ("[[rules]]\npath = \"/a/**/b\"\naccess = \"public\"", "rules[0].path", "before its end"),
+        ("[[rules]]\npath = \"/{id}\"\naccess = \"deny\"", "rules[0].path", "{user_id}"),
+        ("[[rules]]\npath = \"/a;b\"\naccess = \"public\"", "rules[0].path", "more than one way"),
+        (
+            "[[rules]]\npath = \"/x\"\nmethods = [\"GET\", \"post\"]\naccess = \"deny\"",
+            "rules[0].methods[1]",
+            "capitals",
+        ),
+        ("[[rules]]\npath = \"/auth/x\"\naccess = \"public\"", "rules[0].path", "answered here"),
+        ("[[rules]]\npath = \"/u/{user_id}\"\naccess = \"optional\"", "rules[0].path", "own id"),
+    ]);
+}
+
+#[test]
+fn rules_that_open_an_owner_path_are_refused() {
+    for path in ["/api/*", "/api/**", "/API/*/x", "/api/health", "/*/*/x", "/**"] {
+        for access in ["public", "optional"] {
+            let text = format!("[[rules]]\npath = \"{path}\"\naccess = \"{access}\"");
+            each_is_refused(&[(&text, "rules[0].path", "opens an owner path")]);
+        }
+        config(&format!("[[rules]]\npath = \"{path}\"\naccess = \"required\""));
+    }
+    for path in ["/", "/*", "/api", "/apis/**", "/assets/**", "/api/health.txt"] {
+        config(&format!("[[rules]]\npath = \"{path}\"\naccess = \"public\""));
+    }
+}
+
+#[test]
+fn an_earlier_rule_does_not_excuse_opening_everything() {
+    let text = "[[rules]]\npath = \"/api/**\"\naccess = \"required\"\n[[rules]]\npath = \"/**\"\naccess = \"public\"";
+    each_is_refused(&[(text, "rules[1].path", "before this one does not help")]);
+}
+
+fn rules(list: &[(&str, &str)]) -> String {
+    let table = |(path, methods): &(&str, &str)| {
+        format!("[[rules]]\npath = \"{path}\"\nmethods = [{methods}]\naccess = \"required\"\n")
+    };
+    list.iter().map(table).collect::<String>()
+}
+
+#[test]
+fn rules_that_an_earlier_one_hides_are_refused() {
+    for list in [
+        [("/a/**", ""), ("/a/b", "")],
+        [("/a/**", ""), ("/a/b", "\"GET\"")],
+        [("/a/*", "\"GET\", \"PUT\""), ("/a/b", "\"PUT\"")],
+    ] {
+        each_is_refused(&[(&rules(&list), "rules[1].path", "can never match: rules[0]")]);
+    }
+    each_is_refused(&[(
+        &rules(&[("/a", "\"GET\""), ("/a", "\"GET\"")]),
+        "rules[1].path",
+        "the same as rules[0]",
+    )]);
+    let by_two = rules(&[("/a", "\"GET\""), ("/*", "\"PUT\""), ("/a", "\"GET\", \"PUT\"")]);
+    each_is_refused(&[(&by_two, "rules[2].path", "can never match")]);
+    for list in [
+        [("/a/b", ""), ("/a/**", "")],
+        [("/a/**", "\"GET\""), ("/a/b", "")],
+        [("/a/**", "\"GET\""), ("/a/b", "\"GET\", \"PUT\"")],
+        [("/a/{user_id}", ""), ("/a/*", "")],
+    ] {
+        config(&rules(&list));
+    }
+}
