@@ -10,16 +10,18 @@ mod nginx;
 mod proxy_protocol;
 mod redirect;
 
-use crate::support::program::Program;
-use crate::support::raw::Raw;
+use std::net::SocketAddr;
+
+use crate::support::program::{Program, readme};
+use crate::support::raw::{Raw, Response};
 use crate::support::site::{Plan, Site};
 use crate::support::stage::Stage;
 use crate::support::upstream::Upstream;
 
-/// Paths by which somebody could reach `/admin` or another user's `/api/…` if the one who judges and the one who
-/// answers read them differently; `{other}` is another user's id.
-pub(crate) const CLIMBING: &[&str] = &[
+/// Paths that lead out of a public corner if the one who judges and the one who answers read them differently.
+pub(crate) const OUT_OF_PUBLIC: &[&str] = &[
     "/public/../admin/secrets",
+    "/public/../private",
     "/public/%2e%2e/admin",
     "/public/%2e%2e%2fadmin",
     "/public/..%2fadmin",
@@ -33,7 +35,15 @@ pub(crate) const CLIMBING: &[&str] = &[
     "/public/;/../../admin",
     "/public//../admin",
     "/public/./../admin/",
+    "/public/x/../../admin",
     "/public/%EF%BC%8E%EF%BC%8E/admin",
+    "/public/%E2%80%A5/admin",
+    "/public/..%EF%BC%8Fadmin",
+];
+
+/// Further paths by which somebody could reach `/admin` or another user's `/api/…` in that case; `{other}` is another
+/// user's id.
+const CLIMBING: &[&str] = &[
     "/public/..%c0%afadmin",
     "/public/%00/../../admin",
     "/public/%zz/../../admin",
@@ -85,6 +95,11 @@ pub(crate) const CLIMBING: &[&str] = &[
     "http://evil.test/admin",
 ];
 
+/// All of them.
+pub(crate) fn climbing<'a>() -> impl Iterator<Item = &'a str> {
+    OUT_OF_PUBLIC.iter().chain(CLIMBING).copied()
+}
+
 /// Rules with a public corner and one that is closed to everybody.
 pub(crate) fn guarded(plan: Plan) -> Plan {
     plan.rule("/public/**", "public").rule("/maybe/**", "optional").rule("/admin/**", "deny")
@@ -104,7 +119,7 @@ impl Asking {
     /// `start` is told where the proxy is to listen, where we are and where the app is.
     pub(crate) fn start(
         more: fn(Plan) -> Plan,
-        start: impl FnOnce(std::net::SocketAddr, std::net::SocketAddr, std::net::SocketAddr) -> Program,
+        start: impl FnOnce(SocketAddr, SocketAddr, SocketAddr) -> Program,
     ) -> Self {
         let (at, app) = (crate::serve::free_port(), Upstream::hello());
         let plan = guarded(more(asked())).public(&format!("http://{at}"));
@@ -116,11 +131,54 @@ impl Asking {
         Self { _program: program, stage, app }
     }
 
+    /// People are led to the sign-in page, who may not is told so, and who signs in there gets through. Returns what a
+    /// program is told.
+    pub(crate) fn refuses_as_we_do(&self) -> Response {
+        let stage = &self.stage;
+        let person = stage.ask(stage.strange("GET /app?x=y HTTP/1.1", "Sec-Fetch-Mode: navigate\r\n"));
+        let sign_in = format!("http://{}/auth/sign-in?callback_url=%2Fapp%3Fx%3Dy", host(&stage.site));
+        assert_eq!((person.status, person.header("location")), (302, Some(sign_in.as_str())));
+        let page = stage.ask(stage.strange("GET /auth/sign-in HTTP/1.1", "Sec-Fetch-Mode: navigate\r\n"));
+        assert_eq!(page.status, 200);
+        let program = stage.ask(stage.strange("GET /app HTTP/1.1", ""));
+        assert_eq!(program.status, 401);
+        assert_eq!(stage.ask(stage.signed("GET /admin/x HTTP/1.1", "")).status, 403);
+        assert!(self.app.arrived().is_empty());
+        let (mut visitor, id) = stage.site.member("second@example.org");
+        assert_eq!(visitor.get("/app").status, 200);
+        assert_eq!(self.app.only().header("x-user-id"), Some(id.as_str()));
+        program
+    }
+
+    /// Fields that a client writes for us change no verdict, and nobody but the proxy asks at these paths.
+    pub(crate) fn believes_no_client(&self, lies: &str, paths: &[&str]) {
+        let stage = &self.stage;
+        assert_eq!(stage.ask(stage.strange("GET /app HTTP/1.1", lies)).status, 401);
+        assert_eq!(stage.ask(stage.signed("GET /admin HTTP/1.1", lies)).status, 403);
+        for path in paths {
+            let response = stage.ask(stage.signed(&format!("GET {path} HTTP/1.1"), lies));
+            assert!(matches!(response.status, 400 | 403 | 404), "{path}: {}", response.status);
+            assert!(response.header("x-user-id").is_none());
+        }
+    }
+
+    /// A session that is extended on the way gets its cookie to the browser, and the next request needs none.
+    pub(crate) fn passes_a_renewed_cookie_on(&self) {
+        let stage = &self.stage;
+        stage.site.pass(std::time::Duration::from_hours(25));
+        let response = stage.ask(stage.signed("GET /app HTTP/1.1", ""));
+        assert_eq!(response.status, 200);
+        let renewed = response.header("set-cookie").is_some_and(|cookie| cookie.starts_with("sidegate="));
+        assert!(renewed, "{response:?}");
+        assert_eq!(self.app.only().header("x-user-id"), Some(stage.me.as_str()));
+        assert_eq!(stage.ask(stage.signed("GET /app HTTP/1.1", "")).header("set-cookie"), None);
+    }
+
     /// Everything that an attacker tries reaches neither app.
     pub(crate) fn withstands_climbing(&self) {
         let me = &self.stage.me;
         let other = "0b5a7f9c-0000-4000-8000-00000000beef";
-        for target in CLIMBING {
+        for target in climbing() {
             let target = target.replace("{me}", me).replace("{other}", other);
             for method in ["GET", "POST", "OPTIONS"] {
                 let line = format!("{method} {target} HTTP/1.1");
@@ -140,6 +198,13 @@ impl Asking {
         let arrived = self.stage.site.upstream.arrived();
         assert!(arrived.is_empty(), "{arrived:?}");
     }
+}
+
+/// A configuration of the README with these addresses of us and the app.
+pub(crate) fn readme_for(heading: &str, kind: &str, site: SocketAddr, app: SocketAddr) -> String {
+    readme(heading, kind)
+        .replace("127.0.0.1:8080", &site.to_string())
+        .replace("127.0.0.1:3000", &app.to_string())
 }
 
 /// A site whose loopback peers may ask.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use crate::edge::{CLIMBING, guarded};
+use crate::edge::{climbing, guarded};
 use crate::support::program::Program;
 use crate::support::stage::Stage;
 
@@ -99,9 +99,7 @@ fn corpus(stage: &Stage) -> Vec<String> {
     let me = &stage.me;
     let mut corpus = Vec::new();
     let sound = ["/public/x", "/app?x=/../admin", &format!("/api/{me}/items"), &format!("/api/{me}/a%20b")];
-    for target in
-        sound.map(str::to_owned).into_iter().chain(CLIMBING.iter().map(|target| (*target).to_owned()))
-    {
+    for target in sound.map(str::to_owned).into_iter().chain(climbing().map(str::to_owned)) {
         let target = target.replace("{me}", me).replace("{other}", OTHER);
         corpus.push(stage.signed(&format!("GET {target} HTTP/1.1"), ""));
         corpus.push(

@@ -2,17 +2,15 @@
 
 use std::net::SocketAddr;
 
-use crate::edge::{Asking, host};
-use crate::support::program::{Program, readme};
+use crate::edge::{Asking, readme_for};
+use crate::support::program::Program;
 use crate::support::raw::Raw;
 use crate::support::stage::Stage;
 
 /// The README's configuration with these addresses, without TLS.
 fn asking(at: SocketAddr, site: SocketAddr, app: SocketAddr) -> Program {
-    let text = readme("<b>Caddy</b>", "caddyfile")
-        .replace("app.example {", &format!("http://{at} {{"))
-        .replace("127.0.0.1:8080", &site.to_string())
-        .replace("127.0.0.1:3000", &app.to_string());
+    let text = readme_for("<b>Caddy</b>", "caddyfile", site, app)
+        .replace("app.example {", &format!("http://{at} {{"));
     Program::caddy(at, &text)
 }
 
@@ -43,18 +41,7 @@ fn caddy_lets_through_who_may_pass_and_tells_the_app_who_it_is() {
 
 #[test]
 fn caddy_passes_refusals_on_as_they_are() {
-    let asking = start();
-    let stage = &asking.stage;
-    let person = stage.ask(stage.strange("GET /app?x=y HTTP/1.1", "Sec-Fetch-Mode: navigate\r\n"));
-    let sign_in = format!("http://{}/auth/sign-in?callback_url=%2Fapp%3Fx%3Dy", host(&stage.site));
-    assert_eq!((person.status, person.header("location")), (302, Some(sign_in.as_str())));
-    let program = stage.ask(stage.strange("GET /app HTTP/1.1", ""));
-    assert_eq!((program.status, program.code().as_str()), (401, "UNAUTHORIZED"));
-    assert_eq!(stage.ask(stage.signed("GET /admin/x HTTP/1.1", "")).status, 403);
-    assert!(asking.app.arrived().is_empty());
-    let (mut visitor, id) = stage.site.member("second@example.org");
-    assert_eq!(visitor.get("/app").status, 200);
-    assert_eq!(asking.app.only().header("x-user-id"), Some(id.as_str()));
+    assert_eq!(start().refuses_as_we_do().code(), "UNAUTHORIZED");
 }
 
 #[test]
@@ -63,15 +50,9 @@ fn fa_2_fa_4_hdr_1_hdr_2_nothing_that_a_client_writes_changes_what_caddy_asks() 
     let stage = &asking.stage;
     let lies = "X-Forwarded-Uri: /public/x\r\nX-Forwarded-Method: OPTIONS\r\nX-Forwarded-For: 6.6.6.6\r\n\
                 X-Original-URI: /public/x\r\nX-Forwarded-Host: evil.test\r\nX-Forwarded-Proto: https\r\n";
-    assert_eq!(stage.ask(stage.strange("GET /app HTTP/1.1", lies)).status, 401);
-    assert_eq!(stage.ask(stage.signed("GET /admin HTTP/1.1", lies)).status, 403);
-    for path in
-        ["/auth/verify/caddy", "/auth/verify/envoy/public/x", "/auth/./verify/nginx", "/auth/%76erify/caddy"]
-    {
-        let response = stage.ask(stage.signed(&format!("GET {path} HTTP/1.1"), lies));
-        assert!(matches!(response.status, 400 | 403 | 404), "{path}: {}", response.status);
-        assert!(response.header("x-user-id").is_none());
-    }
+    let paths =
+        ["/auth/verify/caddy", "/auth/verify/envoy/public/x", "/auth/./verify/nginx", "/auth/%76erify/caddy"];
+    asking.believes_no_client(lies, &paths);
     for name in ["X-User-Id", "X_User_Id", "x.user_id", "X-USER_ID"] {
         for path in ["/app", "/public/x", "/maybe/x"] {
             let line = format!("GET {path} HTTP/1.1");
@@ -94,16 +75,7 @@ fn path_10_no_path_climbs_past_caddy_and_us() {
 
 #[test]
 fn caddy_passes_a_renewed_cookie_on() {
-    let asking = start();
-    let stage = &asking.stage;
-    stage.site.pass(std::time::Duration::from_hours(25));
-    let response = stage.ask(stage.signed("GET /app HTTP/1.1", ""));
-    assert_eq!(response.status, 200);
-    assert!(
-        response.header("set-cookie").is_some_and(|cookie| cookie.starts_with("sidegate=")),
-        "{response:?}"
-    );
-    assert_eq!(asking.app.only().header("x-user-id"), Some(stage.me.as_str()));
+    start().passes_a_renewed_cookie_on();
 }
 
 #[test]

@@ -2,21 +2,19 @@
 
 use std::net::SocketAddr;
 
-use crate::edge::{Asking, host};
-use crate::support::program::{Program, readme};
+use crate::edge::{Asking, readme_for};
+use crate::support::program::Program;
 use crate::support::raw::Raw;
 use crate::support::stage::Stage;
 
 /// The README's configuration with these addresses, without TLS.
 fn asking(at: SocketAddr, site: SocketAddr, app: SocketAddr) -> Program {
-    let text = readme("<b>nginx</b>", "nginx");
+    let text = readme_for("<b>nginx</b>", "nginx", site, app);
     let plain: Vec<&str> = text.lines().filter(|line| !line.contains("ssl_certificate")).collect();
     let text = plain
         .join("\n")
         .replace("listen 443 ssl;", &format!("listen {at};"))
-        .replace("server_name app.example;", "server_name 127.0.0.1;")
-        .replace("127.0.0.1:8080", &site.to_string())
-        .replace("127.0.0.1:3000", &app.to_string());
+        .replace("server_name app.example;", "server_name 127.0.0.1;");
     Program::nginx(at, &text)
 }
 
@@ -46,22 +44,7 @@ fn auth_request_lets_through_who_may_pass_and_tells_the_app_who_it_is() {
 
 #[test]
 fn auth_request_leads_people_to_the_sign_in_page_and_tells_programs_401() {
-    let asking = start();
-    let stage = &asking.stage;
-    let person = stage.ask(stage.strange("GET /app?x=y HTTP/1.1", "Sec-Fetch-Mode: navigate\r\n"));
-    let sign_in = format!("http://{}/auth/sign-in?callback_url=%2Fapp%3Fx%3Dy", host(&stage.site));
-    assert_eq!((person.status, person.header("location")), (302, Some(sign_in.as_str())));
-    let program = stage.ask(stage.strange("GET /app HTTP/1.1", ""));
-    assert_eq!((program.status, program.header("location")), (401, None));
-    assert_eq!(stage.ask(stage.signed("GET /admin/x HTTP/1.1", "")).status, 403);
-    assert!(asking.app.arrived().is_empty());
-    // The way to the sign-in page is open, and it works.
-    let page = stage.ask(stage.strange("GET /auth/sign-in HTTP/1.1", "Sec-Fetch-Mode: navigate\r\n"));
-    assert_eq!(page.status, 200);
-    let (visitor, id) = stage.site.member("second@example.org");
-    let mut visitor = visitor;
-    assert_eq!(visitor.get("/app").status, 200);
-    assert_eq!(asking.app.only().header("x-user-id"), Some(id.as_str()));
+    assert_eq!(start().refuses_as_we_do().header("location"), None);
 }
 
 #[test]
@@ -69,17 +52,10 @@ fn fa_2_fa_4_hdr_1_nothing_that_a_client_writes_changes_what_nginx_asks() {
     let asking = start();
     let stage = &asking.stage;
     let lies = "X-Original-URI: /public/x\r\nX-Original-Method: OPTIONS\r\nX-Forwarded-For: 6.6.6.6\r\n\
-                X-Forwarded-Uri: /public/x\r\n";
-    assert_eq!(stage.ask(stage.strange("GET /app HTTP/1.1", lies)).status, 401);
-    assert_eq!(stage.ask(stage.signed("GET /admin HTTP/1.1", lies)).status, 403);
-    for path in
-        ["/auth/verify/nginx", "/auth/verify/envoy/public/x", "/auth/verify/caddy", "/auth/./verify/nginx"]
-    {
-        let fields = format!("{lies}X-Original-URI: /public/x\r\n");
-        let response = stage.ask(stage.signed(&format!("GET {path} HTTP/1.1"), &fields));
-        assert!(matches!(response.status, 400 | 403 | 404), "{path}: {}", response.status);
-        assert!(response.header("x-user-id").is_none());
-    }
+                X-Forwarded-Uri: /public/x\r\nX-Original-URI: /public/x\r\n";
+    let paths =
+        ["/auth/verify/nginx", "/auth/verify/envoy/public/x", "/auth/verify/caddy", "/auth/./verify/nginx"];
+    asking.believes_no_client(lies, &paths);
     for (name, path) in [("X-User-Id", "/app"), ("X-User-Id", "/public/x"), ("x-user-id", "/maybe/x")] {
         let response =
             stage.ask(stage.signed(&format!("GET {path} HTTP/1.1"), &format!("{name}: admin\r\n")));
@@ -95,13 +71,7 @@ fn path_10_no_path_climbs_past_nginx_and_us() {
 
 #[test]
 fn auth_request_passes_a_renewed_cookie_on() {
-    let asking = start();
-    let stage = &asking.stage;
-    stage.site.pass(std::time::Duration::from_hours(25));
-    let response = stage.ask(stage.signed("GET /app HTTP/1.1", ""));
-    assert_eq!(response.status, 200);
-    assert!(response.header("set-cookie").is_some_and(|cookie| cookie.starts_with("sidegate=")));
-    assert_eq!(stage.ask(stage.signed("GET /app HTTP/1.1", "")).header("set-cookie"), None);
+    start().passes_a_renewed_cookie_on();
 }
 
 #[test]

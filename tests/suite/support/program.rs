@@ -44,14 +44,14 @@ impl Program {
         program
     }
 
-    /// nginx with these blocks inside of `http`.
+    /// nginx with these blocks inside of `http`: one process, since the workers of a master that is killed live on.
     pub(crate) fn nginx(address: SocketAddr, http: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {}/{kind};\n", directory.path().display()))
             .concat();
         let text = format!(
-            "daemon off;\nuser root;\nworker_processes 1;\npid nginx.pid;\nerror_log stderr error;\n\
+            "daemon off;\nmaster_process off;\nuser root;\npid nginx.pid;\nerror_log stderr error;\n\
              events {{}}\nhttp {{\naccess_log off;\n{paths}{http}\n}}\n"
         );
         let file = directory.path().join("nginx.conf");
