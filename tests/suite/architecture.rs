@@ -95,13 +95,6 @@ const TABLE: &[Module] = &[
 /// At the door everything may be named.
 const DOOR: &[&str] = &["cli", "main", "lib"];
 
-/// Files that are longer than 400 lines, and why.
-const LONG: &[(&str, &str)] = &[
-    ("src/config/check/tests.rs", "one list of wrong configurations and what is said of each"),
-    ("src/refusal.rs", "one closed list: what each is, its status, its code"),
-    ("tests/suite/pages.rs", "one list of what every page must have"),
-];
-
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -228,8 +221,7 @@ fn every_file_says_first_what_it_is_for_and_is_not_too_long() {
             complaints.push(format!("{file}: does not open with `//! `"));
         }
         let lines = text.lines().count();
-        let excepted = LONG.iter().any(|(known, reason)| *known == file && !reason.is_empty());
-        if lines > 400 && !excepted {
+        if lines > 400 {
             complaints.push(format!("{file}: has {lines} lines"));
         }
         if file.ends_with("/mod.rs") {
@@ -245,14 +237,6 @@ fn the_table_has_no_module_that_the_library_has_not() {
         files("src", "rs").iter().map(|(file, _)| module_of(file).to_owned()).collect();
     for module in TABLE {
         assert!(modules.contains(module.name), "there is no `{}`", module.name);
-    }
-}
-
-#[test]
-fn exceptions_are_still_needed() {
-    for (file, _) in LONG {
-        let text = fs::read_to_string(root().join(file)).expect("it exists");
-        assert!(text.lines().count() > 400, "{file} needs no exception any more");
     }
 }
 
