@@ -14,6 +14,7 @@ mod explain;
 mod healthcheck;
 mod keys;
 mod migrate;
+mod notify;
 mod serve;
 mod session;
 mod user;

@@ -19,6 +19,7 @@ use admin::Admin;
 use crowd::Crowd;
 use listen::{Places, SocketFile};
 use otlp::Exporter;
+use passed::Passed;
 use tls::Tls;
 use worker::{Orders, Serving};
 
@@ -33,6 +34,7 @@ mod http1;
 mod http2;
 pub mod listen;
 mod otlp;
+pub mod passed;
 mod proxy_protocol;
 pub(crate) mod read;
 mod recognise;
@@ -65,10 +67,18 @@ impl Server {
     /// # Errors
     /// If a certificate cannot be used, the address cannot be bound or a thread cannot be started.
     pub fn start(app: &Arc<App>) -> io::Result<Self> {
+        Self::start_with(app, &Passed::default())
+    }
+
+    /// The same with the sockets that were handed over.
+    ///
+    /// # Errors
+    /// As for [`Self::start`], or if a socket is asked for and none was handed over.
+    pub fn start_with(app: &Arc<App>, passed: &Passed) -> io::Result<Self> {
         let (serving, exporter) = serving(app, None).map_err(io::Error::other)?;
         let (serve, served) = watch::channel(serving);
         let admin = app.config.admin.map(|address| Admin::start(&served, address)).transpose()?;
-        let Places { shares, first: place, redirect, files } = listen::bind(&app.config.listen)?;
+        let Places { shares, first: place, redirect, files } = listen::bind(&app.config.listen, passed)?;
         let (stopping, stop) = watch::channel(false);
         let orders = Orders { stop, serve: served };
         let workers = shares

@@ -37,6 +37,9 @@ fn ask(place: &Place, path: &str, config: &Config) -> io::Result<[u8; YES.len()]
         Place::Tcp(address) => TcpStream::connect_timeout(address, TIMEOUT)?,
         // What follows is the same for both kinds of socket.
         Place::Unix(path) => TcpStream::from(OwnedFd::from(UnixStream::connect(path)?)),
+        Place::Passed => {
+            return Err(io::Error::other("only systemd knows where it listens; give `admin.address`"));
+        }
     };
     if config.listen.proxy_protocol && config.admin.is_none() {
         // Who speaks for nobody but itself.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failure, Settings};
+use super::{Failure, Settings, notify};
 use crate::app::App;
+use crate::config::listen::Place;
 use crate::config::unusual::Mode;
 use crate::config::{self, Config, NewSecret, Sources};
 use crate::jobs::Jobs;
@@ -14,6 +15,7 @@ use crate::log::access::Sink;
 use crate::log::{self, Levels};
 use crate::server::Server;
 use crate::server::listen::Reservation;
+use crate::server::passed::Passed;
 use crate::time::Clock;
 
 /// Threads of the office.
@@ -21,19 +23,30 @@ const OFFICE_THREADS: usize = 2;
 
 /// Serves until SIGTERM or SIGINT; a second one ends at once.
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
+    // Without it, sockets could be meant for any process that inherits them.
+    let passed = match std::env::var_os("LISTEN_PID") {
+        Some(_) => {
+            Passed::take().map_err(|error| Failure::Other(format!("what was handed over: {error}")))?
+        }
+        None => Passed::default(),
+    };
     let config = settings.load(NewSecret::Keep)?;
     let levels = log::start(&config.log);
     for danger in &config.dangers {
         tracing::warn!("{danger}");
     }
+    if !passed.is_empty() && !config.listen.places.contains(&Place::Passed) {
+        tracing::warn!("sockets were handed over, and `listen.address = \"systemd\"` does not ask for them");
+    }
     let office = office()?;
-    let outcome = office.block_on(serve(config, (settings.sources(NewSecret::Leave), levels)));
+    let sources = settings.sources(NewSecret::Leave);
+    let outcome = office.block_on(serve(config, (sources, levels), passed));
     // A computation that nobody waits for any more must not delay the end.
     office.shutdown_background();
     outcome
 }
 
-async fn serve(config: Config, (sources, levels): (Sources, Levels)) -> Result<(), Failure> {
+async fn serve(config: Config, (sources, levels): (Sources, Levels), passed: Passed) -> Result<(), Failure> {
     let mut held = Vec::new();
     for address in config.listen.addresses().chain(config.listen.redirect_http) {
         let reserved = Reservation::take(address)
@@ -51,8 +64,9 @@ async fn serve(config: Config, (sources, levels): (Sources, Levels)) -> Result<(
     let mut stop = Stop::new()?;
     let jobs = Jobs::start(&app);
     try_mail(&app);
-    let server = Server::start(&app).map_err(|error| Failure::Other(format!("cannot listen on {error}")))?;
-    drop(held);
+    let server = Server::start_with(&app, &passed)
+        .map_err(|error| Failure::Other(format!("cannot listen on {error}")))?;
+    drop((held, passed));
     for place in app.config.listen.places.iter().skip(1) {
         tracing::info!(address = %place, "also listening");
     }
@@ -63,6 +77,7 @@ async fn serve(config: Config, (sources, levels): (Sources, Levels)) -> Result<(
     if let Some(admin) = server.admin_address() {
         tracing::info!(address = %admin, "telling how we are");
     }
+    notify::tell(notify::READY);
     until_told(app, server, &mut stop, Some(&Reloader { sources, levels, jobs })).await
 }
 
@@ -117,6 +132,7 @@ pub(super) async fn until_told(
     }
     let at_once = || Err(Failure::Other("told to stop again: ended at once".to_owned()));
     server.announce_end();
+    notify::tell(notify::STOPPING);
     let grace = app.config.limits.grace;
     if !grace.is_zero() {
         tracing::info!(?grace, "going down: nobody new should be sent here");

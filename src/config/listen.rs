@@ -21,6 +21,9 @@ pub struct Listen {
     pub workers: usize,
 }
 
+/// What stands for [`Place::Passed`].
+pub(super) const PASSED: &str = "systemd";
+
 /// A place where connections are taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -28,6 +31,8 @@ pub enum Place {
     Tcp(SocketAddr),
     /// A socket in the file system.
     Unix(PathBuf),
+    /// Wherever those sockets are that whoever starts us hands over (`sd_listen_fds(3)`).
+    Passed,
 }
 
 /// `listen.proxy_protocol`
@@ -50,13 +55,18 @@ impl Listen {
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.places.iter().filter_map(|place| match place {
             Place::Tcp(address) => Some(*address),
-            Place::Unix(_) => None,
+            Place::Unix(_) | Place::Passed => None,
         })
     }
 
     /// Whether only this machine can connect.
     pub fn only_here(&self) -> bool {
-        self.addresses().all(|address| address.ip().is_loopback())
+        self.places.iter().all(|place| match place {
+            Place::Tcp(address) => address.ip().is_loopback(),
+            Place::Unix(_) => true,
+            // Nobody knows before they are there.
+            Place::Passed => false,
+        })
     }
 }
 
@@ -79,6 +89,7 @@ impl fmt::Display for Place {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Passed => f.write_str(PASSED),
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use crate::config::listen::{Listen, Place};
 use crate::http::client::Peer;
+use crate::server::passed::{Passed, Socket as Handed};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -79,8 +80,8 @@ pub(super) struct Places {
     pub(super) files: Vec<SocketFile>,
 }
 
-/// Binds every place, once for each worker.
-pub(super) fn bind(listen: &Listen) -> io::Result<Places> {
+/// Binds every place, once for each worker, and shares those sockets that were `passed`.
+pub(super) fn bind(listen: &Listen, passed: &Passed) -> io::Result<Places> {
     let count = listen.workers.max(1);
     let mut places = Places {
         shares: std::iter::repeat_with(Vec::new).take(count).collect(),
@@ -96,6 +97,7 @@ pub(super) fn bind(listen: &Listen) -> io::Result<Places> {
                 places.unix(path, listen.socket_mode).map_err(named)?;
                 place.clone()
             }
+            Place::Passed => places.passed(passed).map_err(named)?,
         };
         if number == 0 {
             places.first = first;
@@ -117,6 +119,25 @@ impl Places {
             shares.push(Share { socket: Bound::Tcp(listener), serves });
         }
         Ok(address)
+    }
+
+    /// All workers accept from the sockets that were handed over. Says where the first of them is.
+    fn passed(&mut self, passed: &Passed) -> io::Result<Place> {
+        let mut first = None;
+        for socket in passed.sockets() {
+            for shares in &mut self.shares {
+                let socket = match socket.share()? {
+                    Handed::Tcp(listener) => Bound::Tcp(listener),
+                    Handed::Unix(listener) => Bound::Unix(listener),
+                };
+                shares.push(Share { socket, serves: Serves::Site });
+            }
+            let place = socket.place()?;
+            tracing::debug!(%place, "a socket was handed over");
+            first = first.or(Some(place));
+        }
+        let missing = "no socket was handed over: start it by a .socket unit of systemd, or name an address";
+        first.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, missing))
     }
 
     /// All workers accept from one socket.

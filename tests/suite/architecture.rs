@@ -286,6 +286,7 @@ fn a_tool_is_named_only_where_it_belongs() {
         ("TcpStream::connect", &["src/proxy/connect.rs", "src/oauth/", "src/cli/"][..]),
         ("lettre", &["src/mail.rs", "src/mail/"][..]),
         ("jsonwebtoken", &["src/oauth/", "src/demo/"][..]),
+        ("listenfd", &["src/server/passed.rs"][..]),
         ("env::var", &["src/cli.rs", "src/cli/", "src/main.rs"][..]),
     ] {
         for (file, text) in files("src", "rs") {

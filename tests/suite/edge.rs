@@ -9,6 +9,7 @@ mod listeners;
 mod nginx;
 mod proxy_protocol;
 mod redirect;
+mod systemd;
 
 use std::net::SocketAddr;
 

@@ -10,7 +10,7 @@ use super::net::networks;
 use crate::config::Public;
 use crate::config::file::Raw;
 use crate::config::file::listen::{RawListen, RawProxies};
-use crate::config::listen::{Listen, Place, ProxyProtocol};
+use crate::config::listen::{Listen, PASSED, Place, ProxyProtocol};
 use crate::config::problem::Problems;
 use crate::config::proxies::Proxies;
 
@@ -39,6 +39,9 @@ pub(super) fn listen(raw: &RawListen, cores: usize, p: &mut Problems) -> Listen 
 }
 
 fn place(key: &str, text: &str, p: &mut Problems) -> Option<Place> {
+    if text == PASSED {
+        return Some(Place::Passed);
+    }
     if let Some(path) = text.strip_prefix("unix:") {
         let path = Path::new(path);
         if !path.is_absolute() || path.file_name().is_none() || text.ends_with('/') {
@@ -95,7 +98,8 @@ pub(super) fn proxies(raw: &RawProxies, p: &mut Problems) -> Proxies {
 
 /// Notes what one of these keys asks for and another one makes impossible.
 pub(super) fn go_together(raw: &Raw, listen: &Listen, public: &Public, p: &mut Problems) {
-    let by_socket = listen.places.iter().any(|place| matches!(place, Place::Unix(_)));
+    // Those that are handed over may be in the file system.
+    let by_socket = listen.places.iter().any(|place| matches!(place, Place::Unix(_) | Place::Passed));
     let nobody = raw.proxies.trusted.is_empty() && !by_socket && !p.about("proxies.trusted");
     let remedy = "name the addresses of the proxies in `proxies.trusted`";
     if listen.proxy_protocol && nobody {

@@ -98,6 +98,7 @@ fn public_url(raw: &RawPublic, listen: &Listen, p: &mut Problems) -> Option<Url>
             }
             Place::Tcp(_) => "port 0",
             Place::Unix(_) => "a socket in the file system",
+            Place::Passed => "what systemd hands over",
         };
         let what = format!("is not given and cannot follow from {from}");
         p.add(key, what, "write what browsers shall call us");
