@@ -13,7 +13,7 @@ mod systemd;
 
 use std::net::SocketAddr;
 
-use crate::support::program::{Program, readme};
+use crate::support::program::{Program, documented};
 use crate::support::raw::{Raw, Response};
 use crate::support::site::{Plan, Site};
 use crate::support::stage::Stage;
@@ -201,9 +201,9 @@ impl Asking {
     }
 }
 
-/// A configuration of the README with these addresses of us and the app.
-pub(crate) fn readme_for(heading: &str, kind: &str, site: SocketAddr, app: SocketAddr) -> String {
-    readme(heading, kind)
+/// A configuration of the documentation with these addresses of us and the app.
+pub(crate) fn documented_for(heading: &str, kind: &str, site: SocketAddr, app: SocketAddr) -> String {
+    documented(heading, kind)
         .replace("127.0.0.1:8080", &site.to_string())
         .replace("127.0.0.1:3000", &app.to_string())
 }

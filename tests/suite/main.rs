@@ -6,6 +6,7 @@ mod browser;
 mod client;
 mod config;
 mod demo;
+mod docs;
 mod edge;
 mod explain;
 mod flow;

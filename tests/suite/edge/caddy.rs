@@ -1,15 +1,15 @@
-//! Caddy in front of us, asking with the configuration of the README, and as a proxy.
+//! Caddy in front of us, asking with the documented configuration, and as a proxy.
 
 use std::net::SocketAddr;
 
-use crate::edge::{Asking, readme_for};
+use crate::edge::{Asking, documented_for};
 use crate::support::program::Program;
 use crate::support::raw::Raw;
 use crate::support::stage::Stage;
 
-/// The README's configuration with these addresses, without TLS.
+/// The documented configuration with these addresses, without TLS.
 fn asking(at: SocketAddr, site: SocketAddr, app: SocketAddr) -> Program {
-    let text = readme_for("<b>Caddy</b>", "caddyfile", site, app)
+    let text = documented_for("<b>Caddy</b>", "caddyfile", site, app)
         .replace("app.example {", &format!("http://{at} {{"));
     Program::caddy(at, &text)
 }

@@ -1,15 +1,15 @@
-//! nginx in front of us: as a proxy, and asking by `auth_request` with the configuration of the README.
+//! nginx in front of us: as a proxy, and asking by `auth_request` with the documented configuration.
 
 use std::net::SocketAddr;
 
-use crate::edge::{Asking, readme_for};
+use crate::edge::{Asking, documented_for};
 use crate::support::program::Program;
 use crate::support::raw::Raw;
 use crate::support::stage::Stage;
 
-/// The README's configuration with these addresses, without TLS.
+/// The documented configuration with these addresses, without TLS.
 fn asking(at: SocketAddr, site: SocketAddr, app: SocketAddr) -> Program {
-    let text = readme_for("<b>nginx</b>", "nginx", site, app);
+    let text = documented_for("<b>nginx</b>", "nginx", site, app);
     let plain: Vec<&str> = text.lines().filter(|line| !line.contains("ssl_certificate")).collect();
     let text = plain
         .join("\n")
@@ -83,7 +83,7 @@ fn behind_nginx_the_client_is_who_nginx_says_and_nothing_else_of_a_request_chang
             .set("proxies", "trusted = [\"127.0.0.1\"]")
             .rule("/open/**", "public"),
     );
-    // As the README says it.
+    // As the documentation says it.
     let server = format!(
         "server {{ listen {at}; location / {{ proxy_pass http://{}; proxy_set_header Host $http_host; \
          proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }} }}",

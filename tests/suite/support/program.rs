@@ -104,10 +104,10 @@ impl Program {
     }
 }
 
-/// The first block of code of this kind in the README, below the line that holds `heading`.
-pub(crate) fn readme(heading: &str, kind: &str) -> String {
-    let text = include_str!("../../../README.md");
-    let (_, below) = text.split_once(heading).unwrap_or_else(|| panic!("no {heading} in the README"));
+/// The first block of code of this kind in `docs/behind-a-proxy.md`, below the line that holds `heading`.
+pub(crate) fn documented(heading: &str, kind: &str) -> String {
+    let text = include_str!("../../../docs/behind-a-proxy.md");
+    let (_, below) = text.split_once(heading).unwrap_or_else(|| panic!("no {heading} in there"));
     let (_, block) = below.split_once(&format!("```{kind}\n")).unwrap_or_else(|| panic!("no {kind}"));
     block.split_once("```").expect("its end").0.to_owned()
 }
