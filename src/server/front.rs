@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body::Body as _;
 
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::{Error, Fault};
 use crate::flow::{self, desk};
-use crate::gate::endpoint::{self, Endpoint};
+use crate::gate::endpoint::{self, Asker, Endpoint};
 use crate::gate::{self, Pass, Verdict};
 use crate::http::body::RequestBody;
 use crate::http::client::{self, Peer};
@@ -30,6 +30,10 @@ use crate::server::worker::Worker;
 use crate::session::renewal::Renewal;
 use crate::time::Moment;
 use crate::visitor::Visitor;
+
+/// Where nginx is told of cookies, one by one.
+const RENEWED: [HeaderName; 2] =
+    [HeaderName::from_static("x-renewed-1"), HeaderName::from_static("x-renewed-2")];
 
 /// A request whose head is sound.
 pub(super) struct Arrived {
@@ -73,6 +77,7 @@ pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived) ->
     let verdict = gate::decide(&app.rules, &visit);
     visit.path.judged();
     record.decided(&verdict);
+    let one_by_one = matches!(verdict, Verdict::Ours(Endpoint::Verify(Asker::Nginx)));
     let (mut response, asked) = match verdict {
         Verdict::Forward(pass) => {
             let asked = Moment::now();
@@ -83,6 +88,9 @@ pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived) ->
     };
     if let Some(renewal) = renewal {
         add_renewed(app, response.headers_mut(), &renewal);
+    }
+    if one_by_one {
+        repeat_cookies(response.headers_mut());
     }
     record.told(&response, asked);
     response.body_mut().record(record);
@@ -98,6 +106,16 @@ fn add_renewed(app: &App, headers: &mut HeaderMap, renewal: &Renewal) {
         if !headers.get_all(SET_COOKIE).iter().any(|line| name(line) == name(cookie)) {
             add_cookie(headers, cookie.clone());
         }
+    }
+}
+
+/// Says each cookie once more in a field of its own: nginx gives its configuration one line of several of the same
+/// name, or all of them as one, which browsers take for one cookie.
+#[cold]
+fn repeat_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<HeaderValue> = headers.get_all(SET_COOKIE).iter().cloned().collect();
+    for (name, cookie) in RENEWED.into_iter().zip(cookies) {
+        headers.insert(name, cookie);
     }
 }
 
