@@ -11,13 +11,14 @@ mod proxy_protocol;
 mod redirect;
 mod systemd;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 
 use crate::support::program::{Program, documented};
 use crate::support::raw::{Raw, Response};
 use crate::support::site::{Plan, Site};
 use crate::support::stage::Stage;
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Upstream, ok};
 
 /// Paths that lead out of a public corner if the one who judges and the one who answers read them differently.
 pub(crate) const OUT_OF_PUBLIC: &[&str] = &[
@@ -116,13 +117,22 @@ pub(crate) struct Asking {
     pub(crate) app: Upstream,
 }
 
+/// Answers `hello`, but for what it does not have.
+fn app() -> Upstream {
+    Upstream::with(|arrived, stream| {
+        let missing = arrived.line.starts_with("GET /missing ");
+        let answer = ok("hello").replace("200 OK", if missing { "404 Not Found" } else { "200 OK" });
+        let _ = stream.write_all(answer.as_bytes());
+    })
+}
+
 impl Asking {
     /// `start` is told where the proxy is to listen, where we are and where the app is.
     pub(crate) fn start(
         more: fn(Plan) -> Plan,
         start: impl FnOnce(SocketAddr, SocketAddr, SocketAddr) -> Program,
     ) -> Self {
-        let (at, app) = (crate::serve::free_port(), Upstream::hello());
+        let (at, app) = (crate::serve::free_port(), app());
         let plan = guarded(more(asked())).public(&format!("http://{at}"));
         let mut stage = Stage::on(plan);
         let behind = stage.site.address;

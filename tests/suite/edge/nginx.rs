@@ -75,6 +75,25 @@ fn auth_request_passes_a_renewed_cookie_on() {
 }
 
 #[test]
+fn auth_request_passes_both_signed_cookies_on_whatever_the_app_answers() {
+    let asking = Asking::start(|plan| plan.set("session", "cookie = \"jwt\""), asking);
+    let site = &asking.stage.site;
+    let (mut ada, id) = site.member("second@example.org");
+    assert_eq!(ada.get("/app").status, 200);
+    for path in ["/app", "/missing", "/app"] {
+        site.pass(std::time::Duration::from_mins(5));
+        let renewed = ada.get(path);
+        assert_eq!(renewed.status, if path == "/app" { 200 } else { 404 });
+        assert_eq!(asking.app.last().header("x-user-id"), Some(id.as_str()));
+        let given: Vec<_> =
+            renewed.all("set-cookie").iter().filter_map(|line| line.split('=').next()).collect();
+        assert_eq!(given, ["sidegate", "sidegate-refresh"]);
+        assert!(renewed.headers.iter().all(|(name, _)| !name.contains("renewed")), "{:?}", renewed.headers);
+    }
+    assert!(ada.get("/app").all("set-cookie").is_empty());
+}
+
+#[test]
 fn behind_nginx_the_client_is_who_nginx_says_and_nothing_else_of_a_request_changes() {
     let at = crate::serve::free_port();
     let mut stage = Stage::on(
