@@ -3,12 +3,13 @@
 use std::process::Command;
 
 use serde_json::json;
+use sidegate::config;
 
 use super::Program;
 use crate::flow::set_cookie;
 use crate::jobs::eventually;
 use crate::ops::number;
-use crate::support::database::Database;
+use crate::support::database::{Database, on_both_databases};
 use crate::support::mailbox::Mailbox;
 use crate::support::raw::{Raw, Response};
 use crate::support::site::PASSWORD;
@@ -33,6 +34,15 @@ fn member(program: &Program, email: &str) -> Visitor {
     let (visitor, response) = sign_in(program, email);
     assert_eq!(response.status, 200, "{}", response.text());
     visitor
+}
+
+/// A configuration on this database.
+fn on(database: &Database, more: &str) -> String {
+    let url = match database.config().database {
+        config::Database::Sqlite(path) => format!("sqlite:{}", path.display()),
+        config::Database::Postgres(url) => url,
+    };
+    format!("[store]\nurl = \"{url}\"\n{more}")
 }
 
 fn reloaded(program: &Program, old: &str, new: &str) {
@@ -142,30 +152,31 @@ fn the_app_sees_the_names_and_the_assertion_of_the_latest_configuration() {
     assert_eq!(app.last().all("remote-email"), ["ada@example.com"]);
 }
 
-#[test]
-fn the_next_access_token_lives_as_long_as_is_configured_now_and_is_signed_so() {
-    let app = Upstream::hello();
-    let program = Program::start(app.address, "[tokens]\naccess_lifetime = \"15m\"\n");
-    assert_eq!(sign_up(&program, "ada@example.com", PASSWORD).status, 200);
-    let pair = || {
-        let body = json!({ "email": "ada@example.com", "password": PASSWORD, "delivery": "bearer" });
-        program.visitor().post("/auth/login", &body).json()
-    };
-    let opens = |pair: &serde_json::Value| {
-        let token = format!("Bearer {}", pair["access_token"].as_str().expect("a token"));
-        program.visitor().ask("GET", "/x").header("Authorization", &token).send().status == 200
-    };
-    let before = pair();
-    assert_eq!(before["expires_in"], 900);
-    reloaded(&program, "\"15m\"", "\"2m\"\nalgorithm = \"ES256\"");
-    eventually("the next one is good for less", || pair()["expires_in"] == 120);
-    assert!(opens(&before) && opens(&pair()));
-    let published = || program.visitor().get("/auth/jwks").text();
-    eventually("a key of the other kind is published", || published().contains("ES256"));
-    assert!(published().contains("EdDSA"), "what the earlier one signed is still believed");
-    reloaded(&program, "\"ES256\"", "\"ES256\"\npersonal = false");
-    let mut ada = sign_in(&program, "ada@example.com").0;
-    eventually("there are none any more", || ada.get("/auth/tokens").status == 404);
+on_both_databases! {
+    fn the_next_access_token_lives_as_long_as_is_configured_now_and_is_signed_so(database) {
+        let app = Upstream::hello();
+        let program = Program::start(app.address, &on(&database, "[tokens]\naccess_lifetime = \"15m\"\n"));
+        assert_eq!(sign_up(&program, "ada@example.com", PASSWORD).status, 200);
+        let pair = || {
+            let body = json!({ "email": "ada@example.com", "password": PASSWORD, "delivery": "bearer" });
+            program.visitor().post("/auth/login", &body).json()
+        };
+        let opens = |pair: &serde_json::Value| {
+            let token = format!("Bearer {}", pair["access_token"].as_str().expect("a token"));
+            program.visitor().ask("GET", "/x").header("Authorization", &token).send().status == 200
+        };
+        let before = pair();
+        assert_eq!(before["expires_in"], 900);
+        reloaded(&program, "\"15m\"", "\"2m\"\nalgorithm = \"ES256\"");
+        eventually("the next one is good for less", || pair()["expires_in"] == 120);
+        assert!(opens(&before) && opens(&pair()));
+        let published = || program.visitor().get("/auth/jwks").text();
+        eventually("a key of the other kind is published", || published().contains("ES256"));
+        assert!(published().contains("EdDSA"), "what the earlier one signed is still believed");
+        reloaded(&program, "\"ES256\"", "\"ES256\"\npersonal = false");
+        let mut ada = sign_in(&program, "ada@example.com").0;
+        eventually("there are none any more", || ada.get("/auth/tokens").status == 404);
+    }
 }
 
 #[test]
@@ -201,30 +212,31 @@ fn spans_go_to_the_collector_of_the_latest_configuration() {
     });
 }
 
-#[test]
-fn the_kind_of_the_session_cookie_changes_in_both_directions_and_endings_are_known() {
-    let app = Upstream::hello();
-    let program = Program::start(app.address, "[session]\ncookie = \"opaque\"\n");
-    let mut ada = member(&program, "ada@example.com");
-    let mut bob = member(&program, "bob@example.com");
-    assert_eq!((ada.get("/x").status, bob.get("/x").status), (200, 200));
-    reloaded(&program, "\"opaque\"", "\"jwt\"");
-    eventually("it is exchanged", || {
-        assert_eq!(ada.get("/x").status, 200);
-        ada.cookies.contains_key("sidegate-refresh")
-    });
-    let held = ada.cookies.clone();
-    assert_eq!(ada.post("/auth/sign-out", &json!({})).status, 200);
-    let mut thief = program.visitor();
-    thief.cookies = held;
-    assert_eq!(thief.get("/x").status, 401, "the signed cookie of a session that has ended");
-    assert_eq!(bob.get("/x").status, 200);
-    reloaded(&program, "\"jwt\"", "\"opaque\"");
-    let mut eve = program.visitor();
-    eventually("a signed cookie means nothing", || bob.get("/x").status == 401);
-    let known = json!({ "email": "bob@example.com", "password": PASSWORD });
-    assert_eq!(eve.post("/auth/sign-in/email", &known).status, 200);
-    assert_eq!(eve.get("/x").status, 200);
+on_both_databases! {
+    fn the_kind_of_the_session_cookie_changes_in_both_directions_and_endings_are_known(database) {
+        let app = Upstream::hello();
+        let program = Program::start(app.address, &on(&database, "[session]\ncookie = \"opaque\"\n"));
+        let mut ada = member(&program, "ada@example.com");
+        let mut bob = member(&program, "bob@example.com");
+        assert_eq!((ada.get("/x").status, bob.get("/x").status), (200, 200));
+        reloaded(&program, "\"opaque\"", "\"jwt\"");
+        eventually("it is exchanged", || {
+            assert_eq!(ada.get("/x").status, 200);
+            ada.cookies.contains_key("sidegate-refresh")
+        });
+        let held = ada.cookies.clone();
+        assert_eq!(ada.post("/auth/sign-out", &json!({})).status, 200);
+        let mut thief = program.visitor();
+        thief.cookies = held;
+        assert_eq!(thief.get("/x").status, 401, "the signed cookie of a session that has ended");
+        assert_eq!(bob.get("/x").status, 200);
+        reloaded(&program, "\"jwt\"", "\"opaque\"");
+        let mut eve = program.visitor();
+        eventually("a signed cookie means nothing", || bob.get("/x").status == 401);
+        let known = json!({ "email": "bob@example.com", "password": PASSWORD });
+        assert_eq!(eve.post("/auth/sign-in/email", &known).status, 200);
+        assert_eq!(eve.get("/x").status, 200);
+    }
 }
 
 #[test]
@@ -245,6 +257,22 @@ fn r_6_as_many_connections_as_is_configured_now_and_those_that_are_there_count()
     }
     reloaded(&program, "address = 2\n", "address = 3\n");
     eventually("a third one", || taken().is_some());
+}
+
+#[test]
+fn a_header_of_the_proxy_protocol_is_asked_for_from_then_on() {
+    let app = Upstream::hello();
+    let program = Program::start(app.address, "[proxies]\ntrusted = [\"127.0.0.1\"]\n");
+    let ask = format!("GET /auth/ok HTTP/1.1\r\nHost: {}\r\n\r\n", program.address);
+    let answered = |start: &str| {
+        let mut raw = Raw::connect(program.address);
+        raw.try_send(format!("{start}{ask}"))
+            && raw.try_answer(false).is_ok_and(|answer| answer.status == 200)
+    };
+    assert!(answered(""));
+    reloaded(&program, "workers = 2\n", "workers = 2\nproxy_protocol = \"required\"\n");
+    eventually("who says nothing is not listened to", || !answered(""));
+    assert!(answered("PROXY TCP4 192.0.2.7 192.0.2.8 4711 80\r\n"));
 }
 
 #[test]
