@@ -1,12 +1,15 @@
 //! The wire: what is read from a request before anything is decided about it.
 
 pub mod body;
+pub mod buffers;
 pub mod chunked;
 pub mod client;
 pub mod cookie;
 pub mod fields;
 pub mod form;
+pub mod head;
 pub mod path;
+pub mod reply;
 pub mod return_to;
 pub mod socket;
 pub mod visit;

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
@@ -19,6 +19,8 @@ use crate::config::Config;
 use crate::config::upstream::Protocol;
 use crate::gate::Pass;
 use crate::http::body::RequestBody;
+use crate::http::fields::Fields;
+use crate::http::reply::Reply;
 use crate::http::visit::Visit;
 use crate::metrics::worker::Worker;
 use crate::session::live::Live;
@@ -122,7 +124,7 @@ struct Asked<'a> {
 /// Two connections that are to be left to each other.
 struct Switch {
     /// The fields of the answer.
-    fields: HeaderMap,
+    fields: Fields,
     client: Leaving,
     upstream: Stream,
     /// What the app sent behind its answer.
@@ -179,7 +181,7 @@ impl Proxy {
         visit: &Visit,
         pass: Pass,
         sending: Sending,
-    ) -> Result<Response<Following>, Failure> {
+    ) -> Result<Reply<Following>, Failure> {
         match &self.http2 {
             None => self.forward_http1(visit, pass, sending).await,
             // Boxed: it need not be carried along where it is not spoken.
@@ -192,7 +194,7 @@ impl Proxy {
         visit: &Visit,
         pass: Pass,
         sending: Sending,
-    ) -> Result<Response<Following>, Failure> {
+    ) -> Result<Reply<Following>, Failure> {
         let Sending { body, upgrade } = sending;
         let framing = framing(body.size_hint().exact(), visit);
         let limit = self.config.limits.body;
@@ -217,6 +219,7 @@ impl Proxy {
         let mut kept = true;
         loop {
             let mut connection = self.pool.connection(visit.now, kept).await?;
+            connection.out = self.pool.buffers().to_write();
             self.head_writer.write(&mut connection.out, visit, &pass, framing);
             match self.exchange(&mut connection, &mut upload, visit).await {
                 Ok(head) => {
@@ -261,7 +264,7 @@ impl Proxy {
             std::future::poll_fn(|cx| std::task::Poll::Ready(upload.poll_first_piece(cx, connection)))
                 .await?;
         }
-        let head = response::receive(connection, upload, &visit.method, self.pool.settings()).await?;
+        let head = response::receive(connection, upload, &visit.method, &self.pool).await?;
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             upgrade::check(visit, &head)?;
         }
@@ -274,40 +277,39 @@ impl Proxy {
         head: response::Head,
         connection: Box<Connection>,
         upload: Upload,
-    ) -> Response<Following> {
+    ) -> Reply<Following> {
         if head.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = asked.upgrade.take()
         {
             let Connection { stream, unread, .. } = *connection;
-            let switch = Switch { fields: head.headers, client, upstream: stream, unread };
+            let switch = Switch { fields: head.fields, client, upstream: stream, unread };
             return self.switch(asked.visit, &asked.pass, switch);
         }
         let limits = &self.config.limits;
         let pace = Pace::new(limits.min_rate, limits.min_rate_grace);
         let session = asked.pass.into_session();
         let signed_in = session.is_some();
-        let (status, mut headers, body) =
+        let (status, passed, body) =
             Http1Body::new(connection, (Rc::clone(&self.pool), pace), upload, head, session);
-        self.add(&mut headers, signed_in);
-        let mut response = Response::new(Following::Body(UpstreamBody::Http1(body)));
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        response
+        let body = Following::Body(UpstreamBody::Http1(body));
+        let mut reply = Reply { passed, ..Reply::new(status, HeaderMap::new(), body) };
+        self.add(&mut reply, signed_in);
+        reply
     }
 
     /// What is added to every answer of the app's that does not say it itself.
-    fn add(&self, headers: &mut HeaderMap, signed_in: bool) {
-        if signed_in {
-            headers::keep_private(headers);
-        }
-        if let Some(hsts) = &self.hsts {
-            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+    fn add(&self, reply: &mut Reply<Following>, signed_in: bool) {
+        reply.private = signed_in;
+        if let Some(hsts) = &self.hsts
+            && !reply.says(&STRICT_TRANSPORT_SECURITY)
+        {
+            reply.headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
     }
 
     /// Answers 101, or 200 to HTTP/2, and leaves the two connections to each other.
-    fn switch(&self, visit: &Visit, pass: &Pass, switch: Switch) -> Response<Following> {
-        let Switch { fields, client, upstream, unread } = switch;
+    fn switch(&self, visit: &Visit, pass: &Pass, switch: Switch) -> Reply<Following> {
+        let Switch { mut fields, client, upstream, unread } = switch;
         let tunnel = Box::new(Tunnel {
             upstream,
             unread,
@@ -325,20 +327,16 @@ impl Proxy {
                 Following::Body(UpstreamBody::Http1(Http1Body::empty(Rc::clone(&self.pool))))
             }
         };
-        let over_http2 = matches!(following, Following::Body(_));
-        let mut response = Response::new(following);
-        *response.headers_mut() = fields;
-        let headers = response.headers_mut();
-        if over_http2 {
-            headers.remove(SEC_WEBSOCKET_ACCEPT);
-            return response;
+        if let Following::Body(_) = following {
+            fields.remove(&SEC_WEBSOCKET_ACCEPT);
+            return Reply { passed: fields, ..Reply::new(StatusCode::OK, HeaderMap::new(), following) };
         }
+        let mut headers = HeaderMap::new();
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         if let Some(protocol) = &visit.upgrade {
             headers.insert(UPGRADE, protocol.clone());
         }
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        response
+        Reply { passed: fields, ..Reply::new(StatusCode::SWITCHING_PROTOCOLS, headers, following) }
     }
 }
 

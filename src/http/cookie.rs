@@ -4,12 +4,15 @@
 //! Names are compared as bytes and only SP and HTAB are trimmed: a parser that trims more lets a sibling site
 //! plant a cookie under our name.
 
+use std::ops::Range;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use cookie::{Cookie, SameSite};
 use http::HeaderValue;
 use http::header::COOKIE;
-use memchr::memchr;
+use memchr::memmem::Finder;
+use memchr::{memchr, memrchr};
 
 use crate::http::fields::Fields;
 use crate::secret::TokenHash;
@@ -95,44 +98,50 @@ fn header(cookie: &Cookie<'_>) -> HeaderValue {
     HeaderValue::from_str(&cookie.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Splits a `Cookie` value into its pairs as they stand, without the spaces around them.
+/// Splits a `Cookie` value into its pairs as they stand.
 fn pairs(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(value);
     std::iter::from_fn(move || {
         let bytes = rest?;
         let end = memchr(b';', bytes);
         rest = end.map(|end| &bytes[end + 1..]);
-        Some(trim(end.map_or(bytes, |end| &bytes[..end])))
+        Some(end.map_or(bytes, |end| &bytes[..end]))
     })
 }
 
 /// The value of a pair that has exactly this name.
 fn value_under<'p>(pair: &'p [u8], name: &str) -> Option<&'p [u8]> {
-    let value = trim(pair.strip_prefix(name.as_bytes())?).strip_prefix(b"=")?;
+    let value = trim(trim_start(pair).strip_prefix(name.as_bytes())?).strip_prefix(b"=")?;
     Some(trim(value))
 }
 
-/// Whether a pair has one of our names. Those of others are told by their first letter.
+/// Whether a pair, without the spaces around it, has one of our names. Those of others are told by their first letter.
 fn is_ours(pair: &[u8]) -> bool {
     matches!(pair.first(), Some(b's' | b'_'))
         && pair.iter().position(|&b| b == b'=').is_some_and(|end| CookieNames::ours(trim(&pair[..end])))
 }
 
-fn trim(mut bytes: &[u8]) -> &[u8] {
+fn trim_start(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }
+    bytes
+}
+
+fn trim(bytes: &[u8]) -> &[u8] {
+    let mut bytes = trim_start(bytes);
     while let [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }
     bytes
 }
 
-/// Looks for one cookie by its exact name in all `Cookie` lines.
+/// Looks for one cookie of ours by its exact name in all `Cookie` lines.
 pub fn find<'a>(headers: &'a Fields, name: &str) -> Found<'a> {
     let mut found = Found::Nothing;
     for line in headers.get_all(&COOKIE) {
-        for value in pairs(line.as_bytes()).filter_map(|pair| value_under(pair, name)) {
+        let candidates = Candidates { line: line.as_bytes(), at: 0 };
+        for value in candidates.filter_map(|pair| value_under(&line.as_bytes()[pair], name)) {
             match found {
                 Found::Nothing => found = Found::One(value),
                 Found::One(first) if first == value => {}
@@ -141,6 +150,29 @@ pub fn find<'a>(headers: &'a Fields, name: &str) -> Found<'a> {
         }
     }
     found
+}
+
+/// What all of our names contain.
+const OURS: &[u8] = b"sidegate";
+
+/// The pairs of a `Cookie` line that may have one of our names, as they stand: the only ones that need a look.
+struct Candidates<'l> {
+    line: &'l [u8],
+    /// How far the line has been searched.
+    at: usize,
+}
+
+impl Iterator for Candidates<'_> {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        static SEARCH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(OURS));
+        let found = self.at + SEARCH.find(self.line.get(self.at..)?)?;
+        let start = memrchr(b';', &self.line[self.at..found]).map_or(self.at, |before| self.at + before + 1);
+        let end = memchr(b';', &self.line[found..]).map_or(self.line.len(), |after| found + after);
+        self.at = end + 1;
+        Some(start..end)
+    }
 }
 
 /// All cookies whose names begin with `prefix`, as they came.
@@ -158,21 +190,31 @@ pub fn beginning_with<'h>(headers: &'h Fields, prefix: &str) -> Vec<(&'h str, &'
 
 /// Whether any cookie of ours came along.
 pub fn any_of_ours(headers: &Fields) -> bool {
-    headers.get_all(&COOKIE).any(|line| pairs(line.as_bytes()).any(is_ours))
+    headers.get_all(&COOKIE).any(|line| {
+        let line = line.as_bytes();
+        Candidates { line, at: 0 }.any(|pair| is_ours(trim(&line[pair])))
+    })
 }
 
-/// Appends to `out` the pairs of one `Cookie` value that are not ours, separated by `; `.
+/// Appends to `out` what is left of one `Cookie` value without our pairs.
 pub fn without_ours(value: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    for pair in pairs(value) {
-        if pair.is_empty() || is_ours(pair) {
-            continue;
-        }
-        if out.len() > start {
-            out.extend_from_slice(b"; ");
-        }
-        out.extend_from_slice(pair);
+    let (start, mut kept) = (out.len(), 0);
+    for pair in (Candidates { line: value, at: 0 }).filter(|pair| is_ours(trim(&value[pair.clone()]))) {
+        add(out, &value[kept..pair.start], start);
+        kept = pair.end + 1;
     }
+    add(out, value.get(kept..).unwrap_or_default(), start);
+}
+
+/// Appends pairs to those that stand behind `start`.
+fn add(out: &mut Vec<u8>, mut pairs: &[u8], start: usize) {
+    while let [b' ' | b'\t' | b';', rest @ ..] | [rest @ .., b' ' | b'\t' | b';'] = pairs {
+        pairs = rest;
+    }
+    if out.len() > start && !pairs.is_empty() {
+        out.extend_from_slice(b"; ");
+    }
+    out.extend_from_slice(pairs);
 }
 
 /// Whether a `Set-Cookie` value of the upstream would set one of our names.
@@ -227,7 +269,20 @@ mod tests {
     fn our_cookies_are_cut_and_the_others_stay_as_they_were() {
         let mut out = Vec::new();
         without_ours(b"a=1; sidegate=x; __Host-sidegate-device=y;b=\"2;;c", &mut out);
-        assert_eq!(out, b"a=1; b=\"2; c");
+        assert_eq!(out, b"a=1; b=\"2;;c");
+        for (line, left) in [
+            ("sidegate=x", ""),
+            (" sidegate=x ; ", ""),
+            ("sidegate=x;a=1", "a=1"),
+            ("a=1;sidegate=x", "a=1"),
+            ("a=1; \tsidegate = x;sidegate-typed=y ;; b=2", "a=1; b=2"),
+            ("a=sidegate; sidegated=1; =sidegate", "a=sidegate; sidegated=1; =sidegate"),
+            ("", ""),
+        ] {
+            let mut out = Vec::new();
+            without_ours(line.as_bytes(), &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), left, "{line}");
+        }
     }
 
     #[test]

@@ -1,19 +1,22 @@
-//! The fields of one request, where they came: places in the one buffer that holds its head.
+//! The fields of one message, where they came: places in the one buffer that holds its head.
 //!
-//! A request has a dozen fields and is asked for a few of them, so a list is cheaper than a map, and a place in the
-//! buffer cheaper than a value of its own. Names are in lower case.
+//! A message has a dozen fields, is asked for a few of them and mostly passes on as it is, so a list is cheaper than a
+//! map, a place in the buffer cheaper than a value of its own, and lines that follow each other are copied as one.
+//! Names are in lower case.
 
 use std::fmt;
 use std::ops::Range;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// All fields of a request, in their order.
+/// All fields of a message, in their order.
 #[derive(Clone, Default)]
 pub struct Fields {
     head: Bytes,
     list: Vec<Place>,
+    /// A bit for the [`mark`] of each name; some may be left of fields that were taken out.
+    marks: u64,
 }
 
 /// Where one field is.
@@ -21,6 +24,21 @@ pub struct Fields {
 pub struct Place {
     name: Range<u32>,
     value: Range<u32>,
+    mark: u8,
+}
+
+/// Largest head whose fields have places, in bytes.
+const LARGEST: usize = (u32::MAX - 2) as usize;
+
+/// A number below 64 that few names share: most questions for a name are answered by it. Of a name in lower case.
+fn mark(name: &[u8]) -> u8 {
+    match name {
+        [first, .., last] => {
+            let [length, ..] = name.len().to_le_bytes();
+            length.wrapping_mul(11).wrapping_add(first ^ last.rotate_left(3)) & 63
+        }
+        _ => 0,
+    }
 }
 
 /// The value of a field.
@@ -68,12 +86,20 @@ pub struct NotText;
 impl Place {
     /// The place of two parts of `head`; `None` if they are not parts of it.
     pub fn of(head: &[u8], name: &[u8], value: &[u8]) -> Option<Self> {
+        // A part that lies elsewhere has an end that is none of the head's.
         let range = |part: &[u8]| {
-            let start = (part.as_ptr() as usize).checked_sub(head.as_ptr() as usize)?;
-            let end = start.checked_add(part.len()).filter(|end| *end <= head.len())?;
-            Some(u32::try_from(start).ok()?..u32::try_from(end).ok()?)
+            let start = (part.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
+            let end = start.wrapping_add(part.len());
+            let within = start <= end && end <= head.len().min(LARGEST);
+            #[expect(clippy::cast_possible_truncation, reason = "both are at most LARGEST")]
+            within.then_some(start as u32..end as u32)
         };
-        Some(Self { name: range(name)?, value: range(value)? })
+        Some(Self { name: range(name)?, value: range(value)?, mark: 0 })
+    }
+
+    /// Where the line begins.
+    pub(super) fn start(&self) -> usize {
+        self.name.start as usize
     }
 }
 
@@ -83,13 +109,16 @@ fn part<'h>(head: &'h [u8], range: &Range<u32>) -> &'h [u8] {
 
 impl Fields {
     /// The fields at these places of a head, and the rest of it.
-    pub fn new(mut head: BytesMut, list: Vec<Place>) -> Self {
-        for place in &list {
+    pub fn new(mut head: BytesMut, mut list: Vec<Place>) -> Self {
+        let mut marks = 0;
+        for place in &mut list {
             if let Some(name) = head.get_mut(place.name.start as usize..place.name.end as usize) {
                 name.make_ascii_lowercase();
+                place.mark = mark(name);
             }
+            marks |= 1 << place.mark;
         }
-        Self { head: head.freeze(), list }
+        Self { head: head.freeze(), list, marks }
     }
 
     /// A part of the head that the fields are in.
@@ -104,8 +133,7 @@ impl Fields {
 
     /// The first field of this name.
     pub fn get(&self, name: &HeaderName) -> Option<Value<'_>> {
-        let name = name.as_str().as_bytes();
-        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+        self.get_all(name).next()
     }
 
     /// All fields of this name.
@@ -114,7 +142,10 @@ impl Fields {
         name: &'n HeaderName,
     ) -> impl DoubleEndedIterator<Item = Value<'f>> + use<'f, 'n> {
         let name = name.as_str().as_bytes();
-        self.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value)
+        let mark = mark(name);
+        let list = if self.marks & (1 << mark) == 0 { &[] } else { self.list.as_slice() };
+        let named = move |place: &&Place| place.mark == mark && part(&self.head, &place.name) == name;
+        list.iter().filter(named).map(|place| Value(part(&self.head, &place.value)))
     }
 
     /// Whether there is a field of this name.
@@ -124,31 +155,99 @@ impl Fields {
 
     /// Takes all fields of this name out.
     pub fn remove(&mut self, name: &HeaderName) {
+        if self.marks & (1 << mark(name.as_str().as_bytes())) != 0 {
+            self.retain(|known, _| known != name.as_str().as_bytes());
+        }
+    }
+
+    /// Takes all fields out but those that `keep` names.
+    pub fn retain(&mut self, mut keep: impl FnMut(&[u8], Value<'_>) -> bool) {
         let head = &self.head;
-        self.list.retain(|place| part(head, &place.name) != name.as_str().as_bytes());
+        self.list.retain(|place| keep(part(head, &place.name), Value(part(head, &place.value))));
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
     /// Names and values, in the order in which they came.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], Value<'_>)> {
         self.list.iter().map(|place| (part(&self.head, &place.name), Value(part(&self.head, &place.value))))
     }
+
+    /// Appends the lines of those fields that `pass` names, in the order in which they came.
+    pub fn write(&self, out: &mut Vec<u8>, mut pass: impl FnMut(&[u8], Value<'_>) -> bool) {
+        // What is still to be copied: lines that follow each other.
+        let mut run = 0..0;
+        for place in &self.list {
+            let (name, value) = (part(&self.head, &place.name), part(&self.head, &place.value));
+            if !pass(name, Value(value)) {
+                continue;
+            }
+            let line = place.name.start..place.value.end + 2;
+            if !self.is_plain(place) {
+                out.extend_from_slice(part(&self.head, &run));
+                run = 0..0;
+                put(out, name, value);
+            } else if run.end == line.start {
+                run.end = line.end;
+            } else {
+                out.extend_from_slice(part(&self.head, &run));
+                run = line;
+            }
+        }
+        out.extend_from_slice(part(&self.head, &run));
+    }
+
+    /// Whether a line has the one form in which we write them.
+    fn is_plain(&self, place: &Place) -> bool {
+        part(&self.head, &(place.name.end..place.value.start)) == b": "
+            && part(&self.head, &(place.value.end..place.value.end + 2)) == b"\r\n"
+    }
+}
+
+/// Appends one field.
+pub fn put(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 impl From<&HeaderMap> for Fields {
     fn from(map: &HeaderMap) -> Self {
-        let size = map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let size = map.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         let (mut head, mut list) = (BytesMut::with_capacity(size), Vec::with_capacity(map.len()));
-        let put = |head: &mut BytesMut, bytes: &[u8]| {
+        let add = |head: &mut BytesMut, bytes: &[u8], end: &[u8]| {
             let start = head.len();
             head.put_slice(bytes);
+            let range = start..head.len();
+            head.put_slice(end);
             // A head is never as large as 4 GiB; if it were, the field would be empty.
-            u32::try_from(start).unwrap_or_default()..u32::try_from(head.len()).unwrap_or_default()
+            u32::try_from(range.start).unwrap_or_default()..u32::try_from(range.end).unwrap_or_default()
         };
         for (name, value) in map {
-            let name = put(&mut head, name.as_str().as_bytes());
-            list.push(Place { name, value: put(&mut head, value.as_bytes()) });
+            let name = add(&mut head, name.as_str().as_bytes(), b": ");
+            list.push(Place { name, value: add(&mut head, value.as_bytes(), b"\r\n"), mark: 0 });
         }
-        Self { head: head.freeze(), list }
+        Self::new(head, list)
+    }
+}
+
+impl From<&Fields> for HeaderMap {
+    /// Leaves out what is no field to HTTP.
+    fn from(fields: &Fields) -> Self {
+        let mut map = Self::with_capacity(fields.list.len() + 4);
+        for (name, value) in fields.iter() {
+            if let Ok(name) = HeaderName::from_bytes(name)
+                && let Ok(value) = HeaderValue::from_maybe_shared(fields.keep(value))
+            {
+                map.append(name, value);
+            }
+        }
+        map
     }
 }
 
@@ -196,6 +295,26 @@ mod tests {
         let fields = Fields::from(&map);
         assert_eq!(fields.get_all(&COOKIE).map(Value::as_bytes).collect::<Vec<_>>(), [b"b", b"c"]);
         assert_eq!(fields.get(&HOST).map(Value::as_bytes), Some(&b"a"[..]));
+    }
+
+    /// What is written of these lines, without the field `b`.
+    fn written(lines: &str) -> String {
+        let head = BytesMut::from(lines);
+        let list = lines.split_inclusive('\n').map(|line| {
+            let (name, value) = line.split_once(':').expect("a field");
+            Place::of(lines.as_bytes(), name.as_bytes(), value.trim().as_bytes()).expect("a part")
+        });
+        let (mut out, fields) = (Vec::new(), Fields::new(head, list.collect()));
+        fields.write(&mut out, |name, _| name != b"b");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn lines_are_written_in_one_form_whatever_form_they_came_in() {
+        assert_eq!(written("A: 1\r\nc: 2\r\n"), "a: 1\r\nc: 2\r\n");
+        assert_eq!(written("b: 0\r\nA: 1\r\nB: 0\r\nC: 2\r\nd: 3\r\nb: 0\r\n"), "a: 1\r\nc: 2\r\nd: 3\r\n");
+        let odd = "a:1\r\nc: 2\r\nd:\t3\r\ne: 4 \r\nf:  5\r\ng: 6\r\nh:\r\ni: \r\n";
+        assert_eq!(written(odd), "a: 1\r\nc: 2\r\nd: 3\r\ne: 4\r\nf: 5\r\ng: 6\r\nh: \r\ni: \r\n");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncReadExt as _, AsyncWrite};
 
+use crate::http::buffers::make_room;
 use crate::http::chunked::{Chunked, Piece};
 use crate::http::socket::Socket;
 
@@ -84,9 +85,7 @@ impl Wire {
     /// Through `AsyncRead` rather than `try_read_buf`: only the former notes that a short read has emptied the
     /// socket, which spares the system call that would find out.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, size: usize) -> Poll<io::Result<usize>> {
-        if self.unread.capacity() - self.unread.len() < size / 4 {
-            self.unread.reserve(size);
-        }
+        make_room(&mut self.unread, size);
         let count = ready!(pin!(self.socket.read_buf(&mut self.unread)).poll(cx))?;
         self.received += count as u64;
         Poll::Ready(Ok(count))

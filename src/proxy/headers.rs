@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, HOST, TE};
+use http::header::{CONNECTION, HOST, TE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::config::proxies::Chain;
@@ -12,10 +12,10 @@ use crate::config::{Config, Identity};
 use crate::gate::Pass;
 use crate::http::client::X_FORWARDED_FOR;
 use crate::http::cookie;
-use crate::http::fields::Fields;
+use crate::http::fields::{Fields, put};
 use crate::http::visit::Visit;
 use crate::proxy::http2::fields;
-use crate::proxy::reserved::{HOP_BY_HOP, Reserved};
+use crate::proxy::reserved::Reserved;
 use crate::visitor::Session;
 
 /// How the body of a message is delimited.
@@ -67,21 +67,21 @@ impl HeadWriter {
         out.extend_from_slice(visit.path.target().as_bytes());
         out.extend_from_slice(b" HTTP/1.1\r\n");
         if let Some(host) = visit.headers.get(&HOST) {
-            line(out, b"host", host.as_bytes());
+            put(out, b"host", host.as_bytes());
         }
         self.pass_on(out, visit);
         if let Some(upgrade) = &visit.upgrade {
-            line(out, b"connection", b"upgrade");
-            line(out, b"upgrade", upgrade.as_bytes());
+            put(out, b"connection", b"upgrade");
+            put(out, b"upgrade", upgrade.as_bytes());
         } else if wants_trailers(&visit.headers) {
-            line(out, b"connection", b"te");
-            line(out, b"te", b"trailers");
+            put(out, b"connection", b"te");
+            put(out, b"te", b"trailers");
         }
         self.add(out, visit);
         match framing {
             Framing::None => {}
-            Framing::Length(length) => line(out, b"content-length", length.to_string().as_bytes()),
-            Framing::Chunked => line(out, b"transfer-encoding", b"chunked"),
+            Framing::Length(length) => put(out, b"content-length", length.to_string().as_bytes()),
+            Framing::Chunked => put(out, b"transfer-encoding", b"chunked"),
         }
         self.identify(out, pass);
         out.extend_from_slice(b"\r\n");
@@ -93,11 +93,11 @@ impl HeadWriter {
         let mut out = Vec::with_capacity(1024);
         self.pass_on(&mut out, visit);
         if wants_trailers(&visit.headers) {
-            line(&mut out, b"te", b"trailers");
+            put(&mut out, b"te", b"trailers");
         }
         self.add(&mut out, visit);
         if let Some(length) = length {
-            line(&mut out, b"content-length", length.to_string().as_bytes());
+            put(&mut out, b"content-length", length.to_string().as_bytes());
         }
         self.identify(&mut out, pass);
         fields::cut(&out.into())
@@ -106,11 +106,7 @@ impl HeadWriter {
     /// What the client sent and may reach the app.
     fn pass_on(&self, out: &mut Vec<u8>, visit: &Visit) {
         let nominated = Nominated::of(&visit.headers);
-        for (name, value) in visit.headers.iter() {
-            if !self.reserved.covers(name) && !nominated.contains(name) {
-                line(out, name, value.as_bytes());
-            }
-        }
+        visit.headers.write(out, |name, _| !self.reserved.covers(name) && !nominated.contains(name));
         cookies(out, &visit.headers);
     }
 
@@ -118,9 +114,9 @@ impl HeadWriter {
     fn add(&self, out: &mut Vec<u8>, visit: &Visit) {
         self.forwarded_for(out, visit);
         out.extend_from_slice(&self.forwarded);
-        line(out, b"x-request-id", visit.id.as_bytes());
+        put(out, b"x-request-id", visit.id.as_bytes());
         if let Some(context) = &visit.trace {
-            line(out, b"traceparent", context.header().as_bytes());
+            put(out, b"traceparent", context.header().as_bytes());
         }
     }
 
@@ -139,7 +135,7 @@ impl HeadWriter {
             }
         }
         if let (Some(assertion), Some(token)) = (&self.identity.assertion, session.assertion.get()) {
-            line(out, assertion.header.as_bytes(), token.as_bytes());
+            put(out, assertion.header.as_bytes(), token.as_bytes());
         }
     }
 
@@ -235,20 +231,18 @@ fn decimal(out: &mut Vec<u8>, number: u8) {
     out.push(b'0' + number % 10);
 }
 
-fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.reserve(name.len() + value.len() + 4);
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
 /// Writes a value that a user may have chosen: printable ASCII as it is, everything else and `%`
 /// percent-encoded, so that no byte of it can end the line or be read in two ways.
 fn header_safe(out: &mut Vec<u8>, value: &str) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let safe = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'%';
+    // To look at all of it is quicker than to stop at the first that is not.
+    if value.as_bytes().iter().fold(true, |all, byte| all & safe(byte)) {
+        out.extend_from_slice(value.as_bytes());
+        return;
+    }
     for &byte in value.as_bytes() {
-        if matches!(byte, b' '..=b'~') && byte != b'%' {
+        if safe(&byte) {
             out.push(byte);
         } else {
             out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
@@ -299,65 +293,6 @@ impl<'a> Nominated<'a> {
     pub(super) fn contains(&self, name: &[u8]) -> bool {
         self.0.iter().any(|nominated| nominated.eq_ignore_ascii_case(name))
     }
-}
-
-/// Builds the header map of an answer from the parsed fields, without those of the upstream's connection and
-/// without cookies under our names. Values share `head`. `None` if a name or value is not one HTTP allows.
-///
-/// `names` are those of the answer before on the same connection: an app sends the same fields again and again,
-/// and to compare a name is cheaper than to parse it.
-pub(super) fn response_fields(
-    head: &Bytes,
-    fields: &[httparse::Header<'_>],
-    names: &mut Vec<HeaderName>,
-) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::with_capacity(fields.len() + 4);
-    let mut nominated: Vec<&[u8]> = Vec::new();
-    for (place, field) in fields.iter().enumerate() {
-        let name = match names.get(place) {
-            Some(name) if field.name.eq_ignore_ascii_case(name.as_str()) => name.clone(),
-            _ => {
-                let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-                names.truncate(place);
-                names.push(name.clone());
-                name
-            }
-        };
-        let dropped = match name.as_str() {
-            "connection" => {
-                nominated
-                    .extend(field.value.split(|&b| b == b',').map(<[u8]>::trim_ascii).filter(is_a_field));
-                true
-            }
-            "set-cookie" => cookie::sets_ours(field.value),
-            // Only trailers that were announced are passed on.
-            "trailer" => false,
-            name => HOP_BY_HOP.contains(&name),
-        };
-        if !dropped {
-            headers.append(name, HeaderValue::from_maybe_shared(head.slice_ref(field.value)).ok()?);
-        }
-    }
-    for name in nominated {
-        if let Ok(name) = HeaderName::from_bytes(name) {
-            headers.remove(name);
-        }
-    }
-    Some(headers)
-}
-
-/// Whether an option in `Connection` can be the name of a field that belongs to the connection. Framing is ours to
-/// keep: a nominated length would make the body close-delimited.
-fn is_a_field(option: &&[u8]) -> bool {
-    !option.is_empty()
-        && !option.eq_ignore_ascii_case(b"keep-alive")
-        && !option.eq_ignore_ascii_case(b"close")
-        && !option.eq_ignore_ascii_case(b"content-length")
-}
-
-/// What a signed-in answer may be cached by, if the app said nothing.
-pub(super) fn keep_private(headers: &mut HeaderMap) {
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
 }
 
 /// Whether the method may be sent again when a reused connection turns out to be dead (RFC 9110 §9.2.2).

@@ -23,6 +23,7 @@ use crate::config::upstream::Upstream;
 use crate::gate::Pass;
 use crate::http::body::RequestBody;
 use crate::http::fields::Value;
+use crate::http::reply::Reply;
 use crate::http::visit::Visit;
 use crate::proxy::body::UpstreamBody;
 use crate::proxy::connect::{Connector, Stream};
@@ -128,7 +129,7 @@ impl Http2 {
         visit: &Visit,
         pass: Pass,
         sending: Sending,
-    ) -> Result<Response<Following>, Failure> {
+    ) -> Result<Reply<Following>, Failure> {
         if sending.upgrade.is_some() && visit.upgrade.is_some() {
             return self.leave(proxy, visit, pass, sending).await;
         }
@@ -274,15 +275,14 @@ impl Asked<'_> {
 }
 
 /// The answer, its body following as the client takes it and the rest of the request as the app takes it.
-fn answer(proxy: &Proxy, pass: &Pass, head: Response<RecvStream>, goes_on: GoesOn) -> Response<Following> {
+fn answer(proxy: &Proxy, pass: &Pass, head: Response<RecvStream>, goes_on: GoesOn) -> Reply<Following> {
     let (mut parts, receive) = head.into_parts();
     fields::clean(&mut parts.headers);
-    proxy.add(&mut parts.headers, pass.session().is_some());
     let body = Http2Body::new(proxy, receive, &parts.headers, goes_on);
-    let mut response = Response::new(Following::Body(UpstreamBody::Http2(Box::new(body))));
-    *response.status_mut() = parts.status;
-    *response.headers_mut() = parts.headers;
-    response
+    let body = Following::Body(UpstreamBody::Http2(Box::new(body)));
+    let mut reply = Reply::new(parts.status, parts.headers, body);
+    proxy.add(&mut reply, pass.session().is_some());
+    reply
 }
 
 fn head_fields(proxy: &Proxy, visit: &Visit, pass: &Pass, length: Option<u64>) -> Result<HeaderMap, Failure> {

@@ -16,6 +16,11 @@ pub(super) const HOP_BY_HOP: &[&str] = &[
     "http2-settings",
 ];
 
+/// Whether a field, its name in lower case, belongs to one connection.
+pub(super) fn hop_by_hop(name: &[u8]) -> bool {
+    HOP_BY_HOP.iter().any(|known| known.as_bytes() == name)
+}
+
 /// Request fields that only we write, or that would make the app see another request than the gate saw.
 const OURS: &[&str] = &[
     "host",
@@ -63,13 +68,17 @@ const FAMILIES: &[&str] = &["x-forwarded-", "x-auth-request-", "x-authentik-", "
 /// Names that a client may not send, in any spelling: compared after every byte that is neither letter nor
 /// digit has become `-`, because apps behind CGI, WSGI or PHP read `X_User.Id` as `X-User-Id`.
 pub struct Reserved {
-    names: Vec<Box<[u8]>>,
-    /// For each length the first letters that occur, so that most names cost one look.
-    first_letters: [u32; LONGEST],
+    by_length: Vec<Vec<Box<[u8]>>>,
+    /// A bit for the [`sign`] of each, so that most names cost one look.
+    signs: [u64; 4],
 }
 
-/// Reserved names are shorter than this, in bytes.
-const LONGEST: usize = 64;
+/// A number that few names share, however they are spelled.
+fn sign(name: &[u8]) -> u8 {
+    let (first, last) = (name.first().copied().map_or(0, fold), name.last().copied().map_or(0, fold));
+    let [length, ..] = name.len().to_le_bytes();
+    length.wrapping_mul(37).wrapping_add(first).wrapping_add(last.wrapping_mul(5))
+}
 
 fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
@@ -80,25 +89,21 @@ pub fn same_folded(name: &[u8], reserved: &[u8]) -> bool {
     name.len() == reserved.len() && name.iter().zip(reserved).all(|(&a, &b)| fold(a) == b)
 }
 
-fn letter(byte: u8) -> u32 {
-    1 << (u32::from(fold(byte)) % 32)
-}
-
 impl Reserved {
     /// Our own names and those under which the identity is sent.
     pub fn new(identity: &Identity) -> Self {
         let own = [&identity.user_id, &identity.email, &identity.name, &identity.groups];
         let own = own.into_iter().flatten().chain(identity.assertion.iter().map(|it| &it.header));
-        let mut reserved = Self { names: Vec::new(), first_letters: [0; LONGEST] };
+        let (mut by_length, mut signs) = (Vec::new(), [0; 4]);
         for name in HOP_BY_HOP.iter().chain(OURS).copied().chain(own.map(String::as_str)) {
-            let folded: Box<[u8]> = name.bytes().map(fold).collect();
-            if let (Some(slot), Some(&first)) = (reserved.first_letters.get_mut(folded.len()), folded.first())
-            {
-                *slot |= letter(first);
+            if by_length.len() <= name.len() {
+                by_length.resize(name.len() + 1, Vec::new());
             }
-            reserved.names.push(folded);
+            by_length[name.len()].push(name.bytes().map(fold).collect());
+            let sign = sign(name.as_bytes());
+            signs[usize::from(sign >> 6)] |= 1 << (sign & 63);
         }
-        reserved
+        Self { by_length, signs }
     }
 
     /// Whether a client's field of this name must not reach the app.
@@ -107,8 +112,15 @@ impl Reserved {
         if fold(first) == b'x' && FAMILIES.iter().any(|family| starts_folded(name, family.as_bytes())) {
             return true;
         }
-        let candidates = self.first_letters.get(name.len()).copied().unwrap_or(u32::MAX);
-        candidates & letter(first) != 0 && self.names.iter().any(|reserved| same_folded(name, reserved))
+        let sign = sign(name);
+        if self.signs[usize::from(sign >> 6)] & (1 << (sign & 63)) == 0 {
+            return false;
+        }
+        let candidates = self.by_length.get(name.len());
+        // Nearly always it is the usual spelling.
+        candidates.is_some_and(|names| {
+            names.iter().any(|reserved| **reserved == *name || same_folded(name, reserved))
+        })
     }
 }
 

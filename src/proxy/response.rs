@@ -1,62 +1,49 @@
-//! The answer of the app: its head parsed strictly, its body passed on straight from the socket.
+//! The answer of the app: its head waited for, its body passed on straight from the socket.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use bytes::Bytes;
+use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::io::AsyncReadExt as _;
 
-use crate::config::upstream::Upstream;
-use crate::http::chunked::{Chunked, Piece};
+use crate::http::buffers::{Buffers, make_room};
+use crate::http::chunked::Piece;
+use crate::http::fields::Fields;
+use crate::http::head::Search;
 use crate::proxy::failure::Failure;
-use crate::proxy::headers::response_fields;
 use crate::proxy::pace::Pace;
 use crate::proxy::term::{LONG, Term};
 use crate::proxy::upload::Upload;
 use crate::proxy::upstream::{Connection, Pool};
 use crate::visitor::Session;
 
-/// Most fields of an answer.
-const MOST_FIELDS: usize = 128;
+mod head;
+
+pub(super) use head::Head;
+use head::{Delimited, next};
+
 /// Interim answers (1xx) that are skipped before one final answer must come (RFC 9110 §15.2).
 const MOST_INTERIM: usize = 8;
 /// What is read at a time at first, and once a body proves to be large, in bytes. A client that does not read
 /// holds up as much memory.
 const READS: [usize; 2] = [16 * 1024, 48 * 1024];
 
-/// The head of an answer.
-pub(super) struct Head {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    /// Which protocol the app switches to; none if its `Connection` does not say that it does.
-    pub(super) protocol: Option<Bytes>,
-    body: Delimited,
-    keep: bool,
-}
-
-/// How the body ends.
-#[derive(Debug)]
-enum Delimited {
-    Length(u64),
-    Chunked(Chunked),
-    Close,
-}
-
 /// Sends what is to be sent and waits for the head of the final answer.
 pub(super) async fn receive(
     connection: &mut Connection,
     upload: &mut Upload,
     method: &Method,
-    settings: &Upstream,
+    pool: &Pool,
 ) -> Result<Head, Failure> {
+    let settings = pool.settings();
     let mut interim = 0;
+    let mut search = Search::default();
     std::future::poll_fn(|cx| {
         if !upload.finished(connection)
             && let Poll::Ready(Err(failure)) = upload.poll(cx, connection)
@@ -67,8 +54,8 @@ pub(super) async fn receive(
             connection.deadline.arm_once(settings.response_timeout);
         }
         loop {
-            while let Some(head) = take_head(&mut connection.unread, settings.head)? {
-                let head = parse(&head, method, &mut connection.names)?;
+            while let Some(head) = next(&mut search, &mut connection.unread, settings.head, method)? {
+                search = Search::default();
                 if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                     connection.deadline.disarm();
                     return Poll::Ready(Ok(head));
@@ -78,7 +65,7 @@ pub(super) async fn receive(
                     return Poll::Ready(Err(Failure::Invalid("too many interim answers")));
                 }
             }
-            match poll_read(connection, cx, READS[0]) {
+            match poll_read(connection, cx, READS[0], pool.buffers()) {
                 Poll::Ready(Ok(0) | Err(_)) => {
                     let untouched = interim == 0 && connection.unread.is_empty();
                     return Poll::Ready(Err(Failure::Closed { untouched }));
@@ -91,118 +78,26 @@ pub(super) async fn receive(
     .await
 }
 
-/// Reads once into `connection.unread`.
+/// Reads once into `connection.unread`, which is lent for it.
 ///
 /// Through `AsyncRead` rather than `try_read_buf`: only the former notes that a short read has emptied the
 /// socket, which spares the system call that would find out.
-fn poll_read(connection: &mut Connection, cx: &mut Context<'_>, size: usize) -> Poll<io::Result<usize>> {
+fn poll_read(
+    connection: &mut Connection,
+    cx: &mut Context<'_>,
+    size: usize,
+    buffers: &Buffers,
+) -> Poll<io::Result<usize>> {
     let unread = &mut connection.unread;
-    // What is left of the last piece of memory does for most answers; a new one is a trip to the allocator.
-    if unread.capacity() - unread.len() < size / 4 {
-        unread.reserve(size);
+    if unread.capacity() == 0 {
+        *unread = buffers.to_read();
     }
-    pin!(connection.stream.read_buf(&mut connection.unread)).poll(cx)
-}
-
-/// Cuts a complete head off what was read. Every line must end with CRLF: a bare LF or CR is read in
-/// different ways.
-fn take_head(unread: &mut BytesMut, largest: usize) -> Result<Option<Bytes>, Failure> {
-    let mut start = 0;
-    loop {
-        let Some(length) = memchr::memchr(b'\n', &unread[start..]) else {
-            return if unread.len() > largest { Err(Failure::Invalid("head too large")) } else { Ok(None) };
-        };
-        let end = start + length;
-        if end == 0 || unread[end - 1] != b'\r' {
-            return Err(Failure::Invalid("a line of the head does not end with CRLF"));
-        }
-        if end == start + 1 {
-            if end >= largest {
-                return Err(Failure::Invalid("head too large"));
-            }
-            return Ok(Some(unread.split_to(end + 1).freeze()));
-        }
-        start = end + 1;
+    make_room(unread, size);
+    let polled = pin!(connection.stream.read_buf(unread)).poll(cx);
+    if polled.is_pending() && unread.is_empty() {
+        buffers.read(std::mem::take(unread));
     }
-}
-
-fn parse(head: &Bytes, method: &Method, names: &mut Vec<HeaderName>) -> Result<Head, Failure> {
-    let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
-    let mut response = httparse::Response::new(&mut []);
-    match httparse::ParserConfig::default().parse_response_with_uninit_headers(
-        &mut response,
-        head,
-        &mut fields,
-    ) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) | Err(_) => return Err(Failure::Invalid("malformed head")),
-    }
-    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let status = status.ok_or(Failure::Invalid("no status"))?;
-    let modern = response.version == Some(1);
-    let facts = Facts::of(response.headers)?;
-    let bodiless = *method == Method::HEAD
-        || status.is_informational()
-        || status == StatusCode::NO_CONTENT
-        || status == StatusCode::NOT_MODIFIED;
-    let body = match (facts.chunked, facts.length) {
-        (true, Some(_)) => return Err(Failure::Invalid("both Content-Length and Transfer-Encoding")),
-        (true, None) if !modern => return Err(Failure::Invalid("Transfer-Encoding in HTTP/1.0")),
-        _ if bodiless => Delimited::Length(0),
-        (true, None) => Delimited::Chunked(Chunked::default()),
-        (false, Some(length)) => Delimited::Length(length),
-        (false, None) => Delimited::Close,
-    };
-    let keep = if modern { !facts.close } else { facts.keep_alive };
-    let keep = keep && !matches!(body, Delimited::Close) && status != StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response_fields(head, response.headers, names)
-        .ok_or(Failure::Invalid("a field that HTTP does not allow"))?;
-    let upgrade = |field: &&httparse::Header<'_>| field.name.eq_ignore_ascii_case("upgrade");
-    let protocol = (status == StatusCode::SWITCHING_PROTOCOLS && facts.upgrade)
-        .then(|| response.headers.iter().find(upgrade).map(|field| head.slice_ref(field.value)))
-        .flatten();
-    Ok(Head { status, headers, protocol, body, keep })
-}
-
-/// What the fields say of the framing (RFC 9112 §6.3).
-#[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "they are what single fields say, and independent")]
-struct Facts {
-    length: Option<u64>,
-    chunked: bool,
-    close: bool,
-    keep_alive: bool,
-    upgrade: bool,
-}
-
-impl Facts {
-    fn of(fields: &[httparse::Header<'_>]) -> Result<Self, Failure> {
-        let mut facts = Self::default();
-        for field in fields {
-            if field.name.eq_ignore_ascii_case("content-length") {
-                let digits = field.value.trim_ascii();
-                let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-                let length =
-                    std::str::from_utf8(digits).ok().filter(|_| plain).and_then(|text| text.parse().ok());
-                if length.is_none() || facts.length.is_some_and(|before| Some(before) != length) {
-                    return Err(Failure::Invalid("no single Content-Length"));
-                }
-                facts.length = length;
-            } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
-                if facts.chunked || !field.value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
-                    return Err(Failure::Invalid("a transfer coding other than chunked"));
-                }
-                facts.chunked = true;
-            } else if field.name.eq_ignore_ascii_case("connection") {
-                for option in field.value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
-                    facts.close |= option.eq_ignore_ascii_case(b"close");
-                    facts.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-                    facts.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
-                }
-            }
-        }
-        Ok(facts)
-    }
+    polled
 }
 
 /// The body of an answer by HTTP/1.1. Dropped before its end, it takes the connection with it.
@@ -230,8 +125,8 @@ impl Http1Body {
         mut upload: Upload,
         head: Head,
         session: Option<Arc<Session>>,
-    ) -> (StatusCode, HeaderMap, Self) {
-        let Head { status, headers, body, keep, .. } = head;
+    ) -> (StatusCode, Fields, Self) {
+        let Head { status, fields, body, keep, .. } = head;
         upload.answered();
         let term = Term::begin(session, pool.now());
         let connection = Some(connection);
@@ -240,7 +135,7 @@ impl Http1Body {
         if matches!(this.body, Delimited::Length(0)) {
             this.finish();
         }
-        (status, headers, this)
+        (status, fields, this)
     }
 
     /// No body at all.
@@ -349,7 +244,7 @@ impl http_body::Body for Http1Body {
             let patience = this.pool.settings().idle_timeout;
             let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
             let size = READS[this.reads];
-            match poll_read(connection, cx, size) {
+            match poll_read(connection, cx, size, this.pool.buffers()) {
                 Poll::Ready(Ok(0)) if matches!(this.body, Delimited::Close) => {
                     this.connection = None;
                     return Poll::Ready(None);

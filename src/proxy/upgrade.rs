@@ -46,7 +46,7 @@ pub(super) fn check(visit: &Visit, head: &Head) -> Result<(), Failure> {
         return Err(Failure::Invalid("a switch to a protocol that nobody asked for"));
     }
     if asked.eq_ignore_ascii_case(b"websocket") {
-        let mut accepts = head.headers.get_all(SEC_WEBSOCKET_ACCEPT).iter();
+        let mut accepts = head.fields.get_all(&SEC_WEBSOCKET_ACCEPT);
         let key =
             visit.headers.get(&SEC_WEBSOCKET_KEY).ok_or(Failure::Invalid("a handshake without a key"))?;
         let accept = accepts.next().filter(|_| accepts.next().is_none());

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::HeaderName;
 use tokio::time::timeout;
 
 use crate::config::upstream::{Protocol, Upstream};
+use crate::http::buffers::Buffers;
 use crate::proxy::connect::{Connector, Offer, Stream};
 use crate::proxy::failure::Failure;
 use crate::proxy::instances::{Instances, UnderWay};
@@ -26,10 +26,8 @@ pub(super) struct Connection {
     pub(super) stream: Stream,
     /// Bytes that were read and belong to the answer that is being received.
     pub(super) unread: BytesMut,
-    /// Bytes that wait to be written, kept for their allocation.
+    /// Bytes that wait to be written.
     pub(super) out: Vec<u8>,
-    /// The names of the fields of the latest answer.
-    pub(super) names: Vec<HeaderName>,
     /// For whatever is being waited for.
     pub(super) deadline: Deadline,
     /// Which instance of the app it leads to.
@@ -57,6 +55,7 @@ pub(super) struct Pool {
     ticker: Ticker,
     live: Arc<Live>,
     idle: RefCell<Vec<Vec<Box<Connection>>>>,
+    buffers: Buffers,
     /// Another pool has taken its place.
     retired: Cell<bool>,
 }
@@ -70,7 +69,16 @@ impl Pool {
         live: Arc<Live>,
     ) -> Self {
         let idle = RefCell::new((0..instances.count()).map(|_| Vec::new()).collect());
-        Self { settings, connector, instances, ticker, live, idle, retired: Cell::new(false) }
+        Self {
+            settings,
+            connector,
+            instances,
+            ticker,
+            live,
+            idle,
+            buffers: Buffers::default(),
+            retired: Cell::new(false),
+        }
     }
 
     pub(super) fn settings(&self) -> &Upstream {
@@ -80,6 +88,11 @@ impl Pool {
     /// Milliseconds since the worker started, as of the last tick.
     pub(super) fn now(&self) -> u64 {
         self.ticker.now()
+    }
+
+    /// What connections are lent while they need it.
+    pub(super) fn buffers(&self) -> &Buffers {
+        &self.buffers
     }
 
     /// The open connections that end with their session.
@@ -145,6 +158,8 @@ impl Pool {
             && connection.requests < MOST_REQUESTS
             && idle.len() < self.settings.max_idle
         {
+            self.buffers.read(std::mem::take(&mut connection.unread));
+            self.buffers.written(std::mem::take(&mut connection.out));
             idle.push(connection);
         }
     }
@@ -202,8 +217,7 @@ impl Pool {
         Box::new(Connection {
             stream,
             unread: BytesMut::new(),
-            out: Vec::with_capacity(1024),
-            names: Vec::new(),
+            out: Vec::new(),
             deadline: self.ticker.deadline(),
             place,
             under_way: self.instances.begin(place),

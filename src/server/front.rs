@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Body as _;
 
 use crate::answer::{self, Answer};
@@ -17,6 +17,7 @@ use crate::gate::{self, Pass, Verdict};
 use crate::http::body::RequestBody;
 use crate::http::client::{self, Peer};
 use crate::http::fields::Fields;
+use crate::http::reply::Reply;
 use crate::http::visit::{Credential, ReplyTo, Visit};
 use crate::id::RequestId;
 use crate::proxy::failure::Failure;
@@ -36,9 +37,9 @@ const RENEWED: [HeaderName; 2] =
     [HeaderName::from_static("x-renewed-1"), HeaderName::from_static("x-renewed-2")];
 
 /// A request whose head is sound.
-pub(super) struct Arrived {
-    /// The head.
-    pub(super) head: Head,
+pub(super) struct Arrived<'h> {
+    /// The head, whose parts are taken.
+    pub(super) head: &'h mut Head,
     /// What it says.
     pub(super) request: read::Request,
     /// What follows it.
@@ -50,21 +51,21 @@ pub(super) struct Arrived {
 }
 
 /// The answer to a request, whatever becomes of it.
-pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived) -> Response<ReplyBody> {
+pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived<'_>) -> Reply<ReplyBody> {
     let app = &*worker.app;
     let Arrived { head, request, body, leaving, via } = arrived;
     if request.misdirected && !(peer.trusted && app.rules.is_for_proxies(&head.method, &request.path)) {
-        return doubtful(worker, (peer, via), Some(&head), Refusal::Misdirected);
+        return doubtful(worker, (peer, via), Some(head), Refusal::Misdirected);
     }
     let mut visit = Visit {
         id: RequestId::next(),
         now: app.clock.now(),
         peer,
         client: client::address(peer, &head.headers, &app.config.proxies),
-        method: head.method,
+        method: std::mem::take(&mut head.method),
         path: request.path,
         upgrade: request.upgrade,
-        headers: head.headers,
+        headers: std::mem::take(&mut head.headers),
         visitor: Visitor::Stranger,
         credential: Credential::None,
         trace: None,
@@ -72,7 +73,7 @@ pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived) ->
     };
     let mut record = worker.recorder.begin();
     record.trace(&mut visit);
-    let renewal = recognise::recognise(worker, &mut visit).await;
+    let effort = recognise::recognise(worker, &mut visit).await;
     record.visited(&visit, via, app.config.log.access);
     let verdict = gate::decide(&app.rules, &visit);
     visit.path.judged();
@@ -80,31 +81,33 @@ pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived) ->
     let one_by_one = matches!(verdict, Verdict::Ours(Endpoint::Verify(Asker::Nginx)));
     let (mut response, asked) = match verdict {
         Verdict::Forward(pass) => {
-            let asked = Moment::now();
+            // The clock is asked again only if time has passed.
+            let asked = if effort.waited { Moment::now() } else { record.begun() };
             (forward(worker, &visit, pass, Sending { body, upgrade: leaving }).await, Some(asked))
         }
         // Boxed: what is not forwarded need not be carried along by what is.
         verdict => (Box::pin(act(&worker.app, visit, verdict, body)).await, None),
     };
-    if let Some(renewal) = renewal {
-        add_renewed(app, response.headers_mut(), &renewal);
+    if let Some(renewal) = effort.renewal {
+        add_renewed(app, &mut response, &renewal);
     }
     if one_by_one {
-        repeat_cookies(response.headers_mut());
+        repeat_cookies(&mut response.headers);
     }
     record.told(&response, asked);
-    response.body_mut().record(record);
+    response.body.record(record);
     response
 }
 
 /// Gives the browser what its refresh cookie was exchanged for, but for cookies that the answer itself sets or takes
 /// back.
 #[cold]
-fn add_renewed(app: &App, headers: &mut HeaderMap, renewal: &Renewal) {
+fn add_renewed(app: &App, reply: &mut Reply<ReplyBody>, renewal: &Renewal) {
     for cookie in renewal.cookies(app.clock.now(), app.tokens.refresh_grace()) {
         let name = |line: &HeaderValue| line.as_bytes().split(|&b| b == b'=').next().map(<[u8]>::to_vec);
-        if !headers.get_all(SET_COOKIE).iter().any(|line| name(line) == name(cookie)) {
-            add_cookie(headers, cookie.clone());
+        // The app sets none under our names: those were taken out.
+        if !reply.headers.get_all(SET_COOKIE).iter().any(|line| name(line) == name(cookie)) {
+            add_cookie(reply, cookie.clone());
         }
     }
 }
@@ -120,7 +123,7 @@ fn repeat_cookies(headers: &mut HeaderMap) {
 }
 
 /// Lets the app answer.
-async fn forward(worker: &Worker, visit: &Visit, pass: Pass, sending: Sending) -> Response<ReplyBody> {
+async fn forward(worker: &Worker, visit: &Visit, pass: Pass, sending: Sending) -> Reply<ReplyBody> {
     let app = &worker.app;
     if let Some(session) = pass.session()
         && let Err(fault) = app.tokens.assert(session, visit.now)
@@ -129,18 +132,18 @@ async fn forward(worker: &Worker, visit: &Visit, pass: Pass, sending: Sending) -
     }
     let renewed = recognise::renew(app, visit).await;
     let mut response = match worker.proxy.forward(visit, pass, sending).await {
-        Ok(response) => response.map(ReplyBody::from),
+        Ok(reply) => reply.map(ReplyBody::from),
         Err(failure) => failed(worker, visit, &failure),
     };
     if let Some(cookie) = renewed {
-        add_cookie(response.headers_mut(), cookie);
+        add_cookie(&mut response, cookie);
     }
     response
 }
 
 /// What the client is told when the app did not answer.
 #[cold]
-fn failed(worker: &Worker, visit: &Visit, failure: &Failure) -> Response<ReplyBody> {
+fn failed(worker: &Worker, visit: &Visit, failure: &Failure) -> Reply<ReplyBody> {
     let app = &worker.app;
     let (request_id, reason) = (visit.id, failure.reason());
     if let Some(trouble) = failure.trouble() {
@@ -154,7 +157,7 @@ fn failed(worker: &Worker, visit: &Visit, failure: &Failure) -> Response<ReplyBo
 }
 
 /// Does what the gate decided, when that is not to forward.
-async fn act(app: &Arc<App>, mut visit: Visit, verdict: Verdict, body: RequestBody) -> Response<ReplyBody> {
+async fn act(app: &Arc<App>, mut visit: Visit, verdict: Verdict, body: RequestBody) -> Reply<ReplyBody> {
     match verdict {
         Verdict::Ours(endpoint) => {
             let renewed = recognise::renew(app, &visit).await;
@@ -167,9 +170,9 @@ async fn act(app: &Arc<App>, mut visit: Visit, verdict: Verdict, body: RequestBo
             };
             // An answer that opens or ends a session has the last word on its cookie.
             if let Some(cookie) = renewed
-                && !response.headers().contains_key(SET_COOKIE)
+                && !response.headers.contains_key(SET_COOKIE)
             {
-                add_cookie(response.headers_mut(), cookie);
+                add_cookie(&mut response, cookie);
             }
             response
         }
@@ -199,9 +202,9 @@ async fn act(app: &Arc<App>, mut visit: Visit, verdict: Verdict, body: RequestBo
     }
 }
 
-fn add_cookie(headers: &mut HeaderMap, cookie: HeaderValue) {
-    headers.append(SET_COOKIE, cookie);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+fn add_cookie(reply: &mut Reply<ReplyBody>, cookie: HeaderValue) {
+    reply.headers.append(SET_COOKIE, cookie);
+    reply.say(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 /// Has the office answer. A panic there is one request's bad luck.
@@ -217,13 +220,13 @@ async fn in_office(app: &Arc<App>, endpoint: Endpoint, visit: &mut Visit) -> Ans
     }
 }
 
-fn own(answer: Answer) -> Response<ReplyBody> {
-    answer.map(ReplyBody::own)
+fn own(answer: Answer) -> Reply<ReplyBody> {
+    Reply::from(answer).map(ReplyBody::own)
 }
 
 /// The connection ends with this answer.
-fn close(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+fn close(mut response: Reply<ReplyBody>) -> Reply<ReplyBody> {
+    response.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
@@ -234,20 +237,20 @@ pub(super) fn doubtful(
     (peer, via): (Peer, Via),
     head: Option<&Head>,
     refusal: Refusal,
-) -> Response<ReplyBody> {
+) -> Reply<ReplyBody> {
     let (app, id) = (&worker.app, RequestId::next());
     let mut record = worker.recorder.begin();
     record.malformed((id, app.clock.now()), (peer, via), head, app.config.log.access);
     let nothing = Fields::default();
     let mut response = malformed(app, head.map_or(&nothing, |head| &head.headers), id, refusal);
     record.told(&response, None);
-    response.body_mut().record(record);
+    response.body.record(record);
     response
 }
 
 /// An answer to a request whose message is in doubt: nothing that follows on the connection is believed.
 #[cold]
-fn malformed(app: &App, headers: &Fields, id: RequestId, refusal: Refusal) -> Response<ReplyBody> {
+fn malformed(app: &App, headers: &Fields, id: RequestId, refusal: Refusal) -> Reply<ReplyBody> {
     tracing::debug!(request_id = %id, refusal = refusal.code(), "refused a malformed request");
     let mut told = answer::told(desk(app), &ReplyTo::to_malformed(id, headers), refusal);
     if refusal == Refusal::MethodNotAllowed {
@@ -258,7 +261,7 @@ fn malformed(app: &App, headers: &Fields, id: RequestId, refusal: Refusal) -> Re
 
 /// Answers a request without using its body: a small one is read away so that the connection can go on,
 /// otherwise the connection ends, so that nothing of the body is ever taken for a request.
-async fn unread(body: RequestBody, response: Response<ReplyBody>) -> Response<ReplyBody> {
+async fn unread(body: RequestBody, response: Reply<ReplyBody>) -> Reply<ReplyBody> {
     // A stream of HTTP/2 ends without its connection (RFC 9113 §8.1).
     if body.is_end_stream() || matches!(body, RequestBody::Http2(_)) {
         return response;

@@ -10,13 +10,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Method, Version};
 use http_body::Body as _;
 use tokio::io::AsyncWrite as _;
 
 use crate::http::body::{ENDPOINT_LIMIT, RequestBody};
 use crate::http::client::Peer;
+use crate::http::head::Search;
+use crate::http::reply::Reply;
 use crate::http::socket::Socket;
 use crate::http::wire::{Length, Wire};
 use crate::proxy::Leaving;
@@ -26,16 +28,15 @@ use crate::refusal::Refusal;
 use crate::server::front::{self, Arrived};
 use crate::server::read;
 use crate::server::record::Via;
+use crate::server::reply::ReplyBody;
 use crate::server::worker::Worker;
 
-mod buffers;
 mod date;
 mod head;
 mod write;
 
-pub(super) use buffers::Buffers;
 pub(super) use date::Date;
-use head::Search;
+use head::Bounds;
 use write::{Asked, Sent};
 
 /// What is read at a time while a head is waited for, in bytes.
@@ -67,6 +68,7 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
         tls: socket.tls(),
         peer,
         wire: Rc::new(RefCell::new(Wire::new(socket))),
+        head: read::Head::default(),
         patience: worker.ticker.deadline(),
         watch: Watch { deadline: worker.ticker.deadline(), looking: false },
         worker,
@@ -89,6 +91,8 @@ struct Connection {
     worker: Rc<Worker>,
     peer: Peer,
     wire: Rc<RefCell<Wire>>,
+    /// The latest head.
+    head: read::Head,
     /// For whatever the client is to do next.
     patience: Deadline,
     watch: Watch,
@@ -131,31 +135,33 @@ impl Watch {
 
 impl Connection {
     async fn run(&mut self) -> Next {
-        let limits = self.worker.app.config.limits;
-        let mut patience = limits.head_timeout;
+        let limits = &self.worker.app.config.limits;
+        let (mut patience, keep_alive) = (limits.head_timeout, limits.keep_alive);
         let mut left = limits.requests_per_connection;
         loop {
-            let Some(head) = self.hear(patience).await else { return Next::Close };
+            let Some(heard) = self.hear(patience).await else { return Next::Close };
             left = left.saturating_sub(1);
-            match self.answer(head, left == 0).await {
-                Next::Request => patience = limits.keep_alive,
+            match self.answer(heard, left == 0).await {
+                Next::Request => patience = keep_alive,
                 end => return end,
             }
         }
     }
 
-    /// Waits for the next head; `None` if none comes: not in time, not any more, or not before the worker stops.
-    async fn hear(&mut self, patience: Duration) -> Option<Result<BytesMut, Refusal>> {
-        let limits = self.worker.app.config.limits;
+    /// Waits for the next head, which is then in its place; `None` if none comes: not in time, not any more, or not before the worker stops.
+    async fn hear(&mut self, patience: Duration) -> Option<Result<(), Refusal>> {
+        let limits = &self.worker.app.config.limits;
+        let (bounds, head_timeout) =
+            (Bounds { size: limits.head, fields: limits.headers }, limits.head_timeout);
         let mut search = Search::default();
         let mut begun = false;
         self.patience.arm(patience);
         let heard = poll_fn(|cx| {
             let mut wire = self.wire.borrow_mut();
             loop {
-                match search.take(&mut wire.unread, limits.head) {
-                    Ok(Some(head)) => return Poll::Ready(Some(Ok(head))),
-                    Ok(None) => {}
+                match head::next(&mut search, &mut wire.unread, bounds, &mut self.head) {
+                    Ok(true) => return Poll::Ready(Some(Ok(()))),
+                    Ok(false) => {}
                     Err(refusal) => return Poll::Ready(Some(Err(refusal))),
                 }
                 if wire.unread.is_empty() {
@@ -164,7 +170,7 @@ impl Connection {
                     }
                 } else if !begun {
                     begun = true;
-                    self.patience.arm(limits.head_timeout);
+                    self.patience.arm(head_timeout);
                 }
                 if wire.unread.capacity() == 0 {
                     wire.unread = self.worker.buffers.to_read();
@@ -188,29 +194,23 @@ impl Connection {
     }
 
     /// Has a request answered and sends the answer. `last`: the connection ends with it.
-    async fn answer(&mut self, head: Result<BytesMut, Refusal>, last: bool) -> Next {
+    async fn answer(&mut self, outcome: Result<(), Refusal>, last: bool) -> Next {
         // As it is now: what has begun ends as it began.
         let worker = self.worker.latest();
         let config = &worker.app.config;
-        let mut doubtful = None;
-        let read = head.and_then(|head| head::parse(head, config.limits.headers)).and_then(|mut head| {
-            match read::read(&mut head, &config.public, config.limits.target) {
-                Ok(request) => Ok((head, request)),
-                Err(refusal) => {
-                    doubtful = Some(head);
-                    Err(refusal)
-                }
-            }
-        });
-        let (head, request) = match read {
-            Ok(read) => read,
+        let is_head = outcome.is_ok();
+        let read = outcome.and_then(|()| read::read(&mut self.head, &config.public, config.limits.target));
+        let request = match read {
+            Ok(request) => request,
             Err(refusal) => {
                 self.wire.borrow_mut().give_up();
-                let via = Via { http: doubtful.as_ref().map_or("1.1", version), tls: self.tls };
-                let response = front::doubtful(&worker, (self.peer, via), doubtful.as_ref(), refusal);
+                let head = is_head.then_some(&self.head);
+                let via = Via { http: head.map_or("1.1", version), tls: self.tls };
+                let response = front::doubtful(&worker, (self.peer, via), head, refusal);
                 return self.send(Asked::unread(), response).await;
             }
         };
+        let head = &mut self.head;
         let asked = Asked {
             to_head: head.method == Method::HEAD,
             modern: head.version == Version::HTTP_11,
@@ -223,7 +223,7 @@ impl Connection {
             _ => RequestBody::Http1(Rc::clone(&self.wire)),
         };
         let leaving = request.upgrade.is_some().then_some(Leaving::Http1);
-        let via = Via { http: version(&head), tls: self.tls };
+        let via = Via { http: version(head), tls: self.tls };
         let arrived = Arrived { head, request, body, leaving, via };
         self.watch.begin();
         let response = {
@@ -243,11 +243,11 @@ impl Connection {
     }
 
     /// Sends an answer to its end.
-    async fn send(&mut self, asked: Asked, response: write::Response) -> Next {
+    async fn send(&mut self, asked: Asked, reply: Reply<ReplyBody>) -> Next {
         let stopping = self.worker.stopping();
-        let date = self.worker.date.borrow_mut().line(self.worker.app.clock.now());
+        let date = self.worker.date.line();
         let out = self.worker.buffers.to_write();
-        let mut answer = write::Answer::new(asked, response, (stopping, date), (out, &self.wire.borrow()));
+        let mut answer = write::Answer::new(asked, reply, (stopping, date), (out, &self.wire.borrow()));
         let patience = self.worker.app.config.limits.body_idle;
         let sent = poll_fn(|cx| {
             let before = self.wire.borrow().sent;
@@ -281,7 +281,7 @@ impl Connection {
             Sent::Whole => {
                 let closes = answer.closes();
                 self.worker.buffers.written(answer.take_buffer());
-                match answer.into_tunnel() {
+                match answer.take_tunnel() {
                     Some(tunnel) => Next::Tunnel(tunnel),
                     None if closes => Next::Linger,
                     None => self.drain().await,

@@ -86,11 +86,12 @@ async fn answer(
     let response = match read {
         Ok(request) => {
             let body = RequestBody::Http2(body);
+            let head = &mut head;
             front::answer(&worker, peer, Arrived { head, request, body, leaving, via }).await
         }
         Err(refusal) => front::doubtful(&worker, (peer, via), Some(&head), refusal),
     };
-    Ok(response.map(|body| streams.body(body)))
+    Ok(response.map(|body| streams.body(body)).into())
 }
 
 /// Whether the fields are not more than `most`. Cookies may come one by one, and would be one field of HTTP/1.1

@@ -14,6 +14,7 @@ use crate::refusal::Refusal;
 const MOST_NOMINATED: usize = 32;
 
 /// A head, whichever HTTP it came by.
+#[derive(Default)]
 pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
@@ -135,6 +136,12 @@ impl<'h> Facts<'h> {
     }
 
     fn nominate(&mut self, options: &[u8]) {
+        // What most say.
+        if options == b"keep-alive" {
+            self.nominated += 1;
+            self.asks_to_persist = true;
+            return;
+        }
         for option in options.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
             self.nominated += 1;
             self.asks_to_upgrade |= option.eq_ignore_ascii_case(b"upgrade");

@@ -27,12 +27,20 @@ mod signed;
 
 use signed::Carried;
 
-/// Finds out who is asking: from memory without waiting, or from the store through the office. Returns the exchange
-/// of a refresh cookie, if there was one, whose cookies the answer must carry.
+/// What it took to find out who is asking.
+#[derive(Default)]
+pub(super) struct Effort {
+    /// Somebody had to be asked.
+    pub(super) waited: bool,
+    /// The exchange of a refresh cookie, whose cookies the answer must carry.
+    pub(super) renewal: Option<Arc<Renewal>>,
+}
+
+/// Finds out who is asking: from memory without waiting, or from the store through the office.
 ///
 /// A token of ours in `Authorization` is taken out of the request whatever it opens: the app has no use for
 /// it.
-pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) -> Option<Arc<Renewal>> {
+pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) -> Effort {
     let app = &worker.app;
     let shown = shown(worker, visit);
     let by_cookie = match cookie::find(&visit.headers, app.sessions.cookies.session) {
@@ -58,18 +66,21 @@ pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) -> Option<Arc<
         Question::Answered(_) => {}
         _ => worker.recorder.recognised(false),
     }
-    let mut renewal = None;
+    let mut effort = Effort::default();
     visit.visitor = match question {
         Question::Answered(visitor) => visitor,
         // What is open to everybody does not wait for the store.
         _ if gate::open_to_all(&app.rules, visit) => Visitor::Unsure,
         // Boxed: what is rare need not be carried along by every request.
         Question::Carried(carried) => {
-            let (visitor, made) = Box::pin(signed::ask(app, visit, *carried)).await;
-            renewal = made;
+            let (visitor, renewal) = Box::pin(signed::ask(app, visit, *carried)).await;
+            effort = Effort { waited: true, renewal };
             visitor
         }
-        question => Box::pin(ask(app, visit, question)).await,
+        question => {
+            effort.waited = true;
+            Box::pin(ask(app, visit, question)).await
+        }
     };
     if visit.credential == Credential::UnknownBearer && visit.visitor.session().is_some() {
         visit.credential = Credential::Bearer;
@@ -80,9 +91,10 @@ pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) -> Option<Arc<
         && let Some(hash) = pending_token(app, &visit.headers)
         && !gate::open_to_all(&app.rules, visit)
     {
+        effort.waited = true;
         visit.visitor = Box::pin(ask_for_pending(app, visit, hash)).await;
     }
-    renewal
+    effort
 }
 
 /// What stands in `Authorization: Bearer` (RFC 6750 §2.1).

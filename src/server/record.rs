@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::USER_AGENT;
-use http::{HeaderName, Response, StatusCode};
+use http::{HeaderName, StatusCode};
 
 use crate::gate::Verdict;
 use crate::http::client::Peer;
 use crate::http::fields::Value;
+use crate::http::reply::Reply;
 use crate::http::visit::Visit;
 use crate::id::RequestId;
 use crate::log::access::{Access, Asked, Told};
@@ -101,6 +102,11 @@ impl Recorder {
 }
 
 impl Record {
+    /// When the request was there.
+    pub(super) fn begun(&self) -> Moment {
+        self.begun
+    }
+
     /// Gives the request its place in a trace, and has the app told of it.
     pub(super) fn trace(&mut self, visit: &mut Visit) {
         if let Some(tracing) = &self.recorder.tracing {
@@ -170,10 +176,10 @@ impl Record {
     }
 
     /// The head of the answer is there. What was forwarded was asked of the app at `asked`.
-    pub(super) fn told<B>(&mut self, response: &Response<B>, asked: Option<Moment>) {
-        let (counts, status) = (&self.recorder.counts, response.status());
+    pub(super) fn told<B>(&mut self, reply: &Reply<B>, asked: Option<Moment>) {
+        let (counts, status) = (&self.recorder.counts, reply.status);
         self.status = Some(status);
-        self.reason = response.extensions().get::<Refusal>().copied();
+        self.reason = reply.refusal;
         if let Some(refusal) = self.reason {
             counts.refused(refusal);
         }

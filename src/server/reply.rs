@@ -57,8 +57,12 @@ impl ReplyBody {
     }
 
     /// The tunnel, if it is one.
-    pub(super) fn into_tunnel(self) -> Option<Box<Tunnel>> {
-        if let Kind::Tunnel(tunnel) = self.kind { Some(tunnel) } else { None }
+    pub(super) fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
+        self.kind = match std::mem::replace(&mut self.kind, Kind::Own(Bytes::new())) {
+            Kind::Tunnel(tunnel) => return Some(tunnel),
+            kind => kind,
+        };
+        None
     }
 }
 

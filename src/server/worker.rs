@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::gate::endpoint;
+use crate::http::buffers::Buffers;
 use crate::log::access::Access;
 use crate::proxy::connect::Connector;
 use crate::proxy::health::Rounds;
@@ -26,7 +27,7 @@ use crate::proxy::ticker::Ticker;
 use crate::proxy::{Means, Proxy};
 use crate::server::crowd::{Crowd, Member};
 use crate::server::handshakes::Handshakes;
-use crate::server::http1::{Buffers, Date};
+use crate::server::http1::Date;
 use crate::server::listen::{Acceptor, Serves, Share};
 use crate::server::record::Recorder;
 use crate::server::tls::Tls;
@@ -51,7 +52,7 @@ pub(super) struct Worker {
     pub(super) near: Rc<RefCell<Near>>,
     pub(super) ticker: Ticker,
     /// The `Date` of answers.
-    pub(super) date: RefCell<Date>,
+    pub(super) date: Rc<Date>,
     /// What connections read into and write from.
     pub(super) buffers: Rc<Buffers>,
     /// How connections are encrypted, if they are.
@@ -95,7 +96,7 @@ impl Worker {
             ticker,
             tls: serving.tls.clone(),
             recorder,
-            date: RefCell::default(),
+            date: Rc::new(Date::new(app.clock.now())),
             buffers: Rc::default(),
             seats: Rc::default(),
             stopping: Rc::default(),
@@ -123,7 +124,7 @@ impl Worker {
             handshakes: Rc::clone(&self.handshakes),
             tls: serving.tls.clone(),
             recorder,
-            date: RefCell::default(),
+            date: Rc::clone(&self.date),
             buffers: Rc::clone(&self.buffers),
             seats: Rc::clone(&self.seats),
             stopping: Rc::clone(&self.stopping),
@@ -137,7 +138,9 @@ impl Worker {
     /// What is done at every tick.
     fn tick(&self) {
         self.proxy.sweep();
-        self.near.borrow_mut().sweep(self.app.clock.now());
+        let now = self.app.clock.now();
+        self.date.tick(now);
+        self.near.borrow_mut().sweep(now);
         self.recorder.counts.connections.set(self.seats.open.get() as u64);
         self.recorder.access.flush();
     }

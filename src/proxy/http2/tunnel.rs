@@ -10,11 +10,12 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
 use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::gate::Pass;
 use crate::http::fields::Fields;
+use crate::http::reply::Reply;
 use crate::http::visit::Visit;
 use crate::proxy::connect::Stream;
 use crate::proxy::failure::Failure;
@@ -38,7 +39,7 @@ impl Http2 {
         visit: &Visit,
         pass: Pass,
         sending: Sending,
-    ) -> Result<Response<Following>, Failure> {
+    ) -> Result<Reply<Following>, Failure> {
         let websocket =
             visit.upgrade.as_ref().is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"));
         let accept = accept(&visit.headers);
@@ -73,7 +74,7 @@ impl Http2 {
         fields::clean(&mut fields);
         fields.extend(accept.map(|accept| (SEC_WEBSOCKET_ACCEPT, accept)));
         let switch = Switch {
-            fields,
+            fields: Fields::from(&fields),
             client: leaving,
             upstream: Stream::Http2(Box::new(Duplex {
                 send: upload.into_stream(),

@@ -1,32 +1,41 @@
 //! The `Date` of answers, written once a second.
 
+use std::cell::Cell;
+
 use crate::time::Now;
 
 /// A `Date` field with its line end.
 pub(super) type Line = [u8; 37];
 
-/// The latest `Date`.
+/// The latest `Date`, as of the last tick: answers do not ask the clock.
 pub(in crate::server) struct Date {
-    second: i64,
-    line: Line,
-}
-
-impl Default for Date {
-    fn default() -> Self {
-        Self { second: 0, line: *b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n" }
-    }
+    second: Cell<i64>,
+    line: Cell<Line>,
 }
 
 impl Date {
-    /// The field at this moment (RFC 9110 §6.6.1).
-    pub(super) fn line(&mut self, now: Now) -> Line {
-        if now.seconds() != self.second {
+    /// The field at this moment.
+    pub(in crate::server) fn new(now: Now) -> Self {
+        let date =
+            Self { second: Cell::new(0), line: Cell::new(*b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n") };
+        date.tick(now);
+        date
+    }
+
+    /// Time has passed.
+    pub(in crate::server) fn tick(&self, now: Now) {
+        if now.seconds() != self.second.get() {
             let line = format!("date: {}\r\n", now.http_date());
             if let Ok(line) = line.as_bytes().try_into() {
-                (self.second, self.line) = (now.seconds(), line);
+                self.second.set(now.seconds());
+                self.line.set(line);
             }
         }
-        self.line
+    }
+
+    /// The field (RFC 9110 §6.6.1).
+    pub(super) fn line(&self) -> Line {
+        self.line.get()
     }
 }
 
@@ -36,10 +45,12 @@ mod tests {
 
     #[test]
     fn it_is_written_anew_when_the_second_has_passed() {
-        let mut date = Date::default();
-        let first = date.line(Now::from_millis(784_111_777_000));
+        let date = Date::new(Now::from_millis(784_111_777_000));
+        let first = date.line();
         assert_eq!(&first, b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
-        assert_eq!(date.line(Now::from_millis(784_111_777_999)), first);
-        assert_eq!(&date.line(Now::from_millis(784_111_778_000)), b"date: Sun, 06 Nov 1994 08:49:38 GMT\r\n");
+        date.tick(Now::from_millis(784_111_777_999));
+        assert_eq!(date.line(), first);
+        date.tick(Now::from_millis(784_111_778_000));
+        assert_eq!(&date.line(), b"date: Sun, 06 Nov 1994 08:49:38 GMT\r\n");
     }
 }

@@ -4,88 +4,86 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version};
 use httparse::{ParserConfig, Status};
 use memchr::memchr;
 
 use crate::config::limits::MOST_HEADERS;
-use crate::http::fields::{Fields, Place};
+use crate::http::fields::Fields;
+use crate::http::head::{self, Search, Unfit, skip_empty_lines};
 use crate::refusal::Refusal;
 use crate::server::read::Head;
 
-/// The search for the end of one head, as far as it has come.
-#[derive(Default)]
-pub(super) struct Search {
-    /// Where the line begins whose end has not come.
-    line: usize,
+/// How large a head may be.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// In bytes.
+    pub(super) size: usize,
+    /// In fields, at most [`MOST_HEADERS`].
+    pub(super) fields: usize,
 }
 
-impl Search {
-    /// Cuts the next head off what was read, if all of it is there. Every line ends with CRLF: a bare LF is the
-    /// end of a line to some and a part of it to others.
-    ///
-    /// # Errors
-    /// [`Refusal::BadFraming`] for a line that ends otherwise, [`Refusal::HeadTooLarge`] and
-    /// [`Refusal::TargetTooLong`] for more than `longest` bytes.
-    pub(super) fn take(
-        &mut self,
-        unread: &mut BytesMut,
-        longest: usize,
-    ) -> Result<Option<BytesMut>, Refusal> {
-        // An empty line before a request is to be ignored (RFC 9112 §2.2).
-        while self.line == 0 && unread.starts_with(b"\r\n") {
-            unread.advance(2);
-        }
-        while let Some(length) = memchr(b'\n', &unread[self.line..]) {
-            let end = self.line + length;
-            if length == 0 || unread[end - 1] != b'\r' {
-                return Err(Refusal::BadFraming);
-            }
-            if end >= longest {
-                return Err(self.too_large());
-            }
-            if length == 1 {
-                self.line = 0;
-                return Ok(Some(unread.split_to(end + 1)));
-            }
-            self.line = end + 1;
-        }
-        if unread.len() > longest { Err(self.too_large()) } else { Ok(None) }
-    }
-
-    fn too_large(&self) -> Refusal {
-        if self.line == 0 { Refusal::TargetTooLong } else { Refusal::HeadTooLarge }
-    }
-}
-
-/// Parses a whole head.
+/// Takes the next head off what was read, if all of it is there. It is written where it is used, because what is as
+/// large as this is not moved about for nothing.
 ///
 /// # Errors
-/// [`Refusal::BadFraming`] if it is none, [`Refusal::HeadTooLarge`] for more than `most` fields, and
-/// [`Refusal::MalformedTarget`] for a target that is none.
-pub(super) fn parse(head: BytesMut, most: usize) -> Result<Head, Refusal> {
+/// [`Refusal::BadFraming`] for what is no head, [`Refusal::TargetTooLong`] and [`Refusal::HeadTooLarge`] for more than
+/// its bounds allow, and [`Refusal::MalformedTarget`] for a target that is none.
+pub(super) fn next(
+    search: &mut Search,
+    unread: &mut BytesMut,
+    bounds: Bounds,
+    to: &mut Head,
+) -> Result<bool, Refusal> {
+    if search.at_first_line() {
+        skip_empty_lines(unread);
+    }
+    if unread.is_empty() {
+        return Ok(false);
+    }
+    // Most heads come whole, and are then read once.
+    if search.may_be_whole() {
+        match parse(unread, bounds, to) {
+            Ok(()) => return Ok(true),
+            // It was a head.
+            Err(Refusal::MalformedTarget) => return Err(Refusal::MalformedTarget),
+            // Whatever is wrong is found again below.
+            Err(_) => {}
+        }
+    }
+    match search.take(unread, bounds.size) {
+        Ok(Some(mut head)) => parse(&mut head, bounds, to).map(|()| true),
+        Ok(None) => Ok(false),
+        Err(Unfit::Line) => Err(Refusal::BadFraming),
+        Err(Unfit::FirstLine) => Err(Refusal::TargetTooLong),
+        Err(Unfit::Size) => Err(Refusal::HeadTooLarge),
+    }
+}
+
+/// Parses the head at the beginning of what was read, and takes it off.
+fn parse(unread: &mut BytesMut, bounds: Bounds, to: &mut Head) -> Result<(), Refusal> {
     let mut fields = [const { MaybeUninit::uninit() }; MOST_HEADERS];
-    let fields = &mut fields[..most.min(MOST_HEADERS)];
+    let fields = &mut fields[..bounds.fields.min(MOST_HEADERS)];
     let mut request = httparse::Request::new(&mut []);
-    match ParserConfig::default().parse_request_with_uninit_headers(&mut request, &head, fields) {
-        Ok(Status::Complete(length)) if length == head.len() => {}
+    let length = match ParserConfig::default().parse_request_with_uninit_headers(&mut request, unread, fields)
+    {
+        Ok(Status::Complete(length)) if length <= bounds.size => length,
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
         Ok(_) | Err(_) => return Err(Refusal::BadFraming),
-    }
+    };
     let (Some(method), Some(target)) = (request.method, request.path) else {
         return Err(Refusal::BadFraming);
     };
-    let places = request.headers.iter().map(|field| Place::of(&head, field.name.as_bytes(), field.value));
-    let places = places.collect::<Option<Vec<_>>>().ok_or(Refusal::BadFraming)?;
+    let places = head::places(&unread[..length], request.headers).ok_or(Refusal::BadFraming)?;
     // The line is: method, space, target.
-    let (start, length) = (method.len() + 1, target.len());
-    let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::BadFraming)?;
-    let version = if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let headers = Fields::new(head, places);
-    let uri = uri(headers.share(start..start + length))?;
-    Ok(Head { method, uri, version, headers })
+    let target = method.len() + 1..method.len() + 1 + target.len();
+    to.method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::BadFraming)?;
+    to.version = if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+    to.headers = Fields::new(unread.split_to(length), places);
+    to.uri = uri(to.headers.share(target))?;
+    Ok(())
 }
 
 /// The target. A fragment would be dropped from it in silence, and the app judged by another than it reads.
@@ -105,6 +103,7 @@ mod tests {
     use super::*;
 
     const LONGEST: usize = 500;
+    const BOUNDS: Bounds = Bounds { size: LONGEST, fields: 100 };
 
     /// What becomes of bytes that come in these pieces: heads and refusals, in words.
     fn heard(pieces: &[&[u8]]) -> Vec<String> {
@@ -112,13 +111,12 @@ mod tests {
         for piece in pieces {
             unread.extend_from_slice(piece);
             loop {
-                let read = match search.take(&mut unread, LONGEST) {
-                    Ok(None) => break,
-                    Ok(Some(head)) => parse(head, 100),
-                    Err(refusal) => Err(refusal),
-                };
-                match read {
-                    Ok(Head { method, uri, version, headers }) => {
+                let mut head = Head::default();
+                match next(&mut search, &mut unread, BOUNDS, &mut head) {
+                    Ok(false) => break,
+                    Ok(true) => {
+                        search = Search::default();
+                        let Head { method, uri, version, headers } = head;
                         let fields: Vec<_> = headers.iter().collect();
                         all.push(format!("{method} {uri} {version:?} {fields:?}"));
                     }

@@ -8,16 +8,19 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Body as _;
 
+use crate::http::fields::{Value, put};
+use crate::http::reply::Reply;
 use crate::http::wire::Wire;
 use crate::proxy::upgrade::Tunnel;
 use crate::server::http1::date::Line;
 use crate::server::reply::ReplyBody;
 
-/// An answer.
-pub(super) type Response = http::Response<ReplyBody>;
+/// A piece that is no larger than this leaves with the head as one, in bytes: to copy it costs less than to hand the
+/// kernel a list.
+const SMALL: usize = 2 * 1024;
 
 /// What of the request its answer depends on.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -86,12 +89,11 @@ impl Answer {
     /// Writes the head into `out`. `stopping`: no request is taken after this one.
     pub(super) fn new(
         asked: Asked,
-        response: Response,
+        reply: Reply<ReplyBody>,
         (stopping, date): (bool, Line),
         (mut out, wire): (Vec<u8>, &Wire),
     ) -> Self {
-        let (parts, body) = response.into_parts();
-        let status = parts.status;
+        let (status, body) = (reply.status, &reply.body);
         let switches = status == StatusCode::SWITCHING_PROTOCOLS;
         let bodiless = switches || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         let exact = body.size_hint().exact();
@@ -103,33 +105,31 @@ impl Answer {
         };
         // What the client may still be sending belongs to this request, and nobody would read it.
         let abandoned = !wire.complete() && (body.is_end_stream() || wire.waits_for_invitation());
-        let asks_to_close = parts.headers.get(CONNECTION).is_some_and(|value| value == "close");
+        let asks_to_close = reply.headers.get(CONNECTION).is_some_and(|value| value == "close");
         let closes = !switches
             && (!asked.persists || stopping || framing == Framing::Close || abandoned || asks_to_close);
         let trailers = match framing {
-            Framing::Chunked if asked.takes_trailers => announced(&parts.headers),
+            Framing::Chunked if asked.takes_trailers => announced(&reply),
             _ => Vec::new(),
         };
         status_line(&mut out, status);
-        let mut dated = false;
-        for (name, value) in &parts.headers {
-            // A length belongs to the body that would be sent, but not to one that may not be (RFC 9110 §8.6).
-            let framed = *name == TRANSFER_ENCODING
-                || (*name == CONTENT_LENGTH
-                    && (framing != Framing::Nothing || status == StatusCode::NO_CONTENT))
-                || (*name == CONNECTION && !switches);
-            dated |= *name == DATE;
-            if !framed {
-                line(&mut out, name.as_str().as_bytes(), value.as_bytes());
+        // A length belongs to the body that would be sent, but not to one that may not be (RFC 9110 §8.6).
+        let frames = |name: &[u8]| {
+            name == b"content-length" && (framing != Framing::Nothing || status == StatusCode::NO_CONTENT)
+        };
+        // The one that passes is what we count by.
+        let measured = framing == Framing::Length && reply.passed.contains_key(&CONTENT_LENGTH);
+        reply.passed.write(&mut out, |name, _| measured || !frames(name));
+        for (name, value) in &reply.headers {
+            let of_connection = *name == TRANSFER_ENCODING || (*name == CONNECTION && !switches);
+            if !of_connection && !frames(name.as_str().as_bytes()) {
+                put(&mut out, name.as_str().as_bytes(), value.as_bytes());
             }
         }
         match (framing, exact) {
-            (Framing::Length, Some(length)) => length_line(&mut out, length),
+            (Framing::Length, Some(length)) if !measured => length_line(&mut out, length),
             (Framing::Nothing, Some(length))
-                if asked.to_head
-                    && !bodiless
-                    && length > 0
-                    && !parts.headers.contains_key(CONTENT_LENGTH) =>
+                if asked.to_head && !bodiless && length > 0 && !reply.says(&CONTENT_LENGTH) =>
             {
                 length_line(&mut out, length);
             }
@@ -141,12 +141,15 @@ impl Answer {
         } else if !asked.modern {
             out.extend_from_slice(b"connection: keep-alive\r\n");
         }
-        if !dated {
+        if reply.stays_private() {
+            out.extend_from_slice(b"cache-control: private\r\n");
+        }
+        if !reply.says(&DATE) {
             out.extend_from_slice(&date);
         }
         out.extend_from_slice(b"\r\n");
         Self {
-            body,
+            body: reply.body,
             framing,
             closes,
             trailers,
@@ -180,8 +183,8 @@ impl Answer {
     }
 
     /// The tunnel that follows, if one does.
-    pub(super) fn into_tunnel(self) -> Option<Box<Tunnel>> {
-        self.body.into_tunnel()
+    pub(super) fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
+        self.body.take_tunnel()
     }
 
     /// Sends what can be sent; ready at the end.
@@ -225,6 +228,12 @@ impl Answer {
                         chunk_line(&mut self.out, data.len());
                         self.tail = if self.ended { b"\r\n0\r\n\r\n" } else { b"\r\n" };
                     }
+                    // Only the last one: nothing is copied behind it.
+                    if self.ended && data.len() <= SMALL {
+                        self.out.extend_from_slice(&data);
+                        self.out.extend_from_slice(std::mem::take(&mut self.tail));
+                        return Poll::Ready(Ok(()));
+                    }
                     self.piece = data;
                 }
                 Err(frame) => {
@@ -248,7 +257,7 @@ impl Answer {
     fn write_trailers(&mut self, trailers: &HeaderMap) {
         self.out.extend_from_slice(b"0\r\n");
         for (name, value) in trailers.iter().filter(|(name, _)| self.trailers.contains(name)) {
-            line(&mut self.out, name.as_str().as_bytes(), value.as_bytes());
+            put(&mut self.out, name.as_str().as_bytes(), value.as_bytes());
         }
         self.out.extend_from_slice(b"\r\n");
     }
@@ -275,10 +284,11 @@ impl Answer {
 }
 
 /// The trailer fields that the head announces.
-fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
-    let lines = headers.get_all(TRAILER).iter();
+fn announced(reply: &Reply<ReplyBody>) -> Vec<HeaderName> {
+    let passed = reply.passed.get_all(&TRAILER).map(Value::as_bytes);
+    let lines = passed.chain(reply.headers.get_all(TRAILER).iter().map(HeaderValue::as_bytes));
     lines
-        .flat_map(|line| line.as_bytes().split(|&b| b == b','))
+        .flat_map(|line| line.split(|&b| b == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect()
 }
@@ -292,14 +302,6 @@ fn status_line(out: &mut Vec<u8>, status: StatusCode) {
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
-fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.reserve(name.len() + value.len() + 4);
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 

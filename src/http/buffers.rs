@@ -1,4 +1,5 @@
-//! Buffers that the connections of a worker lend each other: who waits for a client holds none.
+//! Buffers that the connections of a worker lend each other: who waits holds none, and what was used last, and is in
+//! the processor's cache, is used next.
 
 use std::cell::RefCell;
 
@@ -9,21 +10,32 @@ const MOST: usize = 64;
 /// What a buffer may have grown to and still be kept, in bytes.
 const LARGEST: usize = 16 * 1024;
 
+/// Makes room for `size` bytes or some less: from the beginning of a buffer again if nobody holds a part of it any
+/// more, in what is left of it otherwise. A new one is a trip to the allocator.
+pub fn make_room(buffer: &mut BytesMut, size: usize) {
+    if buffer.is_empty() && buffer.try_reclaim(size) {
+        return;
+    }
+    if buffer.capacity() - buffer.len() < size / 4 {
+        buffer.reserve(size);
+    }
+}
+
 /// The buffers that nobody holds.
 #[derive(Default)]
-pub(in crate::server) struct Buffers {
+pub struct Buffers {
     to_read: RefCell<Vec<BytesMut>>,
     to_write: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Buffers {
     /// One to read into.
-    pub(super) fn to_read(&self) -> BytesMut {
+    pub fn to_read(&self) -> BytesMut {
         self.to_read.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// Takes one back from which everything was read.
-    pub(super) fn read(&self, buffer: BytesMut) {
+    /// Takes one back from which everything was read. Parts of it may still be in use.
+    pub fn read(&self, buffer: BytesMut) {
         let mut kept = self.to_read.borrow_mut();
         if buffer.capacity() > 0 && buffer.capacity() <= LARGEST && kept.len() < MOST {
             kept.push(buffer);
@@ -31,12 +43,12 @@ impl Buffers {
     }
 
     /// One to write into.
-    pub(super) fn to_write(&self) -> Vec<u8> {
+    pub fn to_write(&self) -> Vec<u8> {
         self.to_write.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Takes one back whose bytes were written.
-    pub(super) fn written(&self, mut buffer: Vec<u8>) {
+    pub fn written(&self, mut buffer: Vec<u8>) {
         let mut kept = self.to_write.borrow_mut();
         if buffer.capacity() <= LARGEST && kept.len() < MOST {
             buffer.clear();
