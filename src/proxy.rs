@@ -32,6 +32,7 @@ pub mod headers;
 pub mod health;
 mod http2;
 pub mod instances;
+mod interim;
 pub mod pace;
 pub mod pem;
 pub mod reserved;
@@ -196,6 +197,7 @@ impl Proxy {
         sending: Sending,
     ) -> Result<Reply<Following>, Failure> {
         let Sending { body, upgrade } = sending;
+        let client = body.wire();
         let framing = framing(body.size_hint().exact(), visit);
         let limit = self.config.limits.body;
         if matches!(framing, Framing::Length(length) if length > limit) {
@@ -213,7 +215,8 @@ impl Proxy {
                 pace: self.pace_of(visit),
                 head_writer: Rc::clone(&self.head_writer),
             }),
-        };
+        }
+        .of(client.clone());
         // Asked now: of a body that has been sent nothing is left to be seen.
         let repeatable = upload.repeatable() && headers::idempotent(&visit.method);
         let mut kept = true;
@@ -230,7 +233,7 @@ impl Proxy {
                 // The app had closed an idle connection while the request was on its way: one more try on a
                 // new connection, if it can do no harm (RFC 9112 §9.3.1).
                 Err(Failure::Closed { untouched: true }) if connection.reused() && repeatable => {
-                    upload = Upload::head_only();
+                    upload = Upload::head_only().of(client.clone());
                     kept = false;
                 }
                 Err(failure) => {

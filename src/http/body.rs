@@ -20,9 +20,7 @@ pub const ENDPOINT_LIMIT: usize = 64 * 1024;
 
 /// The body of a request.
 pub enum RequestBody {
-    /// There is none.
-    Empty,
-    /// It is read off a connection of HTTP/1.1.
+    /// It is read off a connection of HTTP/1.1, and may be nothing.
     Http1(Rc<RefCell<Wire>>),
     /// It comes in a stream of HTTP/2.
     Http2(Incoming),
@@ -53,10 +51,15 @@ impl RequestBody {
         self.size_hint().lower() > ENDPOINT_LIMIT as u64
     }
 
+    /// The connection of a client that can be told of its answer before it comes.
+    pub fn wire(&self) -> Option<Rc<RefCell<Wire>>> {
+        if let Self::Http1(wire) = self { Some(Rc::clone(wire)) } else { None }
+    }
+
     /// Whether the client sends it only once it is told that it is wanted.
     pub fn waits_for_invitation(&self) -> bool {
         match self {
-            Self::Empty | Self::Http2(_) => false,
+            Self::Http2(_) => false,
             Self::Http1(wire) => wire.borrow().waits_for_invitation(),
         }
     }
@@ -68,7 +71,6 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut *self {
-            Self::Empty => Poll::Ready(None),
             Self::Http1(wire) => wire.borrow_mut().poll_frame(cx),
             Self::Http2(body) => {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(io::Error::other)))
@@ -78,7 +80,6 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty => true,
             Self::Http1(wire) => wire.borrow().complete(),
             Self::Http2(body) => body.is_end_stream(),
         }
@@ -86,7 +87,6 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Empty => SizeHint::with_exact(0),
             Self::Http1(wire) => wire.borrow().size_hint(),
             Self::Http2(body) => body.size_hint(),
         }

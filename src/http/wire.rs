@@ -19,6 +19,9 @@ const READS: [usize; 2] = [16 * 1024, 48 * 1024];
 /// What a client hears whose body is wanted (RFC 9110 §10.1.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
+/// Most of what is kept for a client that does not read what precedes an answer, in bytes.
+const MOST_UNHEARD: usize = 16 * 1024;
+
 /// How the body of a request ends (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
@@ -48,6 +51,10 @@ pub struct Wire {
     coming: Coming,
     /// What of [`CONTINUE`] the client has yet to hear before it sends its body.
     invitation: &'static [u8],
+    /// What else the client has yet to hear before its answer: interim ones.
+    ahead: BytesMut,
+    /// It may be told so: it speaks HTTP/1.1.
+    modern: bool,
     /// Which of [`READS`] comes next.
     pace: usize,
     /// Bytes that were read so far: every byte of every request passes here.
@@ -64,6 +71,8 @@ impl Wire {
             unread: BytesMut::new(),
             coming: Coming::Nothing,
             invitation: b"",
+            ahead: BytesMut::new(),
+            modern: false,
             pace: 0,
             received: 0,
             sent: 0,
@@ -117,8 +126,10 @@ impl Wire {
         }
     }
 
-    /// A request has come whose body follows; the client may wait for an invitation to send it.
-    pub fn expect(&mut self, length: Length, invited: bool) {
+    /// A request has come whose body follows; the client may wait for an invitation to send it, and knows of interim
+    /// answers if it is `modern`.
+    pub fn expect(&mut self, length: Length, invited: bool, modern: bool) {
+        self.modern = modern;
         self.coming = match length {
             Length::Exactly(0) => Coming::Nothing,
             Length::Exactly(count) => Coming::Bytes(count),
@@ -215,13 +226,89 @@ impl Wire {
         }
     }
 
+    /// Has the client hear an interim answer (RFC 9110 §15.2) before the final one, unless it has much to hear already.
+    pub fn inform(&mut self, head: &[u8]) {
+        if self.modern && self.ahead.len() + head.len() <= MOST_UNHEARD {
+            self.ahead.extend_from_slice(head);
+        }
+    }
+
+    /// Tells the client what it has yet to hear before its answer.
+    pub fn poll_inform(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.is_being_invited() {
+            ready!(self.poll_invite(cx))?;
+        }
+        ready!(self.poll_ahead(cx))?;
+        self.poll_flush(cx)
+    }
+
+    /// Leaves to whoever sends the answer what has to precede it.
+    pub fn unheard(&mut self, out: &mut Vec<u8>) {
+        if self.is_being_invited() {
+            out.extend_from_slice(std::mem::take(&mut self.invitation));
+        }
+        out.extend_from_slice(&self.ahead);
+        self.ahead = BytesMut::new();
+    }
+
+    /// Whether the client has heard a part of its invitation.
+    fn is_being_invited(&self) -> bool {
+        (1..CONTINUE.len()).contains(&self.invitation.len())
+    }
+
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.ahead.is_empty() {
+            let mut ahead = std::mem::take(&mut self.ahead);
+            let polled = self.poll_write(cx, &[io::IoSlice::new(&ahead)]);
+            if let Poll::Ready(Ok(count)) = polled {
+                ahead.advance(count);
+            }
+            self.ahead = ahead;
+            ready!(polled)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Tells the client that its body is wanted, if it waits for that.
     fn poll_invite(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_being_invited() {
+            ready!(self.poll_ahead(cx))?;
+        }
         while !self.invitation.is_empty() {
             let invitation = self.invitation;
             let count = ready!(self.poll_write(cx, &[io::IoSlice::new(invitation)]))?;
             self.invitation.advance(count);
         }
         self.poll_flush(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_client_has_yet_to_hear_is_bounded_and_nothing_for_one_that_knows_of_none() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let _client =
+            TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let mut wire = Wire::new(Socket::Plain(stream));
+        for (modern, most) in [(true, MOST_UNHEARD), (false, 0)] {
+            wire.expect(Length::Exactly(0), false, modern);
+            for _ in 0..8 {
+                wire.inform(&[b'x'; MOST_UNHEARD / 4]);
+            }
+            let mut out = Vec::new();
+            wire.unheard(&mut out);
+            assert_eq!(out.len(), most);
+            wire.unheard(&mut out);
+            assert_eq!(out.len(), most, "once");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! **Invariant:** a request is sent a second time only if the app said that it did not look at it, or if it is
 //! without effect; and only if all of its body that was sent is still there.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -25,6 +26,7 @@ use crate::http::body::RequestBody;
 use crate::http::fields::Value;
 use crate::http::reply::Reply;
 use crate::http::visit::Visit;
+use crate::http::wire::Wire;
 use crate::proxy::body::UpstreamBody;
 use crate::proxy::connect::{Connector, Stream};
 use crate::proxy::failure::Failure;
@@ -33,6 +35,7 @@ use crate::proxy::http2::body::{Calls, GoesOn, Http2Body};
 use crate::proxy::http2::connections::{Connections, Lease, Leased};
 use crate::proxy::http2::upload::{Source, Upload};
 use crate::proxy::instances::Instances;
+use crate::proxy::interim;
 use crate::proxy::term::{LONG, Term};
 use crate::proxy::ticker::Ticker;
 use crate::proxy::upstream::Pool;
@@ -47,8 +50,6 @@ mod upload;
 
 /// Times that one request is sent again.
 const MOST_REPEATS: u32 = 2;
-/// Interim answers (1xx) that are skipped before one final answer must come (RFC 9110 §15.2).
-const MOST_INTERIM: usize = 8;
 
 /// The way to the app by HTTP/2, one per worker.
 pub(super) struct Http2 {
@@ -134,6 +135,7 @@ impl Http2 {
             return self.leave(proxy, visit, pass, sending).await;
         }
         let Sending { body, upgrade } = sending;
+        let client = body.wire();
         // Where a call can end with a status at any time.
         let http2 = matches!(body, RequestBody::Http2(_));
         let framing = framing(body.size_hint().exact(), visit);
@@ -161,7 +163,7 @@ impl Http2 {
             let trouble = match lease.begin(request, whole) {
                 Ok((response, to)) => {
                     let mut upload = if whole { Upload::none(to) } else { Upload::new(to) };
-                    let asked = Asked { proxy, lease: &lease, term: &mut term };
+                    let asked = Asked { proxy, lease: &lease, term: &mut term, client: client.as_deref() };
                     match asked.receive(response, &mut upload, &mut source).await {
                         Ok(head) => {
                             let calls = Calls::of(grpc && http2);
@@ -211,6 +213,8 @@ struct Asked<'a> {
     proxy: &'a Proxy,
     lease: &'a Lease,
     term: &'a mut Term,
+    /// Who can be told of the answer before it comes.
+    client: Option<&'a RefCell<Wire>>,
 }
 
 impl Asked<'_> {
@@ -221,7 +225,7 @@ impl Asked<'_> {
         upload: &mut Upload,
         source: &mut Source,
     ) -> Result<Response<RecvStream>, Trouble> {
-        let Self { proxy, lease, term } = self;
+        let Self { proxy, lease, term, client } = self;
         let patience = proxy.pool.settings().response_timeout;
         let look = LONG.min(patience);
         let deadline = proxy.ticker.deadline();
@@ -232,12 +236,20 @@ impl Asked<'_> {
                 return Poll::Ready(Err(Trouble::last(failure)));
             }
             while let Poll::Ready(Some(told)) = response.poll_informational(cx) {
-                if let Err(error) = told {
-                    return Poll::Ready(Err(Trouble::of(&error, reused)));
-                }
+                let (head, ()) = match told {
+                    Ok(told) => told.into_parts(),
+                    Err(error) => return Poll::Ready(Err(Trouble::of(&error, reused))),
+                };
                 interim += 1;
-                if interim > MOST_INTERIM {
+                if interim > interim::MOST {
                     return Poll::Ready(Err(Trouble::last(Failure::Invalid("too many interim answers"))));
+                }
+                if let Some(client) = client {
+                    let mut fields = head.headers;
+                    fields::clean(&mut fields);
+                    let fields =
+                        fields.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+                    interim::tell(client, head.status, fields);
                 }
             }
             if let Poll::Ready(outcome) = Pin::new(&mut response).poll(cx) {

@@ -17,6 +17,7 @@ use crate::http::chunked::Piece;
 use crate::http::fields::Fields;
 use crate::http::head::Search;
 use crate::proxy::failure::Failure;
+use crate::proxy::interim;
 use crate::proxy::pace::Pace;
 use crate::proxy::term::{LONG, Term};
 use crate::proxy::upload::Upload;
@@ -28,8 +29,6 @@ mod head;
 pub(super) use head::Head;
 use head::{Delimited, next};
 
-/// Interim answers (1xx) that are skipped before one final answer must come (RFC 9110 §15.2).
-const MOST_INTERIM: usize = 8;
 /// What is read at a time at first, and once a body proves to be large, in bytes. A client that does not read
 /// holds up as much memory.
 const READS: [usize; 2] = [16 * 1024, 48 * 1024];
@@ -61,8 +60,12 @@ pub(super) async fn receive(
                     return Poll::Ready(Ok(head));
                 }
                 interim += 1;
-                if interim > MOST_INTERIM {
+                if interim > interim::MOST {
                     return Poll::Ready(Err(Failure::Invalid("too many interim answers")));
+                }
+                if let Some(client) = &upload.client {
+                    let fields = head.fields.iter().map(|(name, value)| (name, value.as_bytes()));
+                    interim::tell(client, head.status, fields);
                 }
             }
             match poll_read(connection, cx, READS[0], pool.buffers()) {

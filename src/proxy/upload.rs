@@ -1,6 +1,7 @@
 //! The request on its way to the app: the head, then the client's body as it comes, never more of it in
 //! memory than one piece.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite as _;
 
 use crate::http::body::RequestBody;
+use crate::http::wire::Wire;
 use crate::proxy::failure::Failure;
 use crate::proxy::headers::{Framing, HeadWriter};
 use crate::proxy::pace::Pace;
@@ -31,6 +33,8 @@ pub(super) struct Upload {
     refused: bool,
     /// The app has to read before more can be sent.
     waits_for_app: bool,
+    /// Who can be told of the answer before it comes.
+    pub(super) client: Option<Rc<RefCell<Wire>>>,
 }
 
 /// A body that is being passed on.
@@ -53,12 +57,25 @@ pub(super) struct Body {
 impl Upload {
     /// A request that is complete with its head.
     pub(super) fn head_only() -> Self {
-        Self { body: None, written: 0, piece: Bytes::new(), tail: b"", refused: false, waits_for_app: false }
+        Self {
+            body: None,
+            written: 0,
+            piece: Bytes::new(),
+            tail: b"",
+            refused: false,
+            waits_for_app: false,
+            client: None,
+        }
     }
 
     /// A request whose body follows its head.
     pub(super) fn with_body(body: Body) -> Self {
         Self { body: Some(Box::new(body)), ..Self::head_only() }
+    }
+
+    /// The same for a client that can be told of the answer before it comes.
+    pub(super) fn of(self, client: Option<Rc<RefCell<Wire>>>) -> Self {
+        Self { client, ..self }
     }
 
     /// Whether everything has been sent, or the app would not have it.
@@ -83,6 +100,7 @@ impl Upload {
 
     /// The answer has begun: from here on the app's silence is measured, not the client's.
     pub(super) fn answered(&mut self) {
+        self.client = None;
         if let Some(body) = &mut self.body {
             body.patience = None;
             body.deadline.disarm();

@@ -20,7 +20,7 @@ use crate::http::client::Peer;
 use crate::http::head::Search;
 use crate::http::reply::Reply;
 use crate::http::socket::Socket;
-use crate::http::wire::{Length, Wire};
+use crate::http::wire::Wire;
 use crate::proxy::Leaving;
 use crate::proxy::ticker::Deadline;
 use crate::proxy::upgrade::Tunnel;
@@ -117,6 +117,9 @@ impl Watch {
 
     /// Ready once the client has gone. What it sends ahead is kept.
     fn poll_gone(&mut self, cx: &mut Context<'_>, wire: &RefCell<Wire>) -> Poll<()> {
+        if let Poll::Ready(Err(_)) = wire.borrow_mut().poll_inform(cx) {
+            return Poll::Ready(());
+        }
         if !self.looking {
             ready!(self.deadline.poll(cx));
             self.looking = true;
@@ -217,11 +220,8 @@ impl Connection {
             persists: request.persists && !last,
             takes_trailers: request.takes_trailers,
         };
-        self.wire.borrow_mut().expect(request.length, request.waits);
-        let body = match request.length {
-            Length::Exactly(0) => RequestBody::Empty,
-            _ => RequestBody::Http1(Rc::clone(&self.wire)),
-        };
+        self.wire.borrow_mut().expect(request.length, request.waits, asked.modern);
+        let body = RequestBody::Http1(Rc::clone(&self.wire));
         let leaving = request.upgrade.is_some().then_some(Leaving::Http1);
         let via = Via { http: version(head), tls: self.tls };
         let arrived = Arrived { head, request, body, leaving, via };
@@ -246,7 +246,8 @@ impl Connection {
     async fn send(&mut self, asked: Asked, reply: Reply<ReplyBody>) -> Next {
         let stopping = self.worker.stopping();
         let date = self.worker.date.line();
-        let out = self.worker.buffers.to_write();
+        let mut out = self.worker.buffers.to_write();
+        self.wire.borrow_mut().unheard(&mut out);
         let mut answer = write::Answer::new(asked, reply, (stopping, date), (out, &self.wire.borrow()));
         let patience = self.worker.app.config.limits.body_idle;
         let sent = poll_fn(|cx| {

@@ -11,6 +11,7 @@ mod http2_app;
 mod http2_tunnel;
 mod http2_ways;
 mod instances;
+mod interim;
 mod streaming;
 mod trailers;
 mod upgrade;

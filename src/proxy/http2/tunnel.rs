@@ -62,7 +62,7 @@ impl Http2 {
         let mut upload = Upload::none(to);
         let mut source = Source::new(body, 0, (Duration::ZERO, Pace::new(0, Duration::ZERO)), proxy);
         let mut term = Term::begin(pass.session().cloned(), proxy.ticker.now());
-        let asked = Asked { proxy, lease: &lease, term: &mut term };
+        let asked = Asked { proxy, lease: &lease, term: &mut term, client: None };
         let head =
             asked.receive(response, &mut upload, &mut source).await.map_err(|trouble| trouble.failure)?;
         let Some(leaving) = upgrade.filter(|_| head.status() == StatusCode::OK) else {

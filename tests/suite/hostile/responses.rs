@@ -132,7 +132,7 @@ fn f_21_answers_without_a_body_are_not_waited_for() {
 }
 
 #[test]
-fn f_22_interim_answers_are_swallowed_and_endless_ones_refused() {
+fn f_22_interim_answers_are_no_final_ones_and_endless_ones_are_refused() {
     let interim = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     let (_, response) = answer_to(
         &format!(
