@@ -58,9 +58,11 @@ impl Plan<'_> {
                  {sections}"
             ),
         )?;
+        // It runs in `folder`, and whoever named it did not.
+        let binary = std::path::absolute(self.binary)?;
         let callgrind = if self.callgrind { &CALLGRIND[..] } else { &[] };
         let command = callgrind.iter().map(AsRef::as_ref).chain([
-            self.binary.as_os_str(),
+            binary.as_os_str(),
             "serve".as_ref(),
             "--config".as_ref(),
             file.as_os_str(),
