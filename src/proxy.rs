@@ -25,6 +25,7 @@ use crate::http::visit::Visit;
 use crate::metrics::worker::Worker;
 use crate::session::live::Live;
 
+mod app_side;
 pub mod body;
 pub mod connect;
 pub mod failure;
@@ -44,8 +45,9 @@ mod upload;
 mod upstream;
 mod websocket;
 
+use app_side::AppSide;
 use body::UpstreamBody;
-use connect::{Connector, Stream};
+use connect::Connector;
 use failure::Failure;
 use headers::{Framing, HeadWriter};
 use http2::Http2;
@@ -127,7 +129,7 @@ struct Switch {
     /// The fields of the answer.
     fields: Fields,
     client: Leaving,
-    upstream: Stream,
+    upstream: AppSide,
     /// What the app sent behind its answer.
     unread: BytesMut,
 }
@@ -285,7 +287,8 @@ impl Proxy {
             && let Some(client) = asked.upgrade.take()
         {
             let Connection { stream, unread, .. } = *connection;
-            let switch = Switch { fields: head.fields, client, upstream: stream, unread };
+            let upstream = AppSide::Http1(stream);
+            let switch = Switch { fields: head.fields, client, upstream, unread };
             return self.switch(asked.visit, &asked.pass, switch);
         }
         let limits = &self.config.limits;

@@ -16,7 +16,6 @@ use tokio_rustls::client::TlsStream;
 
 use crate::config::tls::Unusable;
 use crate::config::upstream::{Protocol, Target, UpstreamTls};
-use crate::proxy::http2::tunnel::Duplex;
 use crate::proxy::pem;
 
 /// Makes connections to the app. Clones share what was read.
@@ -144,8 +143,6 @@ pub enum Stream {
     Unix(UnixStream),
     /// Over the network, encrypted.
     Tls(Box<TlsStream<TcpStream>>),
-    /// A stream of HTTP/2 that has become a tunnel.
-    Http2(Box<Duplex>),
 }
 
 impl Stream {
@@ -160,7 +157,6 @@ impl Stream {
         let polled = match self {
             Self::Tcp(stream) => stream.try_read(&mut byte),
             Self::Unix(stream) => stream.try_read(&mut byte),
-            Self::Http2(_) => return true,
             // Nothing short of reading tells whether a record is one that matters.
             Self::Tls(stream) => {
                 let mut read = ReadBuf::new(&mut byte);
@@ -186,10 +182,6 @@ macro_rules! each {
                 $body
             }
             Stream::Tls($stream) => {
-                let $stream = Pin::new(&mut **$stream);
-                $body
-            }
-            Stream::Http2($stream) => {
                 let $stream = Pin::new(&mut **$stream);
                 $body
             }

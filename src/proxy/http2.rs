@@ -44,8 +44,9 @@ use crate::proxy::{Following, Proxy, Sending, framing};
 pub(super) mod body;
 mod connection;
 mod connections;
+pub(super) mod duplex;
 pub(super) mod fields;
-pub(super) mod tunnel;
+mod tunnel;
 mod upload;
 
 /// Times that one request is sent again.

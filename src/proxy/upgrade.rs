@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::http::visit::Visit;
 use crate::id::RequestId;
 use crate::metrics::worker::Worker;
-use crate::proxy::connect::Stream;
+use crate::proxy::app_side::AppSide;
 use crate::proxy::failure::Failure;
 use crate::proxy::response::Head;
 use crate::proxy::ticker::{Deadline, TICK};
@@ -68,7 +68,7 @@ pub(super) fn acceptance(key: &[u8]) -> String {
 
 /// An upgraded connection to the app, waiting for the client's side.
 pub struct Tunnel {
-    pub(super) upstream: Stream,
+    pub(super) upstream: AppSide,
     /// What the app sent behind its 101.
     pub(super) unread: BytesMut,
     /// Whether its bytes are frames that we know.
@@ -122,7 +122,7 @@ impl Tunnel {
         let Self { upstream, unread, websocket, silence, watch, patience, line, _open } = self;
         let mut to_client = Pipe::starting_with(unread, websocket.then(Frames::default));
         let mut to_upstream = Pipe::starting_with(early, None);
-        let (mut client, mut upstream): (C, Stream) = (client, upstream);
+        let (mut client, mut upstream): (C, AppSide) = (client, upstream);
         silence.arm(patience);
         let end = std::future::poll_fn(|cx| {
             let before = to_client.passed + to_upstream.passed;

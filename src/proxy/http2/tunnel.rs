@@ -1,35 +1,28 @@
 //! `WebSocket`s to an app that speaks HTTP/2: a stream of their own where the app offers that (RFC 8441), a connection
 //! of HTTP/1.1 where it does not.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::BytesMut;
 use h2::ext::Protocol;
-use h2::{RecvStream, SendStream};
 use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
 use http::{HeaderValue, Method, StatusCode};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::gate::Pass;
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::visit::Visit;
-use crate::proxy::connect::Stream;
+use crate::proxy::app_side::AppSide;
 use crate::proxy::failure::Failure;
 use crate::proxy::http2::body::{Calls, GoesOn};
-use crate::proxy::http2::connections::{Lease, Leased};
+use crate::proxy::http2::connections::Leased;
+use crate::proxy::http2::duplex::Duplex;
 use crate::proxy::http2::upload::{Source, Upload};
 use crate::proxy::http2::{Asked, Http2, Trouble, answer, fields, head_fields, request};
 use crate::proxy::pace::Pace;
 use crate::proxy::term::Term;
 use crate::proxy::upgrade::acceptance;
 use crate::proxy::{Following, Proxy, Sending, Switch};
-
-/// What is written at a time, in bytes.
-const LARGEST_WRITE: usize = 16 * 1024;
 
 impl Http2 {
     /// Forwards a request that asks to leave HTTP.
@@ -76,12 +69,7 @@ impl Http2 {
         let switch = Switch {
             fields: Fields::from(&fields),
             client: leaving,
-            upstream: Stream::Http2(Box::new(Duplex {
-                send: upload.into_stream(),
-                receive,
-                unread: Bytes::new(),
-                _lease: lease,
-            })),
+            upstream: AppSide::Http2(Box::new(Duplex::new(upload.into_stream(), receive, lease))),
             unread: BytesMut::new(),
         };
         Ok(proxy.switch(visit, &pass, switch))
@@ -96,63 +84,4 @@ fn accept(headers: &Fields) -> Option<HeaderValue> {
         return None;
     }
     HeaderValue::from_str(&acceptance(key.as_bytes())).ok()
-}
-
-/// Both directions of one stream.
-pub struct Duplex {
-    send: SendStream<Bytes>,
-    receive: RecvStream,
-    unread: Bytes,
-    _lease: Lease,
-}
-
-impl AsyncRead for Duplex {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        while this.unread.is_empty() {
-            match ready!(this.receive.poll_data(cx)) {
-                None => return Poll::Ready(Ok(())),
-                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
-                Some(Ok(data)) => {
-                    let _ = this.receive.flow_control().release_capacity(data.len());
-                    this.unread = data;
-                }
-            }
-        }
-        let count = this.unread.len().min(buffer.remaining());
-        buffer.put_slice(&this.unread[..count]);
-        this.unread.advance(count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Duplex {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if bytes.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        self.send.reserve_capacity(bytes.len().min(LARGEST_WRITE));
-        while self.send.capacity() == 0 {
-            match ready!(self.send.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
-                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            }
-        }
-        let count = bytes.len().min(self.send.capacity());
-        let part = Bytes::copy_from_slice(&bytes[..count]);
-        Poll::Ready(self.send.send_data(part, false).map(|()| count).map_err(io::Error::other))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.send.send_data(Bytes::new(), true).map_err(io::Error::other))
-    }
 }

@@ -1,0 +1,80 @@
+//! A stream of HTTP/2 that has become a tunnel, read and written as a socket is.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use h2::{RecvStream, SendStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::proxy::http2::connections::Lease;
+
+/// What is written at a time, in bytes.
+const LARGEST_WRITE: usize = 16 * 1024;
+
+/// Both directions of one stream.
+pub(in crate::proxy) struct Duplex {
+    send: SendStream<Bytes>,
+    receive: RecvStream,
+    unread: Bytes,
+    _lease: Lease,
+}
+
+impl Duplex {
+    /// What is sent and what is received, on the connection that was lent for it.
+    pub(super) fn new(send: SendStream<Bytes>, receive: RecvStream, lease: Lease) -> Self {
+        Self { send, receive, unread: Bytes::new(), _lease: lease }
+    }
+}
+
+impl AsyncRead for Duplex {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        while this.unread.is_empty() {
+            match ready!(this.receive.poll_data(cx)) {
+                None => return Poll::Ready(Ok(())),
+                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                Some(Ok(data)) => {
+                    let _ = this.receive.flow_control().release_capacity(data.len());
+                    this.unread = data;
+                }
+            }
+        }
+        let count = this.unread.len().min(buffer.remaining());
+        buffer.put_slice(&this.unread[..count]);
+        this.unread.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Duplex {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        self.send.reserve_capacity(bytes.len().min(LARGEST_WRITE));
+        while self.send.capacity() == 0 {
+            match ready!(self.send.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+        let count = bytes.len().min(self.send.capacity());
+        let part = Bytes::copy_from_slice(&bytes[..count]);
+        Poll::Ready(self.send.send_data(part, false).map(|()| count).map_err(io::Error::other))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.send.send_data(Bytes::new(), true).map_err(io::Error::other))
+    }
+}
