@@ -20,18 +20,21 @@ use crowd::Crowd;
 use listen::{Places, SocketFile};
 use otlp::Exporter;
 use passed::Passed;
+use thread::Orders;
 use tls::Tls;
-use worker::{Orders, Serving};
+use worker::Serving;
 
 mod admin;
 mod connection;
 mod crowd;
+mod date;
 mod der;
 mod files;
 mod front;
 mod handshakes;
 mod http1;
 mod http2;
+mod linger;
 pub mod listen;
 mod otlp;
 pub mod passed;
@@ -41,6 +44,7 @@ mod recognise;
 mod record;
 mod redirect;
 mod reply;
+mod thread;
 pub mod tls;
 mod worker;
 
@@ -84,7 +88,7 @@ impl Server {
         let workers = shares
             .into_iter()
             .enumerate()
-            .map(|(number, shares)| worker::start(number, shares, orders.clone()))
+            .map(|(number, shares)| thread::start(number, shares, orders.clone()))
             .collect::<io::Result<Vec<_>>>()?;
         Ok(Self {
             place,

@@ -7,9 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use crate::http::client::Peer;
@@ -100,20 +98,4 @@ pub(super) async fn in_time<T>(
         Poll::Pending => deadline.poll(cx).map(|()| None),
     })
     .await
-}
-
-/// How long is listened to a client that has been answered and is still sending.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// Ends our side and reads away what the client still sends: to close at once would reset the connection, and
-/// the client could lose the answer before it has read it (RFC 9112 §9.6).
-pub(super) async fn linger(mut socket: impl AsyncRead + AsyncWrite + Unpin) {
-    let read_away = async {
-        socket.shutdown().await?;
-        let mut buffer = [0; 4096];
-        while socket.read(&mut buffer).await? > 0 {}
-        io::Result::Ok(())
-    };
-    // Whether the client hears of it or not, the connection is over.
-    let _ = timeout(LINGER, read_away).await;
 }

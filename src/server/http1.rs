@@ -31,11 +31,9 @@ use crate::server::record::Via;
 use crate::server::reply::ReplyBody;
 use crate::server::worker::Worker;
 
-mod date;
 mod head;
 mod write;
 
-pub(super) use date::Date;
 use head::Bounds;
 use write::{Asked, Sent};
 

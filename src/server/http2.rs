@@ -17,8 +17,8 @@ use crate::http::client::Peer;
 use crate::http::socket::Socket;
 use crate::proxy::Leaving;
 use crate::refusal::Refusal;
-use crate::server::connection;
 use crate::server::front::{self, Arrived};
+use crate::server::linger::linger;
 use crate::server::read::{self, Head};
 use crate::server::record::Via;
 use crate::server::worker::Worker;
@@ -62,7 +62,7 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
         tracing::debug!(peer = %peer.address, %error, "connection ended");
     }
     if let Some(socket) = client.take_socket() {
-        connection::linger(socket).await;
+        linger(socket).await;
     }
 }
 

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::config::limits::MOST_HEADERS;
 use crate::http::client::Peer;
 use crate::http::path::Path;
+use crate::server::linger::linger;
 use crate::server::worker::{Seat, Worker};
 use crate::server::{connection, proxy_protocol, read};
 
@@ -21,7 +22,7 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, sea
     let config = &worker.app.config;
     let patience = config.limits.head_timeout;
     match connection::in_time(&worker, patience, answered(stream, peer, config, &seat)).await {
-        Some(Ok(stream)) => connection::linger(stream).await,
+        Some(Ok(stream)) => linger(stream).await,
         Some(Err(error)) => {
             tracing::debug!(peer = %peer.address, %error, "a redirect that did not come about");
         }

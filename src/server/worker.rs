@@ -1,20 +1,14 @@
-//! One worker: a thread with a runtime of its own that accepts, serves and drains its share of the
-//! connections.
+//! One worker: what the connections of one thread share, under one configuration.
 //!
 //! **Invariant:** a worker never computes a password hash, never runs a query and never resolves a name while
 //! a request waits for another; it only awaits the office.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::sync::Notify;
 
 use crate::app::App;
 use crate::gate::endpoint;
@@ -26,24 +20,12 @@ use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
 use crate::proxy::{Means, Proxy};
 use crate::server::crowd::{Crowd, Member};
+use crate::server::date::Date;
 use crate::server::handshakes::Handshakes;
-use crate::server::http1::Date;
-use crate::server::listen::{Acceptor, Serves, Share};
 use crate::server::record::Recorder;
 use crate::server::tls::Tls;
-use crate::server::{connection, redirect};
 use crate::session::cache::Near;
 use crate::trace::Tracing;
-
-/// How long to wait after the system ran out of something, at first and at most.
-const SHORTAGE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-
-/// For how long nothing more is said of connections that were turned away, in milliseconds.
-const SILENCE: u64 = 10_000;
-
-/// How long those that are cut may take to hear of it, and how often is looked.
-const FAREWELL: Duration = Duration::from_millis(1500);
-const FAREWELL_LOOK: Duration = Duration::from_millis(20);
 
 /// What the connections of one worker share, under one configuration.
 pub(super) struct Worker {
@@ -58,15 +40,23 @@ pub(super) struct Worker {
     /// How connections are encrypted, if they are.
     pub(super) tls: Option<Tls>,
     /// Those who are about to be.
-    handshakes: Rc<Handshakes>,
+    pub(super) handshakes: Rc<Handshakes>,
     /// Where requests are written down.
     pub(super) recorder: Rc<Recorder>,
-    seats: Rc<Seats>,
+    /// Its connections.
+    pub(super) seats: Rc<Seats>,
     stopping: Rc<Cell<bool>>,
-    latest: Rc<RefCell<Weak<Worker>>>,
+    /// The one under the configuration that counts now.
+    pub(super) latest: Rc<RefCell<Weak<Worker>>>,
 }
 
 impl Worker {
+    /// From now on no further request is taken.
+    pub(super) fn stop(&self) {
+        self.stopping.set(true);
+        self.ticker.wake_all();
+    }
+
     /// Whether no further request should be taken on any connection.
     pub(super) fn stopping(&self) -> bool {
         self.stopping.get()
@@ -79,7 +69,7 @@ impl Worker {
     }
 
     /// The first one of a thread.
-    fn first(serving: &Serving) -> Rc<Self> {
+    pub(super) fn first(serving: &Serving) -> Rc<Self> {
         let ticker = Ticker::default();
         let app = &serving.app;
         let recorder = Rc::new(Recorder {
@@ -108,7 +98,7 @@ impl Worker {
 
     /// The same under another configuration; it is the latest from now on. What the old one's requests hold
     /// lives as long as they do.
-    fn under(&self, serving: &Serving) -> Rc<Self> {
+    pub(super) fn under(&self, serving: &Serving) -> Rc<Self> {
         self.handshakes.allow(handshakes(&serving.app));
         let recorder = Rc::new(Recorder {
             counts: Arc::clone(&self.recorder.counts),
@@ -136,7 +126,7 @@ impl Worker {
     }
 
     /// What is done at every tick.
-    fn tick(&self) {
+    pub(super) fn tick(&self) {
         self.proxy.sweep();
         let now = self.app.clock.now();
         self.date.tick(now);
@@ -165,11 +155,11 @@ fn proxy(serving: &Serving, ticker: &Ticker, recorder: &Recorder) -> Proxy {
 
 /// The connections of one worker, counted.
 #[derive(Default)]
-struct Seats {
+pub(super) struct Seats {
     /// Sockets that are open, tunnels included.
-    open: Cell<usize>,
+    pub(super) open: Cell<usize>,
     /// Told whenever one has been closed.
-    one_less: Notify,
+    pub(super) one_less: Notify,
 }
 
 /// Counts one open socket.
@@ -179,7 +169,7 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    fn take(seats: &Rc<Seats>, member: Member) -> Self {
+    pub(super) fn take(seats: &Rc<Seats>, member: Member) -> Self {
         seats.open.set(seats.open.get() + 1);
         Self { seats: Rc::clone(seats), member }
     }
@@ -214,167 +204,4 @@ pub(super) struct Serving {
     pub(super) crowd: Arc<Crowd>,
     /// Where spans go, if requests are traced.
     pub(super) tracing: Option<Tracing>,
-}
-
-/// What a worker is told while it runs.
-#[derive(Clone)]
-pub(super) struct Orders {
-    /// To take no more connections.
-    pub(super) stop: watch::Receiver<bool>,
-    /// What to serve with from now on.
-    pub(super) serve: watch::Receiver<Serving>,
-}
-
-/// Starts a worker on its own thread.
-pub(super) fn start(number: usize, listeners: Vec<Share>, orders: Orders) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-        let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                tracing::error!(%error, "a worker's runtime cannot be started");
-                return;
-            }
-        };
-        if let Err(error) = runtime.block_on(run(listeners, orders)) {
-            tracing::error!(%error, "a worker cannot listen");
-        }
-    })
-}
-
-async fn run(listeners: Vec<Share>, orders: Orders) -> io::Result<()> {
-    let Orders { mut stop, mut serve } = orders;
-    let mut serving = serve.borrow_and_update().clone();
-    let mut worker = Worker::first(&serving);
-    let ticking = Rc::clone(&worker.latest);
-    tokio::task::spawn_local(worker.ticker.clone().run(move || {
-        if let Some(worker) = ticking.borrow().upgrade() {
-            worker.tick();
-        }
-    }));
-    let mut acceptors = Vec::new();
-    for share in listeners {
-        let serves = share.serves;
-        acceptors.push((Rc::new(Acceptor::new(share)?), serves));
-    }
-    let mut accepting = JoinSet::new();
-    loop {
-        for (acceptor, serves) in &acceptors {
-            accepting.spawn_local(accept(
-                Rc::clone(&worker),
-                (Rc::clone(acceptor), *serves),
-                Arc::clone(&serving.crowd),
-            ));
-        }
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => break,
-            Ok(()) = serve.changed() => {
-                serving = serve.borrow_and_update().clone();
-                worker = worker.under(&serving);
-            }
-        }
-        // Who comes from now on is taken under the new configuration.
-        accepting.shutdown().await;
-    }
-    accepting.shutdown().await;
-    drop((acceptors, serving));
-    worker.stopping.set(true);
-    worker.ticker.wake_all();
-    drain(&worker).await;
-    worker.tick();
-    Ok(())
-}
-
-/// Lets what is under way come to its end, and ends what has none of its own.
-async fn drain(worker: &Worker) {
-    let drained = async {
-        while worker.seats.open.get() > 0 {
-            worker.seats.one_less.notified().await;
-        }
-    };
-    if tokio::time::timeout(worker.app.config.limits.drain, drained).await.is_ok() {
-        return;
-    }
-    let open = worker.seats.open.get();
-    tracing::warn!(connections = open, "connections are cut at the end of the drain time");
-    worker.ticker.cut();
-    let [begun, ended] = &worker.recorder.counts.tunnels;
-    let told = async {
-        while begun.get() > ended.get() {
-            tokio::time::sleep(FAREWELL_LOOK).await;
-        }
-    };
-    // Whoever does not hear of it is cut without.
-    let _ = tokio::time::timeout(FAREWELL, told).await;
-}
-
-async fn accept(worker: Rc<Worker>, (acceptor, serves): (Rc<Acceptor>, Serves), crowd: Arc<Crowd>) {
-    let config = &worker.app.config;
-    let mut wait = SHORTAGE.0;
-    let encrypted = worker.tls.is_some() && matches!(serves, Serves::Site);
-    let mut refused = Silenced::new("connections were refused: there are too many");
-    let mut given_up = Silenced::new("TLS handshakes were given up: there are too many");
-    loop {
-        match acceptor.accept(&config.proxies.trusted).await {
-            Ok((stream, peer)) => {
-                wait = SHORTAGE.0;
-                // Closed at once, before anything is read or kept for it. What a trusted proxy connects is for
-                // many; where it names them, they are counted.
-                let Some(member) = crowd.enter((!peer.trusted).then(|| peer.ip())) else {
-                    refused.note(peer.ip(), worker.ticker.now());
-                    worker.recorder.counts.turned_away.add_alone(1);
-                    continue;
-                };
-                let seat = Seat::take(&worker.seats, member);
-                // Nobody else is accepted meanwhile: who waits is the system's to keep.
-                if encrypted && let Some(peer) = worker.handshakes.room().await {
-                    given_up.note(peer, worker.ticker.now());
-                    worker.recorder.counts.turned_away.add_alone(1);
-                }
-                let handshake = encrypted.then(|| worker.handshakes.begin(peer.ip()));
-                let worker = Rc::clone(&worker);
-                match serves {
-                    Serves::Site => {
-                        tokio::task::spawn_local(connection::serve(worker, stream, peer, (seat, handshake)))
-                    }
-                    Serves::Redirect => tokio::task::spawn_local(redirect::serve(worker, stream, peer, seat)),
-                };
-            }
-            // The client went away before it was its turn.
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
-            // Out of file descriptors or memory: accepting again at once would only burn the processor. A
-            // connection that is closed makes room; those to the app that nobody uses can be done without.
-            Err(error) => {
-                tracing::warn!(%error, "a connection cannot be accepted");
-                worker.proxy.shed();
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    () = worker.seats.one_less.notified() => {}
-                }
-                wait = (wait * 2).min(SHORTAGE.1);
-            }
-        }
-    }
-}
-
-/// What a flood of connections led to: told now and then, because it must not be one of lines.
-struct Silenced {
-    what: &'static str,
-    since: u64,
-    /// When it was told last, in milliseconds of the worker.
-    told: Option<u64>,
-}
-
-impl Silenced {
-    fn new(what: &'static str) -> Self {
-        Self { what, since: 0, told: None }
-    }
-
-    fn note(&mut self, latest: IpAddr, now: u64) {
-        self.since += 1;
-        if self.told.is_none_or(|told| now.saturating_sub(told) >= SILENCE) {
-            tracing::warn!(count = self.since, %latest, "{}", self.what);
-            (self.since, self.told) = (0, Some(now));
-        }
-    }
 }

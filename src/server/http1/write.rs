@@ -15,7 +15,7 @@ use crate::http::fields::{Value, put};
 use crate::http::reply::Reply;
 use crate::http::wire::Wire;
 use crate::proxy::upgrade::Tunnel;
-use crate::server::http1::date::Line;
+use crate::server::date::Line;
 use crate::server::reply::ReplyBody;
 
 /// A piece that is no larger than this leaves with the head as one, in bytes: to copy it costs less than to hand the

@@ -8,14 +8,14 @@ use crate::time::Now;
 pub(super) type Line = [u8; 37];
 
 /// The latest `Date`, as of the last tick: answers do not ask the clock.
-pub(in crate::server) struct Date {
+pub(super) struct Date {
     second: Cell<i64>,
     line: Cell<Line>,
 }
 
 impl Date {
     /// The field at this moment.
-    pub(in crate::server) fn new(now: Now) -> Self {
+    pub(super) fn new(now: Now) -> Self {
         let date =
             Self { second: Cell::new(0), line: Cell::new(*b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n") };
         date.tick(now);
@@ -23,7 +23,7 @@ impl Date {
     }
 
     /// Time has passed.
-    pub(in crate::server) fn tick(&self, now: Now) {
+    pub(super) fn tick(&self, now: Now) {
         if now.seconds() != self.second.get() {
             let line = format!("date: {}\r\n", now.http_date());
             if let Ok(line) = line.as_bytes().try_into() {

@@ -1,0 +1,189 @@
+//! The thread of one worker, with a runtime of its own: it accepts, serves and drains its share of the connections.
+
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::server::crowd::Crowd;
+use crate::server::listen::{Acceptor, Serves, Share};
+use crate::server::worker::{Seat, Serving, Worker};
+use crate::server::{connection, redirect};
+
+/// How long to wait after the system ran out of something, at first and at most.
+const SHORTAGE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// For how long nothing more is said of connections that were turned away, in milliseconds.
+const SILENCE: u64 = 10_000;
+
+/// How long those that are cut may take to hear of it, and how often is looked.
+const FAREWELL: Duration = Duration::from_millis(1500);
+const FAREWELL_LOOK: Duration = Duration::from_millis(20);
+
+/// What a worker is told while it runs.
+#[derive(Clone)]
+pub(super) struct Orders {
+    /// To take no more connections.
+    pub(super) stop: watch::Receiver<bool>,
+    /// What to serve with from now on.
+    pub(super) serve: watch::Receiver<Serving>,
+}
+
+/// Starts a worker on its own thread.
+pub(super) fn start(number: usize, listeners: Vec<Share>, orders: Orders) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(%error, "a worker's runtime cannot be started");
+                return;
+            }
+        };
+        if let Err(error) = runtime.block_on(run(listeners, orders)) {
+            tracing::error!(%error, "a worker cannot listen");
+        }
+    })
+}
+
+async fn run(listeners: Vec<Share>, orders: Orders) -> io::Result<()> {
+    let Orders { mut stop, mut serve } = orders;
+    let mut serving = serve.borrow_and_update().clone();
+    let mut worker = Worker::first(&serving);
+    let ticking = Rc::clone(&worker.latest);
+    tokio::task::spawn_local(worker.ticker.clone().run(move || {
+        if let Some(worker) = ticking.borrow().upgrade() {
+            worker.tick();
+        }
+    }));
+    let mut acceptors = Vec::new();
+    for share in listeners {
+        let serves = share.serves;
+        acceptors.push((Rc::new(Acceptor::new(share)?), serves));
+    }
+    let mut accepting = JoinSet::new();
+    loop {
+        for (acceptor, serves) in &acceptors {
+            accepting.spawn_local(accept(
+                Rc::clone(&worker),
+                (Rc::clone(acceptor), *serves),
+                Arc::clone(&serving.crowd),
+            ));
+        }
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            Ok(()) = serve.changed() => {
+                serving = serve.borrow_and_update().clone();
+                worker = worker.under(&serving);
+            }
+        }
+        // Who comes from now on is taken under the new configuration.
+        accepting.shutdown().await;
+    }
+    accepting.shutdown().await;
+    drop((acceptors, serving));
+    worker.stop();
+    drain(&worker).await;
+    worker.tick();
+    Ok(())
+}
+
+/// Lets what is under way come to its end, and ends what has none of its own.
+async fn drain(worker: &Worker) {
+    let drained = async {
+        while worker.seats.open.get() > 0 {
+            worker.seats.one_less.notified().await;
+        }
+    };
+    if tokio::time::timeout(worker.app.config.limits.drain, drained).await.is_ok() {
+        return;
+    }
+    let open = worker.seats.open.get();
+    tracing::warn!(connections = open, "connections are cut at the end of the drain time");
+    worker.ticker.cut();
+    let [begun, ended] = &worker.recorder.counts.tunnels;
+    let told = async {
+        while begun.get() > ended.get() {
+            tokio::time::sleep(FAREWELL_LOOK).await;
+        }
+    };
+    // Whoever does not hear of it is cut without.
+    let _ = tokio::time::timeout(FAREWELL, told).await;
+}
+
+async fn accept(worker: Rc<Worker>, (acceptor, serves): (Rc<Acceptor>, Serves), crowd: Arc<Crowd>) {
+    let config = &worker.app.config;
+    let mut wait = SHORTAGE.0;
+    let encrypted = worker.tls.is_some() && matches!(serves, Serves::Site);
+    let mut refused = Silenced::new("connections were refused: there are too many");
+    let mut given_up = Silenced::new("TLS handshakes were given up: there are too many");
+    loop {
+        match acceptor.accept(&config.proxies.trusted).await {
+            Ok((stream, peer)) => {
+                wait = SHORTAGE.0;
+                // Closed at once, before anything is read or kept for it. What a trusted proxy connects is for
+                // many; where it names them, they are counted.
+                let Some(member) = crowd.enter((!peer.trusted).then(|| peer.ip())) else {
+                    refused.note(peer.ip(), worker.ticker.now());
+                    worker.recorder.counts.turned_away.add_alone(1);
+                    continue;
+                };
+                let seat = Seat::take(&worker.seats, member);
+                // Nobody else is accepted meanwhile: who waits is the system's to keep.
+                if encrypted && let Some(peer) = worker.handshakes.room().await {
+                    given_up.note(peer, worker.ticker.now());
+                    worker.recorder.counts.turned_away.add_alone(1);
+                }
+                let handshake = encrypted.then(|| worker.handshakes.begin(peer.ip()));
+                let worker = Rc::clone(&worker);
+                match serves {
+                    Serves::Site => {
+                        tokio::task::spawn_local(connection::serve(worker, stream, peer, (seat, handshake)))
+                    }
+                    Serves::Redirect => tokio::task::spawn_local(redirect::serve(worker, stream, peer, seat)),
+                };
+            }
+            // The client went away before it was its turn.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+            // Out of file descriptors or memory: accepting again at once would only burn the processor. A
+            // connection that is closed makes room; those to the app that nobody uses can be done without.
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be accepted");
+                worker.proxy.shed();
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = worker.seats.one_less.notified() => {}
+                }
+                wait = (wait * 2).min(SHORTAGE.1);
+            }
+        }
+    }
+}
+
+/// What a flood of connections led to: told now and then, because it must not be one of lines.
+struct Silenced {
+    what: &'static str,
+    since: u64,
+    /// When it was told last, in milliseconds of the worker.
+    told: Option<u64>,
+}
+
+impl Silenced {
+    fn new(what: &'static str) -> Self {
+        Self { what, since: 0, told: None }
+    }
+
+    fn note(&mut self, latest: IpAddr, now: u64) {
+        self.since += 1;
+        if self.told.is_none_or(|told| now.saturating_sub(told) >= SILENCE) {
+            tracing::warn!(count = self.since, %latest, "{}", self.what);
+            (self.since, self.told) = (0, Some(now));
+        }
+    }
+}
