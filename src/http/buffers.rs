@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use bytes::BytesMut;
 
 /// Most buffers of a kind that are kept.
-const MOST: usize = 64;
+const MOST: usize = 16;
 /// What a buffer may have grown to and still be kept, in bytes.
 const LARGEST: usize = 16 * 1024;
 
