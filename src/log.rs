@@ -3,16 +3,18 @@
 use std::io::IsTerminal as _;
 
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{fmt, registry, reload};
 
 use crate::config::Log;
 
 pub mod access;
 
 /// Changes which lines are written while the program runs.
-pub struct Levels(Box<dyn Fn(EnvFilter) + Send + Sync>);
+pub struct Levels(Box<dyn Fn(Targets) + Send + Sync>);
 
 impl Levels {
     /// Writes what `config` asks for from now on.
@@ -30,26 +32,23 @@ pub fn start(config: &Log) -> Levels {
     levels
 }
 
-fn filter(config: &Log) -> EnvFilter {
+fn filter(config: &Log) -> Targets {
     // `config` has checked the filter; if it did not, silence would be the worse answer.
-    EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"))
+    config.filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO))
 }
 
 fn subscriber<W>(config: &Log, colours: bool, to: W) -> (Box<dyn Subscriber + Send + Sync>, Levels)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt().with_env_filter(filter(config)).with_ansi(colours).with_writer(to);
+    let (filter, handle) = reload::Layer::new(filter(config));
+    let levels = Levels(Box::new(move |filter| drop(handle.reload(filter))));
+    let lines = fmt::layer().with_ansi(colours).with_writer(to);
     if config.json {
         let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
-        let lines = lines.with_filter_reloading();
-        let handle = lines.reload_handle();
-        let levels = Levels(Box::new(move |filter| drop(handle.reload(filter))));
-        return (Box::new(lines.finish()), levels);
+        return (Box::new(registry().with(filter).with(lines)), levels);
     }
-    let lines = lines.with_filter_reloading();
-    let handle = lines.reload_handle();
-    (Box::new(lines.finish()), Levels(Box::new(move |filter| drop(handle.reload(filter)))))
+    (Box::new(registry().with(filter).with(lines)), levels)
 }
 
 #[cfg(test)]

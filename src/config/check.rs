@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 mod identity;
 mod limits;
@@ -160,7 +160,7 @@ fn log(raw: &RawLog, p: &mut Problems) -> Log {
         let part = part.trim();
         !part.contains(['=', '[']) && part.parse::<tracing_subscriber::filter::LevelFilter>().is_err()
     });
-    if misspelt || EnvFilter::try_new(&raw.level).is_err() {
+    if misspelt || raw.level.parse::<Targets>().is_err() {
         let what = format!("{} is no log filter", p.quote(key, &raw.level));
         p.add(
             key,
