@@ -8,7 +8,7 @@ use bytes::BytesMut;
 /// Most buffers of a kind that are kept.
 const MOST: usize = 16;
 /// What a buffer may have grown to and still be kept, in bytes.
-const LARGEST: usize = 16 * 1024;
+const LARGEST: usize = 52 * 1024;
 
 /// Makes room for `size` bytes or some less: from the beginning of a buffer again if nobody holds a part of it any
 /// more, in what is left of it otherwise. A new one is a trip to the allocator.

@@ -29,9 +29,9 @@ mod head;
 pub(super) use head::Head;
 use head::{Delimited, next};
 
-/// What is read at a time at first, and once a body proves to be large, in bytes. A client that does not read
-/// holds up as much memory.
-const READS: [usize; 2] = [16 * 1024, 48 * 1024];
+/// What is read at a time at first, and once a body proves to be large, in bytes: two reads for an answer of 64 KiB. A
+/// client that does not read holds up as much memory.
+const READS: [usize; 2] = [16 * 1024, 50 * 1024];
 
 /// Sends what is to be sent and waits for the head of the final answer.
 pub(super) async fn receive(

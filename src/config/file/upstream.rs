@@ -21,7 +21,7 @@ table! {
         response_timeout: Span = Span::seconds(60),
         idle_timeout: Span = Span::seconds(60),
         keep_alive: Span = Span::seconds(4),
-        max_idle: usize = 128,
+        max_idle: usize = 1024,
         ping: Span = Span::seconds(10),
         head: Size = Size::kib(64),
     }
