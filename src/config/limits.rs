@@ -64,7 +64,7 @@ pub struct Limits {
 pub enum Connections {
     /// As many as the configuration says.
     Chosen(usize),
-    /// It says nothing: [`Self::USUAL`], or as many as the system allows.
+    /// It says nothing: 10,000, or as many as the system allows.
     Usual,
 }
 
