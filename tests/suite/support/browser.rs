@@ -37,22 +37,34 @@ pub(crate) enum Scheme {
     Dark,
 }
 
+/// A driver and its port; `None` if it found none.
+fn driver() -> Option<(Child, u16)> {
+    let mut driver = Command::new(CHROMEDRIVER)
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromedriver is installed");
+    let mut lines = BufReader::new(driver.stdout.take().expect("stdout is piped")).lines();
+    let port = lines
+        .by_ref()
+        .map_while(Result::ok)
+        .find_map(|line| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok());
+    let Some(port) = port else {
+        drop(driver.kill());
+        drop(driver.wait());
+        return None;
+    };
+    std::thread::spawn(move || lines.for_each(drop));
+    Some((driver, port))
+}
+
 impl Browser {
     /// Starts a driver on a port of its choice and a browser in it.
     pub(crate) fn start() -> Self {
-        let mut driver = Command::new(CHROMEDRIVER)
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver is installed");
-        let mut lines = BufReader::new(driver.stdout.take().expect("stdout is piped")).lines();
-        let port = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok())
-            .expect("chromedriver says its port");
-        std::thread::spawn(move || lines.for_each(drop));
+        // It gives up if somebody else has the port of its choice by IPv6.
+        let (driver, port) =
+            (0..5).find_map(|_| driver()).expect("chromedriver is installed and says its port");
 
         let profile = TempDir::new().expect("a directory for the profile");
         let args = [
