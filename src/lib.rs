@@ -119,7 +119,8 @@
 //!    head and first piece of the body in one write, and waits for the head of the answer.
 //!    Where HTTP/2 is spoken to the app, the same fields go out on a stream of a shared connection
 //!    (`proxy/http2.rs`).
-//! 6. Head and first piece of the answer leave in one write (`server/http1/write.rs`). The rest follows straight from
+//! 6. What of the answer's head passes is copied as it came ([`http::reply`]); head and first piece leave in one write
+//!    (`server/http1/write.rs`). The rest follows straight from
 //!    the app's socket as the client takes it; at its end both connections are idle again. If the session was used
 //!    after a day, its end was moved and its cookie is sent again.
 //!
