@@ -50,7 +50,7 @@ impl Buffers {
     /// Takes one back whose bytes were written.
     pub fn written(&self, mut buffer: Vec<u8>) {
         let mut kept = self.to_write.borrow_mut();
-        if buffer.capacity() <= LARGEST && kept.len() < MOST {
+        if buffer.capacity() > 0 && buffer.capacity() <= LARGEST && kept.len() < MOST {
             buffer.clear();
             kept.push(buffer);
         }

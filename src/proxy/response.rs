@@ -52,6 +52,9 @@ pub(super) async fn receive(
         if upload.waits_for_app(connection) {
             connection.deadline.arm_once(settings.response_timeout);
         }
+        if connection.out.is_empty() {
+            pool.buffers().written(std::mem::take(&mut connection.out));
+        }
         loop {
             while let Some(head) = next(&mut search, &mut connection.unread, settings.head, method)? {
                 search = Search::default();
