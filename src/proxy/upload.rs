@@ -177,24 +177,8 @@ impl Upload {
     /// Waits for the next piece of the client's body.
     fn poll_piece(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Result<(), Failure>> {
         let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
-        let frame = match Pin::new(&mut body.incoming).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                if let Some(patience) = body.patience {
-                    body.deadline.arm_once(patience);
-                    body.pace.wait(body.deadline.now());
-                }
-                return body.deadline.poll(cx).map(|()| Err(Failure::BodyTimeout));
-            }
-        };
-        body.deadline.disarm();
-        let length = match &frame {
-            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
-            Some(Err(_)) | None => 0,
-        };
-        if !body.pace.pass(length as u64, body.deadline.now()) && body.patience.is_some() {
-            return Poll::Ready(Err(Failure::BodyTimeout));
-        }
+        let awaited = (body.patience, &body.deadline, &mut body.pace);
+        let frame = ready!(poll_in_time(&mut body.incoming, awaited, cx))?;
         let out = &mut connection.out;
         match frame {
             Some(Err(_)) => return Poll::Ready(Err(Failure::BadBody)),
@@ -214,6 +198,33 @@ impl Upload {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// The next piece of a client's body, for which there is patience for so long, or for ever.
+///
+/// # Errors
+/// [`Failure::BodyTimeout`] if the client pauses for longer, or is slower than its pace has to be.
+pub(super) fn poll_in_time(
+    body: &mut RequestBody,
+    (patience, deadline, pace): (Option<Duration>, &Deadline, &mut Pace),
+    cx: &mut Context<'_>,
+) -> Poll<Result<Option<io::Result<Frame<Bytes>>>, Failure>> {
+    let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
+        if let Some(patience) = patience {
+            deadline.arm_once(patience);
+            pace.wait(deadline.now());
+        }
+        return deadline.poll(cx).map(|()| Err(Failure::BodyTimeout));
+    };
+    deadline.disarm();
+    let length = match &frame {
+        Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+        Some(Err(_)) | None => 0,
+    };
+    if !pace.pass(length as u64, deadline.now()) && patience.is_some() {
+        return Poll::Ready(Err(Failure::BodyTimeout));
+    }
+    Poll::Ready(Ok(frame))
 }
 
 impl Body {

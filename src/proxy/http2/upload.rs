@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -19,6 +18,7 @@ use crate::proxy::failure::Failure;
 use crate::proxy::headers::HeadWriter;
 use crate::proxy::pace::Pace;
 use crate::proxy::ticker::Deadline;
+use crate::proxy::upload::poll_in_time;
 
 /// What is kept of a body at most, in bytes: most messages of gRPC are smaller.
 const KEPT: usize = 32 * 1024;
@@ -110,24 +110,8 @@ impl Source {
         if self.ended {
             return Poll::Ready(Ok(None));
         }
-        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                if let Some(patience) = self.patience {
-                    self.deadline.arm_once(patience);
-                    self.pace.wait(self.deadline.now());
-                }
-                return self.deadline.poll(cx).map(|()| Err(Failure::BodyTimeout));
-            }
-        };
-        self.deadline.disarm();
-        let length = match &frame {
-            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
-            Some(Err(_)) | None => 0,
-        };
-        if !self.pace.pass(length as u64, self.deadline.now()) && self.patience.is_some() {
-            return Poll::Ready(Err(Failure::BodyTimeout));
-        }
+        let awaited = (self.patience, &self.deadline, &mut self.pace);
+        let frame = ready!(poll_in_time(&mut self.body, awaited, cx))?;
         let piece = match frame {
             Some(Err(_)) => return Poll::Ready(Err(Failure::BadBody)),
             Some(Ok(frame)) => match frame.into_data() {
