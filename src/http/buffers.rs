@@ -1,12 +1,14 @@
 //! Buffers that the connections of a worker lend each other: who waits holds none, and what was used last, and is in
 //! the processor's cache, is used next.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use bytes::BytesMut;
 
-/// Most buffers of a kind that are kept.
-const MOST: usize = 16;
+/// Most that is kept to read into, in bytes: as many requests as are under way at a time have one each.
+const MOST_TO_READ: usize = 512 * 1024;
+/// Most buffers that are kept to write into: each is written at once, as a rule.
+const MOST_TO_WRITE: usize = 16;
 /// What a buffer may have grown to and still be kept, in bytes.
 const LARGEST: usize = 52 * 1024;
 
@@ -25,20 +27,25 @@ pub fn make_room(buffer: &mut BytesMut, size: usize) {
 #[derive(Default)]
 pub struct Buffers {
     to_read: RefCell<Vec<BytesMut>>,
+    /// Capacity of all of these, in bytes.
+    kept: Cell<usize>,
     to_write: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Buffers {
     /// One to read into.
     pub fn to_read(&self) -> BytesMut {
-        self.to_read.borrow_mut().pop().unwrap_or_default()
+        let buffer = self.to_read.borrow_mut().pop().unwrap_or_default();
+        self.kept.set(self.kept.get() - buffer.capacity());
+        buffer
     }
 
     /// Takes one back from which everything was read. Parts of it may still be in use.
     pub fn read(&self, buffer: BytesMut) {
-        let mut kept = self.to_read.borrow_mut();
-        if buffer.capacity() > 0 && buffer.capacity() <= LARGEST && kept.len() < MOST {
-            kept.push(buffer);
+        let kept = self.kept.get() + buffer.capacity();
+        if buffer.capacity() > 0 && buffer.capacity() <= LARGEST && kept <= MOST_TO_READ {
+            self.kept.set(kept);
+            self.to_read.borrow_mut().push(buffer);
         }
     }
 
@@ -50,7 +57,7 @@ impl Buffers {
     /// Takes one back whose bytes were written.
     pub fn written(&self, mut buffer: Vec<u8>) {
         let mut kept = self.to_write.borrow_mut();
-        if buffer.capacity() > 0 && buffer.capacity() <= LARGEST && kept.len() < MOST {
+        if buffer.capacity() > 0 && buffer.capacity() <= LARGEST && kept.len() < MOST_TO_WRITE {
             buffer.clear();
             kept.push(buffer);
         }
