@@ -105,10 +105,6 @@ pub enum Leaving {
 }
 
 /// What follows the head of an answer.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a body is what follows nearly always; boxed, each would be allocated"
-)]
 pub enum Following {
     /// A body.
     Body(UpstreamBody),
@@ -330,7 +326,7 @@ impl Proxy {
             Leaving::Http1 => Following::Tunnel(tunnel),
             Leaving::Http2(stream, kept) => {
                 tunnel.run_on_stream(stream, kept, visit.id);
-                Following::Body(UpstreamBody::Http1(Http1Body::empty(Rc::clone(&self.pool))))
+                Following::Body(UpstreamBody::Http1(Box::new(Http1Body::empty(Rc::clone(&self.pool)))))
             }
         };
         if let Following::Body(_) = following {

@@ -11,13 +11,9 @@ use crate::proxy::http2::body::Http2Body;
 use crate::proxy::response::Http1Body;
 
 /// The body of an answer on its way to the client.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "HTTP/1.1 is what most apps speak; boxed, each answer would be allocated"
-)]
 pub enum UpstreamBody {
-    /// By HTTP/1.1, straight from the socket.
-    Http1(Http1Body),
+    /// By HTTP/1.1, straight from the socket. Boxed, because an answer is handed on several times.
+    Http1(Box<Http1Body>),
     /// By HTTP/2.
     Http2(Box<Http2Body>),
 }
@@ -38,7 +34,7 @@ impl Body for UpstreamBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
-            Self::Http1(body) => Pin::new(body).poll_frame(cx),
+            Self::Http1(body) => Pin::new(&mut **body).poll_frame(cx),
             Self::Http2(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }

@@ -131,13 +131,14 @@ impl Http1Body {
         mut upload: Upload,
         head: Head,
         session: Option<Arc<Session>>,
-    ) -> (StatusCode, Fields, Self) {
+    ) -> (StatusCode, Fields, Box<Self>) {
         let Head { status, fields, body, keep, .. } = head;
         upload.answered();
         let term = Term::begin(session, pool.now());
         let connection = Some(connection);
         let silent = Duration::ZERO;
-        let mut this = Self { connection, pool, upload, body, keep, reads: 0, term, silent, pace, given: 0 };
+        let this = Self { connection, pool, upload, body, keep, reads: 0, term, silent, pace, given: 0 };
+        let mut this = Box::new(this);
         if matches!(this.body, Delimited::Length(0)) {
             this.finish();
         }

@@ -16,7 +16,7 @@ use crate::server::record::Record;
 pub(super) struct ReplyBody {
     kind: Kind,
     /// What is written down of the request.
-    record: Option<Record>,
+    record: Option<Box<Record>>,
 }
 
 enum Kind {
@@ -45,7 +45,7 @@ impl ReplyBody {
     }
 
     /// The end of this is the end of `record`.
-    pub(super) fn record(&mut self, record: Record) {
+    pub(super) fn record(&mut self, record: Box<Record>) {
         self.record = Some(record);
     }
 
