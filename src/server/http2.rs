@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::header::COOKIE;
 use http::{Method, Request, Response};
@@ -112,10 +113,16 @@ async fn until_stopped<C: Future>(
     stop: fn(Pin<&mut C>),
 ) -> C::Output {
     let mut told = false;
+    // Never due: it has the ticker wake this task too, which may wait for nothing but its streams.
+    let word = worker.ticker.deadline();
+    word.arm(Duration::from_secs(u64::from(u32::MAX)));
     poll_fn(|cx| {
         if !told && (worker.stopping() || client.has_had_enough()) {
             told = true;
             stop(connection.as_mut());
+        }
+        if !told {
+            let _ = word.poll(cx);
         }
         connection.as_mut().poll(cx)
     })

@@ -5,6 +5,8 @@ use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full};
 use hyper::ext::Protocol;
 
+use crate::jobs::eventually;
+use crate::support::bare::{Bare, End};
 use crate::support::h2::{self, H2};
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, switch};
@@ -201,20 +203,18 @@ fn a_stop_lets_a_running_answer_finish_and_takes_nothing_new() {
         let _ = wait.lock().expect("not poisoned").recv();
         let _ = stream.write_all(b"llo");
     });
-    let mut stage = Stage::on(Stage::plan().upstream(upstream));
-    let mut client = H2::connect(stage.site.address);
-    let response = client.begin(signed(&stage, Method::GET, "/", "")).expect("an answer");
+    let mut stage = Stage::on(Stage::plan().rule("/open/**", "public").upstream(upstream));
     let server = stage.site.take_server();
+    let mut client = Bare::greets(&stage, 65_535);
+    client.asks(1, "/open/x");
+    eventually("the app is asked", || !stage.site.upstream.arrived().is_empty());
     let stopping = std::thread::spawn(move || server.stop());
-    // GOAWAY has come once the client takes nothing more.
-    for _ in 0..400 {
-        if !client.is_open() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    assert_eq!(client.is_told_to_leave(), (1, 0), "the running one still counts, and there is no error");
+    client.asks(3, "/open/late");
     go.send(()).expect("it waits");
-    let body = client.block_on(response.into_body().collect()).expect("the rest").to_bytes();
-    assert_eq!(body, &b"hello"[..]);
+    // What has come of it before that may have been heard above.
+    assert!(matches!(client.hears(1), End::Whole(3 | 5)));
+    assert!(!matches!(client.hears(3), End::Whole(_)), "nothing new");
     stopping.join().expect("it stops");
+    assert_eq!(stage.site.upstream.arrived().len(), 1);
 }

@@ -34,6 +34,10 @@ pub(crate) enum End {
     Lost,
 }
 
+fn number(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes(bytes.try_into().expect("four bytes"))
+}
+
 impl<'s> Bare<'s> {
     /// With this `SETTINGS_INITIAL_WINDOW_SIZE`.
     pub(crate) fn greets(stage: &'s Stage, window: u32) -> Self {
@@ -67,15 +71,23 @@ impl<'s> Bare<'s> {
         }
     }
 
-    /// Listens until this stream has ended, and answers pings.
+    /// The next frame: its type, flags, stream and payload. Answers a ping, and keeps a goodbye.
+    fn hears_a_frame(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
+        let (kind, flags, of, payload) = read_frame(&mut self.stream)?;
+        match kind {
+            GOAWAY => self.goodbyes.push((number(&payload[..4]), number(&payload[4..8]))),
+            PING if flags == 0 => self.sends(&frame(PING, 1, 0, &payload)),
+            _ => {}
+        }
+        Some((kind, flags, of, payload))
+    }
+
+    /// Listens until this stream has ended.
     pub(crate) fn hears(&mut self, stream: u32) -> End {
-        let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().expect("four bytes"));
         let mut count = 0;
-        while let Some((kind, flags, of, payload)) = read_frame(&mut self.stream) {
+        while let Some((kind, flags, of, payload)) = self.hears_a_frame() {
             match kind {
                 RST_STREAM if of == stream => return End::Reset(number(&payload)),
-                GOAWAY => self.goodbyes.push((number(&payload[..4]), number(&payload[4..8]))),
-                PING if flags == 0 => self.sends(&frame(PING, 1, 0, &payload)),
                 // HEADERS or DATA.
                 0 | 1 if of == stream => {
                     count += if kind == DATA { payload.len() } else { 0 };
@@ -87,6 +99,16 @@ impl<'s> Bare<'s> {
             }
         }
         End::Lost
+    }
+
+    /// Waits for the `GOAWAY` that names the last stream that counts, after those that name none yet (RFC 9113 §6.8).
+    pub(crate) fn is_told_to_leave(&mut self) -> (u32, u32) {
+        loop {
+            match self.goodbyes.pop() {
+                Some((last, code)) if last != i32::MAX.cast_unsigned() => return (last, code),
+                _ => assert!(self.hears_a_frame().is_some(), "the connection ends without a GOAWAY"),
+            }
+        }
     }
 
     /// Whether the other side has ended the connection, or does so soon.
