@@ -1,13 +1,16 @@
 //! What attackers send: one test per advisory or RFC rule, with its id in the name.
 
+mod broken;
 mod files;
 mod frames;
+mod handshake;
 mod headers;
 mod http2;
 mod http2_identity;
 mod identity;
 mod order;
 mod path;
+mod readers;
 mod resources;
 mod responses;
 mod smuggling;

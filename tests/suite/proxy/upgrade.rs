@@ -108,6 +108,24 @@ fn u_12_each_side_can_end_its_own_direction() {
 }
 
 #[test]
+fn u_12_an_app_that_has_said_all_still_hears() {
+    let (told, heard) = channel();
+    let stage = Stage::on(Stage::plan().upstream(Upstream::with(move |_, stream| {
+        let _ = stream.write_all(&[SWITCH, b"all"].concat());
+        let _ = stream.shutdown(Shutdown::Write);
+        let mut all = Vec::new();
+        let _ = stream.read_to_end(&mut all);
+        let _ = told.send(all);
+    })));
+    let mut raw = open(&stage);
+    assert_eq!(raw.rest().expect("the end of what the app says"), b"all");
+    let large = vec![b'x'; 3_000_000];
+    assert!(raw.try_send(&large), "our side is open");
+    raw.end();
+    assert!(heard.recv_timeout(PATIENCE).expect("it hears the end too") == large);
+}
+
+#[test]
 fn smug_1_bytes_sent_before_the_switch_wait_for_it() {
     let (told, heard) = channel();
     let (go, may_go) = channel::<()>();

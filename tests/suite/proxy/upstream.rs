@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::raw::PATIENCE;
+use crate::support::site::Plan;
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
 
@@ -97,16 +98,30 @@ fn u_5_a_fresh_connection_that_dies_is_not_tried_again() {
 
 #[test]
 fn u_5_an_app_that_closes_after_every_answer_costs_no_request() {
+    // Sooner or later than the next request comes: 0 to 50 ms, most of them short.
+    fn pause(number: usize) {
+        let step = (number.wrapping_mul(2_654_435_761) >> 7) as u64 % 51;
+        thread::sleep(Duration::from_micros(step * step * 20));
+    }
     let upstream = Upstream::with(|arrived, stream| {
         let _ = stream.write_all(ok("hello").as_bytes());
-        thread::sleep(Duration::from_micros(200 * (arrived.connection as u64 % 7)));
+        pause(arrived.connection);
         let _ = stream.shutdown(Shutdown::Both);
     });
     let stage = Stage::on(Stage::plan().upstream(upstream));
-    let mut raw = stage.connect();
-    for number in 0..500 {
-        assert_eq!(raw.send(stage.signed("GET /x HTTP/1.1", "")).answer().status, 200, "request {number}");
-    }
+    thread::scope(|scope| {
+        for client in 1..=8 {
+            let stage = &stage;
+            scope.spawn(move || {
+                let mut raw = stage.connect();
+                for number in 0..150 {
+                    let status = raw.send(stage.signed("GET /x HTTP/1.1", "")).answer().status;
+                    assert_eq!(status, 200, "request {number} of client {client}");
+                    pause(client * 1000 + number);
+                }
+            });
+        }
+    });
 }
 
 #[test]
@@ -125,6 +140,12 @@ fn connections_are_kept_no_more_than_configured() {
     assert_eq!(stage.site.upstream.connections(), 3);
 }
 
+/// Nothing but the end of the client ends a request.
+fn patient(upstream: Upstream) -> Plan {
+    let lines = "response_timeout = \"10m\"\nidle_timeout = \"10m\"";
+    Stage::plan().set("upstream", lines).set("limits", "body_idle = \"10m\"").upstream(upstream)
+}
+
 #[test]
 fn u_8_a_client_that_goes_away_before_it_is_answered_takes_its_request_along() {
     for (line, fields, body) in [
@@ -138,35 +159,44 @@ fn u_8_a_client_that_goes_away_before_it_is_answered_takes_its_request_along() {
             let mut buffer = [0; 4096];
             while let Ok(count) = std::io::Read::read(&mut stream, &mut buffer) {
                 let _ = told.send(count);
+                if buffer.starts_with(b"GET /after ") {
+                    let _ = stream.write_all(ok("hello").as_bytes());
+                }
                 if count == 0 {
                     break;
                 }
             }
         });
-        let stage = Stage::on(Stage::plan().upstream(upstream));
+        let stage = Stage::on(patient(upstream));
         let mut raw = stage.connect();
         raw.send(format!("{}{body}", stage.signed(line, fields)));
         // It has come to the app, which says nothing.
         assert!(events.recv_timeout(PATIENCE).is_ok_and(|count| count > 0), "{line}");
         drop(raw);
         while events.recv_timeout(PATIENCE).expect("the app hears of the end") > 0 {}
-        assert_eq!(stage.ask(stage.strange("GET /auth/ok HTTP/1.1", "")).status, 200);
+        assert_eq!(stage.ask(stage.signed("GET /after HTTP/1.1", "")).text(), "hello");
+        assert_eq!(stage.site.upstream.connections(), 2, "{line}");
     }
 }
 
 #[test]
 fn u_8_a_client_that_goes_away_takes_its_request_along() {
     let (told, ended) = std::sync::mpsc::channel();
-    let upstream = Upstream::with(move |_, stream| {
+    let upstream = Upstream::with(move |arrived, stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
-        let mut byte = [0];
+        if arrived.line.contains("after") {
+            let _ = stream.write_all(b"world");
+            return;
+        }
         // The end of the connection, not a byte.
-        let _ = told.send(std::io::Read::read(stream, &mut byte).unwrap_or(0));
+        let _ = told.send(std::io::Read::read(stream, &mut [0]).unwrap_or(0));
     });
-    let stage = Stage::on(Stage::plan().upstream(upstream));
+    let stage = Stage::on(patient(upstream));
     let mut raw = stage.connect();
     raw.send(stage.signed("GET /x HTTP/1.1", ""));
     assert_eq!(raw.head().expect("a head").status, 200);
     drop(raw);
-    assert_eq!(ended.recv_timeout(Duration::from_secs(10)), Ok(0));
+    assert_eq!(ended.recv_timeout(PATIENCE), Ok(0));
+    assert_eq!(stage.ask(stage.signed("GET /after HTTP/1.1", "")).text(), "helloworld");
+    assert_eq!(stage.site.upstream.connections(), 2, "what was left of the answer is nobody's");
 }

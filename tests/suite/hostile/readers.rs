@@ -1,0 +1,42 @@
+//! Clients that take what they asked for slowly, and are no attackers.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+use crate::support::raw::PATIENCE;
+use crate::support::stage::Stage;
+use crate::support::upstream::Upstream;
+
+#[test]
+fn r_3_who_takes_a_little_each_time_is_waited_for_by_http_1_too() {
+    // Far more than both systems keep between us, and several times as long as a pause may be.
+    const SIZE: usize = 20_000_000;
+    let upstream = Upstream::with(|_, stream| {
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n");
+        let _ = stream.write_all(&vec![b'x'; SIZE]);
+    });
+    let stage = Stage::on(Stage::plan().set("limits", "body_idle = \"2s\"").upstream(upstream));
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(65_536).expect("a small buffer");
+    socket.connect(&stage.site.address.into()).expect("a connection");
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    stream.write_all(stage.signed("GET /x HTTP/1.1", "").as_bytes()).expect("it is sent");
+    let (mut read, mut buffer) = (0, vec![0; 250_000]);
+    while read < SIZE {
+        thread::sleep(Duration::from_millis(100));
+        let most = buffer.len();
+        let mut taken = 0;
+        while taken < most && read + taken < SIZE {
+            match stream.read(&mut buffer[taken..]).expect("the connection stays") {
+                0 => panic!("it was cut after {read} bytes"),
+                count => taken += count,
+            }
+        }
+        read += taken;
+    }
+}
