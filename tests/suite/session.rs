@@ -4,6 +4,7 @@ mod bearer;
 mod cache;
 mod cookies;
 mod lifetime;
+mod open;
 mod outage;
 pub(crate) mod replicas;
 mod secrets;

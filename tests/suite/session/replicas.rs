@@ -7,13 +7,20 @@ use serde_json::json;
 use crate::flow::{credentials, opens, roomy, token};
 use crate::support::database::Database;
 use crate::support::site::Site;
+use crate::support::upstream::Upstream;
 
 const SECRET: &str = "one secret for all replicas, 32 bytes or more";
 
 pub(crate) fn pair() -> (Site, Site) {
+    pair_before(Upstream::hello)
+}
+
+/// The same, each before an app that `app` makes.
+pub(crate) fn pair_before(app: impl Fn() -> Upstream) -> (Site, Site) {
     let database = Database::postgres();
     let other = database.shared();
-    (roomy(database).secret(SECRET).start(), roomy(other).secret(SECRET).start())
+    let start = |database| roomy(database).secret(SECRET).upstream(app()).start();
+    (start(database), start(other))
 }
 
 #[test]

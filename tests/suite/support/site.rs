@@ -39,7 +39,7 @@ pub(crate) struct Site {
     /// The office.
     pub(crate) runtime: Runtime,
     server: Option<Server>,
-    _jobs: Jobs,
+    jobs: Option<Jobs>,
     _directory: TempDir,
     _port: Reservation,
 }
@@ -165,7 +165,7 @@ impl Plan {
             upstream: self.upstream,
             database: self.database,
             server: Some(server),
-            _jobs: jobs,
+            jobs: Some(jobs),
             runtime,
             app,
             _directory: directory,
@@ -244,6 +244,11 @@ impl Site {
         if let Some(server) = self.server.take() {
             server.stop();
         }
+    }
+
+    /// Has nothing go on that nobody asked for.
+    pub(crate) fn end_jobs(&mut self) {
+        self.jobs = None;
     }
 
     /// Where the admin listener is.
