@@ -5,6 +5,7 @@ use std::process::Command;
 use crate::support::database::on_both_databases;
 use crate::support::node::{Program, installed};
 use crate::support::provider::{Persona, Provider};
+use crate::support::secure::{self, Secure};
 use crate::support::site::Site;
 use crate::support::stage::Stage;
 
@@ -27,5 +28,13 @@ fn u_12_a_websocket_through_a_site_is_the_same_as_without_one() {
     let upstream = format!("url = \"http://127.0.0.1:{}\"", node.port);
     let stage = Stage::on(Stage::plan().set("upstream", &upstream));
     let told = serde_json::json!({ "site": stage.site.address.to_string(), "cookie": stage.cookie });
+    assert_eq!(node.run(&told), "59 cases are the same");
+}
+
+#[test]
+fn u_12_so_is_one_under_tls_on_both_sides() {
+    let node = Program::start_encrypted("ws.mjs");
+    let secure = Secure::on(secure::plan(node.port, "auto"));
+    let told = serde_json::json!({ "site": secure.site.address.to_string(), "cookie": secure.cookie });
     assert_eq!(node.run(&told), "59 cases are the same");
 }

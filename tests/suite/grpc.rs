@@ -8,6 +8,7 @@ use crate::flow::token;
 use crate::support::app2::App2;
 use crate::support::h2::{H2, Whole};
 use crate::support::node::Program;
+use crate::support::secure::{self, Secure};
 use crate::support::stage::Stage;
 
 #[test]
@@ -22,6 +23,20 @@ fn all_four_shapes_of_calls_pass_and_what_is_refused_is_told_as_grpc_tells_it() 
         "cookie": stage.cookie,
         "bearer": token(&other),
         "me": stage.me,
+    });
+    assert_eq!(node.run(&told), "all is well");
+}
+
+#[test]
+fn all_of_them_pass_under_tls_on_both_sides() {
+    let node = Program::start_encrypted("grpc.mjs");
+    let secure = Secure::on(secure::plan(node.port, "h2").rule("/closed.Notes/**", "deny"));
+    let told = json!({
+        "site": secure.site.address.to_string(),
+        "origin": secure.site.origin,
+        "cookie": secure.cookie,
+        "bearer": secure.bearer,
+        "me": secure.me,
     });
     assert_eq!(node.run(&told), "all is well");
 }

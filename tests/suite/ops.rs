@@ -17,6 +17,7 @@ use crate::support::visitor::Visitor;
 
 mod access;
 mod admin;
+mod load;
 mod numbers;
 mod reload;
 pub(crate) mod stop;

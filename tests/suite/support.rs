@@ -14,6 +14,7 @@ pub(crate) mod node;
 pub(crate) mod program;
 pub(crate) mod provider;
 pub(crate) mod raw;
+pub(crate) mod secure;
 pub(crate) mod site;
 pub(crate) mod stage;
 pub(crate) mod upstream;

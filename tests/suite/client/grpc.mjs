@@ -1,9 +1,20 @@
-// grpc-js as server and as client, with a site between them: node grpc.mjs
+// grpc-js as server and as client, with a site between them: node grpc.mjs [DIRECTORY]
+// Under TLS on both ways if there is a directory, with app.pem and app.key from it, which second.pem vouches for.
 // Prints the port of the server, then reads one line of JSON: { site, origin, cookie, bearer, me }.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import * as grpc from '@grpc/grpc-js';
+
+const directory = process.argv[2];
+const file = (name) => readFileSync(`${directory}/${name}`);
+const credentials = directory
+  ? {
+      server: grpc.ServerCredentials.createSsl(null, [{ private_key: file('app.key'), cert_chain: file('app.pem') }]),
+      client: grpc.credentials.createSsl(file('second.pem')),
+    }
+  : { server: grpc.ServerCredentials.createInsecure(), client: grpc.credentials.createInsecure() };
 
 const same = (bytes) => bytes;
 const method = (path, requestStream, responseStream) => ({
@@ -70,7 +81,7 @@ const app = {
 const server = new grpc.Server({ 'grpc.max_receive_message_length': -1 });
 server.addService(service('/notes.Notes'), app);
 const bound = new Promise((resolve, reject) => {
-  server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, port) =>
+  server.bindAsync('127.0.0.1:0', credentials.server, (error, port) =>
     error ? reject(error) : resolve(port));
 });
 console.log(await bound);
@@ -84,7 +95,7 @@ server.addService(service('/api/somebody-else'), app);
 
 // The client.
 const Client = (prefix) =>
-  new (grpc.makeGenericClientConstructor(service(prefix), 'notes'))(site, grpc.credentials.createInsecure(), {
+  new (grpc.makeGenericClientConstructor(service(prefix), 'notes'))(site, credentials.client, {
     'grpc.max_receive_message_length': -1,
   });
 const metadata = (fields) => {

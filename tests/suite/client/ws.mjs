@@ -1,10 +1,13 @@
 // ws as server and as client: what Autobahn's test suite asks of both, once directly and once through a site. All that
-// either side sees must be the same: node ws.mjs
+// either side sees must be the same: node ws.mjs [DIRECTORY]
+// Under TLS on both ways if there is a directory, with app.pem and app.key from it.
 // Prints the port of the server, then reads one line of JSON: { site, cookie }.
 import assert from 'node:assert/strict';
 import { createHash, randomFillSync } from 'node:crypto';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 import { createInterface } from 'node:readline';
 import WebSocket, { WebSocketServer } from 'ws';
 
@@ -20,7 +23,12 @@ const servers = {
   '/plain': new WebSocketServer({ ...options, perMessageDeflate: false }),
   '/small': new WebSocketServer({ ...options, maxPayload: 1000 }),
 };
-const app = http.createServer((_, response) => response.end('no socket'));
+const directory = process.argv[2];
+const s = directory ? 's' : '';
+const answer = (_, response) => response.end('no socket');
+const app = directory
+  ? https.createServer({ cert: readFileSync(`${directory}/app.pem`), key: readFileSync(`${directory}/app.key`) }, answer)
+  : http.createServer(answer);
 app.on('upgrade', (request, socket, head) => {
   const url = new URL(request.url, 'http://app');
   const server = servers[url.pathname];
@@ -130,8 +138,8 @@ for (const code of [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 
 // What the client and the app saw of one case.
 async function run(origin, [path, act, protocols = [], options = {}]) {
   seen = undefined;
-  const ws = new WebSocket(`ws://${origin}${path}`, protocols, {
-    headers: { cookie, origin: `http://${site}` },
+  const ws = new WebSocket(`ws${s}://${origin}${path}`, protocols, {
+    headers: { cookie, origin: `http${s}://${site}` },
     maxPayload: 32 << 20,
     perMessageDeflate: { threshold: 0 },
     ...options,

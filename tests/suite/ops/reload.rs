@@ -15,6 +15,7 @@ use crate::support::upstream::{Upstream, ok};
 
 mod connections;
 mod sections;
+mod upstream_tls;
 
 /// A rule for `/a/**`.
 fn rule(access: &str) -> String {

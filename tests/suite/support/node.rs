@@ -42,8 +42,20 @@ pub(crate) struct Program {
 impl Program {
     /// Starts the app.
     pub(crate) fn start(script: &str) -> Self {
-        let mut child = Command::new("node")
-            .arg(script)
+        Self::run_by(Command::new("node").arg(script))
+    }
+
+    /// Starts the app under TLS, with certificates of [`crate::tls::certificates`].
+    pub(crate) fn start_encrypted(script: &str) -> Self {
+        let files = crate::tls::certificates();
+        // It is known by its address, of which Node disapproves aloud.
+        let mut command = Command::new("node");
+        command.arg("--no-deprecation").arg(script).arg(files);
+        Self::run_by(command.env("NODE_EXTRA_CA_CERTS", files.join("second.pem")))
+    }
+
+    fn run_by(command: &mut Command) -> Self {
+        let mut child = command
             .current_dir(installed())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -66,6 +66,13 @@ impl Raw {
         Self::over(stream)
     }
 
+    /// Connects, if anybody listens.
+    pub(crate) fn try_connect(to: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(to)?;
+        stream.set_nodelay(true)?;
+        Ok(Self::over(stream))
+    }
+
     /// Connects from this address of this machine.
     pub(crate) fn connect_from(from: IpAddr, to: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("a socket");
