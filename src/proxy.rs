@@ -54,6 +54,7 @@ use http2::Http2;
 use instances::Instances;
 use pace::Pace;
 use response::Http1Body;
+use term::Term;
 use ticker::Ticker;
 use upgrade::{Open, Tunnel};
 use upload::Upload;
@@ -118,6 +119,7 @@ struct Asked<'a> {
     pass: Pass,
     /// The client's connection, if the request asked to leave HTTP.
     upgrade: Option<Leaving>,
+    term: Term,
 }
 
 /// Two connections that are to be left to each other.
@@ -218,14 +220,15 @@ impl Proxy {
         // Asked now: of a body that has been sent nothing is left to be seen.
         let repeatable = upload.repeatable() && headers::idempotent(&visit.method);
         let mut kept = true;
+        let mut term = Term::begin(pass.session().cloned(), self.ticker.now());
         loop {
             let mut connection = self.pool.connection(visit.now, kept).await?;
             connection.out = self.pool.buffers().to_write();
             self.head_writer.write(&mut connection.out, visit, &pass, framing);
-            match self.exchange(&mut connection, &mut upload, visit).await {
+            match self.exchange(&mut connection, &mut upload, visit, &mut term).await {
                 Ok(head) => {
                     self.pool.answered(&connection);
-                    let asked = Asked { visit, pass, upgrade };
+                    let asked = Asked { visit, pass, upgrade, term };
                     return Ok(self.answer(asked, head, connection, upload));
                 }
                 // The app had closed an idle connection while the request was on its way: one more try on a
@@ -257,6 +260,7 @@ impl Proxy {
         connection: &mut Connection,
         upload: &mut Upload,
         visit: &Visit,
+        term: &mut Term,
     ) -> Result<response::Head, Failure> {
         if !upload.repeatable() {
             // The first piece of the body is usually there one turn later; head and piece then leave in one
@@ -265,7 +269,7 @@ impl Proxy {
             std::future::poll_fn(|cx| std::task::Poll::Ready(upload.poll_first_piece(cx, connection)))
                 .await?;
         }
-        let head = response::receive(connection, upload, &visit.method, &self.pool).await?;
+        let head = response::receive(connection, upload, &visit.method, (&self.pool, term)).await?;
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             upgrade::check(visit, &head)?;
         }
@@ -289,10 +293,9 @@ impl Proxy {
         }
         let limits = &self.config.limits;
         let pace = Pace::new(limits.min_rate, limits.min_rate_grace);
-        let session = asked.pass.into_session();
-        let signed_in = session.is_some();
+        let signed_in = asked.pass.session().is_some();
         let (status, passed, body) =
-            Http1Body::new(connection, (Rc::clone(&self.pool), pace), upload, head, session);
+            Http1Body::new(connection, (Rc::clone(&self.pool), pace), upload, head, asked.term);
         let body = Following::Body(UpstreamBody::Http1(body));
         let mut reply = Reply { passed, ..Reply::new(status, HeaderMap::new(), body) };
         self.add(&mut reply, signed_in);

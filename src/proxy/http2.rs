@@ -10,7 +10,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
@@ -36,7 +35,7 @@ use crate::proxy::http2::connections::{Connections, Lease, Leased};
 use crate::proxy::http2::upload::{Source, Upload};
 use crate::proxy::instances::Instances;
 use crate::proxy::interim;
-use crate::proxy::term::{LONG, Term};
+use crate::proxy::term::{Over, Term};
 use crate::proxy::ticker::Ticker;
 use crate::proxy::upstream::Pool;
 use crate::proxy::{Following, Proxy, Sending, framing};
@@ -228,9 +227,8 @@ impl Asked<'_> {
     ) -> Result<Response<RecvStream>, Trouble> {
         let Self { proxy, lease, term, client } = self;
         let patience = proxy.pool.settings().response_timeout;
-        let look = LONG.min(patience);
         let deadline = proxy.ticker.deadline();
-        let (begun, mut silent, mut interim) = (proxy.ticker.now(), Duration::ZERO, 0);
+        let (begun, mut interim) = (proxy.ticker.now(), 0);
         let reused = lease.has_answered();
         let received = poll_fn(|cx| {
             if let Poll::Ready(Err(failure)) = upload.poll(cx, source) {
@@ -254,23 +252,21 @@ impl Asked<'_> {
                 }
             }
             if let Poll::Ready(outcome) = Pin::new(&mut response).poll(cx) {
-                return Poll::Ready(outcome.map_err(|error| Trouble::of(&error, reused)));
-            }
-            loop {
+                term.moved(&deadline);
+                // Said to somebody who has gone.
                 if term.is_over(proxy.ticker.now(), &proxy.live) {
                     return Poll::Ready(Err(Trouble::last(Failure::SessionEnded)));
                 }
-                if upload.has_moved() || !upload.waits_for_app() {
-                    silent = Duration::ZERO;
-                }
-                deadline.arm_once(look);
-                ready!(deadline.poll(cx));
-                deadline.disarm();
-                silent += look;
-                if silent >= patience {
-                    return Poll::Ready(Err(Trouble::last(Failure::ResponseTimeout)));
-                }
+                return Poll::Ready(outcome.map_err(|error| Trouble::of(&error, reused)));
             }
+            if upload.has_moved() || !upload.waits_for_app() {
+                term.moved(&deadline);
+            }
+            let failure = match ready!(term.poll_over(cx, &deadline, patience, &proxy.live)) {
+                Over::Session => Failure::SessionEnded,
+                Over::Patience => Failure::ResponseTimeout,
+            };
+            Poll::Ready(Err(Trouble::last(failure)))
         })
         .await;
         match &received {

@@ -3,7 +3,6 @@
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,10 +18,9 @@ use crate::http::head::Search;
 use crate::proxy::failure::Failure;
 use crate::proxy::interim;
 use crate::proxy::pace::Pace;
-use crate::proxy::term::{LONG, Term};
+use crate::proxy::term::{Over, Term};
 use crate::proxy::upload::Upload;
 use crate::proxy::upstream::{Connection, Pool};
-use crate::visitor::Session;
 
 mod head;
 
@@ -38,7 +36,7 @@ pub(super) async fn receive(
     connection: &mut Connection,
     upload: &mut Upload,
     method: &Method,
-    pool: &Pool,
+    (pool, term): (&Pool, &mut Term),
 ) -> Result<Head, Failure> {
     let settings = pool.settings();
     let mut interim = 0;
@@ -49,8 +47,8 @@ pub(super) async fn receive(
         {
             return Poll::Ready(Err(failure));
         }
-        if upload.waits_for_app(connection) {
-            connection.deadline.arm_once(settings.response_timeout);
+        if upload.has_moved() || !upload.waits_for_app(connection) {
+            term.moved(&connection.deadline);
         }
         if connection.out.is_empty() {
             pool.buffers().written(std::mem::take(&mut connection.out));
@@ -59,7 +57,11 @@ pub(super) async fn receive(
             while let Some(head) = next(&mut search, &mut connection.unread, settings.head, method)? {
                 search = Search::default();
                 if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
-                    connection.deadline.disarm();
+                    term.moved(&connection.deadline);
+                    // Said to somebody who has gone.
+                    if term.is_over(pool.now(), pool.live()) {
+                        return Poll::Ready(Err(Failure::SessionEnded));
+                    }
                     return Poll::Ready(Ok(head));
                 }
                 interim += 1;
@@ -77,7 +79,15 @@ pub(super) async fn receive(
                     return Poll::Ready(Err(Failure::Closed { untouched }));
                 }
                 Poll::Ready(Ok(_)) => {}
-                Poll::Pending => return connection.deadline.poll(cx).map(|()| Err(Failure::ResponseTimeout)),
+                Poll::Pending => {
+                    let patience = settings.response_timeout;
+                    return term.poll_over(cx, &connection.deadline, patience, pool.live()).map(|over| {
+                        Err(match over {
+                            Over::Session => Failure::SessionEnded,
+                            Over::Patience => Failure::ResponseTimeout,
+                        })
+                    });
+                }
             }
         }
     })
@@ -116,8 +126,6 @@ pub struct Http1Body {
     /// Which of [`READS`] comes next.
     reads: usize,
     term: Term,
-    /// How long the app has been silent.
-    silent: Duration,
     /// Whether the client takes it fast enough, and how much it was given last.
     pace: Pace,
     given: u64,
@@ -130,14 +138,12 @@ impl Http1Body {
         (pool, pace): (Rc<Pool>, Pace),
         mut upload: Upload,
         head: Head,
-        session: Option<Arc<Session>>,
+        term: Term,
     ) -> (StatusCode, Fields, Box<Self>) {
         let Head { status, fields, body, keep, .. } = head;
         upload.answered();
-        let term = Term::begin(session, pool.now());
         let connection = Some(connection);
-        let silent = Duration::ZERO;
-        let this = Self { connection, pool, upload, body, keep, reads: 0, term, silent, pace, given: 0 };
+        let this = Self { connection, pool, upload, body, keep, reads: 0, term, pace, given: 0 };
         let mut this = Box::new(this);
         if matches!(this.body, Delimited::Length(0)) {
             this.finish();
@@ -155,7 +161,6 @@ impl Http1Body {
             keep: false,
             reads: 0,
             term: Term::default(),
-            silent: Duration::ZERO,
             pace: Pace::new(0, Duration::ZERO),
             given: 0,
         }
@@ -239,6 +244,11 @@ impl http_body::Body for Http1Body {
             // The client's body broke: whatever the app still says of it answers no whole request.
             return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
         }
+        if let Some(connection) = &this.connection
+            && this.upload.has_moved()
+        {
+            this.term.moved(&connection.deadline);
+        }
         loop {
             if this.term.is_over(this.pool.now(), this.pool.live()) {
                 return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
@@ -259,21 +269,18 @@ impl http_body::Body for Http1Body {
                 // Cut short: the client must be able to see it (RFC 9112 §8).
                 Poll::Ready(Ok(0)) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
                 Poll::Ready(Ok(_)) => {
-                    connection.deadline.disarm();
-                    this.silent = Duration::ZERO;
+                    this.term.moved(&connection.deadline);
                     let full = connection.unread.len() == connection.unread.capacity();
                     this.reads = if full { (this.reads + 1).min(READS.len() - 1) } else { this.reads };
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Poll::Pending => {
-                    let look = LONG.min(patience);
-                    connection.deadline.arm_once(look);
-                    ready!(connection.deadline.poll(cx));
-                    connection.deadline.disarm();
-                    this.silent += look;
-                    if this.silent >= patience {
-                        return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
-                    }
+                    let over = this.term.poll_over(cx, &connection.deadline, patience, this.pool.live());
+                    let kind = match ready!(over) {
+                        Over::Session => io::ErrorKind::ConnectionAborted,
+                        Over::Patience => io::ErrorKind::TimedOut,
+                    };
+                    return Poll::Ready(Some(Err(kind.into())));
                 }
             }
         }

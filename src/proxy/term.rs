@@ -1,28 +1,40 @@
-//! For how long an answer may go on: as long as the session it is for.
+//! For how long an answer may go on: as long as the session it is for, and as the app is not silent.
 
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use crate::proxy::ticker::{Deadline, TICK};
 use crate::session::live::{Line, Live};
 use crate::visitor::Session;
 
 /// An answer that takes longer is long. Also how often a waiting one is looked at.
-pub(super) const LONG: Duration = Duration::from_secs(1);
+const LONG: Duration = Duration::from_secs(1);
 
-/// The term of one answer.
+/// The term of one answer, from the request on.
 #[derive(Default)]
 pub(super) struct Term {
     session: Option<Arc<Session>>,
-    /// When the answer began, in milliseconds of the worker.
+    /// When the request came, in milliseconds of the worker.
     begun: u64,
     /// Cut when the session ends; there once the answer is a long one.
     line: Option<Line>,
+    /// When something moved last, likewise.
+    moved: u64,
+}
+
+/// Why an answer goes on no longer.
+pub(super) enum Over {
+    /// Its session has ended.
+    Session,
+    /// The app was silent for longer than there is patience.
+    Patience,
 }
 
 impl Term {
-    /// Of an answer for this session that begins now.
+    /// Of the answer to a request of this session that comes now.
     pub(super) fn begin(session: Option<Arc<Session>>, now: u64) -> Self {
-        Self { session, begun: now, line: None }
+        Self { session, begun: now, line: None, moved: now }
     }
 
     /// Whether the session is over. Short answers are spared the question.
@@ -32,5 +44,34 @@ impl Term {
             self.line = Some(live.open(session));
         }
         self.line.as_ref().is_some_and(Line::is_cut)
+    }
+
+    /// Something moved: the silence is over.
+    pub(super) fn moved(&mut self, deadline: &Deadline) {
+        self.moved = deadline.now();
+        deadline.disarm();
+    }
+
+    /// Waits until there has been nothing for `patience`, or the session ends.
+    pub(super) fn poll_over(
+        &mut self,
+        cx: &Context<'_>,
+        deadline: &Deadline,
+        patience: Duration,
+        live: &Live,
+    ) -> Poll<Over> {
+        loop {
+            if self.is_over(deadline.now(), live) {
+                return Poll::Ready(Over::Session);
+            }
+            deadline.arm_once(LONG.min(patience));
+            ready!(deadline.poll(cx));
+            deadline.disarm();
+            let silent = Duration::from_millis(deadline.now().saturating_sub(self.moved));
+            // The moment of a movement is known to a tick.
+            if silent >= patience.saturating_add(TICK) {
+                return Poll::Ready(Over::Patience);
+            }
+        }
     }
 }

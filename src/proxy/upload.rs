@@ -33,6 +33,8 @@ pub(super) struct Upload {
     refused: bool,
     /// The app has to read before more can be sent.
     waits_for_app: bool,
+    /// Something was sent since somebody asked.
+    moved: bool,
     /// Who can be told of the answer before it comes.
     pub(super) client: Option<Rc<RefCell<Wire>>>,
 }
@@ -64,6 +66,7 @@ impl Upload {
             tail: b"",
             refused: false,
             waits_for_app: false,
+            moved: false,
             client: None,
         }
     }
@@ -86,6 +89,11 @@ impl Upload {
     /// Whether only the app can make this go on.
     pub(super) fn waits_for_app(&self, connection: &Connection) -> bool {
         self.waits_for_app || self.finished(connection)
+    }
+
+    /// Whether anything was sent since this was asked.
+    pub(super) fn has_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
     }
 
     /// Whether the request can be sent once more.
@@ -163,9 +171,7 @@ impl Upload {
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.waits_for_app = false;
-            // It reads: it is not silent.
-            connection.deadline.disarm();
+            (self.waits_for_app, self.moved) = (false, true);
             let of_head = count.min(head.len());
             let of_piece = (count - of_head).min(self.piece.len());
             self.written += of_head;

@@ -13,6 +13,7 @@ mod http2_ways;
 mod instances;
 mod interim;
 mod streaming;
+mod term;
 mod trailers;
 mod upgrade;
 mod upstream;

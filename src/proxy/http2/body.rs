@@ -21,7 +21,7 @@ use crate::proxy::http2::connections::Lease;
 use crate::proxy::http2::fields::answer_trailer_may_pass;
 use crate::proxy::http2::upload::{Source, Upload};
 use crate::proxy::pace::Pace;
-use crate::proxy::term::{LONG, Term};
+use crate::proxy::term::{Over, Term};
 use crate::proxy::ticker::{Deadline, Ticker};
 use crate::session::live::Live;
 
@@ -95,8 +95,6 @@ pub struct Http2Body {
     ticker: Ticker,
     deadline: Deadline,
     patience: Duration,
-    /// How long both sides have been silent.
-    silent: Duration,
     /// Whether the client takes it fast enough, and how much it was given last.
     pace: Pace,
     given: u64,
@@ -143,7 +141,6 @@ impl Http2Body {
             ticker: proxy.ticker.clone(),
             deadline: proxy.ticker.deadline(),
             patience: proxy.pool.settings().idle_timeout,
-            silent: Duration::ZERO,
             pace: Pace::new(limits.min_rate, limits.min_rate_grace),
             given: 0,
             moved,
@@ -246,28 +243,25 @@ impl Body for Http2Body {
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         }
         this.drive(cx);
-        loop {
-            if this.term.is_over(this.ticker.now(), &this.live) {
-                return Poll::Ready(Some(this.cut(Cut::SessionEnded)));
-            }
-            if let Poll::Ready(frame) = this.poll_next(cx) {
-                this.deadline.disarm();
-                this.silent = Duration::ZERO;
-                if let Some(Ok(frame)) = &frame {
-                    this.given = frame.data_ref().map_or(0, Bytes::len) as u64;
-                    this.pace.wait(this.ticker.now());
-                }
-                return Poll::Ready(frame);
-            }
-            let look = LONG.min(this.patience);
-            this.deadline.arm_once(look);
-            ready!(this.deadline.poll(cx));
-            this.deadline.disarm();
-            this.silent = if this.moved.take() { Duration::ZERO } else { this.silent + look };
-            if this.silent >= this.patience {
-                return Poll::Ready(Some(this.cut(Cut::Silent)));
-            }
+        if this.term.is_over(this.ticker.now(), &this.live) {
+            return Poll::Ready(Some(this.cut(Cut::SessionEnded)));
         }
+        if let Poll::Ready(frame) = this.poll_next(cx) {
+            this.term.moved(&this.deadline);
+            if let Some(Ok(frame)) = &frame {
+                this.given = frame.data_ref().map_or(0, Bytes::len) as u64;
+                this.pace.wait(this.ticker.now());
+            }
+            return Poll::Ready(frame);
+        }
+        if this.moved.take() {
+            this.term.moved(&this.deadline);
+        }
+        let cut = match ready!(this.term.poll_over(cx, &this.deadline, this.patience, &this.live)) {
+            Over::Session => Cut::SessionEnded,
+            Over::Patience => Cut::Silent,
+        };
+        Poll::Ready(Some(this.cut(cut)))
     }
 
     fn is_end_stream(&self) -> bool {

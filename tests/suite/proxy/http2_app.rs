@@ -35,11 +35,6 @@ fn whole(stage: &Stage, method: Method, path: &str, body: &'static str) -> Reque
     signed(stage, method, path).map(|()| Full::from(body))
 }
 
-fn sign_out(stage: &Stage) {
-    let origin = format!("Origin: {}\r\nContent-Length: 0\r\n", stage.site.origin);
-    assert_eq!(stage.ask(stage.signed("POST /auth/sign-out HTTP/1.1", &origin)).status, 200);
-}
-
 /// Fields as a client with bad intentions sends them.
 const NASTY: &str = "Accept: */*\r\nX-User-Id: u2\r\nx_user_id: u3\r\nConnection: close, x-secret\r\nX-Secret: 1\r\n\
     Cookie: a=b\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Host: evil\r\nX-Twice: 1\r\nX-Twice: 2\r\n\
@@ -252,7 +247,7 @@ fn lif_10_an_event_stream_ends_soon_after_its_session() {
     raw.send(stage.signed("GET /events HTTP/1.1", ""));
     raw.head().expect("a head");
     raw.exactly(12).expect("the piece");
-    sign_out(&stage);
+    stage.sign_out();
     let ended = raw.exactly(1).expect_err("nothing more comes");
     assert_eq!(ended.kind(), std::io::ErrorKind::UnexpectedEof, "cut, not merely silent");
 }

@@ -50,6 +50,12 @@ impl Stage {
         format!("{line}\r\nHost: {}\r\n{fields}\r\n", self.host())
     }
 
+    /// Ends the person's session, at the person's own wish.
+    pub(crate) fn sign_out(&self) {
+        let fields = format!("Origin: {}\r\nContent-Length: 0\r\n", self.site.origin);
+        assert_eq!(self.ask(self.signed("POST /auth/sign-out HTTP/1.1", &fields)).status, 200);
+    }
+
     /// A new connection.
     pub(crate) fn connect(&self) -> Raw {
         Raw::connect(self.site.address)
