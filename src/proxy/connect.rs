@@ -151,6 +151,11 @@ impl Stream {
         matches!(self, Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(H2))
     }
 
+    /// Whether what it takes may be sent only once it is flushed.
+    pub(super) fn holds_back(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// Whether the app closed an idle connection, or spoke without being asked.
     pub(super) fn spoiled(&mut self) -> bool {
         let mut byte = [0];

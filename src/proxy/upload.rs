@@ -33,6 +33,8 @@ pub(super) struct Upload {
     refused: bool,
     /// The app has to read before more can be sent.
     waits_for_app: bool,
+    /// TLS has taken something that it may not have sent yet.
+    held_back: bool,
     /// Something was sent since somebody asked.
     moved: bool,
     /// Who can be told of the answer before it comes.
@@ -66,6 +68,7 @@ impl Upload {
             tail: b"",
             refused: false,
             waits_for_app: false,
+            held_back: false,
             moved: false,
             client: None,
         }
@@ -83,7 +86,7 @@ impl Upload {
 
     /// Whether everything has been sent, or the app would not have it.
     pub(super) fn finished(&self, connection: &Connection) -> bool {
-        self.refused || (self.body.is_none() && self.written == connection.out.len() && self.tail.is_empty())
+        self.refused || (self.body.is_none() && self.written == connection.out.len() && self.sent())
     }
 
     /// Whether only the app can make this go on.
@@ -103,7 +106,12 @@ impl Upload {
 
     /// Whether all of it went out, so that the connection can carry another request.
     pub(super) fn clean(&self) -> bool {
-        self.body.is_none() && self.piece.is_empty() && self.tail.is_empty() && !self.refused
+        self.body.is_none() && self.sent() && !self.refused
+    }
+
+    /// Whether nothing is left of what was taken of the body.
+    fn sent(&self) -> bool {
+        self.piece.is_empty() && self.tail.is_empty() && !self.held_back
     }
 
     /// The answer has begun: from here on the app's silence is measured, not the client's.
@@ -157,6 +165,10 @@ impl Upload {
         loop {
             let head = &connection.out[self.written..];
             if head.is_empty() && self.piece.is_empty() && self.tail.is_empty() {
+                if self.held_back {
+                    ready!(Pin::new(&mut connection.stream).poll_flush(cx))?;
+                    self.held_back = false;
+                }
                 connection.out.clear();
                 self.written = 0;
                 return Poll::Ready(Ok(()));
@@ -172,6 +184,7 @@ impl Upload {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             (self.waits_for_app, self.moved) = (false, true);
+            self.held_back = connection.stream.holds_back();
             let of_head = count.min(head.len());
             let of_piece = (count - of_head).min(self.piece.len());
             self.written += of_head;
@@ -190,8 +203,13 @@ impl Upload {
             Some(Err(_)) => return Poll::Ready(Err(Failure::BadBody)),
             Some(Ok(frame)) => body.pass(frame, out, &mut self.piece, &mut self.tail)?,
             None => {
-                if body.framing == Framing::Chunked {
-                    out.extend_from_slice(b"0\r\n\r\n");
+                match body.framing {
+                    Framing::Chunked => out.extend_from_slice(b"0\r\n\r\n"),
+                    // The app would take the next request for the rest.
+                    Framing::Length(length) if length != body.passed => {
+                        return Poll::Ready(Err(Failure::BadBody));
+                    }
+                    Framing::Length(_) | Framing::None => {}
                 }
                 self.body = None;
                 return Poll::Ready(Ok(()));
@@ -257,7 +275,10 @@ impl Body {
                 *piece = data;
             }
             Err(frame) => {
-                let Ok(trailers) = frame.into_trailers() else { return Ok(()) };
+                // Only behind chunks there is a place for them (RFC 9112 §7.1.2).
+                let (Ok(trailers), Framing::Chunked) = (frame.into_trailers(), self.framing) else {
+                    return Ok(());
+                };
                 out.extend_from_slice(b"0\r\n");
                 for (name, value) in
                     trailers.iter().filter(|(name, _)| self.head_writer.trailer_may_pass(name))

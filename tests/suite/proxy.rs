@@ -16,4 +16,5 @@ mod streaming;
 mod term;
 mod trailers;
 mod upgrade;
+mod upload;
 mod upstream;

@@ -194,7 +194,9 @@ impl Answer {
             if let Poll::Ready(Err(())) = next {
                 return Poll::Ready(Sent::Broken);
             }
-            match self.poll_write(cx, &mut wire.borrow_mut()) {
+            // Borrowed for this alone: who drives the upload reads from it.
+            let written = self.poll_write(cx, &mut wire.borrow_mut());
+            match written {
                 Poll::Ready(Ok(())) => self.waits_for_client = false,
                 Poll::Ready(Err(_)) => return Poll::Ready(Sent::Lost),
                 Poll::Pending => {

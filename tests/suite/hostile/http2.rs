@@ -1,5 +1,8 @@
 //! Requests by HTTP/2 that could become something else on their way to the app (RFC 9113 §8, §10.3).
 
+use std::io::Write as _;
+use std::net::TcpStream;
+
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
@@ -145,6 +148,31 @@ fn hdr_9_and_f_12_trailers_by_http_2_cannot_claim_what_headers_cannot() {
     assert!(body.starts_with("3\r\nabc\r\n0\r\n") && body.ends_with("\r\n\r\n"), "{body}");
     assert!(!body.contains("admin"), "{body}");
     assert_eq!(arrived.all("x-user-id"), [stage.me.as_str()]);
+}
+
+#[test]
+fn smug_6_trailers_behind_a_body_of_known_length_are_not_the_next_request() {
+    let stage = Stage::new();
+    let mut fields = sound(&stage);
+    fields[0].1 = b"POST".to_vec();
+    fields.push(("content-length", b"3".to_vec()));
+    let trailers: Fields<'_> = vec![("x-sum", b"7".to_vec())];
+    let bytes = [
+        h2::preface(),
+        h2::frame(1, 4, 1, &block(&fields)),
+        h2::frame(0, 0, 1, b"abc"),
+        h2::frame(1, 5, 1, &block(&trailers)),
+    ]
+    .concat();
+    let mut stream = TcpStream::connect(stage.site.address).expect("it listens");
+    stream.write_all(&bytes).expect("it is sent");
+    while h2::read_frame(&mut stream).is_some_and(|(_, flags, of, _)| of != 1 || flags & 1 == 0) {}
+    assert_eq!(stage.site.upstream.only().body, b"abc");
+    // On the same connection, were it used again with something left in it.
+    assert_eq!(stage.ask(stage.signed("GET /after HTTP/1.1", "")).status, 200);
+    let arrived = stage.site.upstream.arrived();
+    assert_eq!(arrived.iter().map(|it| it.line.as_str()).collect::<Vec<_>>()[1..], ["GET /after HTTP/1.1"]);
+    assert_eq!(stage.site.upstream.connections(), 1);
 }
 
 fn signed(stage: &Stage, method: Method, body: &str) -> Request<Full<Bytes>> {

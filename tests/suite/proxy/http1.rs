@@ -1,6 +1,6 @@
 //! HTTP/1.1 with clients: which messages a connection carries, in which order, and how each of them ends.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
@@ -181,28 +181,6 @@ fn a_client_that_has_been_answered_for_the_last_time_can_read_it_however_much_it
             assert!(raw.is_closed());
         });
     }
-}
-
-#[test]
-fn an_upload_goes_on_while_its_answer_is_not_being_read() {
-    // An echo, and a client that sends everything before it reads anything.
-    let upstream = Upstream::listening(|mut stream| {
-        let mut buffer = vec![0; 65_536];
-        let mut begun = false;
-        while let Ok(count @ 1..) = stream.read(&mut buffer) {
-            if !begun {
-                begun = true;
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8000000\r\n\r\n");
-            }
-            let _ = stream.write_all(&buffer[..count]);
-        }
-    });
-    let stage = Stage::on(Stage::plan().upstream(upstream));
-    let mut raw = stage.connect();
-    raw.send(stage.signed("POST /x HTTP/1.1", "Content-Length: 1000000\r\n"));
-    raw.send(vec![b'x'; 1_000_000]);
-    assert_eq!(raw.head().expect("an answer").status, 200);
-    assert_eq!(raw.exactly(500_000).expect("a part of the body").len(), 500_000);
 }
 
 #[test]
