@@ -20,6 +20,16 @@ use crate::proxy::pace::Pace;
 use crate::proxy::ticker::Deadline;
 use crate::proxy::upstream::Connection;
 
+/// Whom an upload waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    Client,
+    /// It has to read before more can be sent.
+    App,
+    /// The app stopped reading; its answer, if it sent one, still counts.
+    Nobody,
+}
+
 /// What is still to be sent of one request.
 pub(super) struct Upload {
     body: Option<Box<Body>>,
@@ -29,10 +39,7 @@ pub(super) struct Upload {
     piece: Bytes,
     /// What follows the piece: the end of its chunk.
     tail: &'static [u8],
-    /// The app stopped reading; its answer, if it sent one, still counts.
-    refused: bool,
-    /// The app has to read before more can be sent.
-    waits_for_app: bool,
+    waits: Waits,
     /// TLS has taken something that it may not have sent yet.
     held_back: bool,
     /// Something was sent since somebody asked.
@@ -66,8 +73,7 @@ impl Upload {
             written: 0,
             piece: Bytes::new(),
             tail: b"",
-            refused: false,
-            waits_for_app: false,
+            waits: Waits::Client,
             held_back: false,
             moved: false,
             client: None,
@@ -86,12 +92,12 @@ impl Upload {
 
     /// Whether everything has been sent, or the app would not have it.
     pub(super) fn finished(&self, connection: &Connection) -> bool {
-        self.refused || (self.body.is_none() && self.written == connection.out.len() && self.sent())
+        self.waits == Waits::Nobody || (self.body.is_none() && self.written == connection.out.len() && self.sent())
     }
 
     /// Whether only the app can make this go on.
     pub(super) fn waits_for_app(&self, connection: &Connection) -> bool {
-        self.waits_for_app || self.finished(connection)
+        self.waits == Waits::App || self.finished(connection)
     }
 
     /// Whether anything was sent since this was asked.
@@ -106,7 +112,7 @@ impl Upload {
 
     /// Whether all of it went out, so that the connection can carry another request.
     pub(super) fn clean(&self) -> bool {
-        self.body.is_none() && self.sent() && !self.refused
+        self.body.is_none() && self.sent() && self.waits != Waits::Nobody
     }
 
     /// Whether nothing is left of what was taken of the body.
@@ -145,11 +151,11 @@ impl Upload {
             match self.poll_write(cx, connection) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => {
-                    self.refused = true;
+                    self.waits = Waits::Nobody;
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Pending => {
-                    self.waits_for_app = true;
+                    self.waits = Waits::App;
                     return Poll::Pending;
                 }
             }
@@ -183,7 +189,7 @@ impl Upload {
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            (self.waits_for_app, self.moved) = (false, true);
+            (self.waits, self.moved) = (Waits::Client, true);
             self.held_back = connection.stream.holds_back();
             let of_head = count.min(head.len());
             let of_piece = (count - of_head).min(self.piece.len());
