@@ -1,4 +1,4 @@
-//! The wire: what is read from a request before anything is decided about it.
+//! The wire: heads, fields, bodies and buffers of messages, and what a request says before anything is decided about it.
 
 pub mod body;
 pub mod buffers;

@@ -8,9 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
@@ -250,9 +248,7 @@ impl Proxy {
     /// How fast the body has to come. A call of gRPC may be a conversation, in which silences are nothing odd.
     fn pace_of(&self, visit: &Visit) -> Pace {
         let limits = &self.config.limits;
-        let kind = visit.headers.get(&CONTENT_TYPE);
-        let grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-        Pace::new(if grpc { 0 } else { limits.min_rate }, limits.min_rate_grace)
+        Pace::new(if visit.is_grpc() { 0 } else { limits.min_rate }, limits.min_rate_grace)
     }
 
     async fn exchange(

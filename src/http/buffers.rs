@@ -40,8 +40,12 @@ impl Buffers {
         buffer
     }
 
-    /// Takes one back from which everything was read. Parts of it may still be in use.
+    /// Takes one back from which everything was read. Parts of it may still be in use; what was not read goes to
+    /// nobody else.
     pub fn read(&self, buffer: BytesMut) {
+        if !buffer.is_empty() {
+            return;
+        }
         let kept = self.kept.get() + buffer.capacity();
         if buffer.capacity() > 0 && buffer.capacity() <= LARGEST && kept <= MOST_TO_READ {
             self.kept.set(kept);

@@ -1,5 +1,4 @@
-//! Header fields in both directions: the request head is written in one pass that skips what must not pass
-//! and ends with the identity; the response's fields are copied without what belongs to one connection only.
+//! The head of the request to the app, written in one pass that skips what must not pass and ends with the identity.
 
 use std::net::IpAddr;
 

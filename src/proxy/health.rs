@@ -110,8 +110,14 @@ async fn status(mut stream: Stream, health: &Health) -> io::Result<u16> {
     loop {
         let mut fields = [httparse::EMPTY_HEADER; 128];
         let mut response = httparse::Response::new(&mut fields);
-        if response.parse(&answer).map_err(io::Error::other)?.is_complete() {
-            return response.code.ok_or_else(|| io::ErrorKind::InvalidData.into());
+        if let httparse::Status::Complete(length) = response.parse(&answer).map_err(io::Error::other)? {
+            match response.code {
+                // Not its last word (RFC 9110 §15.2).
+                Some(100..200) => drop(answer.drain(..length)),
+                Some(status) => return Ok(status),
+                None => return Err(io::ErrorKind::InvalidData.into()),
+            }
+            continue;
         }
         if answer.len() > MOST || stream.read_buf(&mut answer).await? == 0 {
             return Err(io::Error::other("it gave no answer"));

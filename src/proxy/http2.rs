@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, ready};
@@ -14,9 +14,9 @@ use std::task::{Poll, ready};
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
-use http::header::{HOST, USER_AGENT};
+use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 
 use crate::config::upstream::Upstream;
@@ -202,10 +202,20 @@ pub(super) async fn status(stream: Stream, authority: &str, path: &str) -> io::R
     request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("sidegate-health"));
     let (mut sender, connection) = h2::client::handshake(stream).await.map_err(io::Error::other)?;
     let (response, _) = sender.send_request(request, true).map_err(io::Error::other)?;
-    tokio::select! {
-        answered = response => Ok(answered.map_err(io::Error::other)?.status().as_u16()),
-        _ = connection => Err(io::Error::other("it gave no answer")),
-    }
+    let (mut connection, mut response) = (pin!(connection), pin!(response));
+    poll_fn(|cx| {
+        // The last that it says may be the answer.
+        let ended = connection.as_mut().poll(cx).is_ready();
+        match response.as_mut().poll(cx) {
+            Poll::Ready(answered) => Poll::Ready(match answered {
+                Ok(head) => Ok(head.status().as_u16()),
+                Err(error) => Err(io::Error::other(error)),
+            }),
+            Poll::Pending if ended => Poll::Ready(Err(io::Error::other("it gave no answer"))),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// What is being asked of the app.
@@ -239,6 +249,10 @@ impl Asked<'_> {
                     Ok(told) => told.into_parts(),
                     Err(error) => return Poll::Ready(Err(Trouble::of(&error, reused))),
                 };
+                if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                    let failure = Failure::Invalid("101, which HTTP/2 does not know");
+                    return Poll::Ready(Err(Trouble::last(failure)));
+                }
                 interim += 1;
                 if interim > interim::MOST {
                     return Poll::Ready(Err(Trouble::last(Failure::Invalid("too many interim answers"))));
@@ -287,6 +301,10 @@ impl Asked<'_> {
 fn answer(proxy: &Proxy, pass: &Pass, head: Response<RecvStream>, goes_on: GoesOn) -> Reply<Following> {
     let (mut parts, receive) = head.into_parts();
     fields::clean(&mut parts.headers);
+    // RFC 9110 §8.6.
+    if parts.status == StatusCode::NO_CONTENT {
+        parts.headers.remove(CONTENT_LENGTH);
+    }
     let body = Http2Body::new(proxy, receive, &parts.headers, goes_on);
     let body = Following::Body(UpstreamBody::Http2(Box::new(body)));
     let mut reply = Reply::new(parts.status, parts.headers, body);

@@ -92,7 +92,8 @@ impl Upload {
 
     /// Whether everything has been sent, or the app would not have it.
     pub(super) fn finished(&self, connection: &Connection) -> bool {
-        self.waits == Waits::Nobody || (self.body.is_none() && self.written == connection.out.len() && self.sent())
+        self.waits == Waits::Nobody
+            || (self.body.is_none() && self.written == connection.out.len() && self.sent())
     }
 
     /// Whether only the app can make this go on.

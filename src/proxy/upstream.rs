@@ -205,11 +205,7 @@ impl Pool {
 
     /// Keeps a connection that somebody else made to the instance at `place`.
     pub(super) fn adopt(&self, stream: Stream, place: usize) {
-        let mut connection = self.fresh(stream, place);
-        connection.under_way = None;
-        if let Some(idle) = self.idle.borrow_mut().get_mut(place) {
-            idle.push(connection);
-        }
+        self.put(self.fresh(stream, place));
     }
 
     fn fresh(&self, stream: Stream, place: usize) -> Box<Connection> {

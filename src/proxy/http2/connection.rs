@@ -147,7 +147,8 @@ impl Life {
         let (now, heard) = (self.ticker.now(), self.state.heard.load(Ordering::Relaxed));
         let longer = |since: u64, than: Duration| u128::from(now.saturating_sub(since)) >= than.as_millis();
         if let Some(asked) = self.asked {
-            return heard < asked && longer(asked, self.patience);
+            // Whatever came meanwhile shows that it was there then.
+            return longer(asked.max(heard), self.patience);
         }
         let due = !self.patience.is_zero()
             && self.state.streams.load(Ordering::Relaxed) > 0

@@ -42,6 +42,8 @@ pub(super) struct Connections {
     places: Vec<RefCell<Place>>,
     /// Until when HTTP/1.1 is spoken because the app chose it, in milliseconds of the worker.
     http1_until: Cell<u64>,
+    /// Another way to the app has taken the place of this one.
+    retired: Cell<bool>,
 }
 
 /// What leads to one instance.
@@ -169,7 +171,16 @@ impl Connections {
         pool: Rc<Pool>,
     ) -> Self {
         let places = (0..instances.count()).map(|_| RefCell::default()).collect();
-        Self { settings, connector, instances, ticker, pool, places, http1_until: Cell::new(0) }
+        Self {
+            settings,
+            connector,
+            instances,
+            ticker,
+            pool,
+            places,
+            http1_until: Cell::new(0),
+            retired: Cell::new(false),
+        }
     }
 
     /// A stream to the instance that has the least to do, but to the one at `avoid` only if there is no other.
@@ -199,6 +210,10 @@ impl Connections {
         let mut may_be_full = false;
         for _ in 0..MOST_WAITS {
             if let Some(lease) = self.lease(place, now, may_be_full) {
+                // Nobody looks after what is kept here any more: it ends with its last request.
+                if self.retired.get() {
+                    self.retire();
+                }
                 return Ok(Leased::Stream(lease));
             }
             match self.opened(place).await {
@@ -309,6 +324,7 @@ impl Connections {
 
     /// Lets go of all connections. Each ends with the last of its requests.
     pub(super) fn retire(&self) {
+        self.retired.set(true);
         for place in &self.places {
             place.borrow_mut().open.clear();
         }

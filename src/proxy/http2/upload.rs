@@ -22,6 +22,8 @@ use crate::proxy::upload::poll_in_time;
 
 /// What is kept of a body at most, in bytes: most messages of gRPC are smaller.
 const KEPT: usize = 32 * 1024;
+/// In how many pieces, each of which may hold on to the buffer that it was read into.
+const MOST_PIECES: usize = 16;
 
 /// A client's body, and what was taken of it.
 pub(super) struct Source {
@@ -86,7 +88,10 @@ impl Source {
 
     /// The answer has begun: it is too late to begin again.
     pub(super) fn answered(&mut self) {
-        self.kept = None;
+        // What was begun again goes on to its end.
+        if !self.is_behind() {
+            self.kept = None;
+        }
         self.patience = None;
         self.deadline.disarm();
     }
@@ -97,8 +102,12 @@ impl Source {
     }
 
     fn is_at_end(&self) -> bool {
-        let taken_again = self.kept.as_ref().is_none_or(|kept| self.next == kept.len());
-        taken_again && (self.ended || self.body.is_end_stream())
+        !self.is_behind() && (self.ended || self.body.is_end_stream())
+    }
+
+    /// Whether something is still to be taken once more.
+    fn is_behind(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| self.next < kept.len())
     }
 
     /// The next piece; `None` at the end.
@@ -135,7 +144,7 @@ impl Source {
         if self.passed > self.limit {
             return Err(Failure::BodyTooLarge);
         }
-        if self.size > KEPT {
+        if self.size > KEPT || self.kept.as_ref().is_some_and(|kept| kept.len() >= MOST_PIECES) {
             self.kept = None;
         }
         if let Some(kept) = &mut self.kept {

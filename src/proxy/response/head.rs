@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::header::UPGRADE;
+use http::header::{CONTENT_LENGTH, UPGRADE};
 use http::{Method, StatusCode};
 
 use crate::http::chunked::Chunked;
@@ -15,6 +15,8 @@ use crate::proxy::reserved::hop_by_hop;
 
 /// Most fields of an answer.
 const MOST_FIELDS: usize = 128;
+/// Most names that `Connection` may give.
+const MOST_NOMINATED: usize = 64;
 
 /// The head of an answer.
 pub(in crate::proxy) struct Head {
@@ -98,6 +100,10 @@ impl Head {
     fn of(parsed: Parsed, method: &Method) -> Result<Self, Failure> {
         let Parsed { status, modern, mut fields } = parsed;
         let facts = Facts::take(&mut fields)?;
+        // RFC 9110 §8.6.
+        if status.is_informational() || status == StatusCode::NO_CONTENT {
+            fields.remove(&CONTENT_LENGTH);
+        }
         let bodiless = *method == Method::HEAD
             || status.is_informational()
             || status == StatusCode::NO_CONTENT
@@ -166,7 +172,9 @@ impl Facts {
                 name => !hop_by_hop(name),
             }
         });
-        if !nominated.is_empty() {
+        if nominated.len() > MOST_NOMINATED {
+            trouble = Some("too many options of the connection");
+        } else if !nominated.is_empty() {
             fields.retain(|name, _| !nominated.iter().any(|nominated| nominated == name));
         }
         facts.protocol = protocol;
@@ -197,7 +205,9 @@ impl Facts {
             } else if !option.is_empty() && !option.eq_ignore_ascii_case(b"content-length") {
                 // Framing is ours to keep: without its length the body would end with the connection.
                 self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
-                nominated.push(option.to_ascii_lowercase());
+                if nominated.len() <= MOST_NOMINATED {
+                    nominated.push(option.to_ascii_lowercase());
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::support::h2::{answered, frames, goaway};
 use crate::support::nginx::Nginx;
 use crate::support::site::Plan;
 use crate::support::stage::Stage;
@@ -152,4 +153,35 @@ fn what_an_instance_answers_itself_does_not_speak_against_it() {
     let get = stage.signed("GET /x HTTP/1.1", "");
     let refused = (0..40).filter(|_| stage.ask(&get).status == 503).count();
     assert!((10..=30).contains(&refused), "{refused} of 40");
+}
+
+/// Whether it is well for as long as some checks take.
+fn stays_well(app: &str) {
+    let stage = Stage::on(Stage::plan().set("upstream", app).set("upstream.health", CHECKS));
+    for _ in 0..20 {
+        thread::sleep(Duration::from_millis(50));
+        assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).status, 200);
+    }
+}
+
+#[test]
+fn an_app_that_gives_early_hints_before_it_says_that_it_is_well_is_well() {
+    let app = Upstream::with(|arrived, stream| {
+        if arrived.line.contains("/healthz") {
+            let _ = stream.write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n");
+        }
+        let _ = stream.write_all(ok("hello").as_bytes());
+    });
+    stays_well(&format!("url = \"http://{}\"", app.address));
+}
+
+#[test]
+fn an_app_that_says_goodbye_with_its_answer_by_http_2_is_well() {
+    let app = frames(|_, stream, (kind, _, of, _)| {
+        if kind == 1 {
+            let _ = stream.write_all(&[answered(of), goaway(of)].concat());
+        }
+        kind != 1
+    });
+    stays_well(&format!("url = \"http://{}\"\nprotocol = \"h2c\"", app.address));
 }

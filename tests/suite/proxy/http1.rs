@@ -5,8 +5,11 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
+use http_body_util::Full;
+
+use crate::support::h2::H2;
 use crate::support::stage::Stage;
-use crate::support::upstream::{Upstream, ok};
+use crate::support::upstream::{Upstream, ok, switch};
 
 /// An app that answers with the target it was asked for.
 fn parrot() -> Upstream {
@@ -194,4 +197,24 @@ fn r_2_a_chunked_body_may_be_slow_but_not_silent() {
     }
     assert_eq!(raw.answer().status, 200);
     assert_eq!(stage.site.upstream.only().body.last(), Some(&b'\n'));
+}
+
+#[test]
+fn rfc_9110_8_6_an_answer_that_can_have_no_body_has_no_length() {
+    let app = Upstream::answering("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n");
+    let stage = Stage::on(Stage::plan().upstream(app));
+    let answer = stage.ask(stage.signed("GET /x HTTP/1.1", ""));
+    assert_eq!((answer.status, answer.header("content-length")), (204, None));
+    let request = http::Request::get(format!("{}/x", stage.site.origin)).header("cookie", &stage.cookie);
+    let answer = H2::connect(stage.site.address).ask(request.body(Full::default()).expect("a request"));
+    assert_eq!((answer.status, answer.headers.get("content-length")), (204, None));
+    let app = Upstream::with(|arrived, stream| {
+        let head = switch(arrived).replace("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\n");
+        let _ = stream.write_all(head.as_bytes());
+    });
+    let stage = Stage::on(Stage::plan().upstream(app));
+    let fields = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let head = stage.connect().send(stage.signed("GET /ws HTTP/1.1", fields)).head().expect("a head");
+    assert_eq!((head.status, head.header("content-length")), (101, None));
 }

@@ -16,7 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::app2::{App2, Call};
-use crate::support::h2::{H2, answered, frame, read_frame};
+use crate::support::h2::{H2, answered, frame, frames, read_frame};
 use crate::support::raw::Raw;
 use crate::support::site::Plan;
 use crate::support::stage::Stage;
@@ -253,4 +253,18 @@ fn u_7_an_answer_that_comes_before_the_body_ends_the_upload() {
         assert_eq!(body.expect("a body").to_bytes(), "no need");
     }
     assert_eq!(app.connections(), 1);
+}
+
+#[test]
+fn f_22_an_app_that_switches_protocols_by_http_2_is_502() {
+    let app = frames(|_, stream, (kind, _, of, _)| {
+        if kind == 1 {
+            // `:status: 101` without an index (RFC 7541 §6.2.2).
+            let _ = stream.write_all(&[frame(1, 4, of, b"\x08\x03101"), answered(of)].concat());
+        }
+        true
+    });
+    let lines = format!("url = \"http://{}\"\nprotocol = \"h2c\"", app.address);
+    let stage = Stage::on(Stage::plan().set("upstream", &lines));
+    assert_eq!(stage.connect().send(stage.signed("GET /x HTTP/1.1", "")).head().expect("a head").status, 502);
 }
