@@ -50,8 +50,7 @@ pub(super) struct Recorder {
     pub(super) lost: Arc<Metrics>,
 }
 
-/// What is known of one request so far. Dropped when its answer has come to its end, and then counts. Boxed, because it
-/// is handed on with the answer.
+/// What is known of one request so far. Dropped when its answer has come to its end, and then counts.
 pub(super) struct Record {
     recorder: Rc<Recorder>,
     begun: Moment,
@@ -77,9 +76,9 @@ struct Traced {
 
 impl Recorder {
     /// A request begins.
-    pub(super) fn begin(self: &Rc<Self>) -> Box<Record> {
+    pub(super) fn begin(self: &Rc<Self>) -> Record {
         self.counts.begun.add_alone(1);
-        Box::new(Record {
+        Record {
             recorder: Rc::clone(self),
             begun: Moment::now(),
             outcome: Outcome::Refused,
@@ -92,7 +91,7 @@ impl Recorder {
             bytes: 0,
             line: None,
             traced: None,
-        })
+        }
     }
 
     /// How the session of a visitor was found.

@@ -15,7 +15,7 @@ use crate::server::record::Record;
 /// What follows the head of an answer.
 pub(super) struct ReplyBody {
     kind: Kind,
-    /// What is written down of the request.
+    /// What is written down of the request. Boxed, because an answer is handed on several times.
     record: Option<Box<Record>>,
 }
 
@@ -45,8 +45,8 @@ impl ReplyBody {
     }
 
     /// The end of this is the end of `record`.
-    pub(super) fn record(&mut self, record: Box<Record>) {
-        self.record = Some(record);
+    pub(super) fn record(&mut self, record: Record) {
+        self.record = Some(Box::new(record));
     }
 
     /// Passes on more of the request, while nothing of the answer can be.
