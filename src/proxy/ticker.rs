@@ -4,8 +4,8 @@
 //! here is one stored number. The price is that it strikes up to one [`TICK`] late, which is nothing against
 //! seconds.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -17,26 +17,26 @@ const NEVER: u64 = u64::MAX;
 
 /// The ticker of one worker.
 #[derive(Clone, Default)]
-pub struct Ticker(Arc<Inner>);
+pub struct Ticker(Rc<Inner>);
 
 #[derive(Default)]
 struct Inner {
     /// Milliseconds since the worker started, as of the last tick.
-    now: AtomicU64,
-    slots: Mutex<Vec<Weak<Slot>>>,
+    now: Cell<u64>,
+    slots: RefCell<Vec<Weak<Slot>>>,
     /// What has no end of its own ends now.
-    cut: AtomicBool,
+    cut: Cell<bool>,
 }
 
 struct Slot {
-    due: AtomicU64,
-    waker: Mutex<Option<Waker>>,
+    due: Cell<u64>,
+    waker: RefCell<Option<Waker>>,
 }
 
 /// One deadline, armed and disarmed as often as needed.
 pub struct Deadline {
     ticker: Ticker,
-    slot: Arc<Slot>,
+    slot: Rc<Slot>,
 }
 
 impl Ticker {
@@ -48,7 +48,7 @@ impl Ticker {
         loop {
             let at = ticks.tick().await;
             let now = u64::try_from(at.duration_since(start).as_millis()).unwrap_or(NEVER - 1);
-            self.0.now.store(now, Ordering::Relaxed);
+            self.0.now.set(now);
             self.strike(now);
             each();
         }
@@ -61,19 +61,17 @@ impl Ticker {
 
     /// Ends what has no end of its own.
     pub fn cut(&self) {
-        self.0.cut.store(true, Ordering::Relaxed);
+        self.0.cut.set(true);
         self.wake_all();
     }
 
     fn strike(&self, now: u64) {
-        let mut slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.retain(|slot| {
+        self.0.slots.borrow_mut().retain(|slot| {
             let Some(slot) = slot.upgrade() else { return false };
-            if slot.due.load(Ordering::Relaxed) <= now {
-                let waker = slot.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
+            if slot.due.get() <= now
+                && let Some(waker) = slot.waker.take()
+            {
+                waker.wake();
             }
             true
         });
@@ -81,13 +79,13 @@ impl Ticker {
 
     /// Milliseconds since the worker started, as of the last tick.
     pub fn now(&self) -> u64 {
-        self.0.now.load(Ordering::Relaxed)
+        self.0.now.get()
     }
 
     /// A new deadline, not armed.
     pub fn deadline(&self) -> Deadline {
-        let slot = Arc::new(Slot { due: AtomicU64::new(NEVER), waker: Mutex::new(None) });
-        self.0.slots.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&slot));
+        let slot = Rc::new(Slot { due: Cell::new(NEVER), waker: RefCell::new(None) });
+        self.0.slots.borrow_mut().push(Rc::downgrade(&slot));
         Deadline { ticker: self.clone(), slot }
     }
 }
@@ -96,19 +94,19 @@ impl Deadline {
     /// Strikes `after` this moment, or up to one tick later.
     pub fn arm(&self, after: Duration) {
         let after = u64::try_from((after + TICK).as_millis()).unwrap_or(NEVER);
-        self.slot.due.store(self.ticker.now().saturating_add(after), Ordering::Relaxed);
+        self.slot.due.set(self.ticker.now().saturating_add(after));
     }
 
     /// Arms it unless it is armed already.
     pub fn arm_once(&self, after: Duration) {
-        if self.slot.due.load(Ordering::Relaxed) == NEVER {
+        if self.slot.due.get() == NEVER {
             self.arm(after);
         }
     }
 
     /// Whether the worker ends what has no end of its own.
     pub fn is_cut(&self) -> bool {
-        self.ticker.0.cut.load(Ordering::Relaxed)
+        self.ticker.0.cut.get()
     }
 
     /// Milliseconds since the worker started, as of the last tick.
@@ -118,18 +116,17 @@ impl Deadline {
 
     /// Strikes no more.
     pub fn disarm(&self) {
-        self.slot.due.store(NEVER, Ordering::Relaxed);
+        self.slot.due.set(NEVER);
     }
 
     /// Ready once the deadline has passed; until then the task is woken when it does.
     pub fn poll(&self, cx: &Context<'_>) -> Poll<()> {
-        let due = self.slot.due.load(Ordering::Relaxed);
+        let due = self.slot.due.get();
         if due <= self.ticker.now() {
             return Poll::Ready(());
         }
         if due != NEVER {
-            let mut waker = self.slot.waker.lock().unwrap_or_else(PoisonError::into_inner);
-            match &mut *waker {
+            match &mut *self.slot.waker.borrow_mut() {
                 Some(known) => known.clone_from(cx.waker()),
                 none => *none = Some(cx.waker().clone()),
             }
