@@ -73,9 +73,10 @@ pub struct Reserved {
     signs: [u64; 4],
 }
 
-/// A number that few names share, however they are spelled.
+/// A number that few names share. It is the same for every spelling of a name that begins and ends with a letter or a
+/// digit, of which only the case can differ: that bit is set in all of them.
 fn sign(name: &[u8]) -> u8 {
-    let (first, last) = (name.first().copied().map_or(0, fold), name.last().copied().map_or(0, fold));
+    let [first, last] = [name.first(), name.last()].map(|end| end.map_or(0, |byte| byte | 0x20));
     let [length, ..] = name.len().to_le_bytes();
     length.wrapping_mul(37).wrapping_add(first).wrapping_add(last.wrapping_mul(5))
 }
@@ -94,6 +95,7 @@ impl Reserved {
     pub fn new(identity: &Identity) -> Self {
         let own = [&identity.user_id, &identity.email, &identity.name, &identity.groups];
         let own = own.into_iter().flatten().chain(identity.assertion.iter().map(|it| &it.header));
+        let is_plain = |sign: char| sign.is_ascii_alphanumeric();
         let (mut by_length, mut signs) = (Vec::new(), [0; 4]);
         for name in HOP_BY_HOP.iter().chain(OURS).copied().chain(own.map(String::as_str)) {
             if by_length.len() <= name.len() {
@@ -102,6 +104,9 @@ impl Reserved {
             by_length[name.len()].push(name.bytes().map(fold).collect());
             let sign = sign(name.as_bytes());
             signs[usize::from(sign >> 6)] |= 1 << (sign & 63);
+            if !(name.starts_with(is_plain) && name.ends_with(is_plain)) {
+                signs = [u64::MAX; 4];
+            }
         }
         Self { by_length, signs }
     }
@@ -109,7 +114,7 @@ impl Reserved {
     /// Whether a client's field of this name must not reach the app.
     pub fn covers(&self, name: &[u8]) -> bool {
         let Some(&first) = name.first() else { return true };
-        if fold(first) == b'x' && FAMILIES.iter().any(|family| starts_folded(name, family.as_bytes())) {
+        if first | 0x20 == b'x' && FAMILIES.iter().any(|family| starts_folded(name, family.as_bytes())) {
             return true;
         }
         let sign = sign(name);
@@ -136,8 +141,12 @@ mod tests {
     use crate::config::Assertion;
 
     fn reserved() -> Reserved {
+        reserved_with("x-user-id")
+    }
+
+    fn reserved_with(user_id: &str) -> Reserved {
         Reserved::new(&Identity {
-            user_id: vec!["x-user-id".into()],
+            user_id: vec![user_id.into()],
             email: vec!["x-mail".into()],
             name: vec![],
             groups: vec![],
@@ -174,6 +183,19 @@ mod tests {
             ["accept", "x-user-idx", "user-agent", "x-mai", "x-forward", "authorization", "remote-use"]
         {
             assert!(!reserved.covers(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn hdr_1_a_name_that_ends_in_no_letter_is_covered_in_every_spelling_too() {
+        for name in ["x-id_", "_id-x"] {
+            let reserved = reserved_with(name);
+            for spelling in
+                [name.to_owned(), name.to_uppercase(), name.replace('_', "."), name.replace('_', "-")]
+            {
+                assert!(reserved.covers(spelling.as_bytes()), "{spelling}");
+            }
+            assert!(!reserved.covers(b"accept") && !reserved.covers(b"x-idx"));
         }
     }
 }
