@@ -41,6 +41,23 @@ fn mark(name: &[u8]) -> u8 {
     }
 }
 
+/// Puts a name into lower case: eight letters at a time if it has as many, and the last eight once more.
+fn lower(name: &mut [u8]) {
+    let eight = |eight: &mut [u8; 8]| {
+        let word = u64::from_ne_bytes(*eight);
+        let all = |byte: u8| u64::from_ne_bytes([byte; 8]);
+        // To a byte without its top bit can be added what sets this bit if the byte is as large as a letter.
+        let low = word & all(0x7f);
+        let capitals = (low + all(0x80 - b'A')) & !(low + all(0x7f - b'Z')) & !word & all(0x80);
+        *eight = (word | capitals >> 2).to_ne_bytes();
+    };
+    name.as_chunks_mut().0.iter_mut().for_each(eight);
+    match name.last_chunk_mut() {
+        Some(last) => eight(last),
+        None => name.make_ascii_lowercase(),
+    }
+}
+
 /// The value of a field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Value<'f>(&'f [u8]);
@@ -113,7 +130,7 @@ impl Fields {
         let mut marks = 0;
         for place in &mut list {
             if let Some(name) = head.get_mut(place.name.start as usize..place.name.end as usize) {
-                name.make_ascii_lowercase();
+                lower(name);
                 place.mark = mark(name);
             }
             marks |= 1 << place.mark;
@@ -284,6 +301,18 @@ mod tests {
         assert!(fields.get_all(&COOKIE).next_back().is_some_and(|cookie| cookie.to_str().is_err()));
         fields.remove(&COOKIE);
         assert_eq!(fields.iter().map(|(name, _)| name).collect::<Vec<_>>(), [b"host"]);
+    }
+
+    #[test]
+    fn names_of_any_length_are_put_into_lower_case_and_nothing_else_changes() {
+        let all: Vec<u8> = (0..=255).collect();
+        for length in 1..30 {
+            for name in all.windows(length) {
+                let mut lowered = name.to_vec();
+                lower(&mut lowered);
+                assert_eq!(lowered, name.to_ascii_lowercase());
+            }
+        }
     }
 
     #[test]
