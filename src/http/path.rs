@@ -86,8 +86,9 @@ impl Path {
 }
 
 /// The segments of a path as the rules see them: `/a//b` has `a`, the empty segment, and `b`.
-pub fn segments(path: &str) -> std::str::Split<'_, char> {
-    path.strip_prefix('/').unwrap_or(path).split('/')
+pub fn segments(path: &str) -> impl Iterator<Item = &str> {
+    // As a set of one: the search for a single character is made for long texts.
+    path.strip_prefix('/').unwrap_or(path).split(['/'])
 }
 
 /// What one look at the raw bytes says.
