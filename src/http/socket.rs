@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::{Buf as _, BytesMut};
 use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -13,6 +14,8 @@ use tokio_rustls::server::TlsStream;
 pub enum Socket {
     /// As it is.
     Plain(TcpStream),
+    /// The same, behind these bytes that were read before it was known what they are.
+    Begun(Box<(BytesMut, TcpStream)>),
     /// Under TLS.
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -21,11 +24,21 @@ impl Socket {
     /// Which TLS is spoken, if any.
     pub fn tls(&self) -> Option<&'static str> {
         match self {
-            Self::Plain(_) => None,
+            Self::Plain(_) | Self::Begun(_) => None,
             Self::Tls(stream) => match stream.get_ref().1.protocol_version() {
                 Some(ProtocolVersion::TLSv1_2) => Some("1.2"),
                 _ => Some("1.3"),
             },
+        }
+    }
+
+    /// The same with what was read of it, for somebody who reads it anew. Under TLS nobody has to: what is spoken was
+    /// negotiated.
+    #[must_use]
+    pub fn behind(self, read: BytesMut) -> Self {
+        match self {
+            Self::Plain(stream) => Self::Begun(Box::new((read, stream))),
+            socket => socket,
         }
     }
 
@@ -34,6 +47,7 @@ impl Socket {
     pub fn break_off(&self) {
         let stream = match self {
             Self::Plain(stream) => stream,
+            Self::Begun(begun) => &begun.1,
             Self::Tls(stream) => stream.get_ref().0,
         };
         // A socket that cannot be told so is gone already.
@@ -49,6 +63,10 @@ macro_rules! either {
                 let $stream = Pin::new($stream);
                 $body
             }
+            Socket::Begun(begun) => {
+                let $stream = Pin::new(&mut begun.1);
+                $body
+            }
             Socket::Tls($stream) => {
                 let $stream = Pin::new(&mut **$stream);
                 $body
@@ -59,10 +77,18 @@ macro_rules! either {
 
 impl AsyncRead for Socket {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Self::Begun(begun) = &mut *self
+            && !begun.0.is_empty()
+        {
+            let count = begun.0.len().min(buffer.remaining());
+            buffer.put_slice(&begun.0[..count]);
+            begun.0.advance(count);
+            return Poll::Ready(Ok(()));
+        }
         either!(self, stream => stream.poll_read(cx, buffer))
     }
 }
@@ -83,6 +109,7 @@ impl AsyncWrite for Socket {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Begun(begun) => begun.1.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
         }
     }

@@ -121,7 +121,7 @@ impl Wire {
     /// Has what was written sent; only TLS keeps something back.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.socket {
-            Socket::Plain(_) => Poll::Ready(Ok(())),
+            Socket::Plain(_) | Socket::Begun(_) => Poll::Ready(Ok(())),
             socket @ Socket::Tls(_) => Pin::new(socket).poll_flush(cx),
         }
     }

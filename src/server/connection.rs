@@ -17,14 +17,10 @@ use crate::server::tls::H2;
 use crate::server::worker::{Seat, Worker};
 use crate::server::{http1, http2, proxy_protocol};
 
-/// How an HTTP/2 connection begins that was not negotiated (RFC 9113 §3.4). No HTTP/1 request that we take
-/// has a method of this name.
-const PREFACE: &[u8; 4] = b"PRI ";
-
-/// Which HTTP a connection speaks.
+/// Which HTTP a connection speaks, as far as that was negotiated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Speaks {
-    /// HTTP/1.1 or 1.0: one request after the other.
+    /// HTTP/1.1 or 1.0: one request after the other. A client that says so by its first bytes speaks HTTP/2.
     Http1,
     /// HTTP/2: many at a time.
     Http2,
@@ -42,7 +38,11 @@ pub(super) async fn serve(
     // Boxed: what happens once is no part of what an idle connection keeps.
     let begun = Box::pin(in_time(&worker, patience, begin(&worker, stream, from, (&seat, handshake)))).await;
     match begun {
-        Some(Ok((peer, socket, Speaks::Http1))) => http1::serve(worker, socket, peer).await,
+        Some(Ok((peer, socket, Speaks::Http1))) => {
+            if let Some(socket) = http1::serve(Rc::clone(&worker), socket, peer).await {
+                Box::pin(http2::serve(worker, socket, peer)).await;
+            }
+        }
         // Boxed: it is larger, and there are fewer of them.
         Some(Ok((peer, socket, Speaks::Http2))) => Box::pin(http2::serve(worker, socket, peer)).await,
         Some(Err(error)) => tracing::debug!(peer = %from.address, %error, "a connection that did not begin"),
@@ -64,7 +64,7 @@ async fn begin(
     }
     let (socket, speaks) = match (&worker.tls, handshake) {
         (Some(tls), Some(handshake)) => encrypted(handshake.accept(tls.acceptor(), stream).await?),
-        (None, _) => plain(stream).await?,
+        (None, _) => (Socket::Plain(stream), Speaks::Http1),
         (Some(_), None) => return Err(io::Error::other("a handshake that was not counted")),
     };
     Ok((peer, socket, speaks))
@@ -76,26 +76,25 @@ fn encrypted(stream: TlsStream<TcpStream>) -> (Socket, Speaks) {
     (Socket::Tls(Box::new(stream)), speaks)
 }
 
-async fn plain(stream: TcpStream) -> io::Result<(Socket, Speaks)> {
-    let mut start = [0; PREFACE.len()];
-    stream.peek(&mut start).await?;
-    let speaks = if &start == PREFACE { Speaks::Http2 } else { Speaks::Http1 };
-    Ok((Socket::Plain(stream), speaks))
-}
-
 /// What comes of `future`, unless it takes longer than `patience` or the worker stops.
 pub(super) async fn in_time<T>(
     worker: &Worker,
     patience: Duration,
     future: impl Future<Output = T>,
 ) -> Option<T> {
-    let deadline = worker.ticker.deadline();
-    deadline.arm(patience);
+    let mut deadline = None;
     let mut future = pin!(future);
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
         Poll::Pending if worker.stopping() => Poll::Ready(None),
-        Poll::Pending => deadline.poll(cx).map(|()| None),
+        Poll::Pending => {
+            let deadline = deadline.get_or_insert_with(|| {
+                let deadline = worker.ticker.deadline();
+                deadline.arm(patience);
+                deadline
+            });
+            deadline.poll(cx).map(|()| None)
+        }
     })
     .await
 }

@@ -37,6 +37,9 @@ mod write;
 use head::Bounds;
 use write::{Asked, Sent};
 
+/// How HTTP/2 begins where it was not negotiated (RFC 9113 §3.4). No request of HTTP/1 that we take has a method of
+/// this name.
+const PREFACE: &[u8] = b"PRI ";
 /// What is read at a time while a head is waited for, in bytes.
 const READ: usize = 4 * 1024;
 /// After this time without an answer it is looked whether the client is still there.
@@ -48,6 +51,14 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// How long is listened to a client that has been answered for the last time and is still sending.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// What comes first.
+enum Heard {
+    /// A request, whose head is in its place, or what it is refused for.
+    Request(Result<(), Refusal>),
+    /// HTTP/2.
+    Http2,
+}
+
 /// How a connection goes on.
 enum Next {
     /// With the next request.
@@ -58,13 +69,16 @@ enum Next {
     Linger,
     /// Without HTTP.
     Tunnel(Box<Tunnel>),
+    /// By HTTP/2.
+    Http2,
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
+/// Serves a connection to its end, or gives it back if the client begins to speak HTTP/2.
+pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) -> Option<Socket> {
     let mut connection = Connection {
         tls: socket.tls(),
         peer,
+        is_new: true,
         wire: Rc::new(RefCell::new(Wire::new(socket))),
         head: read::Head::default(),
         patience: worker.ticker.deadline(),
@@ -75,7 +89,12 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
         Next::Tunnel(tunnel) => connection.become_tunnel(tunnel).await,
         Next::Linger => connection.linger().await,
         Next::Close | Next::Request => {}
+        Next::Http2 => {
+            let (socket, read) = Rc::into_inner(connection.wire)?.into_inner().into_parts();
+            return Some(socket.behind(read));
+        }
     }
+    None
 }
 
 /// The version of HTTP, as it is logged.
@@ -88,6 +107,8 @@ struct Connection {
     tls: Option<&'static str>,
     worker: Rc<Worker>,
     peer: Peer,
+    /// Nothing has been heard yet.
+    is_new: bool,
     wire: Rc<RefCell<Wire>>,
     /// The latest head.
     head: read::Head,
@@ -140,7 +161,11 @@ impl Connection {
         let (mut patience, keep_alive) = (limits.head_timeout, limits.keep_alive);
         let mut left = limits.requests_per_connection;
         loop {
-            let Some(heard) = self.hear(patience).await else { return Next::Close };
+            let heard = match self.hear(patience).await {
+                Some(Heard::Request(heard)) => heard,
+                Some(Heard::Http2) => return Next::Http2,
+                None => return Next::Close,
+            };
             left = left.saturating_sub(1);
             match self.answer(heard, left == 0).await {
                 Next::Request => patience = keep_alive,
@@ -149,8 +174,8 @@ impl Connection {
         }
     }
 
-    /// Waits for the next head, which is then in its place; `None` if none comes: not in time, not any more, or not before the worker stops.
-    async fn hear(&mut self, patience: Duration) -> Option<Result<(), Refusal>> {
+    /// Waits for the next head; `None` if none comes: not in time, not any more, or not before the worker stops.
+    async fn hear(&mut self, patience: Duration) -> Option<Heard> {
         let limits = &self.worker.app.config.limits;
         let (bounds, head_timeout) =
             (Bounds { size: limits.head, fields: limits.headers }, limits.head_timeout);
@@ -160,10 +185,14 @@ impl Connection {
         let heard = poll_fn(|cx| {
             let mut wire = self.wire.borrow_mut();
             loop {
+                // Under TLS it would have been negotiated.
+                if self.is_new && self.tls.is_none() && wire.unread.starts_with(PREFACE) {
+                    return Poll::Ready(Some(Heard::Http2));
+                }
                 match head::next(&mut search, &mut wire.unread, bounds, &mut self.head) {
-                    Ok(true) => return Poll::Ready(Some(Ok(()))),
+                    Ok(true) => return Poll::Ready(Some(Heard::Request(Ok(())))),
                     Ok(false) => {}
-                    Err(refusal) => return Poll::Ready(Some(Err(refusal))),
+                    Err(refusal) => return Poll::Ready(Some(Heard::Request(Err(refusal)))),
                 }
                 if wire.unread.is_empty() {
                     if self.worker.stopping() {
@@ -191,6 +220,7 @@ impl Connection {
         })
         .await;
         self.patience.disarm();
+        self.is_new = false;
         heard
     }
 
@@ -332,11 +362,13 @@ impl Connection {
                 if self.patience.poll(cx).is_ready() {
                     return Poll::Ready(Ok(()));
                 }
-                if !ended {
+                let silent = wire.complete() && wire.unread.is_empty();
+                // To close it says the same, but under TLS.
+                let needless = silent && self.tls.is_none();
+                if !(ended || needless) {
                     ready!(Pin::new(wire.socket()).poll_shutdown(cx))?;
                     ended = true;
                 }
-                let silent = wire.complete() && wire.unread.is_empty();
                 wire.unread.clear();
                 match wire.poll_read(cx, READ) {
                     Poll::Ready(Ok(1..)) => {}

@@ -1,5 +1,10 @@
 //! HTTP/2 from clients: the same judgement and the same request towards the app as by HTTP/1.1.
 
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::Duration;
+use std::{iter, thread};
+
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full};
@@ -97,6 +102,24 @@ fn r_09_a_tunnel_to_anywhere_is_refused() {
     other.extensions_mut().insert(Protocol::from_static("connect-udp"));
     assert_eq!(client.begin(other).expect("an answer").status(), 501);
     assert!(stage.site.upstream.arrived().is_empty());
+}
+
+#[test]
+fn http2_that_was_not_negotiated_is_known_by_its_first_bytes_however_they_are_cut() {
+    let stage = Stage::new();
+    let block = h2::get(stage.host(), "/auth/ok");
+    let bytes = [h2::preface(), h2::frame(1, 5, 1, &block), h2::frame(7, 0, 0, &[0; 8])].concat();
+    for cut in [1, 3, 4, 5, 24, bytes.len()] {
+        let mut stream = TcpStream::connect(stage.site.address).expect("it listens");
+        stream.set_nodelay(true).expect("a socket");
+        stream.write_all(&bytes[..cut]).expect("it reads");
+        thread::sleep(Duration::from_millis(50));
+        stream.write_all(&bytes[cut..]).expect("it reads");
+        let answer = iter::from_fn(|| h2::read_frame(&mut stream));
+        let status =
+            answer.into_iter().find(|(kind, _, on, _)| (*kind, *on) == (1, 1)).map(|frame| frame.3[0]);
+        assert_eq!(status, Some(0x88), "cut at {cut}");
+    }
 }
 
 #[test]
@@ -208,7 +231,7 @@ fn a_stop_lets_a_running_answer_finish_and_takes_nothing_new() {
     let mut client = Bare::greets(&stage, 65_535);
     client.asks(1, "/open/x");
     eventually("the app is asked", || !stage.site.upstream.arrived().is_empty());
-    let stopping = std::thread::spawn(move || server.stop());
+    let stopping = thread::spawn(move || server.stop());
     assert_eq!(client.is_told_to_leave(), (1, 0), "the running one still counts, and there is no error");
     client.asks(3, "/open/late");
     go.send(()).expect("it waits");
