@@ -23,6 +23,7 @@ use crate::visitor::{Session, User};
 pub mod bearer;
 pub mod cache;
 mod edition;
+mod hasher;
 pub mod live;
 mod personal;
 pub mod renewal;

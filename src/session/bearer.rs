@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use moka::sync::Cache as Moka;
 
 use crate::secret::TokenHash;
-use crate::session::cache::PassThrough;
+use crate::session::hasher::PassThrough;
 use crate::time::Now;
 use crate::visitor::Session;
 

@@ -6,7 +6,7 @@
 //! that the store gave before is neither kept nor handed to anyone who asks from then on.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tokio::sync::OnceCell;
 use crate::error::Fault;
 use crate::secret::TokenHash;
 use crate::session::bearer::{Bearer, Bearers, Mark};
+use crate::session::hasher::PassThrough;
 use crate::time::Now;
 use crate::visitor::Session;
 
@@ -28,26 +29,6 @@ const ENDED_FOR: Duration = Duration::from_mins(20);
 const MOST_GONE: u64 = 10_000;
 /// Entries of a worker's own table.
 const NEAR_SLOTS: usize = 1024;
-
-/// The hasher for [`TokenHash`], which is a hash already.
-#[derive(Default)]
-pub struct PassThrough(u64);
-
-impl Hasher for PassThrough {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-}
 
 type ByToken<V> = Moka<TokenHash, V, BuildHasherDefault<PassThrough>>;
 /// What the store said of a token; all who waited for the same answer share it, also a failure.
