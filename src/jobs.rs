@@ -128,14 +128,9 @@ async fn cut_connections(latest: Latest) -> Result<(), Fault> {
 async fn tend_keys(mut latest: Latest) -> Result<(), Fault> {
     loop {
         let app = Arc::clone(&latest.borrow_and_update());
-        app.tokens.start(app.clock.now()).await?;
-        loop {
-            if once(&app, Job::Keys, app.tokens.tend(app.clock.now())).await? == Change::Gone {
-                app.sessions.forget_all();
-            }
-            if sleep_unless_changed(&mut latest, TEND_EVERY).await {
-                break;
-            }
+        if once(&app, Job::Keys, app.tokens.tend(app.clock.now())).await? == Change::Gone {
+            app.sessions.forget_all();
         }
+        sleep_unless_changed(&mut latest, TEND_EVERY).await;
     }
 }

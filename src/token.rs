@@ -1,14 +1,14 @@
 //! What we sign: access tokens for programs, session cookies, assertions for the app, and the keys for both, which all replicas
 //! share through the store.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::config::{self, Config};
 use crate::error::Fault;
 use crate::id::RowId;
-use crate::secret::pair::Pair;
+use crate::secret::pair::{Algorithm, Pair};
 use crate::secret::{Key, Purpose, Seal};
 use crate::store::Store;
 use crate::time::Now;
@@ -53,9 +53,13 @@ struct Known {
     ring: RwLock<Arc<Ring>>,
     /// When that was, in milliseconds.
     read: AtomicI64,
+    /// Some key was found to be gone, by whatever read them, and nobody has been told yet.
+    gone: AtomicBool,
+    /// The algorithm that was last seen to, so that each that is configured is seen to once.
+    seen_to: Mutex<Option<Algorithm>>,
 }
 
-/// What has become of the keys since they were last read.
+/// What has become of the keys since somebody was last told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// None is gone.
@@ -76,7 +80,12 @@ impl Tokens {
             settings: config.tokens.clone(),
             assertion: config.identity.assertion.clone(),
             issuer: config.public.origin.clone(),
-            known: Arc::new(Known { ring: RwLock::default(), read: AtomicI64::new(i64::MIN) }),
+            known: Arc::new(Known {
+                ring: RwLock::default(),
+                read: AtomicI64::new(i64::MIN),
+                gone: AtomicBool::new(false),
+                seen_to: Mutex::default(),
+            }),
         }
     }
 
@@ -88,6 +97,9 @@ impl Tokens {
 
     /// Reads the keys, and makes one if there is none that signs as configured. Several replicas that do this
     /// at the same time agree on one.
+    ///
+    /// For the start of the process: done again and again, two replicas that are configured differently would replace
+    /// each other's keys for ever.
     pub async fn start(&self, now: Now) -> Result<(), Fault> {
         self.reload(now).await?;
         let algorithm = self.settings.algorithm;
@@ -102,22 +114,33 @@ impl Tokens {
                 self.add(now, now, None).await?;
             }
         }
+        *self.seen_to() = Some(algorithm);
         Ok(())
     }
 
-    /// Reads the keys again.
-    pub async fn reload(&self, now: Now) -> Result<Change, Fault> {
+    /// Reads the keys again. That one is gone is told by whatever returns a [`Change`] next.
+    pub async fn reload(&self, now: Now) -> Result<(), Fault> {
         self.known.read.store(now.millis(), Ordering::Release);
         let ring = Ring::open(self.store.signing_keys().await?, &self.seal, now);
         let mut held = self.known.ring.write().unwrap_or_else(PoisonError::into_inner);
-        let change = if held.keys().all(|key| ring.has(key.id())) { Change::Nothing } else { Change::Gone };
+        if !held.keys().all(|key| ring.has(key.id())) {
+            self.known.gone.store(true, Ordering::Release);
+        }
         *held = Arc::new(ring);
-        Ok(change)
+        Ok(())
+    }
+
+    /// What has become of them; told once.
+    fn change(&self) -> Change {
+        if self.known.gone.swap(false, Ordering::AcqRel) { Change::Gone } else { Change::Nothing }
     }
 
     /// Reads the keys again because one is asked for that is not known, unless that was done a moment ago.
     pub async fn look_again(&self, now: Now) -> Result<Change, Fault> {
-        if self.may_look_again(now) { self.reload(now).await } else { Ok(Change::Nothing) }
+        if self.may_look_again(now) {
+            self.reload(now).await?;
+        }
+        Ok(self.change())
     }
 
     /// Whether [`Self::look_again`] would.
@@ -125,22 +148,31 @@ impl Tokens {
         now.millis().saturating_sub(self.known.read.load(Ordering::Acquire)) >= LOOK_AGAIN
     }
 
-    /// What has to be done now and then: reads the keys, makes a new one when the newest has signed for long
-    /// enough, and removes those that have retired.
+    /// What has to be done now and then: reads the keys, makes a new one when the newest has signed for long enough or
+    /// another algorithm is configured than before, and removes those that have retired.
     pub async fn tend(&self, now: Now) -> Result<Change, Fault> {
-        let mut change = self.reload(now).await?;
-        let due =
-            self.ring().newest().is_none_or(|key| now.since(key.active_from()) >= self.settings.rotate_every);
+        self.reload(now).await?;
+        let algorithm = self.settings.algorithm;
+        let another = *self.seen_to() != Some(algorithm);
+        let due = self.ring().newest().is_none_or(|key| {
+            now.since(key.active_from()) >= self.settings.rotate_every
+                || another && key.algorithm() != algorithm
+        });
         if due {
             self.rotate(now, false).await?;
         }
+        *self.seen_to() = Some(algorithm);
         if self.ring().any_retired() {
             let mut tx = self.store.begin().await?;
             tx.signing_keys_delete_retired(now).await?;
             tx.commit().await?;
-            change = Change::Gone;
+            self.known.gone.store(true, Ordering::Release);
         }
-        Ok(change)
+        Ok(self.change())
+    }
+
+    fn seen_to(&self) -> MutexGuard<'_, Option<Algorithm>> {
+        self.known.seen_to.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a new key. It signs after a while, when everyone has had time to learn of it, and the others

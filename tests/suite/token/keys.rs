@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sidegate::jobs::Jobs;
+use sidegate::metrics::Job;
 use sidegate::token::{Change, Tokens};
 
 use super::{SECRET, Stolen, access_of, bear, jwks, member, opens, pair, parts, plan};
@@ -26,6 +27,14 @@ fn published(site: &Site) -> Vec<String> {
 fn tend(site: &Site) -> Change {
     let tended = site.block_on(site.app.tokens.tend(site.clock.now()));
     tended.unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+/// Somebody with a new account, and an access token that has opened the app.
+fn known(site: &Site, name: &str) -> String {
+    let (ada, _) = site.member(&format!("{}@example.com", name.replace(' ', ".")));
+    let token = access_of(site, &ada);
+    assert!(opens(site, &token));
+    token
 }
 
 /// The keys of a site as another process on the same database has them.
@@ -116,6 +125,40 @@ on_both_databases! {
         crate::jobs::eventually("what it signed is refused", || bear(&site, "/app", &token).status == 401);
         assert_eq!(published(&site).len(), 1);
         assert!(opens(&site, &access_of(&site, &ada)), "the session lives");
+    }
+
+    fn a_key_that_was_taken_back_and_is_gone_from_the_store_is_missed_by_whatever_reads_the_keys_first(database) {
+        let site = plan(database).start();
+        for by in ["the job", "a start", "another key"] {
+            let token = known(&site, by);
+            let other = other_process(&site);
+            let now = site.clock.now();
+            site.block_on(async {
+                other.rotate(now, true).await?;
+                // It removes what has retired.
+                other.tend(now).await?;
+                match by {
+                    "a start" => site.app.tokens.start(now).await.map(drop),
+                    "another key" => site.app.tokens.rotate(now, false).await.map(drop),
+                    _ => Ok(()),
+                }
+            })
+            .unwrap_or_else(|fault| panic!("{fault}"));
+            let _again = Jobs::start(&site.app);
+            crate::jobs::eventually(by, || bear(&site, "/app", &token).status == 401);
+        }
+    }
+
+    fn a_job_that_begins_again_makes_no_key_because_another_replica_makes_those_of_another_kind(database) {
+        let site = plan(database).start();
+        let modern = Site::on(Database::sqlite()).secret(SECRET).set("tokens", "algorithm = \"ES256\"").start();
+        let tokens = Tokens::new(site.app.store.clone(), &modern.app.config);
+        site.block_on(tokens.start(site.clock.now())).unwrap_or_else(|fault| panic!("{fault}"));
+        let runs = || site.app.metrics.job(Job::Keys).runs.get();
+        let before = runs();
+        let _again = Jobs::start(&site.app);
+        crate::jobs::eventually("it has run", || runs() > before);
+        assert_eq!(crate::flow::rows(&site, "sidegate_signing_key"), 2);
     }
 
     fn another_algorithm_makes_a_new_key_and_the_old_one_is_still_believed(database) {
