@@ -20,25 +20,44 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Whether it may say who stood before it.
     pub trusted: bool,
+    came: Came,
+}
+
+/// What decides whether a peer is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Came {
+    /// Its address.
+    FromAfar,
+    /// How it came: that says it for good.
+    Otherwise,
 }
 
 impl Peer {
     /// Who has this address.
     pub fn new(address: SocketAddr, proxies: &[IpNet]) -> Self {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        Self { address, trusted: proxies.iter().any(|net| net.contains(&address.ip())) }
+        Self { address, trusted: proxies.iter().any(|net| net.contains(&address.ip())), came: Came::FromAfar }
+    }
+
+    /// The same where these proxies are trusted: asked when they have changed while it is connected.
+    #[must_use]
+    pub fn under(self, proxies: &[IpNet]) -> Self {
+        match self.came {
+            Came::FromAfar => Self::new(self.address, proxies),
+            Came::Otherwise => self,
+        }
     }
 
     /// A process of this machine that may open our socket in the file system. Only a proxy has a reason to, and the
     /// mode of the socket says who can, so it is trusted.
     pub fn local() -> Self {
-        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), trusted: true }
+        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), trusted: true, came: Came::Otherwise }
     }
 
     /// The same, but nobody it would speak for.
     #[must_use]
     pub fn for_itself(self) -> Self {
-        Self { trusted: false, ..self }
+        Self { trusted: false, came: Came::Otherwise, ..self }
     }
 
     /// Its address without the port.
@@ -159,6 +178,16 @@ mod tests {
         let (of_x, of_rfc) = (proxies(Chain::XForwardedFor, trusted), proxies(Chain::Forwarded, trusted));
         assert_eq!(found("10.0.0.1", (rfc, &["for=1.1.1.1"]), &of_x), "10.0.0.1");
         assert_eq!(found("10.0.0.1", (x, &["1.1.1.1"]), &of_rfc), "10.0.0.1");
+    }
+
+    #[test]
+    fn i_06_other_proxies_are_others_whose_address_it_is() {
+        let nets = |text: &str| [text.parse::<IpNet>().expect("a network")];
+        let (ours, others) = (nets("10.0.0.0/8"), nets("192.0.2.0/24"));
+        let peer = Peer::new("10.0.0.1:1".parse().expect("an address"), &ours);
+        assert!(peer.trusted && !peer.under(&others).trusted && peer.under(&others).under(&ours).trusted);
+        assert!(!peer.for_itself().under(&ours).trusted, "it speaks for nobody");
+        assert!(Peer::local().under(&[]).trusted, "the mode of the socket says who can be there");
     }
 
     #[test]

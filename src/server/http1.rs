@@ -224,10 +224,20 @@ impl Connection {
         heard
     }
 
+    /// Goes on under another configuration, and keeps nothing of the earlier one.
+    #[cold]
+    fn follow(&mut self, worker: &Rc<Worker>) {
+        self.peer = self.peer.under(&worker.app.config.proxies.trusted);
+        self.worker = Rc::clone(worker);
+    }
+
     /// Has a request answered and sends the answer. `last`: the connection ends with it.
     async fn answer(&mut self, outcome: Result<(), Refusal>, last: bool) -> Next {
         // As it is now: what has begun ends as it began.
         let worker = self.worker.latest();
+        if !Rc::ptr_eq(&worker, &self.worker) {
+            self.follow(&worker);
+        }
         let config = &worker.app.config;
         let is_head = outcome.is_ok();
         let read = outcome.and_then(|()| read::read(&mut self.head, &config.public, config.limits.target));
@@ -386,6 +396,8 @@ impl Connection {
     async fn become_tunnel(self, tunnel: Box<Tunnel>) {
         // Whoever shared the wire has gone with the request.
         let Some(wire) = Rc::into_inner(self.wire) else { return };
+        // It may last for days, and needs nothing of the configuration.
+        drop(self.worker);
         let (socket, early) = wire.into_inner().into_parts();
         if let Err(error) = Box::pin(tunnel.run(socket, early)).await {
             tracing::debug!(peer = %self.peer.address, %error, "tunnel ended");

@@ -43,7 +43,9 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
     let io = TokioIo::new(Patient::new(socket, Rc::clone(&client), &limits, &worker.ticker));
     let streams = Streams::new(Rc::clone(&client), worker.ticker.clone(), limits.body_idle);
     let service = service_fn(|request| {
-        answer(worker.latest(), (Rc::clone(&client), streams.clone()), (peer, via), request)
+        let worker = worker.latest();
+        let peer = peer.under(&worker.app.config.proxies.trusted);
+        answer(worker, (Rc::clone(&client), streams.clone()), (peer, via), request)
     });
     let served = http2::Builder::new(streams.clone())
         .timer(TokioTimer::new())
