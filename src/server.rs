@@ -150,8 +150,8 @@ impl Server {
                 tracing::error!("a worker ended by a panic");
             }
         }
-        // With it goes the way by which spans could still come.
-        drop(self.serving);
+        // The last way by which spans could still come; the rest the admin listener has as well.
+        self.serving.send_modify(|serving| serving.tracing = None);
         for exporter in self.exporters.into_inner().unwrap_or_else(PoisonError::into_inner) {
             exporter.finish();
         }

@@ -68,7 +68,9 @@ impl Exporter {
     /// Hands on what is left, now that no worker makes any more. Blocks the calling thread.
     pub(super) fn finish(self) {
         let Self { task, office } = self;
-        let _ = office.block_on(async { timeout(FAREWELL, task).await });
+        if office.block_on(async { timeout(FAREWELL, task).await }).is_err() {
+            tracing::warn!("the last spans are lost: they were not handed on within {FAREWELL:?}");
+        }
     }
 }
 

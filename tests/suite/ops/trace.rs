@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{number, told};
+use super::{Program, number, told};
 use crate::jobs::eventually;
 use crate::support::database::Database;
 use crate::support::site::{Plan, Site};
@@ -124,6 +124,26 @@ fn a_trusted_proxy_decides_and_the_last_spans_are_handed_on_at_the_end() {
     }
     site.stop();
     assert_eq!(spans(&collector).len(), 20);
+}
+
+#[test]
+fn the_end_waits_for_the_last_spans_and_no_longer_with_an_admin_listener_too() {
+    let app = Upstream::hello();
+    let collector = collector();
+    let lines = format!(
+        "[trace]\notlp_endpoint = \"http://{}\"\n[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n",
+        collector.address
+    );
+    let mut program = Program::start(app.address, &lines);
+    assert_eq!(program.told("/readyz").status, 200);
+    assert_eq!(program.visitor().get("/open/x").status, 200);
+    // The exporter of an earlier configuration ends with it.
+    assert!(program.reload().contains("was read again"));
+    assert_eq!(program.visitor().get("/open/x").status, 200);
+    program.signal("-TERM");
+    assert_eq!(program.exit_code(), Some(0));
+    assert_eq!(spans(&collector).len(), 2);
+    assert!(!program.says("the last spans are lost"), "{}", program.lines().join("\n"));
 }
 
 #[test]
