@@ -15,6 +15,7 @@ use crate::log::access::Sink;
 use crate::mail::Mailer;
 use crate::metrics::Metrics;
 use crate::oauth::Providers;
+use crate::oauth::provider::Provider;
 use crate::secret::{Key, Purpose, Seal};
 use crate::session::Sessions;
 use crate::store::Store;
@@ -84,7 +85,7 @@ impl App {
         tokens.start(clock.now()).await?;
         let metrics = Arc::new(Metrics::new(clock.now()));
         let providers = Providers::new(&config.providers, &metrics.providers);
-        bind(&store, &providers, clock.now()).await?;
+        bind(&store, providers.iter(), clock.now()).await?;
         let sessions = Sessions::new(store.clone(), config.session, &config.secret, config.public.https);
         Ok(Arc::new(Self::wired(
             Parts {
@@ -107,11 +108,11 @@ impl App {
 
     /// The same application under another configuration of the same store and secret: all is made anew, and what is
     /// remembered stays (sessions, keys, budgets, connections to the store). Nothing of it has an effect before it is
-    /// served with, and [`Sessions::take_over`] follows that.
+    /// served with: [`Self::bind`] comes last before that, and [`Sessions::take_over`] follows it.
     ///
     /// # Errors
-    /// A [`Fault`] if a file that the configuration names cannot be used, or the store knows better of a provider.
-    pub async fn under(&self, config: Config) -> Result<Arc<Self>, Fault> {
+    /// A [`Fault`] if a file that the configuration names cannot be used.
+    pub fn under(&self, config: Config) -> Result<Arc<Self>, Fault> {
         let providers = Providers::new(&config.providers, &self.metrics.providers);
         let mailer = match (&self.mailer, &config.mail) {
             (Some(mailer), Some(mail)) => Some(mailer.under(mail)?),
@@ -119,7 +120,6 @@ impl App {
             (_, None) => None,
         };
         let geo = Geo::open(&config.geo)?;
-        bind(&self.store, &providers, self.clock.now()).await?;
         let https = config.public.https;
         Ok(Arc::new(Self::wired(
             Parts {
@@ -143,6 +143,20 @@ impl App {
             },
             config,
         )))
+    }
+
+    /// Has the ids of its providers stand for them in the store, where they did not under the `earlier` configuration.
+    /// This outlives the process, so everything else of the configuration has to be found good before.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the store knows better of a provider, or does not answer; then nothing has changed.
+    pub async fn bind(&self, earlier: &Self) -> Result<(), Fault> {
+        let known = |provider: &Provider| {
+            earlier.providers.iter().any(|known| {
+                !known.is_here() && (known.id(), known.issuer()) == (provider.id(), provider.issuer())
+            })
+        };
+        bind(&self.store, self.providers.iter().filter(|provider| !known(provider)), self.clock.now()).await
     }
 
     fn wired(parts: Parts, config: Config) -> Self {
@@ -230,10 +244,18 @@ fn posting(config: &Config) -> Posting {
 }
 
 /// Holds the configured providers against those whose accounts are stored under their ids: what one calls its people
-/// must not open the accounts of another's.
-async fn bind(store: &Store, providers: &Providers, now: Now) -> Result<(), Fault> {
+/// must not open the accounts of another's. Without any, the store is not asked.
+async fn bind<'p>(
+    store: &Store,
+    providers: impl Iterator<Item = &'p Provider>,
+    now: Now,
+) -> Result<(), Fault> {
+    let mut providers = providers.filter(|provider| !provider.is_here()).peekable();
+    if providers.peek().is_none() {
+        return Ok(());
+    }
     let mut tx = store.begin().await?;
-    for provider in providers.iter().filter(|provider| !provider.is_here()) {
+    for provider in providers {
         let (id, issuer) = (provider.id(), provider.issuer());
         if let Err(bound) = tx.provider_bind(id, (issuer, provider.formerly()), now).await? {
             let what = format!(

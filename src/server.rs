@@ -119,20 +119,25 @@ impl Server {
         self.admin_address
     }
 
-    /// Serves with `app` from now on, and with the certificates as they are in their files. Requests that have
-    /// begun end as they began, and open connections stay.
+    /// Makes ready to serve with `app`, and with the certificates as they are in their files. Nothing has changed yet.
     ///
     /// # Errors
-    /// If a file that the configuration names cannot be used; then all stays as it was.
-    pub fn apply(&self, app: &Arc<App>) -> Result<(), Unusable> {
+    /// If a file that the configuration names cannot be used.
+    pub fn prepare(&self, app: &Arc<App>) -> Result<Ready, Unusable> {
         let crowd = Arc::clone(&self.serving.borrow().crowd);
         let (serving, exporter) = serving(app, Some(&crowd))?;
+        Ok(Ready { serving, exporter })
+    }
+
+    /// Serves with what is ready from now on. Requests that have begun end as they began, and open connections stay.
+    pub fn apply(&self, ready: Ready) {
+        let Ready { serving, exporter } = ready;
+        let app = Arc::clone(&serving.app);
         self.serving.send_replace(serving);
         app.sessions.take_over();
         let mut exporters = self.exporters.lock().unwrap_or_else(PoisonError::into_inner);
         exporters.retain(|exporter| !exporter.is_done());
         exporters.extend(exporter);
-        Ok(())
     }
 
     /// Says that nobody new should be sent here; everything is answered as before.
@@ -156,6 +161,12 @@ impl Server {
             exporter.finish();
         }
     }
+}
+
+/// What can be served with at once.
+pub struct Ready {
+    serving: Serving,
+    exporter: Option<Exporter>,
 }
 
 /// What the workers need of an application, in place of one under which this `crowd` has come.

@@ -188,8 +188,11 @@ async fn reload(app: Arc<App>, server: &Server, reloader: &Reloader) -> Arc<App>
 async fn renewed(app: &App, server: &Server, reloader: &Reloader) -> Result<(Arc<App>, Vec<String>), String> {
     let (config, waiting) =
         config::reload(&reloader.sources, &app.config).map_err(|problems| problems.to_string())?;
-    let fresh = app.under(config).await.map_err(|fault| fault.to_string())?;
-    server.apply(&fresh).map_err(|unusable| unusable.to_string())?;
+    let fresh = app.under(config).map_err(|fault| fault.to_string())?;
+    let ready = server.prepare(&fresh).map_err(|unusable| unusable.to_string())?;
+    // The last that can fail: from here on it counts.
+    fresh.bind(app).await.map_err(|fault| fault.to_string())?;
+    server.apply(ready);
     reloader.jobs.apply(&fresh);
     Ok((fresh, waiting))
 }
