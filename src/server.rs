@@ -44,6 +44,7 @@ mod recognise;
 mod record;
 mod redirect;
 mod reply;
+mod silenced;
 mod thread;
 pub mod tls;
 mod worker;

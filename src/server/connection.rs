@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::server::TlsStream;
 
 use crate::http::client::Peer;
@@ -26,17 +27,17 @@ enum Speaks {
     Http2,
 }
 
-/// Serves one connection to its end. The `seat` is taken for as long as the socket is open, as a tunnel too, the
-/// place among the handshakes until HTTP can be spoken.
+/// Serves one connection to its end. The `seat` is taken for as long as the socket is open, as a tunnel too; the
+/// `turn`, which whoever is to be encrypted has, until it has a place among the handshakes.
 pub(super) async fn serve(
     worker: Rc<Worker>,
     stream: TcpStream,
     from: Peer,
-    (seat, handshake): (Seat, Option<Handshake>),
+    (seat, turn): (Seat, Option<OwnedSemaphorePermit>),
 ) {
     let patience = worker.app.config.limits.head_timeout;
     // Boxed: what happens once is no part of what an idle connection keeps.
-    let begun = Box::pin(in_time(&worker, patience, begin(&worker, stream, from, (&seat, handshake)))).await;
+    let begun = Box::pin(in_time(&worker, patience, begin(&worker, stream, from, (&seat, turn)))).await;
     match begun {
         Some(Ok((peer, socket, Speaks::Http1))) => {
             if let Some(socket) = http1::serve(Rc::clone(&worker), socket, peer).await {
@@ -51,12 +52,25 @@ pub(super) async fn serve(
     drop(seat);
 }
 
-/// Who is there in truth, and what is spoken.
+/// Who is there in truth, and what is spoken, once there is room for a handshake if there is to be one.
 async fn begin(
+    worker: &Worker,
+    stream: TcpStream,
+    from: Peer,
+    (seat, turn): (&Seat, Option<OwnedSemaphorePermit>),
+) -> io::Result<(Peer, Socket, Speaks)> {
+    let Some(turn) = turn else { return introduced(worker, stream, from, (seat, None)).await };
+    worker.recorder.counts.turned_away.add_alone(worker.handshakes.room().await);
+    let handshake = worker.handshakes.begin(from.ip());
+    drop(turn);
+    handshake.unless_given_up(introduced(worker, stream, from, (seat, Some(&handshake)))).await
+}
+
+async fn introduced(
     worker: &Worker,
     mut stream: TcpStream,
     from: Peer,
-    (seat, handshake): (&Seat, Option<Handshake>),
+    (seat, handshake): (&Seat, Option<&Handshake>),
 ) -> io::Result<(Peer, Socket, Speaks)> {
     let peer = proxy_protocol::peer(&mut stream, from, &worker.app.config).await?;
     if peer.ip() != from.ip() && !seat.is_for(peer.ip()) {

@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::proxy::ticker::{TICK, Ticker};
+use crate::server::silenced::Silenced;
 
 /// How long a handshake may take where others wait, in milliseconds: two ways to a far client and back.
 const GRACE: u64 = 1000;
@@ -34,6 +35,7 @@ pub(super) struct Handshakes {
     one_less: Notify,
     /// Whoever has it may take a step.
     turn: Arc<Semaphore>,
+    given_up: RefCell<Silenced>,
 }
 
 struct Begun {
@@ -59,6 +61,7 @@ impl Handshakes {
             open: RefCell::default(),
             one_less: Notify::new(),
             turn: Arc::new(Semaphore::new(1)),
+            given_up: RefCell::new(Silenced::new("TLS handshakes were given up: there are too many")),
         })
     }
 
@@ -67,12 +70,16 @@ impl Handshakes {
         self.most.set(most);
     }
 
-    /// Waits until another one can begin: one has come to its end, or the oldest, which had its time, has been given up
-    /// and is gone. Tells whose that was.
-    pub(super) async fn room(&self) -> Option<IpAddr> {
-        let mut given_up = None;
+    /// Waits until another one can begin: one has come to its end, or the oldest, which had its time, has been given
+    /// up. As many are as are too many; returns how many that were.
+    pub(super) async fn room(&self) -> u64 {
+        let mut given_up = 0;
         while self.open.borrow().len() >= self.most.get() {
-            given_up = given_up.or_else(|| self.give_up_oldest());
+            if let Some(oldest) = self.give_up_oldest() {
+                given_up += 1;
+                self.given_up.borrow_mut().note(oldest.peer, self.ticker.now());
+                continue;
+            }
             tokio::select! {
                 () = self.one_less.notified() => {}
                 () = tokio::time::sleep(TICK) => {}
@@ -81,11 +88,13 @@ impl Handshakes {
         given_up
     }
 
-    fn give_up_oldest(&self) -> Option<IpAddr> {
-        let open = self.open.borrow();
-        let oldest = open.front().filter(|oldest| self.ticker.now().saturating_sub(oldest.at) >= GRACE)?;
+    /// From here on it is not counted, so that whoever else waits gives up another one.
+    fn give_up_oldest(&self) -> Option<Rc<Begun>> {
+        let mut open = self.open.borrow_mut();
+        open.front().filter(|oldest| self.ticker.now().saturating_sub(oldest.at) >= GRACE)?;
+        let oldest = open.pop_front()?;
         oldest.given_up.notify_one();
-        Some(oldest.peer)
+        Some(oldest)
     }
 
     /// Counts one more.
@@ -100,19 +109,27 @@ impl Handshake {
     /// Carries it out.
     ///
     /// # Errors
-    /// If the client breaks it off or the rules, or if it is given up for another one.
+    /// If the client breaks it off or the rules.
     pub(super) async fn accept(
-        self,
+        &self,
         acceptor: &TlsAcceptor,
         stream: TcpStream,
     ) -> io::Result<TlsStream<TcpStream>> {
-        let accepted = async {
-            // Who says nothing needs no turn.
-            stream.readable().await?;
-            self.in_turn(acceptor.accept(stream)).await
-        };
+        // Who says nothing needs no turn.
+        stream.readable().await?;
+        self.in_turn(acceptor.accept(stream)).await
+    }
+
+    /// What comes of `work`, which is this handshake and whatever comes before it.
+    ///
+    /// # Errors
+    /// Those of `work`, or if it is given up for another one.
+    pub(super) async fn unless_given_up<T>(
+        &self,
+        work: impl Future<Output = io::Result<T>>,
+    ) -> io::Result<T> {
         tokio::select! {
-            accepted = accepted => accepted,
+            outcome = work => outcome,
             () = self.begun.given_up.notified() => Err(io::Error::other("a handshake in the way of others")),
         }
     }
@@ -149,6 +166,7 @@ impl Drop for Handshake {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::time::Duration;
 
     use tokio::runtime::{Builder, LocalOptions};
     use tokio::task::JoinSet;
@@ -202,14 +220,60 @@ mod tests {
             tokio::task::spawn_local(ticker.clone().run(|| {}));
             let all = Handshakes::new(2, ticker.clone());
             let first = all.begin(SOMEBODY);
-            assert_eq!(all.room().await, None);
+            assert_eq!(all.room().await, 0);
             let second = all.begin(SOMEBODY);
             let gone = tokio::task::spawn_local(async move { first.begun.given_up.notified().await });
-            assert_eq!(all.room().await, Some(SOMEBODY));
-            assert!(gone.is_finished() && ticker.now() >= GRACE, "not before");
-            assert_eq!(all.room().await, None, "there is room now");
+            assert_eq!(all.room().await, 1);
+            assert!(ticker.now() >= GRACE, "not before");
+            gone.await.expect("it is told");
+            assert_eq!(all.room().await, 0, "there is room now");
             drop(second);
             assert!(all.open.borrow().is_empty(), "each is counted once");
+        });
+    }
+
+    /// Longer than it takes by far.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Handshakes of clients that say nothing, who go when they are given up.
+    async fn silent(all: &Rc<Handshakes>, count: usize) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        for _ in 0..count {
+            let handshake = all.begin(SOMEBODY);
+            tasks.spawn_local(async move { handshake.begun.given_up.notified().await });
+        }
+        while all.ticker.now() < GRACE {
+            tokio::time::sleep(TICK).await;
+        }
+        tasks
+    }
+
+    #[test]
+    fn r_12_two_who_wait_are_each_made_room_for() {
+        run(async {
+            let ticker = Ticker::default();
+            tokio::task::spawn_local(ticker.clone().run(|| {}));
+            let all = Handshakes::new(2, ticker);
+            let _silent = silent(&all, 2).await;
+            let begins = async || {
+                all.room().await;
+                all.begin(SOMEBODY)
+            };
+            let both = async { tokio::join!(begins(), begins()) };
+            assert!(tokio::time::timeout(PATIENCE, both).await.is_ok(), "one waits for ever");
+        });
+    }
+
+    #[test]
+    fn r_12_where_fewer_are_allowed_from_now_on_as_many_go_as_are_too_many() {
+        run(async {
+            let ticker = Ticker::default();
+            tokio::task::spawn_local(ticker.clone().run(|| {}));
+            let all = Handshakes::new(10, ticker);
+            let _silent = silent(&all, 10).await;
+            all.allow(3);
+            assert!(tokio::time::timeout(PATIENCE, all.room()).await.is_ok(), "it waits for ever");
+            assert_eq!(all.open.borrow().len(), 2);
         });
     }
 }

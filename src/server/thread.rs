@@ -1,26 +1,23 @@
 //! The thread of one worker, with a runtime of its own: it accepts, serves and drains its share of the connections.
 
 use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::server::crowd::Crowd;
 use crate::server::listen::{Acceptor, Serves, Share};
+use crate::server::silenced::Silenced;
 use crate::server::worker::{Seat, Serving, Worker};
 use crate::server::{connection, redirect};
 
 /// How long to wait after the system ran out of something, at first and at most.
 const SHORTAGE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-
-/// For how long nothing more is said of connections that were turned away, in milliseconds.
-const SILENCE: u64 = 10_000;
 
 /// How long those that are cut may take to hear of it, and how often is looked.
 const FAREWELL: Duration = Duration::from_millis(1500);
@@ -64,16 +61,16 @@ async fn run(listeners: Vec<Share>, orders: Orders) -> io::Result<()> {
     let mut acceptors = Vec::new();
     for share in listeners {
         let serves = share.serves;
-        acceptors.push((Rc::new(Acceptor::new(share)?), serves));
+        acceptors.push(Rc::new(Way {
+            acceptor: Acceptor::new(share)?,
+            serves,
+            turn: Arc::new(Semaphore::new(1)),
+        }));
     }
     let mut accepting = JoinSet::new();
     loop {
-        for (acceptor, serves) in &acceptors {
-            accepting.spawn_local(accept(
-                Rc::clone(&worker),
-                (Rc::clone(acceptor), *serves),
-                Arc::clone(&serving.crowd),
-            ));
+        for way in &acceptors {
+            accepting.spawn_local(accept(Rc::clone(&worker), Rc::clone(way), Arc::clone(&serving.crowd)));
         }
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
@@ -116,14 +113,24 @@ async fn drain(worker: &Worker) {
     let _ = tokio::time::timeout(FAREWELL, told).await;
 }
 
-async fn accept(worker: Rc<Worker>, (acceptor, serves): (Rc<Acceptor>, Serves), crowd: Arc<Crowd>) {
+/// A way by which connections come.
+struct Way {
+    acceptor: Acceptor,
+    serves: Serves,
+    /// Whoever has it waits to begin a TLS handshake, and nobody else is accepted meanwhile: who waits besides is the
+    /// system's to keep. It goes with the connection, which a reload does not end.
+    turn: Arc<Semaphore>,
+}
+
+async fn accept(worker: Rc<Worker>, way: Rc<Way>, crowd: Arc<Crowd>) {
     let config = &worker.app.config;
     let mut wait = SHORTAGE.0;
-    let encrypted = worker.tls.is_some() && matches!(serves, Serves::Site);
+    let encrypted = worker.tls.is_some() && matches!(way.serves, Serves::Site);
     let mut refused = Silenced::new("connections were refused: there are too many");
-    let mut given_up = Silenced::new("TLS handshakes were given up: there are too many");
     loop {
-        match acceptor.accept(&config.proxies.trusted).await {
+        // It is never closed.
+        let turn = if encrypted { Arc::clone(&way.turn).acquire_owned().await.ok() } else { None };
+        match way.acceptor.accept(&config.proxies.trusted).await {
             Ok((stream, peer)) => {
                 wait = SHORTAGE.0;
                 // Closed at once, before anything is read or kept for it. What a trusted proxy connects is for
@@ -134,16 +141,10 @@ async fn accept(worker: Rc<Worker>, (acceptor, serves): (Rc<Acceptor>, Serves), 
                     continue;
                 };
                 let seat = Seat::take(&worker.seats, member);
-                // Nobody else is accepted meanwhile: who waits is the system's to keep.
-                if encrypted && let Some(peer) = worker.handshakes.room().await {
-                    given_up.note(peer, worker.ticker.now());
-                    worker.recorder.counts.turned_away.add_alone(1);
-                }
-                let handshake = encrypted.then(|| worker.handshakes.begin(peer.ip()));
                 let worker = Rc::clone(&worker);
-                match serves {
+                match way.serves {
                     Serves::Site => {
-                        tokio::task::spawn_local(connection::serve(worker, stream, peer, (seat, handshake)))
+                        tokio::task::spawn_local(connection::serve(worker, stream, peer, (seat, turn)))
                     }
                     Serves::Redirect => tokio::task::spawn_local(redirect::serve(worker, stream, peer, seat)),
                 };
@@ -162,28 +163,6 @@ async fn accept(worker: Rc<Worker>, (acceptor, serves): (Rc<Acceptor>, Serves), 
                 }
                 wait = (wait * 2).min(SHORTAGE.1);
             }
-        }
-    }
-}
-
-/// What a flood of connections led to: told now and then, because it must not be one of lines.
-struct Silenced {
-    what: &'static str,
-    since: u64,
-    /// When it was told last, in milliseconds of the worker.
-    told: Option<u64>,
-}
-
-impl Silenced {
-    fn new(what: &'static str) -> Self {
-        Self { what, since: 0, told: None }
-    }
-
-    fn note(&mut self, latest: IpAddr, now: u64) {
-        self.since += 1;
-        if self.told.is_none_or(|told| now.saturating_sub(told) >= SILENCE) {
-            tracing::warn!(count = self.since, %latest, "{}", self.what);
-            (self.since, self.told) = (0, Some(now));
         }
     }
 }

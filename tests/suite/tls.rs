@@ -1,14 +1,13 @@
 //! TLS towards the client: certificates by name, replaced while we serve, and asked of the client.
 
-use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
-use rustls::crypto::aws_lc_rs;
 use tempfile::TempDir;
 
 use crate::jobs::eventually;
@@ -18,6 +17,8 @@ use crate::support::h2::until_ended;
 use crate::support::raw::Raw;
 use crate::support::site::{Plan, Site};
 use crate::support::upstream::Upstream;
+
+mod handshakes;
 
 /// Certificates made by `openssl`, once for all tests.
 pub(crate) fn certificates() -> &'static Path {
@@ -229,11 +230,11 @@ fn a_reload_shows_the_new_certificate_and_cuts_no_connection() {
     let mut open = Open::to(site.address);
     assert!(open.ask(host).starts_with("HTTP/1.1 200"));
     change(directory.path(), "renewed");
-    server.apply(&site.app).expect("the files are good");
+    server.apply(server.prepare(&site.app).expect("the files are good"));
     assert!(subject(site.address, "x.test").ends_with("renewed"));
     assert!(open.ask(host).starts_with("HTTP/1.1 200"), "the open connection goes on");
     std::fs::write(directory.path().join("site.key"), "no key").expect("written");
-    let error = server.apply(&site.app).expect_err("no key").to_string();
+    let error = server.prepare(&site.app).err().expect("no key").to_string();
     assert!(error.contains("tls.key") && error.contains("site.key"), "{error}");
     assert!(subject(site.address, "x.test").ends_with("renewed"), "a bad file changes nothing");
     drop(open);
@@ -299,56 +300,6 @@ fn plain_http_on_a_port_for_tls_is_refused_and_silence_is_not_waited_for() {
     assert!(!plain.starts_with(b"HTTP/"), "{plain:?}");
     assert!(Raw::connect(site.address).is_closed(), "a client that says nothing");
     assert_eq!(curl(&site, &[], "/auth/ok"), "2 200");
-}
-
-/// A connection on which as much of a `ClientHello` was sent as `much` says.
-fn half_open(site: &Site, much: usize) -> TcpStream {
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    let name = "127.0.0.1".try_into().expect("a name");
-    let mut client = rustls::ClientConnection::new(Arc::new(config), name).expect("a client");
-    let mut hello = Vec::new();
-    client.write_tls(&mut hello).expect("a ClientHello");
-    let mut stream = TcpStream::connect(site.address).expect("it listens");
-    stream.write_all(&hello[..much.min(hello.len())]).expect("it is sent");
-    stream
-}
-
-#[test]
-fn r_12_handshakes_that_do_not_go_on_make_room_and_take_neither_connections_nor_those_that_run() {
-    let limits = "handshakes = 40\nconnections = 60\nhead_timeout = \"10m\"";
-    let site = plan("").set("limits", limits).start();
-    // Silent, in the middle of their first message, and owing the last one.
-    let stuck: Vec<TcpStream> =
-        [0, 1, 100, 10_000].iter().cycle().take(120).map(|&much| half_open(&site, much)).collect();
-    assert_eq!(curl(&site, &[], "/open/x"), "2 200", "one that goes on");
-    let mut ended = 0;
-    for mut stream in &stuck {
-        stream.set_read_timeout(Some(Duration::from_millis(20))).expect("a time-out");
-        ended += usize::from(!matches!(
-            stream.read_to_end(&mut Vec::new()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock
-        ));
-    }
-    assert!((80..=120).contains(&ended), "{ended} of 120 made room");
-}
-
-#[test]
-fn handshakes_are_left_alone_where_there_is_room_for_them() {
-    let site = plan("").set("limits", "handshakes = 20").start();
-    let stuck: Vec<TcpStream> = (0..19).map(|_| half_open(&site, 1)).collect();
-    thread::sleep(Duration::from_millis(1500));
-    for _ in 0..20 {
-        assert_eq!(curl(&site, &[], "/open/x"), "2 200");
-    }
-    for mut stream in &stuck {
-        stream.set_read_timeout(Some(Duration::from_millis(20))).expect("a time-out");
-        let error = stream.read(&mut [0]).expect_err("nothing is said");
-        assert_eq!(error.kind(), ErrorKind::WouldBlock);
-    }
 }
 
 /// Whether a program found nothing wrong, and what it said.
