@@ -135,6 +135,7 @@ impl Public {
 }
 
 /// `[store]`
+#[derive(Clone)]
 pub struct Store {
     /// Which database, and where.
     pub database: Database,
@@ -145,7 +146,7 @@ pub struct Store {
 }
 
 /// Which database, and where.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Database {
     /// A file, relative to the working directory.
     Sqlite(PathBuf),

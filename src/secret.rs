@@ -182,6 +182,11 @@ impl RootSecret {
         (bytes.len() >= Self::SHORTEST).then_some(Self(bytes))
     }
 
+    /// Whether the other one is the same.
+    pub fn is(&self, other: &Self) -> bool {
+        verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+
     /// A new secret as text to be kept in a file (43 characters of base64url).
     pub fn generate() -> String {
         let mut bytes = random::<32>();

@@ -49,10 +49,32 @@ pub fn reload(sources: &Sources, running: &Config) -> Result<(Config, Vec<String
     let (layers, problems) = read();
     let whole = meant(layers, problems, sources)?;
     let (mut layers, problems) = read();
-    let waiting = keep(&mut layers.table, &running.given.0);
+    let mut waiting = keep(&mut layers.table, &running.given.0);
+    let refilled = refilled(&whole, running);
     let mut config = if waiting.is_empty() { whole } else { meant(layers, problems, sources)? };
+    for key in refilled {
+        if !waiting.contains(&key) {
+            waiting.push(key);
+        }
+    }
     config.secret = Arc::clone(&running.secret);
+    config.store = running.store.clone();
     Ok((config, waiting))
+}
+
+/// The keys of what comes from a file and cannot change, if it is not what it was: the key may be the same, and the file
+/// hold something else.
+fn refilled(new: &Config, running: &Config) -> Vec<String> {
+    let same = [
+        ("", "secret", new.secret.is(&running.secret)),
+        ("store", "url", new.store.database == running.store.database),
+    ];
+    let key = |&(section, key, _): &(&str, &str, bool)| {
+        let file = format!("{key}_file");
+        let from_file = within(&new.given.0, section).is_some_and(|table| table.contains_key(&file));
+        named(section, if from_file { &file } else { key })
+    };
+    same.iter().filter(|(_, _, same)| !same).map(key).collect()
 }
 
 /// Puts back what cannot change, and names it.
@@ -72,9 +94,14 @@ fn keep(new: &mut Table, running: &Table) -> Vec<String> {
             Some(value) => table.insert(key.to_owned(), value.clone()),
             None => table.remove(key),
         };
-        waiting.push(if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") });
+        waiting.push(named(section, key));
     }
     waiting
+}
+
+/// A key with its section, as it is reported.
+fn named(section: &str, key: &str) -> String {
+    if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
 }
 
 /// A section; `""` is what stands before all of them.

@@ -16,6 +16,7 @@ use crate::support::upstream::{Upstream, ok};
 mod connections;
 mod sections;
 mod upstream_tls;
+mod whole;
 
 /// A rule for `/a/**`.
 fn rule(access: &str) -> String {

@@ -173,9 +173,15 @@ on_both_databases! {
         let published = || program.visitor().get("/auth/jwks").text();
         eventually("a key of the other kind is published", || published().contains("ES256"));
         assert!(published().contains("EdDSA"), "what the earlier one signed is still believed");
-        reloaded(&program, "\"ES256\"", "\"ES256\"\npersonal = false");
         let mut ada = sign_in(&program, "ada@example.com").0;
-        eventually("there are none any more", || ada.get("/auth/tokens").status == 404);
+        let made = ada.post("/auth/personal-tokens", &json!({ "name": "backup" })).json();
+        let personal = format!("Bearer {}", made["token"].as_str().expect("a token"));
+        let status = || program.visitor().ask("GET", "/x").header("Authorization", &personal).send().status;
+        assert_eq!(status(), 200);
+        reloaded(&program, "\"ES256\"", "\"ES256\"\npersonal = false");
+        eventually("it opens nothing any more", || (0..20).all(|_| status() == 401));
+        reloaded(&program, "personal = false", "personal = true");
+        eventually("it does again", || (0..20).all(|_| status() == 200));
     }
 }
 
