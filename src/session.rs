@@ -88,16 +88,17 @@ pub struct Opening<'a> {
 impl Sessions {
     /// Sessions over `store`.
     pub fn new(store: Store, limits: config::Session, secret: &RootSecret, https: bool) -> Self {
+        let cache = Arc::new(Cache::new(limits.cache_entries));
         Self {
             store,
-            cache: Arc::new(Cache::new(limits.cache_entries)),
+            live: Arc::new(Live::new(Arc::clone(&cache))),
+            cache,
             edition: 0,
             renewals: Arc::default(),
             signed: limits.cookie == config::SessionCookie::Jwt,
             limits,
             key: secret.key(Purpose::SessionTag),
             personal_key: secret.key(Purpose::Personal),
-            live: Arc::default(),
             cookies: CookieNames::new(https),
         }
     }
@@ -218,8 +219,10 @@ impl Sessions {
         self.cache.fetch(token, self.edition, load).await
     }
 
+    /// It ends when the store says, or earlier if it would under the limits of now: they may have changed since it was
+    /// written.
     fn loaded(&self, row: SessionRow, now: Now) -> Session {
-        let expires = row.expires.min(row.opened.plus(self.limits.absolute));
+        let expires = row.expires.min(rules::expiry(&self.limits, row.remember, row.opened, row.renewed));
         Session {
             id: row.id,
             token: row.token,
@@ -391,6 +394,7 @@ impl Sessions {
     /// The unexpired sessions of a user.
     pub async fn of_user(&self, user: &UserId, now: Now) -> Result<Vec<Session>, Fault> {
         let rows = self.store.sessions_of_user(user, now).await?;
-        Ok(rows.into_iter().map(|row| self.loaded(row, now)).collect())
+        let sessions = rows.into_iter().map(|row| self.loaded(row, now));
+        Ok(sessions.filter(|session| now < session.expires).collect())
     }
 }

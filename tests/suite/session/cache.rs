@@ -238,6 +238,22 @@ fn revoked_while_asked(site: &Site) {
 }
 
 on_both_databases! {
+    fn what_a_copy_that_memory_does_not_hold_opens_ends_with_its_session_as_well(database) {
+        let site = roomy(database).start();
+        let now = site.clock.now();
+        let (mut ada, _) = site.member("ada@example.com");
+        let held = Token::parse(token(&ada).as_bytes()).expect("a token");
+        // Of a request that began under another configuration.
+        let config = &site.app.config;
+        let earlier = site.app.sessions.under(config.session, &config.secret, false, false);
+        let copy = site.block_on(earlier.fetch(held.hash(), now)).expect("the store answers").expect("it lives");
+        let before = earlier.live.open(&copy);
+        assert!(!before.is_cut());
+        assert_eq!(ada.post("/auth/sign-out", &serde_json::json!({})).status, 200);
+        assert!(before.is_cut());
+        assert!(earlier.live.open(&copy).is_cut(), "one that is opened in the same moment");
+    }
+
     fn a_revoked_session_is_never_usable_after_the_revocation_was_answered(database) {
         revoked_while_asked(&roomy(database).set("session", "cache_age = \"1ms\"").start());
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use sidegate::secret::Token;
 
 use crate::flow::{credentials, holder, opens, roomy, rows, set_cookie, token};
 use crate::support::database::on_both_databases;
@@ -40,6 +41,27 @@ on_both_databases! {
         assert!(!opens(&site, &unused) && opens(&site, &other));
         let response = holder(&site, &unused).get("/auth/get-session");
         assert_eq!((response.status, response.text().as_str()), (200, "null"));
+    }
+
+    fn lif_1_under_a_shorter_idle_time_a_session_ends_as_if_it_had_always_been_so_short(database) {
+        let site = roomy(database).start();
+        let (mut ada, _) = site.member("ada@example.com");
+        let token = Token::parse(token(&ada).as_bytes()).expect("a token");
+        let under = |days: u32| {
+            let mut limits = site.app.config.session;
+            limits.idle = days * DAY;
+            let sessions = site.app.sessions.under(limits, &site.app.config.secret, false, false);
+            site.block_on(sessions.fetch(token.hash(), site.clock.now())).expect("the store answers")
+        };
+        site.pass(almost(2));
+        assert!(under(2).is_some());
+        site.pass(SECOND);
+        assert!(under(2).is_none() && under(7).is_some());
+        assert!(under(90).expect("it lives").expires == site.clock.now().plus(5 * DAY), "a longer one counts from its next use");
+        // Each use counts anew.
+        assert_eq!(ada.get("/app").status, 200);
+        site.pass(almost(2));
+        assert!(under(2).is_some());
     }
 
     fn lif_1_a_cached_session_ends_on_time(database) {
