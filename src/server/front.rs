@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Body as _;
 
 use crate::answer::{self, Answer};
@@ -32,7 +32,7 @@ use crate::session::renewal::Renewal;
 use crate::time::Moment;
 use crate::visitor::Visitor;
 
-/// Where nginx is told of cookies, one by one.
+/// Where proxies are told of cookies that do not get them one by one.
 const RENEWED: [HeaderName; 2] =
     [HeaderName::from_static("x-renewed-1"), HeaderName::from_static("x-renewed-2")];
 
@@ -78,7 +78,7 @@ pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived<'_>
     let verdict = gate::decide(&app.rules, &visit);
     visit.path.judged();
     record.decided(&verdict);
-    let one_by_one = matches!(verdict, Verdict::Ours(Endpoint::Verify(Asker::Nginx)));
+    let proxy = if let Verdict::Ours(Endpoint::Verify(proxy)) = &verdict { Some(*proxy) } else { None };
     let (mut response, asked) = match verdict {
         Verdict::Forward(pass) => {
             // The clock is asked again only if time has passed.
@@ -91,7 +91,7 @@ pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived<'_>
     if let Some(renewal) = effort.renewal {
         add_renewed(app, &mut response, &renewal);
     }
-    if one_by_one {
+    if proxy.is_some_and(|proxy| reads_one_by_one(proxy, response.status)) {
         repeat_cookies(&mut response.headers);
     }
     record.told(&response, asked);
@@ -112,8 +112,18 @@ fn add_renewed(app: &App, reply: &mut Reply<ReplyBody>, renewal: &Renewal) {
     }
 }
 
-/// Says each cookie once more in a field of its own: nginx gives its configuration one line of several of the same
-/// name, or all of them as one, which browsers take for one cookie.
+/// Whether a proxy is told of each cookie in a field of its own: nginx gives its configuration one line of several of
+/// the same name or, as Caddy does, all of them as one, which browsers take for one cookie.
+fn reads_one_by_one(proxy: Asker, status: StatusCode) -> bool {
+    match proxy {
+        Asker::Nginx => true,
+        // It shows an answer that refuses as it is, and no page may read what stands in a cookie.
+        Asker::Caddy => status.is_success(),
+        Asker::Traefik | Asker::Envoy => false,
+    }
+}
+
+/// Says each cookie once more in a field of its own.
 #[cold]
 fn repeat_cookies(headers: &mut HeaderMap) {
     let cookies: Vec<HeaderValue> = headers.get_all(SET_COOKIE).iter().cloned().collect();

@@ -79,6 +79,28 @@ fn caddy_passes_a_renewed_cookie_on() {
 }
 
 #[test]
+fn caddy_passes_both_signed_cookies_on_and_shows_them_to_no_page() {
+    let asking = Asking::start(|plan| plan.set("session", "cookie = \"jwt\""), asking);
+    let site = &asking.stage.site;
+    let (mut ada, id) = site.member("second@example.org");
+    assert_eq!(ada.get("/app").status, 200);
+    for (path, status) in [("/app", 200), ("/missing", 404), ("/admin/x", 403), ("/maybe/x", 200)] {
+        site.pass(std::time::Duration::from_mins(5));
+        let renewed = ada.get(path);
+        assert_eq!(renewed.status, status, "{path}");
+        if status != 403 {
+            assert_eq!(asking.app.last().header("x-user-id"), Some(id.as_str()), "{path}");
+        }
+        let lines = renewed.all("set-cookie");
+        let given: Vec<_> = lines.iter().filter_map(|line| line.split('=').next()).collect();
+        assert_eq!(given, ["sidegate", "sidegate-refresh"], "{path}");
+        assert!(lines.iter().all(|line| line.contains("HttpOnly") && !line.contains(',')), "{lines:?}");
+        assert!(renewed.headers.iter().all(|(name, _)| !name.contains("renewed")), "{:?}", renewed.headers);
+    }
+    assert!(ada.get("/app").all("set-cookie").is_empty());
+}
+
+#[test]
 fn behind_caddy_the_client_is_who_caddy_says() {
     let at = crate::serve::free_port();
     let mut stage =
