@@ -37,9 +37,10 @@ use crate::secret::pair::Algorithm;
 use layers::Layers;
 pub use limits::Limits;
 use problem::Problems;
-use provider::Provider;
+use provider::{Provider, is_loopback};
 pub use reload::reload;
 use rule::Rule;
+use url::Url;
 
 /// Everything that can be configured.
 pub struct Config {
@@ -125,6 +126,18 @@ pub struct Public {
 }
 
 impl Public {
+    /// What is dangerous about listening at an address, if anything is: that others reach what browsers come to by
+    /// plain http on this machine.
+    pub fn danger_at(&self, address: SocketAddr) -> Option<String> {
+        let here = !self.https && Url::parse(&self.origin).is_ok_and(|url| is_loopback(&url));
+        (here && !address.ip().is_loopback()).then(|| {
+            format!(
+                "listen.address: {address} can be reached from other machines, while `public.url` is plain http for \
+                 this one"
+            )
+        })
+    }
+
     /// Whether a host, perhaps with the port that goes without saying, is ours.
     pub fn is_host(&self, host: &str) -> bool {
         let usual = if self.https { ":443" } else { ":80" };

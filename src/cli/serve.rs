@@ -1,5 +1,6 @@
 //! `sidegate serve`: runs until it is told to stop, then lets what is in flight finish.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
@@ -32,9 +33,7 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     };
     let config = settings.load(NewSecret::Keep)?;
     let levels = log::start(&config.log);
-    for danger in &config.dangers {
-        tracing::warn!("{danger}");
-    }
+    tell_dangers(&config, &passed.addresses().collect::<Vec<_>>());
     if !passed.is_empty() && !config.listen.places.contains(&Place::Passed) {
         tracing::warn!("sockets were handed over, and `listen.address = \"systemd\"` does not ask for them");
     }
@@ -66,6 +65,7 @@ async fn serve(config: Config, (sources, levels): (Sources, Levels), passed: Pas
     try_mail(&app);
     let server = Server::start_with(&app, &passed)
         .map_err(|error| Failure::Other(format!("cannot listen on {error}")))?;
+    let handed = passed.addresses().collect();
     drop((held, passed));
     for place in app.config.listen.places.iter().skip(1) {
         tracing::info!(address = %place, "also listening");
@@ -78,7 +78,19 @@ async fn serve(config: Config, (sources, levels): (Sources, Levels), passed: Pas
         tracing::info!(address = %admin, "telling how we are");
     }
     notify::tell(notify::READY);
-    until_told(app, server, &mut stop, Some(&Reloader { sources, levels, jobs })).await
+    until_told(app, server, &mut stop, Some(&Reloader { sources, levels, jobs, handed })).await
+}
+
+/// Says what weakens the defaults, and whether others can reach the sockets that were `handed` over.
+fn tell_dangers(config: &Config, handed: &[SocketAddr]) {
+    for danger in &config.dangers {
+        tracing::warn!("{danger}");
+    }
+    if config.listen.places.contains(&Place::Passed)
+        && let Some(danger) = handed.iter().find_map(|address| config.public.danger_at(*address))
+    {
+        tracing::warn!("{danger}");
+    }
 }
 
 /// Tries the way to the mail server: mails wait for one that is down, and whoever configured it wrongly should hear of
@@ -107,6 +119,8 @@ pub(super) struct Reloader {
     sources: Sources,
     levels: Levels,
     jobs: Jobs,
+    /// Where the sockets are that were handed over.
+    handed: Vec<SocketAddr>,
 }
 
 /// Lets `server` run until a signal says otherwise, then lets what is in flight finish. A second signal ends
@@ -166,9 +180,7 @@ async fn reload(app: Arc<App>, server: &Server, reloader: &Reloader) -> Arc<App>
             for key in waiting {
                 tracing::warn!(key, "has changed, and stays as it was until the next start");
             }
-            for danger in &fresh.config.dangers {
-                tracing::warn!("{danger}");
-            }
+            tell_dangers(&fresh.config, &reloader.handed);
             try_mail(&fresh);
             // Last, so that it is heard of whatever is to be heard from now on.
             reloader.levels.apply(&fresh.config.log);

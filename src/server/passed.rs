@@ -2,7 +2,7 @@
 //! (`sd_listen_fds(3)`).
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 
 use listenfd::ListenFd;
@@ -41,6 +41,14 @@ impl Passed {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The addresses of those that have one.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.0.iter().filter_map(|socket| match socket {
+            Socket::Tcp(listener) => listener.local_addr().ok(),
+            Socket::Unix(_) => None,
+        })
     }
 
     pub(super) fn sockets(&self) -> &[Socket] {

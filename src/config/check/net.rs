@@ -64,14 +64,6 @@ pub(super) fn public(
             );
         }
     }
-    if !https
-        && local
-        && let Some(open) = listen.addresses().find(|address| !address.ip().is_loopback())
-    {
-        dangers.push(format!(
-            "listen.address: {open} can be reached from other machines, while `public.url` is plain http for this one"
-        ));
-    }
     let host = url.host_str().unwrap_or_default();
     let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let name = raw.name.clone().unwrap_or_else(|| host.to_owned());
@@ -82,7 +74,9 @@ pub(super) fn public(
             "write a name to be shown on the pages",
         );
     }
-    Public { origin: url.origin().ascii_serialization(), authority, https, name }
+    let public = Public { origin: url.origin().ascii_serialization(), authority, https, name };
+    dangers.extend(listen.addresses().find_map(|address| public.danger_at(address)));
+    public
 }
 
 /// The given URL if it is an origin, or else one that follows from where we listen.

@@ -60,6 +60,11 @@ struct Systemd {
 impl Systemd {
     /// `files`: which sockets are handed over, in which order.
     fn new(files: &str, listen: &str, app: SocketAddr) -> Self {
+        Self::at("127.0.0.1", (files, listen), app)
+    }
+
+    /// `host`: the address that it listens at.
+    fn at(host: &str, (files, listen): (&str, &str), app: SocketAddr) -> Self {
         let (directory, address) = (TempDir::new().expect("a directory"), free_port());
         let path = |name: &str| directory.path().join(name);
         let text = format!(
@@ -70,7 +75,7 @@ impl Systemd {
         let notified = UnixDatagram::bind(path("notify")).expect("a socket");
         notified.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         let mut process = Command::new("python3")
-            .args(["-c", SYSTEMD, "127.0.0.1", &address.port().to_string()])
+            .args(["-c", SYSTEMD, host, &address.port().to_string()])
             .arg(path("site.sock"))
             .args([env!("CARGO_BIN_EXE_sidegate"), files])
             .current_dir(directory.path())
@@ -174,6 +179,18 @@ fn without_a_socket_for_this_very_process_it_does_not_start_and_says_why() {
     odd.order("start");
     assert_eq!(odd.order("wait"), "1");
     assert!(odd.said().contains("file descriptor 4 is no listening socket"), "{}", odd.said());
+}
+
+#[test]
+fn sockets_that_others_can_reach_are_told_of_where_the_site_is_plain_http_for_this_machine() {
+    let app = Upstream::hello();
+    for (host, open) in [("0.0.0.0", true), ("127.0.0.1", false)] {
+        let mut systemd = Systemd::at(host, ("0", "systemd"), app.address);
+        systemd.order("start");
+        assert_eq!(systemd.told(), "READY=1");
+        let said = systemd.said();
+        assert_eq!(said.contains("can be reached from other machines"), open, "{said}");
+    }
 }
 
 #[test]
