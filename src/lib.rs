@@ -81,8 +81,8 @@
 //!
 //! Both sides of HTTP/1.1 are our own, over `httparse` and `memchr`, because both were measured to be what a forward
 //! costs beside the kernel, and because each head has to be read once, by the parser whose reading is forwarded: a
-//! second look at the bytes, to find what a more lenient parser lets pass, is a second reading. HTTP/2 is hyper's on
-//! both sides.
+//! second look at the bytes, to find what a more lenient parser lets pass, is a second reading. HTTP/2 is hyper's
+//! towards clients, and that of the crate `h2` towards the app.
 //!
 //! Deliberately absent: traits with fewer than three implementers, middleware layers, a dependency-injection
 //! container, cargo features, `unsafe` code, files read from the working directory that the configuration
@@ -93,7 +93,9 @@
 //! SIGHUP makes another [`app::App`] of the configuration as it is then ([`config::reload`], [`app::App::under`]): what
 //! can change is made anew, what is remembered (sessions, keys, budgets, counters) is shared with the one before.
 //! Every worker is handed it, and each request asks once for its worker as it is now (`server/worker.rs`), so that
-//! what has begun ends as it began. Jobs look at the latest one at each step ([`jobs::Jobs::apply`]), and so does the
+//! what has begun ends as it began; a connection of HTTP/1.1 goes on under it and lets go of the earlier one. What a
+//! reload changes in the store, which provider an id stands for, comes last, when all else was found good
+//! ([`app::App::bind`]). Jobs look at the latest one at each step ([`jobs::Jobs::apply`]), and so does the
 //! admin listener for each answer. A copy of a session belongs to the settings that it was made under: when those change,
 //! memory is emptied, and what still runs under the earlier ones asks the store and keeps the answer to itself
 //! ([`session::cache::Cache::supersede`]).

@@ -26,6 +26,7 @@ use crate::proxy::ticker::Deadline;
 use crate::proxy::upgrade::Tunnel;
 use crate::refusal::Refusal;
 use crate::server::front::{self, Arrived};
+use crate::server::linger::LINGER;
 use crate::server::read;
 use crate::server::record::Via;
 use crate::server::reply::ReplyBody;
@@ -48,8 +49,6 @@ const LOOK: Duration = Duration::from_millis(250);
 const MOST_AHEAD: usize = 16 * 1024;
 /// How long a body that nobody wanted is read away before the connection is given up.
 const DRAIN: Duration = Duration::from_secs(1);
-/// How long is listened to a client that has been answered for the last time and is still sending.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// What comes first.
 enum Heard {

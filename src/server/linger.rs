@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 /// How long is listened to a client that has been answered and is still sending.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// Ends our side and reads away what the client still sends: to close at once would reset the connection, and
 /// the client could lose the answer before it has read it (RFC 9112 §9.6).

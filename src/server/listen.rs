@@ -244,7 +244,7 @@ impl Acceptor {
         })
     }
 
-    /// The next connection, and who fresh it.
+    /// The next connection, and who made it.
     pub(super) async fn accept(&self, proxies: &[IpNet]) -> io::Result<(TcpStream, Peer)> {
         match self {
             Self::Tcp(listener) => {
