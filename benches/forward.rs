@@ -13,6 +13,7 @@
 //! cargo bench --bench forward -- --pinned                      # one worker, alone on core 0
 //! cargo bench --bench forward -- --memory                      # only what is kept in memory
 //! cargo bench --bench forward -- --instructions                # user instructions of one forward, under valgrind
+//! cargo bench --bench forward -- --instructions --protocol h2  # the same over TLS and HTTP/2; also https
 //! BENCH_ACCESS_LOG=1 cargo bench --bench forward               # the same with Sidegate's access log written
 //! cargo bench --bench forward -- --instructions --assertion    # and with a signed identity for the app
 //! ```
@@ -111,7 +112,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         post: options.post,
     };
     if options.instructions {
-        return count_instructions(&layout, traffic, options.connections);
+        return count_instructions(&layout, traffic, &options);
     }
     let site = Site::start(&layout, traffic, &targets)?;
     let scratch = tempfile::tempdir()?;
@@ -134,14 +135,18 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn count_instructions(
     layout: &Layout<'_>,
     traffic: Traffic,
-    connections: usize,
+    options: &Options,
 ) -> Result<(), Box<dyn Error>> {
+    let scratch = tempfile::tempdir()?;
     let run = |requests| -> Result<u64, Box<dyn Error>> {
         let site = Site::start(layout, traffic, &[Target::Sidegate])?;
-        let address = site.address(Target::Sidegate);
-        let request = site.request(Target::Sidegate);
-        Load { address, request, connections, tls: None, fresh: false }.exactly(requests)?;
-        process::instructions(&site.end_sidegate()?)
+        let bench = Bench { site, options, scratch: scratch.path(), cores: None };
+        if traffic.protocol == Protocol::H2 {
+            bench.h2load(Target::Sidegate)?.exactly(requests)?;
+        } else {
+            bench.load(Target::Sidegate).exactly(requests)?;
+        }
+        process::instructions(&bench.site.end_sidegate()?)
     };
     let (few, many) = (run(FEW)?, run(MANY)?);
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
@@ -238,7 +243,7 @@ impl Bench<'_> {
 
     fn sample_once(&self, target: Target) -> Result<(Figures, f64), Box<dyn Error>> {
         let proxy = self.site.proxy(target);
-        let sample = self.load(target, |own| Reading {
+        let sample = self.measure(target, |own| Reading {
             proxy: proxy.map(process::Process::cpu).unwrap_or_default(),
             own,
             servers: self.site.cpu(),
@@ -268,28 +273,37 @@ impl Bench<'_> {
     }
 
     /// Loads this target; `meter` is told the processor time of the generator.
-    fn load<R>(&self, target: Target, meter: impl Fn(Duration) -> R) -> Result<Sample<R>, Box<dyn Error>> {
-        let Options { seconds, connections, streams, fresh, post, protocol, .. } = *self.options;
-        let (address, length) = (self.site.address(target), Duration::from_secs_f64(seconds));
-        if protocol == Protocol::H2 {
-            let body = self.scratch.join("body");
-            if post {
-                fs::write(&body, "x".repeat(1024))?;
-            }
-            let load = H2Load {
-                address,
-                path: target.path(),
-                fields: &self.site.fields(target),
-                connections,
-                streams,
-                body: post.then_some(body.as_path()),
-                folder: self.scratch,
-                cores: self.cores,
-            };
+    fn measure<R>(&self, target: Target, meter: impl Fn(Duration) -> R) -> Result<Sample<R>, Box<dyn Error>> {
+        let length = Duration::from_secs_f64(self.options.seconds);
+        if self.options.protocol == Protocol::H2 {
+            let load = self.h2load(target)?;
             return load.run(length, |pid| meter(process::own_cpu() + process::child_cpu(pid)));
         }
+        self.load(target).run(length, || meter(process::own_cpu()))
+    }
+
+    fn load(&self, target: Target) -> Load {
+        let Options { connections, fresh, .. } = *self.options;
         let tls = self.site.certificate().map(|certificate| Arc::clone(&certificate.client));
-        let load = Load { address, request: self.site.request(target), connections, tls, fresh };
-        load.run(length, || meter(process::own_cpu()))
+        let (address, request) = (self.site.address(target), self.site.request(target));
+        Load { address, request, connections, tls, fresh }
+    }
+
+    fn h2load(&self, target: Target) -> Result<H2Load<'_>, Box<dyn Error>> {
+        let Options { connections, streams, post, .. } = *self.options;
+        let body = post.then(|| self.scratch.join("body"));
+        if let Some(body) = &body {
+            fs::write(body, "x".repeat(1024))?;
+        }
+        Ok(H2Load {
+            address: self.site.address(target),
+            path: target.path(),
+            fields: self.site.fields(target),
+            connections,
+            streams,
+            body,
+            folder: self.scratch,
+            cores: self.cores,
+        })
     }
 }

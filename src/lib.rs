@@ -36,8 +36,9 @@
 //! | door | [`cli`] | everything |
 //!
 //! A test reads the `use crate::…` lines and holds them against this table (`tests/suite/architecture.rs`).
-//! Only [`store`] names `sqlx`; only [`server`], [`proxy`], `http::body`, `oauth` and the demo name `hyper`; only
-//! `proxy::http2` names `h2`; only [`time`] reads the clock; only [`secret`] and [`id`] draw randomness.
+//! Only [`store`] names `sqlx`; only [`server`], `oauth` and the demo name `hyper`; only
+//! `server::http2`, `proxy::http2` and what they share in [`http`] name `h2`; only [`time`] reads the clock; only
+//! [`secret`] and [`id`] draw randomness.
 //!
 //! # Invariants
 //!
@@ -81,8 +82,8 @@
 //!
 //! Both sides of HTTP/1.1 are our own, over `httparse` and `memchr`, because both were measured to be what a forward
 //! costs beside the kernel, and because each head has to be read once, by the parser whose reading is forwarded: a
-//! second look at the bytes, to find what a more lenient parser lets pass, is a second reading. HTTP/2 is hyper's
-//! towards clients, and that of the crate `h2` towards the app.
+//! second look at the bytes, to find what a more lenient parser lets pass, is a second reading. HTTP/2 is spoken on
+//! both sides by the crate `h2`, whose writes are gathered so that what many streams say at a time leaves as one.
 //!
 //! Deliberately absent: traits with fewer than three implementers, middleware layers, a dependency-injection
 //! container, cargo features, `unsafe` code, files read from the working directory that the configuration
@@ -107,9 +108,9 @@
 //! 1. `server/thread.rs` accepts (`server/listen.rs`), a header of the PROXY protocol says who is there if one is
 //!    asked for (`server/proxy_protocol.rs`); `server/connection.rs` ends TLS if there is any; `server/http1.rs` reads
 //!    a head into the buffer that all of its fields stay in, holds it to the letter of the grammar and parses it
-//!    (`server/http1/head.rs`). HTTP/2 is hyper's, and puts its requests into the form of HTTP/1.1
+//!    (`server/http1/head.rs`). Requests by HTTP/2 are put into the form of HTTP/1.1
 //!    (`server/http2.rs`). Deadlines are numbers that one ticker per worker looks at ([`proxy::ticker`]); no timer is
-//!    made per request, and no task.
+//!    made per request, and a task only for each by HTTP/2.
 //! 2. The message is checked (`server/read.rs`: one `Host`, one framing, one reading of the target), and
 //!    `server/front.rs::answer` makes a [`http::visit::Visit`] of it.
 //! 3. `server/recognise.rs` finds the cookie and asks [`session::Sessions::recognise`]: the worker's table,

@@ -3,7 +3,6 @@
 //! **Invariant:** nothing is sent to the app without a [`Pass`], and the identity is written after everything
 //! that came from the client.
 
-use std::any::Any;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,7 +10,6 @@ use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
-use hyper::upgrade::OnUpgrade;
 
 use crate::config::Config;
 use crate::config::upstream::Protocol;
@@ -96,18 +94,19 @@ pub struct Sending {
 }
 
 /// What is to become a tunnel on the client's side.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Leaving {
     /// The connection.
     Http1,
-    /// A stream of HTTP/2, where 200 stands for 101 (RFC 8441 §5), and what is kept as long as it is open.
-    Http2(OnUpgrade, Box<dyn Any>),
+    /// A stream of HTTP/2, where 200 stands for 101 (RFC 8441 §5).
+    Http2,
 }
 
 /// What follows the head of an answer.
 pub enum Following {
     /// A body.
     Body(UpstreamBody),
-    /// Bytes in both directions, on the client's connection.
+    /// Bytes in both directions, on the client's connection or stream.
     Tunnel(Box<Tunnel>),
 }
 
@@ -195,7 +194,7 @@ impl Proxy {
         sending: Sending,
     ) -> Result<Reply<Following>, Failure> {
         let Sending { body, upgrade } = sending;
-        let client = body.wire();
+        let client = body.client();
         let framing = framing(body.size_hint().exact(), visit);
         let limit = self.config.limits.body;
         if matches!(framing, Framing::Length(length) if length > limit) {
@@ -321,15 +320,10 @@ impl Proxy {
             line: pass.session().map(|session| self.live.open(session)),
             _open: Open::new(&self.counts),
         });
-        let following = match client {
-            Leaving::Http1 => Following::Tunnel(tunnel),
-            Leaving::Http2(stream, kept) => {
-                tunnel.run_on_stream(stream, kept, visit.id);
-                Following::Body(UpstreamBody::Http1(Box::new(Http1Body::empty(Rc::clone(&self.pool)))))
-            }
-        };
-        if let Following::Body(_) = following {
+        let following = Following::Tunnel(tunnel);
+        if client == Leaving::Http2 {
             fields.remove(&SEC_WEBSOCKET_ACCEPT);
+            fields.remove(&CONTENT_LENGTH);
             return Reply { passed: fields, ..Reply::new(StatusCode::OK, HeaderMap::new(), following) };
         }
         let mut headers = HeaderMap::new();

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,12 +22,12 @@ pub(crate) struct H2Load<'a> {
     pub(crate) address: SocketAddr,
     pub(crate) path: &'a str,
     /// Lines of `name: value`.
-    pub(crate) fields: &'a str,
+    pub(crate) fields: String,
     pub(crate) connections: usize,
     /// Requests under way on each connection.
     pub(crate) streams: usize,
     /// A file to send with POST.
-    pub(crate) body: Option<&'a Path>,
+    pub(crate) body: Option<PathBuf>,
     /// Where it may write.
     pub(crate) folder: &'a Path,
     /// Where it runs, as `taskset -c` has it.
@@ -48,39 +48,14 @@ impl H2Load<'_> {
         // It appends.
         let _ = fs::remove_file(&log);
         let start = START + HANDSHAKE * u32::try_from(self.connections)?;
-        let mut command = match self.cores {
-            None => Command::new("h2load"),
-            Some(cores) => {
-                let mut command = Command::new("taskset");
-                command.args(["-c", cores, "h2load"]);
-                command
-            }
-        };
-        command
-            .args(["-c", &self.connections.to_string(), "-m", &self.streams.to_string()])
-            .args(["-D", &format!("{}ms", (start + length + REST).as_millis())])
-            .arg("--log-file")
-            .arg(&log)
-            .args(self.fields.lines().flat_map(|field| ["-H", field]))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        if let Some(body) = self.body {
-            command.arg("-d").arg(body);
-        }
-        let child = command
-            .arg(format!("https://{}{}", self.address, self.path))
-            .spawn()
-            .map_err(|error| format!("h2load (nghttp2-client) is needed: {error}"))?;
+        let mut command = self.command();
+        command.args(["-D", &format!("{}ms", (start + length + REST).as_millis())]);
+        let child = spawn(command.arg("--log-file").arg(&log))?;
         thread::sleep(start);
         let (before, from) = (meter(child.id()), micros());
         thread::sleep(length);
         let (after, to) = (meter(child.id()), micros());
-        let output = child.wait_with_output()?;
-        let report = String::from_utf8_lossy(&output.stdout);
-        if !report.contains(", 0 failed, 0 errored, 0 timeout") {
-            return Err(format!("{report}\n{}", String::from_utf8_lossy(&output.stderr)).into());
-        }
+        answered(child)?;
         let latency = read(&fs::read_to_string(&log)?, from, to)?;
         Ok(Sample {
             requests: latency.count(),
@@ -91,6 +66,46 @@ impl H2Load<'_> {
             after,
         })
     }
+
+    /// Asks exactly this many times, over all connections together.
+    pub(crate) fn exactly(&self, requests: u64) -> Result<(), Box<dyn Error>> {
+        answered(spawn(self.command().args(["-n", &requests.to_string()]))?)
+    }
+
+    /// What both have in common.
+    fn command(&self) -> Command {
+        let mut command = match self.cores {
+            None => Command::new("h2load"),
+            Some(cores) => {
+                let mut command = Command::new("taskset");
+                command.args(["-c", cores, "h2load"]);
+                command
+            }
+        };
+        command
+            .arg(format!("https://{}{}", self.address, self.path))
+            .args(["-c", &self.connections.to_string(), "-m", &self.streams.to_string()])
+            .args(self.fields.lines().flat_map(|field| ["-H", field]));
+        if let Some(body) = &self.body {
+            command.arg("-d").arg(body);
+        }
+        command
+    }
+}
+
+fn spawn(command: &mut Command) -> Result<Child, Box<dyn Error>> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    Ok(child.map_err(|error| format!("h2load (nghttp2-client) is needed: {error}"))?)
+}
+
+/// Waits for its end; an answer that did not come is an error.
+fn answered(child: Child) -> Result<(), Box<dyn Error>> {
+    let output = child.wait_with_output()?;
+    let report = String::from_utf8_lossy(&output.stdout);
+    if report.contains(", 0 failed, 0 errored, 0 timeout") {
+        return Ok(());
+    }
+    Err(format!("{report}\n{}", String::from_utf8_lossy(&output.stderr)).into())
 }
 
 /// The latencies of those answers that came between two times, from lines of start, status and duration, in

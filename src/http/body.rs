@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
 
+use crate::http::stream::{Answering, StreamBody};
 use crate::http::wire::Wire;
 use crate::refusal::Refusal;
 
@@ -23,7 +23,16 @@ pub enum RequestBody {
     /// It is read off a connection of HTTP/1.1, and may be nothing.
     Http1(Rc<RefCell<Wire>>),
     /// It comes in a stream of HTTP/2.
-    Http2(Incoming),
+    Http2(StreamBody),
+}
+
+/// A client that can be told of its answer before it comes.
+#[derive(Clone)]
+pub enum Client {
+    /// On its connection of HTTP/1.1.
+    Http1(Rc<RefCell<Wire>>),
+    /// On its stream of HTTP/2.
+    Http2(Rc<Answering>),
 }
 
 impl RequestBody {
@@ -51,9 +60,12 @@ impl RequestBody {
         self.size_hint().lower() > ENDPOINT_LIMIT as u64
     }
 
-    /// The connection of a client that can be told of its answer before it comes.
-    pub fn wire(&self) -> Option<Rc<RefCell<Wire>>> {
-        if let Self::Http1(wire) = self { Some(Rc::clone(wire)) } else { None }
+    /// Whoever sends it.
+    pub fn client(&self) -> Client {
+        match self {
+            Self::Http1(wire) => Client::Http1(Rc::clone(wire)),
+            Self::Http2(body) => Client::Http2(body.answering()),
+        }
     }
 
     /// Whether the client sends it only once it is told that it is wanted.
@@ -72,12 +84,7 @@ impl Body for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut *self {
             Self::Http1(wire) => wire.borrow_mut().poll_frame(cx),
-            Self::Http2(body) => match ready!(Pin::new(&mut *body).poll_frame(cx)) {
-                Some(frame) => Poll::Ready(Some(frame.map_err(io::Error::other))),
-                // A stream that is reset without an error has not come to its end either.
-                None if !body.is_end_stream() => Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
-                None => Poll::Ready(None),
-            },
+            Self::Http2(body) => body.poll_frame(cx),
         }
     }
 

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// All fields of a message, in their order.
@@ -26,6 +26,9 @@ pub struct Place {
     value: Range<u32>,
     mark: u8,
 }
+
+/// Bytes and fields for which there is room at first where fields are put together: that of most requests.
+const USUAL: (usize, usize) = (1024, 16);
 
 /// Largest head whose fields have places, in bytes.
 const LARGEST: usize = (u32::MAX - 2) as usize;
@@ -183,6 +186,11 @@ impl Fields {
         self.list.retain(|place| keep(part(head, &place.name), Value(part(head, &place.value))));
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -235,21 +243,32 @@ pub fn put(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 
 impl From<&HeaderMap> for Fields {
     fn from(map: &HeaderMap) -> Self {
-        let size = map.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let (mut head, mut list) = (BytesMut::with_capacity(size), Vec::with_capacity(map.len()));
-        let add = |head: &mut BytesMut, bytes: &[u8], end: &[u8]| {
-            let start = head.len();
-            head.put_slice(bytes);
-            let range = start..head.len();
-            head.put_slice(end);
-            // A head is never as large as 4 GiB; if it were, the field would be empty.
-            u32::try_from(range.start).unwrap_or_default()..u32::try_from(range.end).unwrap_or_default()
+        map.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect()
+    }
+}
+
+impl<'f> FromIterator<(&'f [u8], &'f [u8])> for Fields {
+    /// Of names in lower case and their values.
+    fn from_iter<I: IntoIterator<Item = (&'f [u8], &'f [u8])>>(fields: I) -> Self {
+        let (mut head, mut list) = (Vec::with_capacity(USUAL.0), Vec::with_capacity(USUAL.1));
+        let mut marks = 0;
+        // A head is never as large as 4 GiB; if it were, the field would be empty.
+        let range = |start: usize, length: usize| {
+            let start = u32::try_from(start).unwrap_or_default();
+            start..start.saturating_add(u32::try_from(length).unwrap_or_default())
         };
-        for (name, value) in map {
-            let name = add(&mut head, name.as_str().as_bytes(), b": ");
-            list.push(Place { name, value: add(&mut head, value.as_bytes(), b"\r\n"), mark: 0 });
+        for (name, value) in fields {
+            let at = head.len();
+            put(&mut head, name, value);
+            let mark = mark(name);
+            marks |= 1 << mark;
+            list.push(Place {
+                name: range(at, name.len()),
+                value: range(at + name.len() + 2, value.len()),
+                mark,
+            });
         }
-        Self::new(head, list)
+        Self { head: head.into(), list, marks }
     }
 }
 

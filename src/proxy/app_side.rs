@@ -6,15 +6,16 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::http::duplex::Duplex;
 use crate::proxy::connect::Stream;
-use crate::proxy::http2::duplex::Duplex;
+use crate::proxy::http2::connections::Lease;
 
 /// The app's side of a tunnel.
 pub(super) enum AppSide {
     /// A connection that has left HTTP/1.1.
     Http1(Stream),
     /// A stream of HTTP/2.
-    Http2(Box<Duplex>),
+    Http2(Box<Duplex<Lease>>),
 }
 
 impl AsyncRead for AppSide {

@@ -3,7 +3,6 @@
 //! **Invariant:** a request is sent a second time only if the app said that it did not look at it, or if it is
 //! without effect; and only if all of its body that was sent is still there.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -21,11 +20,10 @@ use http_body::Body as _;
 
 use crate::config::upstream::Upstream;
 use crate::gate::Pass;
-use crate::http::body::RequestBody;
+use crate::http::body::{Client, RequestBody};
 use crate::http::fields::Value;
 use crate::http::reply::Reply;
 use crate::http::visit::Visit;
-use crate::http::wire::Wire;
 use crate::proxy::body::UpstreamBody;
 use crate::proxy::connect::{Connector, Stream};
 use crate::proxy::failure::Failure;
@@ -42,8 +40,7 @@ use crate::proxy::{Following, Proxy, Sending, framing};
 
 pub(super) mod body;
 mod connection;
-mod connections;
-pub(super) mod duplex;
+pub(super) mod connections;
 pub(super) mod fields;
 mod tunnel;
 mod upload;
@@ -135,7 +132,7 @@ impl Http2 {
             return self.leave(proxy, visit, pass, sending).await;
         }
         let Sending { body, upgrade } = sending;
-        let client = body.wire();
+        let client = body.client();
         // Where a call can end with a status at any time.
         let http2 = matches!(body, RequestBody::Http2(_));
         let framing = framing(body.size_hint().exact(), visit);
@@ -163,7 +160,7 @@ impl Http2 {
             let trouble = match lease.begin(request, whole) {
                 Ok((response, to)) => {
                     let mut upload = if whole { Upload::none(to) } else { Upload::new(to) };
-                    let asked = Asked { proxy, lease: &lease, term: &mut term, client: client.as_deref() };
+                    let asked = Asked { proxy, lease: &lease, term: &mut term, client: Some(&client) };
                     match asked.receive(response, &mut upload, &mut source).await {
                         Ok(head) => {
                             let calls = Calls::of(grpc && http2);
@@ -224,7 +221,7 @@ struct Asked<'a> {
     lease: &'a Lease,
     term: &'a mut Term,
     /// Who can be told of the answer before it comes.
-    client: Option<&'a RefCell<Wire>>,
+    client: Option<&'a Client>,
 }
 
 impl Asked<'_> {

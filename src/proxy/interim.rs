@@ -4,11 +4,10 @@
 //! hints (RFC 8297). What is asked of us alone does not: 100 belongs to the connection on which it is waited for, and
 //! 101 changes one.
 
-use std::cell::RefCell;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use http::StatusCode;
-
-use crate::http::wire::Wire;
+use crate::http::body::Client;
 
 /// Most of them before one final answer.
 pub(super) const MOST: usize = 8;
@@ -18,21 +17,37 @@ const FRAMING: [&[u8]; 3] = [b"content-length", b"transfer-encoding", b"trailer"
 
 /// Tells the client of one with these fields, which are those that may pass.
 pub(super) fn tell<'f>(
-    client: &RefCell<Wire>,
+    client: &Client,
     status: StatusCode,
     fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
 ) {
     if status == StatusCode::CONTINUE {
         return;
     }
-    let reason = status.canonical_reason().unwrap_or_default().as_bytes();
-    let mut head = [b"HTTP/1.1 ", status.as_str().as_bytes(), b" ", reason, b"\r\n"].concat();
-    for (name, value) in fields.filter(|(name, _)| !FRAMING.contains(name)) {
-        head.extend_from_slice(name);
-        head.extend_from_slice(b": ");
-        head.extend_from_slice(value);
-        head.extend_from_slice(b"\r\n");
+    let fields = fields.filter(|(name, _)| !FRAMING.contains(name));
+    match client {
+        Client::Http1(wire) => {
+            let reason = status.canonical_reason().unwrap_or_default().as_bytes();
+            let mut head = [b"HTTP/1.1 ", status.as_str().as_bytes(), b" ", reason, b"\r\n"].concat();
+            for (name, value) in fields {
+                head.extend_from_slice(name);
+                head.extend_from_slice(b": ");
+                head.extend_from_slice(value);
+                head.extend_from_slice(b"\r\n");
+            }
+            head.extend_from_slice(b"\r\n");
+            wire.borrow_mut().inform(&head);
+        }
+        Client::Http2(answering) => {
+            let field = |(name, value)| {
+                let name = HeaderName::from_bytes(name).ok()?;
+                Some((name, HeaderValue::from_maybe_shared(Bytes::copy_from_slice(value)).ok()?))
+            };
+            let mut map = HeaderMap::new();
+            for (name, value) in fields.filter_map(field) {
+                map.append(name, value);
+            }
+            answering.inform(status, map);
+        }
     }
-    head.extend_from_slice(b"\r\n");
-    client.borrow_mut().inform(&head);
 }

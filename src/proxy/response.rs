@@ -4,7 +4,6 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -149,21 +148,6 @@ impl Http1Body {
             this.finish();
         }
         (status, fields, this)
-    }
-
-    /// No body at all.
-    pub(super) fn empty(pool: Rc<Pool>) -> Self {
-        Self {
-            connection: None,
-            pool,
-            upload: Upload::head_only(),
-            body: Delimited::Length(0),
-            keep: false,
-            reads: 0,
-            term: Term::default(),
-            pace: Pace::new(0, Duration::ZERO),
-            given: 0,
-        }
     }
 
     /// Sends on what has come of the request, whether or not the answer can be passed on.

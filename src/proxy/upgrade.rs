@@ -1,7 +1,6 @@
 //! Connections that have left HTTP: bytes pass in both directions until one side ends, both are silent for
 //! too long, or the session that opened the tunnel is over.
 
-use std::any::Any;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,12 +13,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf as _, BytesMut};
 use http::HeaderValue;
 use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::visit::Visit;
-use crate::id::RequestId;
 use crate::metrics::worker::Worker;
 use crate::proxy::app_side::AppSide;
 use crate::proxy::failure::Failure;
@@ -154,21 +150,6 @@ impl Tunnel {
             say_goodbye(&mut client, why).await;
         }
         Ok(())
-    }
-
-    /// Carries bytes between the app and a stream of HTTP/2, beside the connection of that stream. `kept` is, until
-    /// the end.
-    pub(super) fn run_on_stream(self, stream: OnUpgrade, kept: Box<dyn Any>, id: RequestId) {
-        tokio::task::spawn_local(async move {
-            let _kept = kept;
-            let ended = match stream.await {
-                Ok(client) => self.run(TokioIo::new(client), BytesMut::new()).await,
-                Err(error) => Err(io::Error::other(error)),
-            };
-            if let Err(error) = ended {
-                tracing::debug!(request_id = %id, %error, "tunnel ended");
-            }
-        });
     }
 }
 

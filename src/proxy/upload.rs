@@ -1,7 +1,6 @@
 //! The request on its way to the app: the head, then the client's body as it comes, never more of it in
 //! memory than one piece.
 
-use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,8 +11,7 @@ use bytes::{Buf as _, Bytes};
 use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite as _;
 
-use crate::http::body::RequestBody;
-use crate::http::wire::Wire;
+use crate::http::body::{Client, RequestBody};
 use crate::proxy::failure::Failure;
 use crate::proxy::headers::{Framing, HeadWriter};
 use crate::proxy::pace::Pace;
@@ -45,7 +43,7 @@ pub(super) struct Upload {
     /// Something was sent since somebody asked.
     moved: bool,
     /// Who can be told of the answer before it comes.
-    pub(super) client: Option<Rc<RefCell<Wire>>>,
+    pub(super) client: Option<Client>,
 }
 
 /// A body that is being passed on.
@@ -86,8 +84,8 @@ impl Upload {
     }
 
     /// The same for a client that can be told of the answer before it comes.
-    pub(super) fn of(self, client: Option<Rc<RefCell<Wire>>>) -> Self {
-        Self { client, ..self }
+    pub(super) fn of(self, client: Client) -> Self {
+        Self { client: Some(client), ..self }
     }
 
     /// Whether everything has been sent, or the app would not have it.

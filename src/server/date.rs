@@ -1,6 +1,8 @@
 //! The `Date` of answers, written once a second.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+
+use http::HeaderValue;
 
 use crate::time::Now;
 
@@ -11,13 +13,17 @@ pub(super) type Line = [u8; 37];
 pub(super) struct Date {
     second: Cell<i64>,
     line: Cell<Line>,
+    value: RefCell<HeaderValue>,
 }
 
 impl Date {
     /// The field at this moment.
     pub(super) fn new(now: Now) -> Self {
-        let date =
-            Self { second: Cell::new(0), line: Cell::new(*b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n") };
+        let date = Self {
+            second: Cell::new(0),
+            line: Cell::new(*b"date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"),
+            value: RefCell::new(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT")),
+        };
         date.tick(now);
         date
     }
@@ -25,10 +31,12 @@ impl Date {
     /// Time has passed.
     pub(super) fn tick(&self, now: Now) {
         if now.seconds() != self.second.get() {
-            let line = format!("date: {}\r\n", now.http_date());
-            if let Ok(line) = line.as_bytes().try_into() {
+            let value = now.http_date();
+            let line = format!("date: {value}\r\n");
+            if let (Ok(line), Ok(value)) = (line.as_bytes().try_into(), value.try_into()) {
                 self.second.set(now.seconds());
                 self.line.set(line);
+                self.value.replace(value);
             }
         }
     }
@@ -36,6 +44,11 @@ impl Date {
     /// The field (RFC 9110 §6.6.1).
     pub(super) fn line(&self) -> Line {
         self.line.get()
+    }
+
+    /// Its value alone.
+    pub(super) fn value(&self) -> HeaderValue {
+        self.value.borrow().clone()
     }
 }
 
@@ -52,5 +65,6 @@ mod tests {
         assert_eq!(date.line(), first);
         date.tick(Now::from_millis(784_111_778_000));
         assert_eq!(&date.line(), b"date: Sun, 06 Nov 1994 08:49:38 GMT\r\n");
+        assert_eq!(date.value(), "Sun, 06 Nov 1994 08:49:38 GMT");
     }
 }

@@ -1,132 +1,214 @@
-//! One HTTP/2 connection: hyper speaks it, and each of its requests is put into the form of HTTP/1.1.
+//! One HTTP/2 connection: its frames, and a task for each of its requests, which is put into the form of HTTP/1.1.
 
-use std::convert::Infallible;
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::header::COOKIE;
-use http::{Method, Request, Response};
-use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use bytes::{Bytes, BytesMut};
+use h2::RecvStream;
+use h2::server::{Builder, SendResponse};
+use http::header::{CONTENT_LENGTH, COOKIE};
+use http::{Method, Request};
 
+use crate::config::Limits;
 use crate::http::body::RequestBody;
 use crate::http::client::Peer;
+use crate::http::duplex::Duplex;
+use crate::http::reply::Reply;
 use crate::http::socket::Socket;
+use crate::http::stream::{Answering, StreamBody};
+use crate::http::wire::Length;
 use crate::proxy::Leaving;
+use crate::proxy::upgrade::Tunnel;
 use crate::refusal::Refusal;
 use crate::server::front::{self, Arrived};
 use crate::server::linger::linger;
 use crate::server::read::{self, Head};
 use crate::server::record::Via;
+use crate::server::reply::ReplyBody;
 use crate::server::worker::Worker;
 
 mod adapt;
+mod answer;
 mod frames;
+mod line;
 mod patience;
-mod stall;
 
-use patience::{Client, Patient};
-use stall::{Pieces, Streams};
+use answer::Sending;
+use line::{Gathering, Line};
+use patience::{Client, Open};
 
 /// What is kept for a client that does not read, for each stream, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
 
+/// What the requests of a connection have in common.
+struct Common {
+    worker: Rc<Worker>,
+    peer: Peer,
+    via: Via,
+}
+
 /// Serves a connection to its end.
 pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
-    let limits = worker.app.config.limits;
-    let client = Rc::new(Client::new(&limits, &worker.ticker));
+    let limits = &worker.app.config.limits;
+    let client = Rc::new(Client::new(limits.requests_per_connection, limits.keep_alive, &worker.ticker));
     let via = Via { http: "2", tls: socket.tls() };
-    let io = TokioIo::new(Patient::new(socket, Rc::clone(&client), &limits, &worker.ticker));
-    let streams = Streams::new(Rc::clone(&client), worker.ticker.clone(), limits.body_idle);
-    let service = service_fn(|request| {
-        let worker = worker.latest();
-        let peer = peer.under(&worker.app.config.proxies.trusted);
-        answer(worker, (Rc::clone(&client), streams.clone()), (peer, via), request)
-    });
-    let served = http2::Builder::new(streams.clone())
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.streams)
-        .initial_stream_window_size(limits.stream_window)
-        .initial_connection_window_size(limits.connection_window)
-        .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
-        // CVE-2023-44487, CVE-2025-8671.
-        .max_local_error_reset_streams(limits.resets)
-        .max_pending_accept_reset_streams(limits.resets)
-        .enable_connect_protocol()
-        .serve_connection(io, service);
-    if let Err(error) =
-        until_stopped(&worker, &client, pin!(served), http2::Connection::graceful_shutdown).await
-    {
+    let means = (&worker.buffers, &worker.ticker, limits.body_idle);
+    let line = Rc::new(RefCell::new(Line::new(socket, Rc::clone(&client), means)));
+    let common = Rc::new(Common { worker, peer, via });
+    if let Err(error) = run(&common, &client, &line).await {
         tracing::debug!(peer = %peer.address, %error, "connection ended");
     }
-    if let Some(socket) = client.take_socket() {
-        linger(socket).await;
+    if let Some(line) = Rc::into_inner(line) {
+        linger(line.into_inner().into_socket()).await;
     }
 }
 
-/// The answer to one request.
-async fn answer(
-    worker: Rc<Worker>,
-    (client, streams): (Rc<Client>, Streams),
-    (peer, via): (Peer, Via),
-    mut request: Request<Incoming>,
-) -> Result<Response<Pieces>, Infallible> {
-    client.asks();
-    let leaving = (request.method() == Method::CONNECT)
-        .then(|| Leaving::Http2(hyper::upgrade::on(&mut request), Box::new(client.opens())));
-    let (mut parts, body) = request.into_parts();
-    let config = &worker.app.config;
-    let adapted = adapt::adapt(&mut parts);
-    let mut head = Head::from(parts);
-    let read = adapted
-        .and_then(|()| few_enough(&head, config.limits.headers))
-        .and_then(|()| read::read(&mut head, &config.public, config.limits.target));
-    let response = match read {
-        Ok(request) => {
-            let body = RequestBody::Http2(body);
-            let head = &mut head;
-            front::answer(&worker, peer, Arrived { head, request, body, leaving, via }).await
-        }
-        Err(refusal) => front::doubtful(&worker, (peer, via), Some(&head), refusal),
-    };
-    Ok(response.map(|body| streams.body(body)).into())
-}
-
-/// Whether the fields are not more than `most`. Cookies may come one by one, and would be one field of HTTP/1.1
-/// (RFC 9113 §8.2.3).
-fn few_enough(head: &Head, most: usize) -> Result<(), Refusal> {
-    let cookies = head.headers.get_all(&COOKIE).count();
-    let count = head.headers.iter().count() - cookies.saturating_sub(1);
-    if count > most { Err(Refusal::HeadTooLarge) } else { Ok(()) }
-}
-
-/// Polls a connection to its end, and tells it once when no further request shall be taken.
-///
-/// Asked at every turn rather than awaited beside it: a stop is rare, and the ticker wakes everybody for it.
-async fn until_stopped<C: Future>(
-    worker: &Worker,
-    client: &Client,
-    mut connection: Pin<&mut C>,
-    stop: fn(Pin<&mut C>),
-) -> C::Output {
+/// Takes requests until the connection has ended.
+async fn run(common: &Rc<Common>, client: &Rc<Client>, line: &Rc<RefCell<Line>>) -> io::Result<()> {
+    let worker = &common.worker;
+    let mut greeting = builder(&worker.app.config.limits).handshake::<_, Bytes>(Gathering(Rc::clone(line)));
+    let mut connection = poll_fn(|cx| match Pin::new(&mut greeting).poll(cx) {
+        Poll::Pending => poll_send(line, cx),
+        greeted @ Poll::Ready(_) => greeted.map_err(io::Error::other),
+    })
+    .await?;
     let mut told = false;
     // Never due: it has the ticker wake this task too, which may wait for nothing but its streams.
     let word = worker.ticker.deadline();
     word.arm(Duration::from_secs(u64::from(u32::MAX)));
     poll_fn(|cx| {
-        if !told && (worker.stopping() || client.has_had_enough()) {
-            told = true;
-            stop(connection.as_mut());
+        let _ = word.poll(cx);
+        loop {
+            // Asked at every turn rather than awaited beside it: a stop is rare, and the ticker wakes everybody for
+            // it.
+            if !told && (worker.stopping() || client.has_had_enough()) {
+                told = true;
+                connection.graceful_shutdown();
+            }
+            match pin!(connection.accept()).poll(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    let open = client.asks();
+                    // Boxed: a task is copied several times before it runs, and this one is large.
+                    tokio::task::spawn_local(Box::pin(answer(Rc::clone(common), request, respond, open)));
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(io::Error::other(error))),
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending => return poll_send(line, cx),
+            }
         }
-        if !told {
-            let _ = word.poll(cx);
-        }
-        connection.as_mut().poll(cx)
     })
     .await
+}
+
+/// Sends what was gathered. Ready only if the connection is lost.
+fn poll_send<T>(line: &RefCell<Line>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    match ready!(line.borrow_mut().poll_send(cx)) {
+        Ok(()) => Poll::Pending,
+        Err(error) => Poll::Ready(Err(error)),
+    }
+}
+
+fn builder(limits: &Limits) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(limits.streams)
+        .initial_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.connection_window)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
+        // CVE-2023-44487, CVE-2025-8671.
+        .max_local_error_reset_streams(Some(limits.resets))
+        .max_pending_accept_reset_streams(limits.resets)
+        .enable_connect_protocol();
+    builder
+}
+
+/// Has one request answered and sends the answer. Ended before that, the stream is reset, and with it whatever is asked
+/// of the app for it.
+async fn answer(common: Rc<Common>, request: Request<RecvStream>, respond: SendResponse<Bytes>, _open: Open) {
+    // As it is now: what has begun ends as it began.
+    let worker = common.worker.latest();
+    let (parts, receive) = request.into_parts();
+    let (to_head, leaves) = (parts.method == Method::HEAD, parts.method == Method::CONNECT);
+    let answering = Rc::new(Answering::new(respond));
+    let (mut head, adapted) = adapt::adapt(parts);
+    let config = &worker.app.config;
+    let read = adapted
+        .and_then(|()| few_enough(&head, config.limits.headers))
+        .and_then(|()| read::read(&mut head, &config.public, config.limits.target));
+    let (peer, via) = (common.peer.under(&config.proxies.trusted), common.via);
+    let (reply, receive) = match read {
+        Ok(request) => {
+            let (body, receive) = if leaves {
+                (StreamBody::none(Rc::clone(&answering)), Some(receive))
+            } else {
+                let length = match request.length {
+                    Length::Exactly(length) if head.headers.contains_key(&CONTENT_LENGTH) => Some(length),
+                    Length::Exactly(_) | Length::Chunked => None,
+                };
+                (StreamBody::new(receive, length, request.waits, Rc::clone(&answering)), None)
+            };
+            let (head, body) = (&mut head, RequestBody::Http2(body));
+            let leaving = leaves.then_some(Leaving::Http2);
+            let mut answer =
+                pin!(front::answer(&worker, peer, Arrived { head, request, body, leaving, via }));
+            let reply = poll_fn(|cx| match answer.as_mut().poll(cx) {
+                Poll::Ready(reply) => Poll::Ready(Some(reply)),
+                Poll::Pending => answering.poll_given_up(cx).map(|()| None),
+            })
+            .await;
+            (reply, receive)
+        }
+        Err(refusal) => (Some(front::doubtful(&worker, (peer, via), Some(&head), refusal)), None),
+    };
+    let Some(reply) = reply else { return };
+    let left = send(&worker, &answering, reply, (to_head, receive)).await;
+    // It may last for days, and needs nothing of the configuration.
+    drop((common, worker));
+    if let Some((tunnel, stream)) = left
+        && let Err(error) = Box::pin(tunnel.run(stream, BytesMut::new())).await
+    {
+        tracing::debug!(%error, "tunnel ended");
+    }
+}
+
+/// Sends an answer to its end, but for that of a stream that has become a tunnel, which is returned.
+async fn send(
+    worker: &Worker,
+    answering: &Answering,
+    mut reply: Reply<ReplyBody>,
+    (to_head, receive): (bool, Option<RecvStream>),
+) -> Option<(Box<Tunnel>, Duplex<()>)> {
+    let tunnel = reply.body.take_tunnel();
+    let (head, whole) = answer::head(&mut reply, worker.date.value(), to_head);
+    let to = match answering.respond(head, whole && tunnel.is_none()) {
+        Ok(to) => to,
+        Err(error) => {
+            tracing::debug!(%error, "an answer that HTTP/2 does not allow");
+            answering.break_off();
+            return None;
+        }
+    };
+    if let (Some(tunnel), Some(receive)) = (tunnel, receive) {
+        return Some((tunnel, Duplex::new(to, receive, ())));
+    }
+    if !whole {
+        let patience = worker.app.config.limits.body_idle;
+        let mut sending = Sending::new(to, reply.body, (&worker.ticker, patience));
+        poll_fn(|cx| sending.poll(cx)).await;
+    }
+    None
+}
+
+/// Whether the fields are not more than `most`. Cookies may come one by one, and would be one field of HTTP/1.1
+/// (RFC 9113 §8.2.3).
+fn few_enough(head: &Head, most: usize) -> Result<(), Refusal> {
+    let cookies = || head.headers.get_all(&COOKIE).count();
+    let few = head.headers.len() <= most || head.headers.len() - cookies().saturating_sub(1) <= most;
+    if few { Ok(()) } else { Err(Refusal::HeadTooLarge) }
 }

@@ -89,7 +89,7 @@ pub(super) enum Leased {
 }
 
 /// One request's part of a connection.
-pub(super) struct Lease {
+pub(in crate::proxy) struct Lease {
     /// Taken when the request begins.
     sender: SendRequest<Bytes>,
     state: Arc<State>,

@@ -9,6 +9,7 @@ use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
 use http::{HeaderValue, Method, StatusCode};
 
 use crate::gate::Pass;
+use crate::http::duplex::Duplex;
 use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::visit::Visit;
@@ -16,7 +17,6 @@ use crate::proxy::app_side::AppSide;
 use crate::proxy::failure::Failure;
 use crate::proxy::http2::body::{Calls, GoesOn};
 use crate::proxy::http2::connections::Leased;
-use crate::proxy::http2::duplex::Duplex;
 use crate::proxy::http2::upload::{Source, Upload};
 use crate::proxy::http2::{Asked, Http2, Trouble, answer, fields, head_fields, request};
 use crate::proxy::pace::Pace;

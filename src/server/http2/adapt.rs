@@ -2,44 +2,64 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, UPGRADE};
+use h2::ext::Protocol;
+use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderValue, Method, Uri, Version};
-use hyper::ext::Protocol;
+use http::{Extensions, Method, Uri, Version};
 
 use crate::refusal::Refusal;
 use crate::secret::random;
+use crate::server::read::Head;
 
 /// Puts a request that came by HTTP/2 into the form of HTTP/1.1: `:authority` becomes `Host`, and a bootstrapped
 /// WebSocket becomes a handshake (RFC 8441 §5).
 ///
-/// # Errors
-/// [`Refusal::BadHost`] if the request names two hosts or none (RFC 9113 §8.3.1), [`Refusal::MethodNotAllowed`]
-/// and [`Refusal::NotImplemented`] for tunnels that are not served.
-pub(super) fn adapt(parts: &mut Parts) -> Result<(), Refusal> {
-    let mut uri = std::mem::take(&mut parts.uri).into_parts();
-    if let Some(authority) = uri.authority.take() {
-        let authority = HeaderValue::from_str(authority.as_str()).map_err(|_| Refusal::BadHost)?;
-        if parts.headers.get_all(HOST).iter().any(|host| host != authority) {
-            return Err(Refusal::BadHost);
-        }
-        parts.headers.insert(HOST, authority);
-    }
+/// Fails with [`Refusal::BadHost`] if the request names two hosts (RFC 9113 §8.3.1), and with
+/// [`Refusal::MethodNotAllowed`] and [`Refusal::NotImplemented`] for tunnels that are not served. The head is of use
+/// in a log even then.
+pub(super) fn adapt(parts: Parts) -> (Head, Result<(), Refusal>) {
+    let Parts { mut method, uri, headers, extensions, .. } = parts;
+    let mut uri = uri.into_parts();
     uri.scheme = None;
-    parts.uri = Uri::from_parts(uri).map_err(|_| Refusal::MalformedTarget)?;
-    parts.version = Version::HTTP_11;
-    // Those that belong to one connection of HTTP/1 have been refused already (RFC 9113 §8.2.2).
-    if parts.method == Method::CONNECT {
-        let protocol = parts.extensions.get::<Protocol>().ok_or(Refusal::MethodNotAllowed)?;
-        if protocol.as_str() != "websocket" {
-            return Err(Refusal::NotImplemented);
-        }
-        parts.method = Method::GET;
-        let key = STANDARD.encode(random::<16>());
-        let key = HeaderValue::from_str(&key).map_err(|_| Refusal::BadFraming)?;
-        parts.headers.insert(SEC_WEBSOCKET_KEY, key);
-        parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    let authority = uri.authority.take();
+    let authority = authority.as_ref().map(|authority| authority.as_str().as_bytes());
+    let other = |host: &[u8]| authority.is_some_and(|authority| authority != host);
+    let mut outcome = Ok(());
+    if headers.get_all(HOST).iter().any(|host| other(host.as_bytes())) {
+        outcome = Err(Refusal::BadHost);
     }
-    Ok(())
+    let mut key = String::new();
+    // Fields that belong to one connection of HTTP/1 have been refused already (RFC 9113 §8.2.2).
+    let mut handshake: &[(&[u8], &[u8])] = &[];
+    let with_key;
+    if method == Method::CONNECT {
+        if let Err(refusal) = is_for_a_websocket(&extensions) {
+            outcome = outcome.and(Err(refusal));
+        } else {
+            method = Method::GET;
+            STANDARD.encode_string(random::<16>(), &mut key);
+            with_key = [
+                (&b"sec-websocket-key"[..], key.as_bytes()),
+                (b"upgrade", b"websocket"),
+                (b"connection", b"upgrade"),
+            ];
+            handshake = &with_key;
+        }
+    }
+    let host = authority.map(|authority| (&b"host"[..], authority));
+    let others = headers
+        .iter()
+        .filter(|(name, _)| authority.is_none() || *name != HOST)
+        .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    let headers = host.into_iter().chain(others).chain(handshake.iter().copied()).collect();
+    let uri = Uri::from_parts(uri).unwrap_or_else(|_| {
+        outcome = outcome.and(Err(Refusal::MalformedTarget));
+        Uri::default()
+    });
+    (Head { method, uri, version: Version::HTTP_11, headers }, outcome)
+}
+
+fn is_for_a_websocket(extensions: &Extensions) -> Result<(), Refusal> {
+    let protocol = extensions.get::<Protocol>().ok_or(Refusal::MethodNotAllowed)?;
+    if protocol.as_str() == "websocket" { Ok(()) } else { Err(Refusal::NotImplemented) }
 }

@@ -8,6 +8,7 @@ use http::{Method, Request};
 use http_body_util::Full;
 
 use crate::support::h2::{self, H2};
+use crate::support::raw::PATIENCE;
 use crate::support::stage::Stage;
 
 /// A field that is neither compressed nor indexed (RFC 7541 §6.2.2).
@@ -218,6 +219,59 @@ fn smug_6_a_body_on_any_method_by_http_2_arrives_framed() {
 }
 
 #[test]
+fn f_19_a_body_that_is_given_up_never_looks_complete_to_the_app() {
+    use std::io::{Read as _, Write as _};
+    let (tell, told) = std::sync::mpsc::channel();
+    let upstream = crate::support::upstream::Upstream::listening(move |mut stream| {
+        let (mut all, mut piece) = (Vec::new(), [0; 4096]);
+        while let Ok(count @ 1..) = stream.read(&mut piece) {
+            all.extend_from_slice(&piece[..count]);
+            if all.ends_with(b"four\r\n") {
+                let _ = tell.send(Vec::new());
+            }
+        }
+        let _ = tell.send(all);
+    });
+    let stage = Stage::on(Stage::plan().upstream(upstream));
+    let mut fields = sound(&stage);
+    fields[0].1 = b"POST".to_vec();
+    fields.push(("origin", stage.site.origin.clone().into_bytes()));
+    for code in [0_u32, 2, 8] {
+        let mut client = TcpStream::connect(stage.site.address).expect("it listens");
+        let begun = [h2::preface(), h2::frame(1, 4, 1, &block(&fields)), h2::frame(0, 0, 1, b"four")];
+        client.write_all(&begun.concat()).expect("it is sent");
+        assert!(told.recv_timeout(PATIENCE).expect("the app hears of it").is_empty());
+        client.write_all(&h2::frame(3, 0, 1, &code.to_be_bytes())).expect("it is sent");
+        let all = told.recv_timeout(PATIENCE).expect("the app is let go");
+        assert!(all.ends_with(b"four\r\n"), "{}", String::from_utf8_lossy(&all));
+    }
+}
+
+#[test]
+fn rfc_9110_9_3_2_an_answer_to_head_has_the_length_of_a_body_and_none() {
+    let stage = Stage::new();
+    for path in ["/auth/ok", "/auth/sign-in", "/auth/nowhere", "/x"] {
+        let of = |method: Method| {
+            let uri = format!("{}{path}", stage.site.origin);
+            let request = Request::builder().method(method).uri(uri).header("cookie", &stage.cookie);
+            H2::connect(stage.site.address).ask(request.body(Full::default()).expect("a request"))
+        };
+        let (head, whole) = (of(Method::HEAD), of(Method::GET));
+        assert_eq!((head.status, head.body.len()), (whole.status, 0), "{path}");
+        assert_eq!(head.headers.get("content-length"), whole.headers.get("content-length"), "{path}");
+        assert!(!whole.body.is_empty());
+    }
+}
+
+#[test]
+fn rfc_9110_8_6_an_answer_without_content_has_no_length() {
+    let bytes = "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n";
+    let stage = Stage::on(Stage::plan().upstream(crate::support::upstream::Upstream::answering(bytes)));
+    let answer = H2::connect(stage.site.address).ask(signed(&stage, Method::GET, ""));
+    assert_eq!((answer.status, answer.headers.get("content-length")), (204, None));
+}
+
+#[test]
 fn u_8_a_stream_that_is_given_up_takes_its_request_along() {
     use std::io::{Read as _, Write as _};
     let (told, ended) = std::sync::mpsc::channel();
@@ -229,7 +283,7 @@ fn u_8_a_stream_that_is_given_up_takes_its_request_along() {
     let mut client = H2::connect(stage.site.address);
     let answer = client.begin(signed(&stage, Method::GET, "")).expect("a head");
     drop(answer);
-    assert_eq!(ended.recv_timeout(crate::support::raw::PATIENCE), Ok(0));
+    assert_eq!(ended.recv_timeout(PATIENCE), Ok(0));
     assert!(client.is_open(), "the others go on");
 }
 

@@ -53,10 +53,12 @@ fn dos_1_and_r_3_an_answer_for_which_no_window_is_opened_is_reset_and_the_app_is
 #[test]
 fn dos_1_and_r_3_a_short_answer_is_waited_for_no_longer() {
     let stage = Stage::on(plan());
-    let mut client = Bare::greets(&stage, 0);
-    for (stream, path) in [(1, "/open/x"), (3, "/auth/ok"), (5, "/closed")] {
-        client.asks(stream, path);
-        assert_eq!(client.hears(stream), End::Reset(CANCEL), "{path}");
+    for window in [0, 1] {
+        let mut client = Bare::greets(&stage, window);
+        for (stream, path) in [(1, "/open/x"), (3, "/auth/ok"), (5, "/closed")] {
+            client.asks(stream, path);
+            assert_eq!(client.hears(stream), End::Reset(CANCEL), "{path} with a window of {window}");
+        }
     }
 }
 

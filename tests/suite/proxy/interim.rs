@@ -1,18 +1,22 @@
 //! Interim answers (RFC 9110 §15.2): early hints and their like reach the client ahead of the final answer.
 
+use std::future::poll_fn;
 use std::io::Write as _;
 use std::net::Shutdown;
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 
 use bytes::Bytes;
-use h2::server::Builder;
-use http::{Request, Response};
-use http_body_util::Full;
+use h2::SendStream;
+use h2::client::ResponseFuture;
+use http::request::Builder;
+use http::{HeaderMap, Request, Response};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
 
 use crate::support::app2::App2;
-use crate::support::h2::H2;
-use crate::support::raw::Raw;
+use crate::support::raw::{PATIENCE, Raw};
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
 
@@ -79,14 +83,84 @@ fn rfc_9110_15_2_every_interim_answer_passes_but_those_that_are_a_matter_of_one_
     assert_eq!([(); 3].map(|()| status(&mut raw)), [102, 104, 103]);
     go.send(()).expect("the app waits");
     assert_eq!(raw.answer().text(), "hello");
-    // HTTP/1.0 has none, and so has whoever is answered by HTTP/2.
+    // HTTP/1.0 has none.
     go.send(()).expect("the app waits");
     raw.send(stage.signed("GET /x HTTP/1.0", ""));
     assert_eq!(status(&mut raw), 200);
+}
+
+/// A client of HTTP/2 that has asked for something, and hears what precedes the answer.
+struct Early {
+    runtime: Runtime,
+    answer: ResponseFuture,
+    body: SendStream<Bytes>,
+}
+
+impl Early {
+    fn asks(stage: &Stage, request: Builder, whole: bool) -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let request = request.uri(format!("{}/x", stage.site.origin)).header("cookie", &stage.cookie);
+        let request = request.header("origin", &stage.site.origin).body(()).expect("a request");
+        let (connection, (answer, body)) = runtime.block_on(async {
+            let stream = TcpStream::connect(stage.site.address).await.expect("it listens");
+            let (sender, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+            let mut sender = sender.ready().await.expect("it is ready");
+            (connection, sender.send_request(request, whole).expect("it is sent"))
+        });
+        runtime.spawn(connection);
+        Self { runtime, answer, body }
+    }
+
+    /// The next interim answer.
+    fn hears(&mut self) -> (u16, HeaderMap) {
+        let told = poll_fn(|cx| self.answer.poll_informational(cx));
+        let told = self.runtime.block_on(async { timeout(PATIENCE, told).await.expect("in time") });
+        let (head, ()) = told.expect("one more").expect("a head").into_parts();
+        (head.status.as_u16(), head.headers)
+    }
+
+    /// The status of the answer.
+    fn ends(self) -> u16 {
+        let answer = self.runtime.block_on(async { timeout(PATIENCE, self.answer).await.expect("in time") });
+        answer.expect("an answer").status().as_u16()
+    }
+}
+
+#[test]
+fn clients_of_http_2_hear_them_on_their_streams() {
+    let (stage, go) = after(format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n{HINTS}"));
+    let mut client = Early::asks(&stage, Request::get("/"), true);
+    assert_eq!(client.hears(), (102, HeaderMap::new()));
+    let (status, fields) = client.hears();
+    assert_eq!(
+        (status, fields.len(), fields.get("link")),
+        (103, 1, Some(&"</a.css>; rel=preload".parse().expect("a value")))
+    );
     go.send(()).expect("the app waits");
-    let request = Request::get(format!("{}/x", stage.site.origin)).header("cookie", &stage.cookie);
-    let answer = H2::connect(stage.site.address).ask(request.body(Full::default()).expect("a request"));
-    assert_eq!((answer.status, &*answer.body), (200, &b"hello"[..]));
+    assert_eq!(client.ends(), 200);
+    // Who waits to be invited is invited by us.
+    let mut client = Early::asks(&stage, Request::post("/").header("expect", "100-continue"), false);
+    assert_eq!(client.hears(), (100, HeaderMap::new()));
+    client.body.send_data(Bytes::from_static(b"four"), true).expect("it is sent");
+    assert_eq!([client.hears().0, client.hears().0], [102, 103]);
+    go.send(()).expect("the app waits");
+    assert_eq!(client.ends(), 200);
+    assert!(stage.site.upstream.last().body.ends_with(b"four\r\n0\r\n\r\n"));
+}
+
+#[test]
+fn those_for_clients_of_http_2_are_few_bytes_and_eight_too() {
+    let hints = format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "x".repeat(5000));
+    let (stage, go) = after(hints.repeat(8));
+    let mut client = Early::asks(&stage, Request::get("/"), true);
+    assert_eq!([(); 3].map(|()| client.hears().0), [103; 3]);
+    go.send(()).expect("the app waits");
+    let told = poll_fn(|cx| client.answer.poll_informational(cx));
+    let told = client.runtime.block_on(async { timeout(PATIENCE, told).await.expect("in time") });
+    assert!(told.is_none(), "the rest would be too much for one that does not read");
+    assert_eq!(client.ends(), 200);
+    let (stage, _go) = after(HINTS.repeat(9));
+    assert_eq!(Early::asks(&stage, Request::get("/"), true).ends(), 502);
 }
 
 #[test]
@@ -121,7 +195,7 @@ fn an_app_that_breaks_off_behind_them_on_a_kept_connection_is_not_asked_again() 
 
 #[test]
 fn those_of_an_app_by_http_2_pass_too() {
-    let app = App2::with(Builder::new(), |mut call| async move {
+    let app = App2::with(h2::server::Builder::new(), |mut call| async move {
         let hints = Response::builder().status(103).header("link", "</a.css>");
         let hints = hints.header("set-cookie", "sidegate=evil").body(()).expect("a response");
         call.reply.send_informational(hints).expect("sent");

@@ -8,27 +8,25 @@ use bytes::{Buf as _, Bytes};
 use h2::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::proxy::http2::connections::Lease;
-
 /// What is written at a time, in bytes.
 const LARGEST_WRITE: usize = 16 * 1024;
 
 /// Both directions of one stream.
-pub(in crate::proxy) struct Duplex {
+pub struct Duplex<K> {
     send: SendStream<Bytes>,
     receive: RecvStream,
     unread: Bytes,
-    _lease: Lease,
+    _kept: K,
 }
 
-impl Duplex {
-    /// What is sent and what is received, on the connection that was lent for it.
-    pub(super) fn new(send: SendStream<Bytes>, receive: RecvStream, lease: Lease) -> Self {
-        Self { send, receive, unread: Bytes::new(), _lease: lease }
+impl<K> Duplex<K> {
+    /// What is sent and what is received, and what is kept as long as the tunnel is.
+    pub fn new(send: SendStream<Bytes>, receive: RecvStream, kept: K) -> Self {
+        Self { send, receive, unread: Bytes::new(), _kept: kept }
     }
 }
 
-impl AsyncRead for Duplex {
+impl<K: Unpin> AsyncRead for Duplex<K> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -52,7 +50,7 @@ impl AsyncRead for Duplex {
     }
 }
 
-impl AsyncWrite for Duplex {
+impl<K: Unpin> AsyncWrite for Duplex<K> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));

@@ -1,0 +1,127 @@
+//! A client's stream of HTTP/2 as both see it who use it at the same time: whoever answers the request, and the body of
+//! the request that is being answered.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, Response, StatusCode};
+use http_body::{Frame, SizeHint};
+
+/// Most of what is kept for a client that does not read what precedes an answer, in bytes.
+const MOST_UNHEARD: usize = 16 * 1024;
+
+/// The side of a stream that the answer goes to.
+pub struct Answering {
+    to: RefCell<SendResponse<Bytes>>,
+    /// Bytes of interim answers.
+    told: Cell<usize>,
+}
+
+impl Answering {
+    /// To the request that came with it.
+    pub fn new(to: SendResponse<Bytes>) -> Self {
+        Self { to: RefCell::new(to), told: Cell::new(0) }
+    }
+
+    /// Ready once the client has given the stream up, or it is lost.
+    pub fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.to.borrow_mut().poll_reset(cx).map(|_| ())
+    }
+
+    /// Has the client hear an interim answer (RFC 9110 §15.2) before the final one, unless it was told much already.
+    pub fn inform(&self, status: StatusCode, fields: HeaderMap) {
+        let size: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let told = self.told.get().saturating_add(size);
+        if told > MOST_UNHEARD {
+            return;
+        }
+        self.told.set(told);
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        *response.headers_mut() = fields;
+        // A client that has gone need not hear of it.
+        let _ = self.to.borrow_mut().send_informational(response);
+    }
+
+    /// Sends the head of the final answer; `whole` if nothing follows.
+    ///
+    /// # Errors
+    /// If the stream has ended, or the head is none that HTTP/2 allows.
+    pub fn respond(&self, head: Response<()>, whole: bool) -> Result<SendStream<Bytes>, h2::Error> {
+        self.to.borrow_mut().send_response(head, whole)
+    }
+
+    /// Ends the stream without an answer (RFC 9113 §8.1).
+    pub fn break_off(&self) {
+        self.to.borrow_mut().send_reset(Reason::INTERNAL_ERROR);
+    }
+}
+
+/// The body of a request. Dropped before its end, it ends the client's side of the stream with the answer.
+pub struct StreamBody {
+    /// None if the request has no body but is to become a tunnel.
+    receive: Option<RecvStream>,
+    /// Bytes that are still to come, if the request says how many.
+    left: Option<u64>,
+    /// Only trailer fields may still come.
+    data_ended: bool,
+    /// The client waits to hear that the body is wanted (RFC 9110 §10.1.1).
+    waits: bool,
+    answering: Rc<Answering>,
+}
+
+impl StreamBody {
+    /// What is received behind a request whose head speaks of so many bytes, if it does.
+    pub fn new(receive: RecvStream, length: Option<u64>, waits: bool, answering: Rc<Answering>) -> Self {
+        let left = if receive.is_end_stream() { Some(0) } else { length };
+        Self { receive: Some(receive), left, data_ended: false, waits, answering }
+    }
+
+    /// None, of a request that is to become a tunnel.
+    pub fn none(answering: Rc<Answering>) -> Self {
+        Self { receive: None, left: Some(0), data_ended: true, waits: false, answering }
+    }
+
+    /// Who hears of the answer.
+    pub fn answering(&self) -> Rc<Answering> {
+        Rc::clone(&self.answering)
+    }
+
+    /// Whether nothing comes any more.
+    pub fn is_end_stream(&self) -> bool {
+        self.receive.as_ref().is_none_or(RecvStream::is_end_stream)
+    }
+
+    /// How much of the body is still to come.
+    pub fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+
+    /// The next piece of the body.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let Some(receive) = &mut self.receive else { return Poll::Ready(None) };
+        if !self.data_ended {
+            let polled = receive.poll_data(cx);
+            if polled.is_pending() && std::mem::take(&mut self.waits) {
+                self.answering.inform(StatusCode::CONTINUE, HeaderMap::new());
+            }
+            match ready!(polled) {
+                Some(Ok(data)) => {
+                    // It fails only if more is released than came.
+                    let _ = receive.flow_control().release_capacity(data.len());
+                    self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(io::Error::other(error)))),
+                None => self.data_ended = true,
+            }
+        }
+        let trailers = ready!(receive.poll_trailers(cx)).map_err(io::Error::other)?;
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+}

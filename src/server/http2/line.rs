@@ -1,0 +1,251 @@
+//! The socket of an HTTP/2 connection: what its streams say in one turn leaves in one write, and one TLS record.
+//!
+//! The library writes and flushes each larger frame by itself. So its writes are gathered, its flushes do nothing, and
+//! whoever polls the connection sends ([`Line::poll_send`]) once all have said what they had to say.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::http::buffers::Buffers;
+use crate::http::socket::Socket;
+use crate::proxy::ticker::{Deadline, Ticker};
+use crate::server::http2::frames::Frames;
+use crate::server::http2::patience::Client;
+
+/// What is gathered at most, in bytes; a client that does not read holds up as much memory.
+const MOST: usize = 32 * 1024;
+/// A write of this many bytes is not worth a copy: it goes to the socket with what was gathered before.
+const LARGE: usize = 8 * 1024;
+
+/// The socket, what is to be written to it, and how long its client is waited for.
+pub(super) struct Line {
+    socket: Socket,
+    /// What was gathered, and how much of it is written. It is lent as long as there is something in it.
+    out: Vec<u8>,
+    written: usize,
+    /// TLS may have kept something back.
+    unflushed: bool,
+    buffers: Rc<Buffers>,
+    client: Rc<Client>,
+    frames: Frames,
+    /// For a client that does not read what it asked for.
+    stalled: Deadline,
+    patience: Duration,
+}
+
+impl Line {
+    /// The socket of `client`, which is not waited for without end.
+    pub(super) fn new(
+        socket: Socket,
+        client: Rc<Client>,
+        (buffers, ticker, patience): (&Rc<Buffers>, &Ticker, Duration),
+    ) -> Self {
+        Self {
+            socket,
+            out: Vec::new(),
+            written: 0,
+            unflushed: false,
+            buffers: Rc::clone(buffers),
+            client,
+            frames: Frames::new(ticker),
+            stalled: ticker.deadline(),
+            patience,
+        }
+    }
+
+    /// The socket alone.
+    pub(super) fn into_socket(self) -> Socket {
+        self.socket
+    }
+
+    /// Sends what was gathered. Pending while the client does not read.
+    ///
+    /// # Errors
+    /// If the connection is broken, or the client reads nothing for too long.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.out.len() {
+            ready!(self.poll_write_through(cx, &[]))?;
+        }
+        if self.unflushed {
+            let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+            ready!(self.patiently(cx, flushed))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Measures how long the client has taken nothing.
+    fn patiently<T>(&mut self, cx: &Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.stalled.disarm();
+            return polled;
+        }
+        self.stalled.arm_once(self.patience);
+        self.stalled.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Gathers these bytes, or writes what it can of them.
+    fn poll_gather(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        let count = if length < LARGE && self.out.len() + length <= MOST {
+            if self.out.capacity() == 0 {
+                self.out = self.buffers.to_write();
+            }
+            for slice in slices {
+                self.out.extend_from_slice(slice);
+            }
+            length
+        } else {
+            loop {
+                let count = ready!(self.poll_write_through(cx, slices))?;
+                if count > 0 {
+                    break count;
+                }
+            }
+        };
+        self.frames.wrote(count);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes what was gathered and as much as possible of these bytes, in one call: how many of these.
+    fn poll_write_through(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut all = [IoSlice::new(&self.out[self.written..]), IoSlice::new(&[]), IoSlice::new(&[])];
+        let gathered = all[0].len();
+        // More than two are never given; if there were, they would be written next.
+        for (place, slice) in all[1..].iter_mut().zip(slices) {
+            *place = IoSlice::new(slice);
+        }
+        let socket = Pin::new(&mut self.socket);
+        let polled = if slices.is_empty() {
+            socket.poll_write(cx, &all[0])
+        } else {
+            socket.poll_write_vectored(cx, &all)
+        };
+        let count = ready!(self.patiently(cx, polled))?;
+        if count == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.unflushed = matches!(self.socket, Socket::Tls(_));
+        self.written += count.min(gathered);
+        if self.written == self.out.len() {
+            self.written = 0;
+            self.buffers.written(std::mem::take(&mut self.out));
+        }
+        Poll::Ready(Ok(count.saturating_sub(gathered)))
+    }
+}
+
+/// What the library is given for a socket.
+pub(super) struct Gathering(pub(super) Rc<RefCell<Line>>);
+
+impl AsyncRead for Gathering {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let line = &mut *self.0.borrow_mut();
+        let before = buffer.filled().len();
+        match Pin::new(&mut line.socket).poll_read(cx, buffer) {
+            Poll::Ready(Ok(())) if !line.frames.read(&buffer.filled()[before..]) => {
+                Poll::Ready(Err(io::Error::other("too many frames that carry nothing")))
+            }
+            Poll::Pending => line.client.poll_idle(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+            polled @ Poll::Ready(_) => polled,
+        }
+    }
+}
+
+impl AsyncWrite for Gathering {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.borrow_mut().poll_gather(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.borrow_mut().poll_gather(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// What is gathered is sent by whoever polls the connection.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let line = &mut *self.0.borrow_mut();
+        ready!(line.poll_send(cx))?;
+        Pin::new(&mut line.socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    async fn line() -> (Rc<RefCell<Line>>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let client =
+            TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let ticker = Ticker::default();
+        let known = Rc::new(Client::new(1, Duration::from_secs(1), &ticker));
+        let means = (&Rc::default(), &ticker, Duration::from_secs(1));
+        (Rc::new(RefCell::new(Line::new(Socket::Plain(stream), known, means))), client)
+    }
+
+    #[tokio::test]
+    async fn what_is_written_in_one_turn_leaves_in_one_write() {
+        let (line, mut client) = line().await;
+        let mut gathering = Gathering(Rc::clone(&line));
+        for piece in ["one ", "two ", "three"] {
+            gathering.write_all(piece.as_bytes()).await.expect("it is gathered");
+            gathering.flush().await.expect("it is said to be sent");
+        }
+        let mut read = [0; 64];
+        assert!(client.try_read(&mut read).is_err(), "nothing was sent");
+        poll_fn(|cx| line.borrow_mut().poll_send(cx)).await.expect("it is sent");
+        let count = client.read(&mut read).await.expect("it is there");
+        assert_eq!(&read[..count], b"one two three");
+        assert_eq!(line.borrow().out.capacity(), 0, "who waits holds no buffer");
+    }
+
+    #[tokio::test]
+    async fn large_pieces_keep_their_place_and_what_is_gathered_is_bounded() {
+        let (line, mut client) = line().await;
+        let mut gathering = Gathering(Rc::clone(&line));
+        gathering.write_all(b"first").await.expect("it is gathered");
+        gathering.write_all(&[b'x'; LARGE]).await.expect("it is sent");
+        let mut read = [0; 5 + LARGE];
+        client.read_exact(&mut read).await.expect("it is there");
+        assert!(read.starts_with(b"firstxxx"));
+        for size in [1000, LARGE - 1, 2 * MOST] {
+            let full = poll_fn(|cx| {
+                while Pin::new(&mut gathering).poll_write(cx, &vec![b'x'; size]).is_ready() {}
+                Poll::Ready(line.borrow().out.len())
+            });
+            assert!(full.await <= MOST);
+        }
+    }
+}
