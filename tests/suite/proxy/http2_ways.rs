@@ -248,7 +248,8 @@ fn u_7_an_answer_that_comes_before_the_body_ends_the_upload() {
     let mut client = H2::connect(stage.site.address);
     for _ in 0..3 {
         let (pieces, answer) = client.stream(post(&stage));
-        pieces.send(Frame::data(Bytes::from_static(b"abc"))).expect("it listens");
+        // The answer may have come already.
+        let _ = pieces.send(Frame::data(Bytes::from_static(b"abc")));
         let body = client.block_on(async { answer.await.expect("an answer").into_body().collect().await });
         assert_eq!(body.expect("a body").to_bytes(), "no need");
     }
