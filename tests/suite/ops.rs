@@ -17,6 +17,7 @@ use crate::support::visitor::Visitor;
 
 mod access;
 mod admin;
+mod families;
 mod load;
 mod numbers;
 mod reload;
