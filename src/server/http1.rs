@@ -223,19 +223,13 @@ impl Connection {
         heard
     }
 
-    /// Goes on under another configuration, and keeps nothing of the earlier one.
-    #[cold]
-    fn follow(&mut self, worker: &Rc<Worker>) {
-        self.peer = self.peer.under(&worker.app.config.proxies.trusted);
-        self.worker = Rc::clone(worker);
-    }
-
     /// Has a request answered and sends the answer. `last`: the connection ends with it.
     async fn answer(&mut self, outcome: Result<(), Refusal>, last: bool) -> Next {
         // As it is now: what has begun ends as it began.
         let worker = self.worker.latest();
         if !Rc::ptr_eq(&worker, &self.worker) {
-            self.follow(&worker);
+            self.peer = self.peer.under(&worker.app.config.proxies.trusted);
+            self.worker = Rc::clone(&worker);
         }
         let config = &worker.app.config;
         let is_head = outcome.is_ok();
