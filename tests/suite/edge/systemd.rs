@@ -14,8 +14,10 @@ use crate::support::upstream::Upstream;
 
 /// Listens at an address and in the file system, and on `start` hands both sockets to a process of its own, as file
 /// descriptors 3 and 4 (`sd_listen_fds(3)`). On `stop` it ends that process as systemd does, and says how it ended.
+/// That process does not outlive it (`prctl(2)`), however it ends.
 const SYSTEMD: &str = r#"
-import os, signal, socket, sys
+import ctypes, os, signal, socket, sys
+PR_SET_PDEATHSIG = 1
 host, port, path, program, files, pid = *sys.argv[1:6], None
 def listening(family, address):
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -31,6 +33,7 @@ for line in sys.stdin:
     if what[0] == "start":
         pid = os.fork()
         if pid == 0:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             given = [os.dup(other if fd == "other" else sockets[int(fd)].fileno()) for fd in files.split(",")]
             given = [os.dup2(fd, 100 + place) for place, fd in enumerate(given)]
             for place, fd in enumerate(given):
@@ -127,7 +130,6 @@ impl Systemd {
 
 impl Drop for Systemd {
     fn drop(&mut self) {
-        let _ = writeln!(self.orders, "stop");
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
