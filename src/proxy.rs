@@ -102,6 +102,14 @@ pub enum Leaving {
     Http2,
 }
 
+impl Leaving {
+    /// Whether an answer with this status would be taken for the tunnel itself: to `CONNECT` every success says that
+    /// it is open (RFC 9110 §9.3.6), and what follows would be read as frames.
+    pub(super) fn is_opened_by(&self, status: StatusCode) -> bool {
+        *self == Self::Http2 && status.is_success()
+    }
+}
+
 /// What follows the head of an answer.
 pub enum Following {
     /// A body.
@@ -223,6 +231,9 @@ impl Proxy {
             connection.out = self.pool.buffers().to_write();
             self.head_writer.write(&mut connection.out, visit, &pass, framing);
             match self.exchange(&mut connection, &mut upload, visit, &mut term).await {
+                Ok(head) if upgrade.as_ref().is_some_and(|it| it.is_opened_by(head.status)) => {
+                    return Err(Failure::NotSwitched);
+                }
                 Ok(head) => {
                     self.pool.answered(&connection);
                     let asked = Asked { visit, pass, upgrade, term };

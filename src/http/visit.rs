@@ -207,11 +207,12 @@ pub enum AnswerForm {
 impl AnswerForm {
     /// Whether the answer is read by a person or by a program: Fetch Metadata first, then the older signs.
     fn wanted(headers: &Fields) -> Self {
-        if let Some(kind) = grpc(headers) {
-            return Self::Grpc(kind);
-        }
+        // Told in the status: a handshake is read by nobody who knows of `grpc-status`.
         if headers.contains_key(&UPGRADE) {
             return Self::Json;
+        }
+        if let Some(kind) = grpc(headers) {
+            return Self::Grpc(kind);
         }
         let page = match headers.get(&SEC_FETCH_MODE) {
             Some(mode) => mode == "navigate",

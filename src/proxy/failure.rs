@@ -25,6 +25,8 @@ pub enum Failure {
     SessionEnded,
     /// The head of the answer is not HTTP that can be passed on without a doubt.
     Invalid(&'static str),
+    /// The app answered the handshake of a tunnel with success, and did not switch.
+    NotSwitched,
     /// The head of the answer did not come in time.
     ResponseTimeout,
     /// The client's body grew past the limit.
@@ -44,6 +46,7 @@ impl Failure {
             | Self::Unreachable(_)
             | Self::ConnectTimeout
             | Self::SessionEnded
+            | Self::NotSwitched
             | Self::BodyTooLarge
             | Self::BadBody
             | Self::BodyTimeout => false,
@@ -55,7 +58,9 @@ impl Failure {
         match self {
             Self::NoneWell => Refusal::UpstreamUnavailable,
             Self::Unreachable(_) => Refusal::UpstreamUnreachable,
-            Self::Closed { .. } | Self::GivenUp(_) | Self::Invalid(_) => Refusal::UpstreamInvalid,
+            Self::Closed { .. } | Self::GivenUp(_) | Self::Invalid(_) | Self::NotSwitched => {
+                Refusal::UpstreamInvalid
+            }
             Self::SessionEnded => Refusal::SignInRequired,
             Self::ConnectTimeout | Self::ResponseTimeout => Refusal::UpstreamTimeout,
             Self::BodyTooLarge => Refusal::BodyTooLarge,
@@ -72,7 +77,11 @@ impl Failure {
             Self::Invalid(_) => Some(Trouble::Invalid),
             Self::ResponseTimeout => Some(Trouble::ResponseTimeout),
             Self::NoneWell => Some(Trouble::NoneWell),
-            Self::SessionEnded | Self::BodyTooLarge | Self::BadBody | Self::BodyTimeout => None,
+            Self::SessionEnded
+            | Self::NotSwitched
+            | Self::BodyTooLarge
+            | Self::BadBody
+            | Self::BodyTimeout => None,
         }
     }
 
@@ -86,6 +95,7 @@ impl Failure {
             Self::GivenUp(why) => format!("the app gave the request up: {why}"),
             Self::SessionEnded => "its session ended before the app answered".to_owned(),
             Self::Invalid(what) => format!("the app's answer is not valid HTTP: {what}"),
+            Self::NotSwitched => "the app answered a handshake with success and did not switch".to_owned(),
             Self::ResponseTimeout => "the app did not answer in time".to_owned(),
             Self::BodyTooLarge => "the request body is larger than limits.body".to_owned(),
             Self::BadBody => "the request body broke off".to_owned(),

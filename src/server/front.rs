@@ -78,6 +78,11 @@ pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived<'_>
     let verdict = gate::decide(&app.rules, &visit);
     visit.path.judged();
     record.decided(&verdict);
+    // A tunnel leads to the app; our own success would be taken for one (RFC 9110 §9.3.6).
+    let verdict = match verdict {
+        Verdict::Ours(_) if leaving == Some(Leaving::Http2) => Verdict::Refuse(Refusal::NotImplemented),
+        verdict => verdict,
+    };
     let proxy = if let Verdict::Ours(Endpoint::Verify(proxy)) = &verdict { Some(*proxy) } else { None };
     let (mut response, asked) = match verdict {
         Verdict::Forward(pass) => {

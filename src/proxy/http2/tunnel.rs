@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use h2::ext::Protocol;
 use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method};
 
 use crate::gate::Pass;
 use crate::http::duplex::Duplex;
@@ -58,7 +58,7 @@ impl Http2 {
         let asked = Asked { proxy, lease: &lease, term: &mut term, client: None };
         let head =
             asked.receive(response, &mut upload, &mut source).await.map_err(|trouble| trouble.failure)?;
-        let Some(leaving) = upgrade.filter(|_| head.status() == StatusCode::OK) else {
+        let Some(leaving) = upgrade.filter(|_| head.status().is_success()) else {
             let goes_on = GoesOn { lease, upload, source, term, calls: Calls::of(false) };
             return Ok(answer(proxy, &pass, head, goes_on));
         };

@@ -30,17 +30,22 @@ fn echo() -> Plan {
     Stage::plan().upstream(upstream)
 }
 
-/// A `WebSocket` of the person's, after the app's greeting.
-fn opened(stage: &Stage, client: &mut H2) -> TokioIo<Upgraded> {
+/// The handshake of a `WebSocket` of the person's.
+fn handshake(stage: &Stage, path: &str) -> Request<Full<Bytes>> {
     let mut request = Request::builder()
         .method(Method::CONNECT)
-        .uri(format!("{}/socket", stage.site.origin))
+        .uri(format!("{}{path}", stage.site.origin))
         .header("cookie", &stage.cookie)
         .header("sec-websocket-version", "13")
-        .body(Full::<Bytes>::default())
+        .body(Full::default())
         .expect("a request");
     request.extensions_mut().insert(Protocol::from_static("websocket"));
-    let response = client.begin(request).expect("an answer");
+    request
+}
+
+/// A `WebSocket` of the person's, after the app's greeting.
+fn opened(stage: &Stage, client: &mut H2) -> TokioIo<Upgraded> {
+    let response = client.begin(handshake(stage, "/socket")).expect("an answer");
     assert_eq!(response.status(), 200);
     client.block_on(async {
         let mut socket = TokioIo::new(hyper::upgrade::on(response).await.expect("a tunnel"));
@@ -113,4 +118,32 @@ fn lif_10_the_end_of_its_session_closes_it_with_1001() {
     // Where the app has not ended a frame, nothing of ours can stand.
     assert_eq!(last_words(&client, &mut second), b"");
     assert!(client.is_open(), "the connection goes on");
+}
+
+#[test]
+fn rfc_9110_9_3_6_no_success_but_the_switch_opens_one() {
+    // Whoever hears of success reads what follows as frames (RFC 6455 §4.1).
+    for answer in [
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n\x01\x02hi\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+    ] {
+        let stage = Stage::on(Stage::plan().upstream(Upstream::answering(answer)));
+        let mut client = H2::connect(stage.site.address);
+        assert_eq!(client.begin(handshake(&stage, "/socket")).expect("an answer").status(), 502, "{answer}");
+    }
+    let stage = Stage::on(echo());
+    let mut client = H2::connect(stage.site.address);
+    for path in ["/auth/ok", "/auth/sign-out", "/auth/get-session"] {
+        assert_eq!(client.begin(handshake(&stage, path)).expect("an answer").status(), 501, "{path}");
+    }
+    // Nor does a refusal that calls of gRPC are told with 200.
+    let mut refused = handshake(&stage, "/api/another/socket");
+    refused.headers_mut().insert("content-type", "application/grpc".parse().expect("a value"));
+    assert_eq!(client.begin(refused).expect("an answer").status(), 403);
+    assert_eq!(
+        client.begin(handshake(&stage, "/socket")).expect("an answer").status(),
+        200,
+        "the switch does"
+    );
 }
