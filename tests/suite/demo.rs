@@ -4,13 +4,14 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::browser::{Browser, Scheme, a11y};
+use crate::support::child::Child;
 use crate::support::site::PASSWORD;
 
 mod provider;
@@ -56,12 +57,9 @@ fn fails(arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
 impl Demo {
     fn start(arguments: &[&str]) -> Self {
         let temp = tempfile::tempdir().expect("a directory");
-        let mut process = command(&["--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .env("TMPDIR", temp.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        let mut demo = command(&["--listen", "127.0.0.1:0"]);
+        demo.args(arguments).env("TMPDIR", temp.path()).stdout(Stdio::piped());
+        let mut process = Child::start(&mut demo);
         let mut out = BufReader::new(process.stdout.take().expect("stdout is piped"));
         let mut text = String::new();
         while !text.contains("Ctrl-C") {
@@ -87,13 +85,6 @@ impl Demo {
         let status = self.process.wait().expect("it ends");
         let empty = tempfile::tempdir().expect("a directory");
         (status.code(), rest, std::mem::replace(&mut self.temp, empty))
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
     }
 }
 

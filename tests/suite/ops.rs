@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::jobs::eventually;
 use crate::serve::{command, free_port};
+use crate::support::child::Child;
 use crate::support::raw::{Raw, Response};
 use crate::support::visitor::Visitor;
 
@@ -24,7 +25,7 @@ mod reload;
 pub(crate) mod stop;
 mod trace;
 
-/// The built program with a configuration file, and what it says.
+/// The built program with a configuration file, and what it says; killed when dropped.
 struct Program {
     process: Child,
     address: SocketAddr,
@@ -33,23 +34,14 @@ struct Program {
     lines: Arc<Mutex<Vec<String>>>,
 }
 
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 impl Program {
     /// Serves in front of `app`, with an admin listener and `more` at the end of its file.
     fn start(app: SocketAddr, more: &str) -> Self {
         let directory = Arc::new(TempDir::new().expect("a directory"));
         let (address, admin) = (free_port(), free_port());
         configure(directory.path(), (address, admin, app), more);
-        let mut process = command(directory.path(), &["serve", "--config", "sidegate.toml"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        let mut serve = command(directory.path(), &["serve", "--config", "sidegate.toml"]);
+        let mut process = Child::start(serve.stderr(Stdio::piped()));
         let said = BufReader::new(process.stderr.take().expect("a pipe"));
         let lines = Arc::<Mutex<Vec<String>>>::default();
         let kept = Arc::clone(&lines);

@@ -5,13 +5,14 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::support::child::Child;
 use crate::support::database::{Database, on_both_databases};
 use crate::support::raw::Raw;
 use crate::support::site::PASSWORD;
@@ -24,13 +25,6 @@ pub(crate) struct Program {
     address: SocketAddr,
     /// What it said until it served.
     pub(crate) said: String,
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 /// The program with these arguments.
@@ -58,7 +52,7 @@ pub(crate) fn serve(directory: &Path, address: SocketAddr, arguments: &[&str]) -
 }
 
 fn begun(mut command: Command, address: SocketAddr) -> Program {
-    let mut process = command.stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut process = Child::start(command.stderr(Stdio::piped()));
     let mut lines = BufReader::new(process.stderr.take().expect("a pipe"));
     let mut said = String::new();
     while !said.contains(" serving ") {

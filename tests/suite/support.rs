@@ -3,6 +3,7 @@
 pub(crate) mod app2;
 pub(crate) mod bare;
 pub(crate) mod browser;
+pub(crate) mod child;
 pub(crate) mod database;
 pub(crate) mod geo;
 pub(crate) mod h2;

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::jobs::eventually;
 use crate::serve::{free_port, minimal, serve};
+use crate::support::child::Child;
 use crate::support::database::Database;
 use crate::support::h2::until_ended;
 use crate::support::raw::Raw;
@@ -159,34 +160,21 @@ fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
 }
 
 /// A connection that stays open, kept by `openssl`.
-struct Open {
-    process: Child,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
+struct Open(Child);
 
 impl Open {
     fn to(address: SocketAddr) -> Self {
-        let process = Command::new("openssl")
-            .args(["s_client", "-quiet", "-connect", &address.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("openssl is installed");
-        Self { process }
+        let mut openssl = Command::new("openssl");
+        openssl.args(["s_client", "-quiet", "-connect", &address.to_string()]);
+        openssl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        Self(Child::start(&mut openssl))
     }
 
     /// The status line of the answer to `GET /auth/ok`.
     fn ask(&mut self, host: &str) -> String {
         let request = format!("GET /auth/ok HTTP/1.1\r\nHost: {host}\r\n\r\n");
-        self.process.stdin.as_mut().expect("a pipe").write_all(request.as_bytes()).expect("sent");
-        let mut reader = BufReader::with_capacity(1, self.process.stdout.as_mut().expect("a pipe"));
+        self.0.stdin.as_mut().expect("a pipe").write_all(request.as_bytes()).expect("sent");
+        let mut reader = BufReader::with_capacity(1, self.0.stdout.as_mut().expect("a pipe"));
         let mut status = String::new();
         reader.read_line(&mut status).expect("a status line");
         let mut length = 0;

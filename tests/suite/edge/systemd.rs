@@ -4,11 +4,12 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
 
 use crate::serve::free_port;
+use crate::support::child::Child;
 use crate::support::raw::{PATIENCE, Raw};
 use crate::support::upstream::Upstream;
 
@@ -52,7 +53,8 @@ for line in sys.stdin:
 
 /// Whoever starts us.
 struct Systemd {
-    process: Child,
+    /// Killed when dropped, and with it what it started.
+    _process: Child,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
     address: SocketAddr,
@@ -77,7 +79,8 @@ impl Systemd {
         fs::write(path("sidegate.toml"), text).expect("a file");
         let notified = UnixDatagram::bind(path("notify")).expect("a socket");
         notified.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        let mut process = Command::new("python3")
+        let mut python = Command::new("python3");
+        python
             .args(["-c", SYSTEMD, host, &address.port().to_string()])
             .arg(path("site.sock"))
             .args([env!("CARGO_BIN_EXE_sidegate"), files])
@@ -87,12 +90,11 @@ impl Systemd {
             .env("NOTIFY_SOCKET", path("notify"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(fs::File::create(path("said")).expect("a file"))
-            .spawn()
-            .expect("python3 is installed");
+            .stderr(fs::File::create(path("said")).expect("a file"));
+        let mut process = Child::start(&mut python);
         let orders = process.stdin.take().expect("a pipe");
         let answers = BufReader::new(process.stdout.take().expect("a pipe"));
-        let mut systemd = Self { process, orders, answers, address, directory, notified };
+        let mut systemd = Self { _process: process, orders, answers, address, directory, notified };
         assert_eq!(systemd.answer(), "listening");
         systemd
     }
@@ -125,13 +127,6 @@ impl Systemd {
         let mut raw = Raw::connect(self.address);
         raw.send(format!("GET /open/x HTTP/1.1\r\nHost: {}\r\n\r\n", self.address));
         raw
-    }
-}
-
-impl Drop for Systemd {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::support::child::Child;
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
 
@@ -109,15 +110,15 @@ fn an_app_behind_tls_must_show_the_certificate_of_its_authority() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     drop(listener);
-    let mut app = Command::new("openssl")
+    let mut openssl = Command::new("openssl");
+    openssl
         .args(["s_server", "-accept", &format!("127.0.0.1:{port}"), "-cert", "app.pem", "-key", "app.key"])
         .args(["-CAfile", "second.pem", "-Verify", "1", "-www"])
         .current_dir(files)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("openssl is installed");
+        .stderr(Stdio::null());
+    let _app = Child::start(&mut openssl);
     for _ in 0..400 {
         if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
             break;
@@ -137,6 +138,4 @@ fn an_app_behind_tls_must_show_the_certificate_of_its_authority() {
     assert_eq!(status("second.pem", "client"), 200);
     assert_eq!(status("first.pem", "client"), 502, "another authority");
     assert_eq!(status("second.pem", ""), 502, "the app asks for a certificate of ours");
-    let _ = app.kill();
-    let _ = app.wait();
 }

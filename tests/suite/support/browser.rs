@@ -3,11 +3,13 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::support::child::Child;
 
 /// The key of an element reference (WebDriver §12.2).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -22,7 +24,7 @@ const PAGE_JS: &str = include_str!("page.js");
 
 /// One browser with a profile of its own; both end with it.
 pub(crate) struct Browser {
-    driver: Child,
+    _driver: Child,
     port: u16,
     session: String,
     _profile: TempDir,
@@ -39,24 +41,15 @@ pub(crate) enum Scheme {
 
 /// A driver and its port; `None` if it found none.
 fn driver() -> Option<(Child, u16)> {
-    let mut driver = Command::new(CHROMEDRIVER)
-        .arg("--port=0")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("chromedriver is installed");
+    let mut command = Command::new(CHROMEDRIVER);
+    let mut driver = Child::start(command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()));
     let mut lines = BufReader::new(driver.stdout.take().expect("stdout is piped")).lines();
     let port = lines
         .by_ref()
         .map_while(Result::ok)
         .find_map(|line| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok());
-    let Some(port) = port else {
-        drop(driver.kill());
-        drop(driver.wait());
-        return None;
-    };
     std::thread::spawn(move || lines.for_each(drop));
-    Some((driver, port))
+    Some((driver, port?))
 }
 
 impl Browser {
@@ -85,7 +78,7 @@ impl Browser {
             "goog:chromeOptions": { "binary": CHROMIUM, "args": args },
             "goog:loggingPrefs": { "browser": "ALL" },
         } } });
-        let mut browser = Self { driver, port, session: String::new(), _profile: profile };
+        let mut browser = Self { _driver: driver, port, session: String::new(), _profile: profile };
         let started = browser.send("POST", "/session", &capabilities).expect("the browser starts");
         started["sessionId"].as_str().expect("a session id").clone_into(&mut browser.session);
         browser
@@ -265,8 +258,6 @@ impl Drop for Browser {
         if !self.session.is_empty() {
             drop(self.send("DELETE", &format!("/session/{}", self.session), &Value::Null));
         }
-        drop(self.driver.kill());
-        drop(self.driver.wait());
     }
 }
 

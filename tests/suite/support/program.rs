@@ -3,11 +3,13 @@
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
+
+use crate::support::child::Child;
 
 /// A program that is running; killed when dropped.
 pub(crate) struct Program {
@@ -15,27 +17,18 @@ pub(crate) struct Program {
     directory: TempDir,
 }
 
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 impl Program {
     /// Starts it and waits until it takes connections at `address`. What it says goes to `log` in its directory.
     pub(crate) fn start(directory: TempDir, command: &mut Command, address: SocketAddr) -> Self {
         let log = fs::File::create(directory.path().join("log")).expect("a log");
-        let process = command
+        command
             .current_dir(directory.path())
             .env("XDG_CONFIG_HOME", directory.path())
             .env("XDG_DATA_HOME", directory.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log again"))
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let mut program = Self { process, directory };
+            .stderr(log);
+        let mut program = Self { process: Child::start(command), directory };
         while TcpStream::connect(address).is_err() {
             let ended = program.process.try_wait().expect("a child");
             assert!(ended.is_none(), "{command:?} ended: {}", program.log());
