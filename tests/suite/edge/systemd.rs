@@ -1,5 +1,6 @@
 //! Sockets that are handed over by the process that starts ours, as systemd does it, and what that process is told.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
@@ -27,7 +28,7 @@ def listening(family, address):
     listener.listen(128)
     return listener
 sockets = [listening(socket.AF_INET, (host, int(port))), listening(socket.AF_UNIX, path)]
-other = os.open("/dev/null", os.O_RDONLY)
+other = socket.socket()
 print("listening", flush=True)
 for line in sys.stdin:
     what = line.split()
@@ -35,7 +36,7 @@ for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            given = [os.dup(other if fd == "other" else sockets[int(fd)].fileno()) for fd in files.split(",")]
+            given = [os.dup((other if fd == "other" else sockets[int(fd)]).fileno()) for fd in files.split(",")]
             given = [os.dup2(fd, 100 + place) for place, fd in enumerate(given)]
             for place, fd in enumerate(given):
                 os.dup2(fd, 3 + place, inheritable=True)
@@ -130,6 +131,18 @@ impl Systemd {
     }
 }
 
+/// How many sockets a process has this many descriptors of.
+fn shared_by(process: &str, descriptors: usize) -> usize {
+    let mut counts = HashMap::<_, usize>::new();
+    for entry in fs::read_dir(format!("/proc/{process}/fd")).expect("it runs").flatten() {
+        let link = fs::read_link(entry.path()).unwrap_or_default();
+        if link.to_string_lossy().starts_with("socket:") {
+            *counts.entry(link).or_default() += 1;
+        }
+    }
+    counts.into_values().filter(|count| *count == descriptors).count()
+}
+
 #[test]
 fn sockets_that_are_handed_over_are_served_by_all_workers_and_outlive_a_restart() {
     let app = Upstream::hello();
@@ -146,6 +159,7 @@ fn sockets_that_are_handed_over_are_served_by_all_workers_and_outlive_a_restart(
     file.send(format!("GET /open/x HTTP/1.1\r\nHost: {}\r\n\r\n", systemd.address));
     assert_eq!(file.answer().text(), "hello");
     assert!(systemd.said().contains(&format!("serving address={}", systemd.address)), "{}", systemd.said());
+    assert_eq!(shared_by(&process, 2), 2, "each of both has one of each worker");
     // Whatever would be run by it does not get them: they are closed on exec (fcntl(2)).
     for entry in fs::read_dir(format!("/proc/{process}/fdinfo")).expect("it runs").flatten() {
         let number: u32 = entry.file_name().to_string_lossy().parse().expect("a number");

@@ -144,9 +144,12 @@ fn the_app_sees_the_names_and_the_assertion_of_the_latest_configuration() {
     // The assertion goes with a copy of the session in memory, which is good for minutes.
     reloaded(&program, "\"one\"", "\"two\"");
     eventually("the other audience", || audience(seen("x-proof")) == "two");
+    let asked = || number(&program.told("/metrics").text(), "sidegate_session_cache_misses_total");
+    let before = asked();
     for _ in 0..20 {
         assert_eq!(audience(seen("x-proof")), "two");
     }
+    assert!(asked() < before + 20, "a copy of now is kept");
     // What a client writes under the names of the preset is left out from then on.
     assert_eq!(ada.ask("GET", "/x").header("Remote-Email", "eve@example.com").send().status, 200);
     assert_eq!(app.last().all("remote-email"), ["ada@example.com"]);
@@ -355,7 +358,7 @@ fn what_is_deleted_follows_the_latest_configuration() {
     assert_eq!(sign_up(&program, "ada@example.com", PASSWORD).status, 200);
     let database = Database::Sqlite(std::sync::Arc::clone(&program.directory));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let age = r#"UPDATE "sidegate_auth_log" SET "at" = '2020-01-01T00:00:00.000Z'"#;
+    let age = r#"UPDATE "sidegate_auth_log" SET "at" = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-10 days')"#;
     runtime.block_on(database.execute(age));
     let lines = || runtime.block_on(database.texts(r#"SELECT "id" FROM "sidegate_auth_log""#)).len();
     assert!(lines() > 0);
