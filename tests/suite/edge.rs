@@ -142,6 +142,27 @@ impl Asking {
         Self { _program: program, stage, app }
     }
 
+    /// Who may pass does, and the app, asked in this version of HTTP, is told who it is.
+    pub(crate) fn lets_through(&self, version: &str) {
+        let (stage, me) = (&self.stage, Some(self.stage.me.as_str()));
+        for (what, who) in [
+            ("GET /app?x=y", me),
+            (&format!("POST /api/{}/a%20b", stage.me), me),
+            ("GET /public/x", None),
+            ("GET /maybe/x", me),
+        ] {
+            let line = format!("{what} HTTP/1.1");
+            let response = stage.ask(stage.signed(&line, "Content-Length: 2\r\n") + "ab");
+            assert_eq!(response.status, 200, "{what}: {}", response.text());
+            assert_eq!(response.header("set-cookie"), None);
+            let arrived = self.app.last();
+            assert_eq!(arrived.line, format!("{what} {version}"));
+            assert_eq!(arrived.header("x-user-id"), who, "{what}");
+            assert_eq!(arrived.body, b"ab");
+        }
+        assert!(stage.site.upstream.arrived().is_empty(), "nothing of it came through us");
+    }
+
     /// People are led to the sign-in page, who may not is told so, and who signs in there gets through. Returns what a
     /// program is told.
     pub(crate) fn refuses_as_we_do(&self) -> Response {

@@ -139,6 +139,8 @@ async fn a_copy_that_is_made_under_settings_of_before_is_kept_by_nobody() {
         "it asks for itself"
     );
     assert!(cache.get(&token, START).is_some());
+    cache.supersede(2);
+    assert!(cache.get(&token, START).is_none(), "nor is one that was there");
 }
 
 #[tokio::test]
