@@ -57,8 +57,9 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
     let limits = &worker.app.config.limits;
     let client = Rc::new(Client::new(limits.requests_per_connection, limits.keep_alive, &worker.ticker));
     let via = Via { http: "2", tls: socket.tls() };
-    let means = (&worker.buffers, &worker.ticker, limits.body_idle);
-    let line = Rc::new(RefCell::new(Line::new(socket, Rc::clone(&client), means)));
+    let means = (&worker.buffers, &worker.ticker);
+    let patience = (limits.body_idle, limits.head_timeout);
+    let line = Rc::new(RefCell::new(Line::new(socket, Rc::clone(&client), means, patience)));
     let common = Rc::new(Common { worker, peer, via });
     if let Err(error) = run(&common, &client, &line).await {
         tracing::debug!(peer = %peer.address, %error, "connection ended");

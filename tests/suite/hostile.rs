@@ -15,4 +15,5 @@ mod resources;
 mod responses;
 mod smuggling;
 mod target;
+mod unfinished;
 mod windows;

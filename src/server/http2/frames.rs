@@ -11,6 +11,9 @@ use crate::proxy::ticker::Ticker;
 const PREFACE: usize = 24;
 /// The head of a frame (RFC 9113 §4.1), in bytes.
 const HEAD: usize = 9;
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
 /// The largest debt.
 const MOST: u64 = 1000;
 /// What is forgiven in a second.
@@ -31,13 +34,41 @@ pub(super) struct Frames {
     paid: u64,
     /// Bytes of answers that have paid nothing yet.
     wrote: usize,
+    /// The head of a request has not ended with the frame that comes.
+    goes_on: bool,
+    /// What is skipped belongs to a head, or to the greeting.
+    in_head: bool,
+    /// A head has come to its end since somebody asked.
+    headed: bool,
 }
 
 impl Frames {
     /// Of a connection that begins.
     pub(super) fn new(ticker: &Ticker) -> Self {
         let (ticker, paid) = (ticker.clone(), ticker.now());
-        Self { ticker, head: [0; HEAD], have: 0, skip: PREFACE, debt: 0, paid, wrote: 0 }
+        Self {
+            ticker,
+            head: [0; HEAD],
+            have: 0,
+            skip: PREFACE,
+            debt: 0,
+            paid,
+            wrote: 0,
+            goes_on: false,
+            in_head: true,
+            headed: false,
+        }
+    }
+
+    /// Whether something has begun that has to come to its end soon: the greeting, the head of a request or that of a
+    /// frame.
+    pub(super) fn are_amid_a_head(&self) -> bool {
+        self.goes_on || self.have > 0 || (self.in_head && self.skip > 0)
+    }
+
+    /// Whether any of these has come to its end since this was asked.
+    pub(super) fn have_headed(&mut self) -> bool {
+        std::mem::take(&mut self.headed)
     }
 
     /// Looks at bytes that came. False once the debt is too large.
@@ -46,6 +77,7 @@ impl Frames {
             if self.skip > 0 {
                 let count = self.skip.min(bytes.len());
                 self.skip -= count;
+                self.headed |= self.in_head && self.skip == 0 && !self.goes_on;
                 bytes = &bytes[count..];
                 continue;
             }
@@ -57,6 +89,9 @@ impl Frames {
                 self.have = 0;
                 let [a, b, c, kind, flags, ..] = self.head;
                 self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
+                self.in_head = matches!(kind, HEADERS | CONTINUATION);
+                self.goes_on = self.in_head && flags & END_HEADERS == 0;
+                self.headed |= !self.in_head;
                 self.debt += cost(kind, flags, self.skip);
             }
         }
@@ -89,7 +124,7 @@ fn cost(kind: u8, flags: u8, length: usize) -> u64 {
         // DATA that neither carries nor ends anything.
         0 => u64::from(length == 0 && flags & ACK_OR_END == 0),
         // HEADERS, PUSH_PROMISE, WINDOW_UPDATE and CONTINUATION have limits of their own, or are asked for by us.
-        1 | 5 | 8 | 9 => 0,
+        HEADERS | 5 | 8 | CONTINUATION => 0,
         // A request that was taken up for nothing.
         3 => 2,
         // SETTINGS and PING: what answers ours is free.

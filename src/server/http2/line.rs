@@ -37,6 +37,9 @@ pub(super) struct Line {
     /// For a client that does not read what it asked for.
     stalled: Deadline,
     patience: Duration,
+    /// For what has begun and does not come to its end.
+    amid: Deadline,
+    head_timeout: Duration,
 }
 
 impl Line {
@@ -44,7 +47,8 @@ impl Line {
     pub(super) fn new(
         socket: Socket,
         client: Rc<Client>,
-        (buffers, ticker, patience): (&Rc<Buffers>, &Ticker, Duration),
+        (buffers, ticker): (&Rc<Buffers>, &Ticker),
+        (patience, head_timeout): (Duration, Duration),
     ) -> Self {
         Self {
             socket,
@@ -56,7 +60,21 @@ impl Line {
             frames: Frames::new(ticker),
             stalled: ticker.deadline(),
             patience,
+            amid: ticker.deadline(),
+            head_timeout,
         }
+    }
+
+    /// Measures how long something has begun and not come to its end.
+    fn poll_amid(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.frames.have_headed() || !self.frames.are_amid_a_head() {
+            self.amid.disarm();
+        }
+        if !self.frames.are_amid_a_head() {
+            return Poll::Pending;
+        }
+        self.amid.arm_once(self.head_timeout);
+        self.amid.poll(cx)
     }
 
     /// The socket alone.
@@ -160,6 +178,9 @@ impl AsyncRead for Gathering {
             Poll::Ready(Ok(())) if !line.frames.read(&buffer.filled()[before..]) => {
                 Poll::Ready(Err(io::Error::other("too many frames that carry nothing")))
             }
+            Poll::Pending if line.poll_amid(cx).is_ready() => {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "a head does not come to its end")))
+            }
             Poll::Pending => line.client.poll_idle(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
             polled @ Poll::Ready(_) => polled,
         }
@@ -211,8 +232,8 @@ mod tests {
         let (stream, _) = listener.accept().await.expect("a connection");
         let ticker = Ticker::default();
         let known = Rc::new(Client::new(1, Duration::from_secs(1), &ticker));
-        let means = (&Rc::default(), &ticker, Duration::from_secs(1));
-        (Rc::new(RefCell::new(Line::new(Socket::Plain(stream), known, means))), client)
+        let (means, second) = ((&Rc::default(), &ticker), Duration::from_secs(1));
+        (Rc::new(RefCell::new(Line::new(Socket::Plain(stream), known, means, (second, second)))), client)
     }
 
     #[tokio::test]
