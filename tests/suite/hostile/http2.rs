@@ -118,6 +118,7 @@ fn smug_6_hdr_4_r_8_and_t_5_nothing_malformed_becomes_a_request_to_the_app() {
         ("te", with("te", b"gzip")),
         ("a length without a body", with("content-length", b"5")),
         ("a length that is none", with("content-length", b"+0")),
+        ("a length with a zero before it", with("content-length", b"00")),
     ] {
         assert_eq!(arrives(&stage, &fields), 0, "{what}: {:?}", stage.site.upstream.last());
     }
@@ -216,6 +217,14 @@ fn smug_6_a_body_on_any_method_by_http_2_arrives_framed() {
             assert!(["four", "4\r\nfour\r\n0\r\n\r\n"].contains(&body.as_str()), "{method}: {arrived:?}");
         }
     }
+    // One spelling of a length, as by HTTP/1.1: others could read octal digits.
+    let before = stage.site.upstream.arrived().len();
+    for length in ["04", "0004"] {
+        let mut request = signed(&stage, Method::POST, "four");
+        request.headers_mut().insert("content-length", length.parse().expect("a value"));
+        assert_eq!(client.ask(request).status, 400, "{length}");
+    }
+    assert_eq!(stage.site.upstream.arrived().len(), before);
 }
 
 #[test]

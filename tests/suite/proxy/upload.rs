@@ -144,7 +144,7 @@ fn an_upload_goes_on_while_its_answer_is_not_being_read() {
 }
 
 /// `POST /x` with so much of a body, the rest of which never comes: the stream is reset with this code.
-fn breaks_off(stage: &Stage, code: u32, arrived: impl FnOnce()) -> Bare<'_> {
+fn breaks_off(stage: &Stage, code: u32, arrived: impl FnOnce()) -> Bare {
     let mut bare = Bare::greets(stage, 65_535);
     let mut block = get(stage.host(), "/open/x");
     // `:method POST` (RFC 7541 A).

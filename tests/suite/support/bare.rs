@@ -1,7 +1,7 @@
 //! A client of HTTP/2 that does only what it is told to, frame by frame.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use crate::support::h2::{frame, get, preface, read_frame};
 use crate::support::raw::PATIENCE;
@@ -16,8 +16,9 @@ const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 
 /// One connection.
-pub(crate) struct Bare<'s> {
-    stage: &'s Stage,
+pub(crate) struct Bare {
+    /// What `:authority` says.
+    host: String,
     stream: TcpStream,
     /// What was said on leaving: the last stream that counts, and a code.
     pub(crate) goodbyes: Vec<(u32, u32)>,
@@ -38,15 +39,26 @@ fn number(bytes: &[u8]) -> u32 {
     u32::from_be_bytes(bytes.try_into().expect("four bytes"))
 }
 
-impl<'s> Bare<'s> {
+impl Bare {
     /// With this `SETTINGS_INITIAL_WINDOW_SIZE`.
-    pub(crate) fn greets(stage: &'s Stage, window: u32) -> Self {
-        let mut stream = TcpStream::connect(stage.site.address).expect("it listens");
+    pub(crate) fn greets(stage: &Stage, window: u32) -> Self {
+        Self::connects(stage.site.address, stage.host(), window)
+    }
+
+    /// The same at an address, to whoever has this name.
+    pub(crate) fn connects(address: SocketAddr, host: &str, window: u32) -> Self {
+        let mut stream = TcpStream::connect(address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
         let hello = [preface(), frame(SETTINGS, 0, 0, &settings), frame(SETTINGS, 1, 0, b"")];
         stream.write_all(&hello.concat()).expect("it is sent");
-        Self { stage, stream, goodbyes: Vec::new() }
+        Self { host: host.to_owned(), stream, goodbyes: Vec::new() }
+    }
+
+    /// The same connection, to send and listen at the same time.
+    pub(crate) fn again(&self) -> Self {
+        let stream = self.stream.try_clone().expect("a socket");
+        Self { host: self.host.clone(), stream, goodbyes: Vec::new() }
     }
 
     pub(crate) fn sends(&mut self, bytes: &[u8]) {
@@ -55,7 +67,7 @@ impl<'s> Bare<'s> {
 
     /// `GET path`, as nobody.
     pub(crate) fn asks(&mut self, stream: u32, path: &str) {
-        let block = get(self.stage.host(), path);
+        let block = get(&self.host, path);
         self.sends(&frame(1, 5, stream, &block));
     }
 

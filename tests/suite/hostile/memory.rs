@@ -1,0 +1,148 @@
+//! What clients cost that hold on to what they have, in memory of the built program.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, SockRef, Socket, Type};
+use tempfile::TempDir;
+
+use crate::serve::{Program, free_port, minimal, serve};
+use crate::support::raw::Raw;
+use crate::support::upstream::{Upstream, ok};
+
+/// A program of its own, whose memory is nobody else's.
+pub(super) struct Measured {
+    /// Dropped first: it holds connections to the app.
+    program: Program,
+    pub(super) address: SocketAddr,
+    pub(super) app: Upstream,
+    /// How often the app got rid of all of 1 MiB.
+    whole: Arc<AtomicUsize>,
+    _directory: TempDir,
+}
+
+impl Measured {
+    /// With these sections, and everything below `/open/` for everybody. The app answers `hello`, or 1 MiB at `/open/large`.
+    pub(super) fn start(sections: &str) -> Self {
+        let (large, small) = (ok(&"x".repeat(1 << 20)), ok("hello"));
+        let whole = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&whole);
+        let app = Upstream::with(move |arrived, stream| {
+            if !arrived.line.contains("/open/large") {
+                let _ = stream.write_all(small.as_bytes());
+                return;
+            }
+            // What is not read on is not to lie in the kernel.
+            SockRef::from(&*stream).set_send_buffer_size(16 * 1024).expect("a size");
+            counted.fetch_add(usize::from(stream.write_all(large.as_bytes()).is_ok()), Ordering::SeqCst);
+        });
+        let (directory, address) = (TempDir::new().expect("a directory"), free_port());
+        minimal(directory.path(), address, app.address, "sqlite:site.db");
+        let file = directory.path().join("sidegate.toml");
+        let text =
+            std::fs::read_to_string(&file).expect("a file").replace("[listen]\n", "[listen]\nworkers = 1\n");
+        let rule = "[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n";
+        std::fs::write(&file, format!("{text}{sections}{rule}")).expect("a file");
+        let program = serve(directory.path(), address, &["--config", "sidegate.toml"]);
+        Self { program, address, app, whole, _directory: directory }
+    }
+
+    /// What it has now (RSS), in KiB.
+    fn resident(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most that it ever had, in KiB.
+    pub(super) fn peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
+        let file = format!("/proc/{}/status", self.program.id());
+        let text = std::fs::read_to_string(file).expect("it runs");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+    }
+
+    /// What it has once that has not changed for a second.
+    fn settled(&self) -> u64 {
+        let (mut last, mut same) = (self.resident(), 0);
+        while same < 10 {
+            thread::sleep(Duration::from_millis(100));
+            let now = self.resident();
+            same = if now == last { same + 1 } else { 0 };
+            last = now;
+        }
+        last
+    }
+
+    fn request(&self, path: &str) -> String {
+        format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address)
+    }
+
+    /// Somebody who asks for 1 MiB and takes of it what fits into the smallest buffer there is; short segments keep that
+    /// of the other side small too.
+    fn stuck(&self) -> TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a size");
+        socket.set_tcp_mss(536).expect("a size");
+        socket.connect(&self.address.into()).expect("a connection");
+        let mut stream = TcpStream::from(socket);
+        stream.write_all(self.request("/open/large").as_bytes()).expect("it is sent");
+        stream
+    }
+
+    /// Somebody who has been answered and stays.
+    fn idle(&self) -> Raw {
+        let mut raw = Raw::connect(self.address);
+        assert_eq!(raw.send(self.request("/open/x")).answer().status, 200);
+        raw
+    }
+}
+
+/// As many open files as the clients of a test need.
+fn many_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = Some(maximum.map_or(8192, |most| most.min(8192)));
+    if current.is_some_and(|current| Some(current) < wanted) {
+        setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum }).expect("it is allowed");
+    }
+}
+
+#[test]
+fn r_04_and_dos_2_clients_that_never_read_cost_no_more_than_100_kib_each() {
+    const READERS: u64 = 400;
+    many_files();
+    let site = Measured::start("[limits]\nbody_idle = \"10m\"\n");
+    let warm: Vec<_> = (0..20).map(|_| site.stuck()).collect();
+    let before = site.settled();
+    let held: Vec<_> = (0..READERS).map(|_| site.stuck()).collect();
+    let each = site.settled().saturating_sub(before) / READERS;
+    assert_eq!(site.app.arrived().len(), warm.len() + held.len());
+    assert!(each <= 100, "{each} KiB each");
+    let whole = site.whole.load(Ordering::SeqCst);
+    assert!(whole < held.len() / 4, "the app is read on: it got rid of {whole} answers");
+    assert_eq!(site.idle().send(site.request("/open/x")).answer().text(), "hello", "others are served");
+}
+
+#[test]
+fn r_06_idle_clients_cost_no_more_than_20_kib_each() {
+    const CLIENTS: u64 = 2000;
+    many_files();
+    let site = Measured::start("");
+    let warm: Vec<_> = (0..100).map(|_| site.idle()).collect();
+    let before = site.settled();
+    let mut held: Vec<_> = (0..CLIENTS).map(|_| site.idle()).collect();
+    let each = site.settled().saturating_sub(before) * 1024 / CLIENTS;
+    assert!(each <= 20 * 1024, "{each} bytes each");
+    // All of them are still there.
+    assert_eq!(warm.len(), 100);
+    for raw in &mut held {
+        assert_eq!(raw.send(site.request("/open/x")).answer().status, 200);
+    }
+}
