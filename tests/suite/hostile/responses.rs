@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::net::Shutdown;
 
+use crate::support::bare::{Bare, End};
 use crate::support::raw::Response;
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
@@ -164,20 +165,64 @@ fn f_22_and_u_12_a_switch_that_was_not_asked_for_is_502() {
     }
 }
 
+/// Answers whose end does not come.
+const CUT_SHORT: [&str; 7] = [
+    "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nhello",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nbad trailer\r\n\r\n",
+];
+
 #[test]
 fn f_23_and_u_4_an_answer_that_is_cut_short_looks_cut_short() {
-    for bytes in [
-        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nhello",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nbad trailer\r\n\r\n",
-    ] {
+    for bytes in CUT_SHORT {
         let (stage, response) = answer_to(bytes, "GET /x HTTP/1.1");
         assert!(response.is_err(), "{bytes:?} came as a whole: {response:?}");
         assert!(stage.site.is_well());
+    }
+}
+
+/// A client of HTTP/2 of a site whose app says these bytes and then closes its side.
+fn asked_by_http_2(bytes: &'static str) -> (Stage, Bare) {
+    let upstream = Upstream::with(move |_, stream| {
+        let _ = stream.write_all(bytes.as_bytes());
+        let _ = stream.shutdown(Shutdown::Both);
+    });
+    let stage = Stage::on(Stage::plan().rule("/open/**", "public").upstream(upstream));
+    let client = Bare::greets(&stage, 65_535);
+    (stage, client)
+}
+
+#[test]
+fn f_23_an_answer_cut_short_is_a_reset_by_http_2_and_the_other_streams_go_on() {
+    for bytes in CUT_SHORT {
+        let (stage, mut client) = asked_by_http_2(bytes);
+        for stream in [1, 3] {
+            client.asks(stream, "/open/x");
+            let end = client.hears(stream);
+            // Not NO_ERROR, which says that all there is was sent (RFC 9113 §8.1).
+            assert!(matches!(end, End::Reset(1..)), "{bytes:?} ended as {end:?}");
+        }
+        client.asks(5, "/auth/ok");
+        assert_eq!(client.hears(5), End::Whole("{\"ok\":true}".len()));
+        assert!(client.goodbyes.is_empty() && stage.site.is_well());
+    }
+}
+
+#[test]
+fn f_24_an_answer_that_ends_with_its_connection_ends_its_stream_and_no_more() {
+    for bytes in ["HTTP/1.1 200 OK\r\n\r\nto the end", "HTTP/1.0 200 OK\r\n\r\nto the end"] {
+        let (stage, mut client) = asked_by_http_2(bytes);
+        for count in 1..=3 {
+            let stream = 2 * u32::try_from(count).expect("small") - 1;
+            client.asks(stream, "/open/x");
+            assert_eq!(client.hears(stream), End::Whole("to the end".len()));
+            assert_eq!(stage.site.upstream.connections(), count, "never pooled");
+        }
+        assert!(client.goodbyes.is_empty());
     }
 }
 

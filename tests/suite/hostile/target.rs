@@ -154,6 +154,36 @@ fn t_6_targets_and_heads_have_a_largest_size() {
 }
 
 #[test]
+fn t_6_targets_and_heads_may_be_as_large_as_was_chosen_by_either_http() {
+    for (limits, target, head) in [("", 8192, 32_768), ("target = 300\nhead = \"16KiB\"", 300, 16_384)] {
+        let stage = Stage::on(Stage::plan().set("limits", limits));
+        let path = |length: usize| format!("/{}", "x".repeat(length - 1));
+        let mut client = H2::connect(stage.site.address);
+        let mut by_http_2 = |path: &str, more: usize| {
+            let request = Request::get(format!("{}{path}", stage.site.origin))
+                .header("cookie", &stage.cookie)
+                .header("x-more", "x".repeat(more));
+            client.ask(request.body(Full::default()).expect("a request")).status
+        };
+        let line = |path: &str| format!("GET {path} HTTP/1.1");
+        assert_eq!(stage.arrives(stage.signed(&line(&path(target)), "")).line, line(&path(target)));
+        stage.rejects(stage.signed(&line(&path(target + 1)), ""), &[414]);
+        assert_eq!((by_http_2(&path(target), 1), by_http_2(&path(target + 1), 1)), (200, 414), "{limits}");
+
+        // By HTTP/1.1 to the byte.
+        let padded = |size: usize| {
+            let bare = stage.signed("GET /x HTTP/1.1", "X-More: \r\n").len();
+            stage.signed("GET /x HTTP/1.1", &format!("X-More: {}\r\n", "x".repeat(size - bare)))
+        };
+        stage.arrives(padded(head));
+        stage.rejects(padded(head + 1), &[431]);
+        // HTTP/2 counts 32 bytes more for each field (RFC 9113 §6.5.2).
+        assert_eq!((by_http_2("/x", head - 1000), by_http_2("/x", head)), (200, 431), "{limits}");
+        assert!(stage.site.is_well());
+    }
+}
+
+#[test]
 fn r_7_and_t_6_as_many_header_fields_as_were_chosen_come_through_and_one_more_is_431() {
     // `Host` and `Cookie` are two of them.
     for (limits, most) in [("", 100), ("headers = 40", 40), ("headers = 256", 256)] {
