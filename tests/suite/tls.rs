@@ -105,7 +105,7 @@ fn text(name: &str) -> String {
 }
 
 /// A site that speaks TLS, and whose answers to `curl` tell what was negotiated.
-fn plan(more: &str) -> Plan {
+pub(crate) fn plan(more: &str) -> Plan {
     let (certificate, key) = (text("first.pem"), text("first.key"));
     let tls = format!("certificate = \"{certificate}\"\nkey = \"{key}\"\n{more}");
     Site::on(Database::sqlite()).https().set("tls", &tls).rule("/open/**", "public")

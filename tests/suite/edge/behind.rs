@@ -75,6 +75,29 @@ fn haproxy(at: SocketAddr) -> Program {
     Program::haproxy(at, &text)
 }
 
+/// `path` is what it decoded; its matchers look at that without dots and in lower case.
+fn caddy(at: SocketAddr) -> Program {
+    let text = format!(
+        ":{} {{\n\tbind {}\n\tlog {{\n\t\toutput stdout\n\t\tformat json\n\t}}\n\
+         \t@closed path /admin /admin/* /hidden /hidden/* /api/{OTHER} /api/{OTHER}/*\n\
+         \theader X-Read {{path}}\n\theader @closed X-Closed yes\n\trespond ok\n}}",
+        at.port(),
+        at.ip()
+    );
+    Program::caddy(at, &text)
+}
+
+/// One line of its log.
+fn caddy_saw(line: &str) -> Option<Seen> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    let (asked, answered) = (&line["request"], &line["resp_headers"]);
+    let read =
+        if answered["X-Closed"].is_null() { text(&answered["X-Read"][0])? } else { "/admin".to_owned() };
+    let who = text(&asked["headers"]["X-User-Id"][0]).unwrap_or_default();
+    Some(Seen { method: text(&asked["method"])?, target: text(&asked["uri"])?, read, who })
+}
+
 /// What a server read of one request.
 #[derive(Debug)]
 struct Seen {
@@ -87,6 +110,9 @@ struct Seen {
 fn seen(program: &Program) -> Vec<Seen> {
     let log = program.log().replace("\\t", "\t");
     let parts = |line: &str| {
+        if line.starts_with('{') {
+            return caddy_saw(line);
+        }
         let mut parts = line.split('\t').map(str::to_owned);
         parts.next().filter(|first| first.ends_with("SEEN"))?;
         Some(Seen { method: parts.next()?, target: parts.next()?, read: parts.next()?, who: parts.next()? })
@@ -267,6 +293,11 @@ fn nginx_behind_us_reads_only_what_was_judged() {
 #[test]
 fn haproxy_behind_us_reads_only_what_was_judged() {
     reads_only_what_was_judged(haproxy);
+}
+
+#[test]
+fn caddy_behind_us_reads_only_what_was_judged() {
+    reads_only_what_was_judged(caddy);
 }
 
 #[test]

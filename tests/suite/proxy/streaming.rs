@@ -2,11 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use crate::support::database::Database;
 use crate::support::raw::PATIENCE;
+use crate::support::site::Site;
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
 
@@ -42,6 +45,50 @@ fn u_13_a_piece_of_an_answer_is_there_before_the_next_one_is_sent() {
     tell.send("0\r\n\r\n").expect("the app listens");
     assert_eq!(raw.exactly(5).expect("the end"), b"0\r\n\r\n");
     tell.send("").expect("the app listens");
+}
+
+/// What comes out of a program piece by piece; killed when dropped.
+struct Curl(Child);
+
+impl Drop for Curl {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn u_13_a_piece_reaches_clients_by_http_2_and_by_tls_before_the_next_is_sent() {
+    for (tls, how, version) in [
+        (false, "--http2-prior-knowledge", "2"),
+        (true, "--http2", "2"),
+        (true, "--http1.1", "1.1"),
+        (false, "--http1.1", "1.1"),
+    ] {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let (upstream, tell) = told(head);
+        let plan =
+            if tls { crate::tls::plan("") } else { Site::on(Database::sqlite()).rule("/open/**", "public") };
+        let site = plan.upstream(upstream).start();
+        let curl = Command::new("curl")
+            .args(["-skN", "--max-time", "20", "-w", "%{http_version}", how])
+            .arg(format!("{}/open/events", site.origin))
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut curl = Curl(curl.expect("curl is installed"));
+        let out = curl.0.stdout.as_mut().expect("a pipe");
+        for _ in 0..3 {
+            tell.send("7\r\ndata: 1\r\n").expect("the app listens");
+            let mut piece = [0; 7];
+            out.read_exact(&mut piece).unwrap_or_else(|error| panic!("{how}, TLS {tls}: {error}"));
+            assert_eq!(&piece, b"data: 1");
+        }
+        tell.send("0\r\n\r\n").expect("the app listens");
+        tell.send("").expect("the app listens");
+        let mut rest = String::new();
+        out.read_to_string(&mut rest).expect("text");
+        assert_eq!(rest, version, "{how}, TLS {tls}");
+    }
 }
 
 #[test]
