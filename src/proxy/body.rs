@@ -26,6 +26,14 @@ impl UpstreamBody {
             Self::Http2(body) => body.drive(cx),
         }
     }
+
+    /// The client takes no more for now, and has yet to take `piece` of what it was given.
+    pub fn stalled(&mut self, piece: &mut Bytes) {
+        match self {
+            Self::Http1(body) => body.stalled(piece),
+            Self::Http2(_) => {}
+        }
+    }
 }
 
 impl Body for UpstreamBody {

@@ -5,12 +5,13 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::io::AsyncReadExt as _;
 
-use crate::http::buffers::{Buffers, make_room};
+use crate::http::body::Client;
+use crate::http::buffers::{Buffers, LARGE, Loan, make_room};
 use crate::http::chunked::Piece;
 use crate::http::fields::Fields;
 use crate::http::head::Search;
@@ -22,13 +23,16 @@ use crate::proxy::upload::Upload;
 use crate::proxy::upstream::{Connection, Pool};
 
 mod head;
+mod reads;
 
 pub(super) use head::Head;
 use head::{Delimited, next};
+use reads::{Reads, move_out};
 
-/// What is read at a time at first, and once a body proves to be large, in bytes: two reads for an answer of 64 KiB. A
-/// client that does not read holds up as much memory.
-const READS: [usize; 2] = [16 * 1024, 50 * 1024];
+/// Whether whoever sends the answer says when the client has to be waited for.
+fn says_when_it_waits(upload: &Upload) -> bool {
+    matches!(upload.client, Some(Client::Http1(_)))
+}
 
 /// Sends what is to be sent and waits for the head of the final answer.
 pub(super) async fn receive(
@@ -40,6 +44,7 @@ pub(super) async fn receive(
     let settings = pool.settings();
     let mut interim = 0;
     let mut search = Search::default();
+    let size = Reads::new(says_when_it_waits(upload)).size();
     std::future::poll_fn(|cx| {
         if !upload.finished(connection)
             && let Poll::Ready(Err(failure)) = upload.poll(cx, connection)
@@ -72,13 +77,16 @@ pub(super) async fn receive(
                     interim::tell(client, head.status, fields);
                 }
             }
-            match poll_read(connection, cx, READS[0], pool.buffers()) {
+            match poll_read(connection, cx, size, pool.buffers()) {
                 Poll::Ready(Ok(0) | Err(_)) => {
                     let untouched = interim == 0 && connection.unread.is_empty();
                     return Poll::Ready(Err(Failure::Closed { untouched }));
                 }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => {
+                    if connection.unread.is_empty() {
+                        pool.buffers().read(std::mem::take(&mut connection.unread));
+                    }
                     let patience = settings.response_timeout;
                     return term.poll_over(cx, &connection.deadline, patience, pool.live()).map(|over| {
                         Err(match over {
@@ -93,7 +101,7 @@ pub(super) async fn receive(
     .await
 }
 
-/// Reads once into `connection.unread`, which is lent for it.
+/// Reads once into `connection.unread`, which is lent for it: `size` bytes at most.
 ///
 /// Through `AsyncRead` rather than `try_read_buf`: only the former notes that a short read has emptied the
 /// socket, which spares the system call that would find out.
@@ -108,11 +116,7 @@ fn poll_read(
         *unread = buffers.to_read();
     }
     make_room(unread, size);
-    let polled = pin!(connection.stream.read_buf(unread)).poll(cx);
-    if polled.is_pending() && unread.is_empty() {
-        buffers.read(std::mem::take(unread));
-    }
-    polled
+    pin!(connection.stream.read_buf(&mut unread.limit(size))).poll(cx)
 }
 
 /// The body of an answer by HTTP/1.1. Dropped before its end, it takes the connection with it.
@@ -122,8 +126,11 @@ pub struct Http1Body {
     upload: Upload,
     body: Delimited,
     keep: bool,
-    /// Which of [`READS`] comes next.
-    reads: usize,
+    reads: Reads,
+    /// There if what is read goes into a large buffer.
+    large: Option<Loan>,
+    /// The client was waited for, and what it has yet to take is in memory of its own.
+    moved: bool,
     term: Term,
     /// Whether the client takes it fast enough, and how much it was given last.
     pace: Pace,
@@ -140,9 +147,11 @@ impl Http1Body {
         term: Term,
     ) -> (StatusCode, Fields, Box<Self>) {
         let Head { status, fields, body, keep, .. } = head;
+        let reads = Reads::new(says_when_it_waits(&upload));
         upload.answered();
         let connection = Some(connection);
-        let this = Self { connection, pool, upload, body, keep, reads: 0, term, pace, given: 0 };
+        let (large, moved, given) = (None, false, 0);
+        let this = Self { connection, pool, upload, body, keep, reads, large, moved, term, pace, given };
         let mut this = Box::new(this);
         if matches!(this.body, Delimited::Length(0)) {
             this.finish();
@@ -160,13 +169,68 @@ impl Http1Body {
         }
     }
 
+    /// The client takes no more for now, and has yet to take `piece`: that moves into memory of its own, so that who
+    /// does not read holds no buffer.
+    pub fn stalled(&mut self, piece: &mut Bytes) {
+        self.reads.stalled();
+        if !self.moved {
+            let unread = self.connection.as_mut().map(|connection| &mut connection.unread);
+            if let Some(buffer) = move_out(piece, unread) {
+                self.moved = true;
+                self.give_back(buffer);
+            }
+        }
+    }
+
+    /// Gives the buffer back that was read into.
+    fn give_back(&mut self, buffer: BytesMut) {
+        match self.large.take() {
+            // At the end of the body it was given back already.
+            Some(mut large) if self.connection.is_some() => large.put(buffer),
+            Some(_) => {}
+            None => self.pool.buffers().read(buffer),
+        }
+    }
+
+    /// Reads more, if there is a connection to read from; who has to wait for it holds no buffer.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Option<Poll<io::Result<usize>>> {
+        let size = self.widen();
+        let connection = self.connection.as_mut()?;
+        let polled = poll_read(connection, cx, size, self.pool.buffers());
+        if polled.is_pending() && connection.unread.is_empty() {
+            let buffer = std::mem::take(&mut connection.unread);
+            self.give_back(buffer);
+        }
+        Some(polled)
+    }
+
+    /// Takes a large buffer to read into, if it would be used well and one is free. How much can be read then.
+    fn widen(&mut self) -> usize {
+        if self.large.is_none() && self.reads.large() {
+            self.large = self.pool.buffers().large();
+            if let (Some(large), Some(connection)) = (&mut self.large, &mut self.connection) {
+                let mut buffer = large.take();
+                buffer.extend_from_slice(&connection.unread);
+                let mut before = std::mem::replace(&mut connection.unread, buffer);
+                before.clear();
+                self.pool.buffers().read(before);
+            }
+        }
+        if self.large.is_some() { LARGE } else { self.reads.size() }
+    }
+
     /// The answer has been read to its end: the connection can carry the next one if all of the request went
     /// out.
     fn finish(&mut self) {
-        if let Some(connection) = self.connection.take()
+        if let Some(mut connection) = self.connection.take()
             && self.keep
             && self.upload.clean()
         {
+            if let Some(large) = &mut self.large
+                && connection.unread.is_empty()
+            {
+                large.put(std::mem::take(&mut connection.unread));
+            }
             self.pool.put(connection);
         }
     }
@@ -218,7 +282,9 @@ impl http_body::Body for Http1Body {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
         // Asked for more: the client has taken what it was given.
-        if !this.pace.pass(std::mem::take(&mut this.given), this.pool.now()) {
+        let given = std::mem::take(&mut this.given);
+        this.reads.taken(given);
+        if !this.pace.pass(given, this.pool.now()) {
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         }
         if let Some(connection) = &mut this.connection
@@ -239,23 +305,23 @@ impl http_body::Body for Http1Body {
             }
             if let Some(frame) = this.piece()? {
                 this.given = frame.data_ref().map_or(0, Bytes::len) as u64;
+                this.moved = false;
                 this.pace.wait(this.pool.now());
                 return Poll::Ready(Some(Ok(frame)));
             }
             let patience = this.pool.settings().idle_timeout;
+            let Some(polled) = this.poll_read(cx) else { return Poll::Ready(None) };
             let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
-            let size = READS[this.reads];
-            match poll_read(connection, cx, size, this.pool.buffers()) {
+            match polled {
                 Poll::Ready(Ok(0)) if matches!(this.body, Delimited::Close) => {
                     this.connection = None;
                     return Poll::Ready(None);
                 }
                 // Cut short: the client must be able to see it (RFC 9112 §8).
                 Poll::Ready(Ok(0)) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
-                Poll::Ready(Ok(_)) => {
+                Poll::Ready(Ok(count)) => {
                     this.term.moved(&connection.deadline);
-                    let full = connection.unread.len() == connection.unread.capacity();
-                    this.reads = if full { (this.reads + 1).min(READS.len() - 1) } else { this.reads };
+                    this.reads.read(count);
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Poll::Pending => {

@@ -175,8 +175,9 @@ impl Pool {
         self.idle.borrow_mut().iter_mut().for_each(Vec::clear);
     }
 
-    /// Closes what has been idle for too long.
+    /// Closes what has been idle for too long, and lets go of memory that is not used.
     pub(super) fn sweep(&self) {
+        self.buffers.sweep();
         for idle in self.idle.borrow_mut().iter_mut() {
             idle.retain(|connection| !self.too_old(connection));
         }

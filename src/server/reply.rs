@@ -56,6 +56,13 @@ impl ReplyBody {
         }
     }
 
+    /// The client takes no more for now, and has yet to take `piece` of what it was given.
+    pub(super) fn stalled(&mut self, piece: &mut Bytes) {
+        if let Kind::App(body) = &mut self.kind {
+            body.stalled(piece);
+        }
+    }
+
     /// The tunnel, if it is one.
     pub(super) fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
         self.kind = match std::mem::replace(&mut self.kind, Kind::Own(Bytes::new())) {

@@ -201,6 +201,7 @@ impl Answer {
                 Poll::Ready(Err(_)) => return Poll::Ready(Sent::Lost),
                 Poll::Pending => {
                     self.waits_for_client = true;
+                    self.body.stalled(&mut self.piece);
                     // The app may have to hear more before the client has read enough.
                     self.body.drive(cx);
                     return Poll::Pending;
@@ -271,6 +272,8 @@ impl Answer {
             if head.is_empty() && self.piece.is_empty() && self.tail.is_empty() {
                 self.out.clear();
                 self.written = 0;
+                // Nothing is left of it, but it holds the buffer that it was read into.
+                self.piece = Bytes::new();
                 return wire.poll_flush(cx);
             }
             let slices = [IoSlice::new(head), IoSlice::new(&self.piece), IoSlice::new(self.tail)];

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use crate::support::database::Database;
-use crate::support::raw::PATIENCE;
+use crate::support::raw::{PATIENCE, Raw};
 use crate::support::site::Site;
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
@@ -262,6 +262,46 @@ fn large_bodies_arrive_whole_in_both_directions() {
     let echoed = String::from_utf8_lossy(&raw.answer().body).len();
     assert!(echoed > 200_000, "the chunks arrived: {echoed}");
     assert_eq!(unchunked(&stage.site.upstream.last().body), body[..200_000]);
+}
+
+#[test]
+fn large_answers_arrive_whole_at_clients_that_do_not_read_at_once() {
+    let body = noise(3_000_000);
+    let chunks = |sizes: usize| -> Vec<u8> {
+        let chunk = |data: &[u8]| [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat();
+        body.chunks(sizes).flat_map(chunk).chain(*b"0\r\n\r\n").collect()
+    };
+    let head = |framing: &str| format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n").into_bytes();
+    let answers = [
+        [head(&format!("Content-Length: {}", body.len())), body.clone()].concat(),
+        [head("Transfer-Encoding: chunked"), chunks(70_001)].concat(),
+        [head("Transfer-Encoding: chunked"), chunks(5_003)].concat(),
+        [head("Connection: close"), body.clone()].concat(),
+    ];
+    let upstream = Upstream::with(move |arrived, stream| {
+        let place = arrived.line.find("/x").and_then(|at| arrived.line[at + 2..].get(..1)?.parse().ok());
+        let answer: &Vec<u8> = &answers[place.unwrap_or(0_usize)];
+        let _ = stream.write_all(answer);
+        if answer.windows(17).take(64).any(|window| window == b"Connection: close") {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    });
+    let stage = Stage::on(Stage::plan().upstream(upstream));
+    std::thread::scope(|scope| {
+        for first in 0..12 {
+            let (stage, body) = (&stage, &body);
+            scope.spawn(move || {
+                let mut raw = Raw::connect_narrow(stage.site.address);
+                for step in 0..4 {
+                    // The last of each ends with its connection.
+                    let path = if step == 3 { 3 } else { (first + step) % 3 };
+                    raw.send(stage.signed(&format!("GET /x{path} HTTP/1.1"), ""));
+                    std::thread::sleep(Duration::from_millis(30));
+                    assert!(raw.answer().body == *body, "/x{path}");
+                }
+            });
+        }
+    });
 }
 
 fn unchunked(mut wire: &[u8]) -> Vec<u8> {

@@ -162,24 +162,24 @@ const CODES: [u32; 3] = [0, 8, 2];
 #[test]
 fn f_10_and_u_8_a_body_by_http_2_that_is_reset_never_looks_complete() {
     for code in CODES {
-        let ((tell, told), (heard, hears)) = (channel(), channel());
-        let ways = Mutex::new((tell, heard));
+        let ((tell, told), (start, seen)) = (channel(), channel());
+        let ways = Mutex::new((tell, start));
         let app = Upstream::listening(move |mut stream| {
             if head(&mut stream).is_none() {
                 return;
             }
             let mut first = [0; 9];
-            let begun = stream.read_exact(&mut first).is_ok();
+            let half = stream.read_exact(&mut first).is_ok() && first == *b"4\r\nhalf\r\n";
             let _ = ways.lock().expect("no panic").1.send(());
             let mut rest = Vec::new();
             let _ = stream.read_to_end(&mut rest);
-            if begun && first == *b"4\r\nhalf\r\n" {
+            if half {
                 let _ = ways.lock().expect("no panic").0.send(rest);
             }
         });
         let stage = Stage::on(Stage::plan().upstream(app).rule("/open/**", "public"));
         let _client =
-            breaks_off(&stage, code, || hears.recv_timeout(PATIENCE).expect("half of the body arrives"));
+            breaks_off(&stage, code, || seen.recv_timeout(PATIENCE).expect("half of the body arrives"));
         let rest = told.recv_timeout(PATIENCE).expect("the connection ends");
         assert_eq!(String::from_utf8_lossy(&rest), "", "after code {code}");
     }
@@ -189,19 +189,19 @@ fn f_10_and_u_8_a_body_by_http_2_that_is_reset_never_looks_complete() {
 fn f_10_nor_to_an_app_that_speaks_http_2() {
     for code in CODES {
         let (tell, told) = channel();
-        let (heard, hears) = channel();
+        let (start, seen) = channel();
         let app = App2::with(Builder::new(), move |mut call| {
-            let (tell, heard) = (tell.clone(), heard.clone());
+            let (tell, start) = (tell.clone(), start.clone());
             async move {
                 let first = call.body.data().await.expect("a piece").expect("sound");
-                let _ = heard.send(first);
+                let _ = start.send(first);
                 let next = call.body.data().await;
                 let _ = tell.send(next.is_some_and(|next| next.is_err()));
             }
         });
         let stage = Stage::on(Stage::plan().set("upstream", &app.toml()).rule("/open/**", "public"));
         let _client = breaks_off(&stage, code, || {
-            let first = hears.recv_timeout(PATIENCE).expect("half of the body arrives");
+            let first = seen.recv_timeout(PATIENCE).expect("half of the body arrives");
             assert_eq!(first, "half");
         });
         assert!(told.recv_timeout(PATIENCE).expect("the stream ends"), "broken off, after code {code}");

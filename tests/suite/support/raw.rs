@@ -81,6 +81,16 @@ impl Raw {
         Self::over(socket.into())
     }
 
+    /// Connects with little room for what comes, and has it come in the segments of an Ethernet: those of loopback make
+    /// so much room at the sender that nobody would ever wait for this client.
+    pub(crate) fn connect_narrow(to: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(64 * 1024).expect("a size");
+        socket.set_tcp_mss(1448).expect("a size");
+        socket.connect(&to.into()).expect("a connection");
+        Self::over(socket.into())
+    }
+
     /// Connects to a socket in the file system.
     pub(crate) fn connect_to_file(path: &Path) -> Self {
         let stream = UnixStream::connect(path).expect("a connection");
