@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use h2::ext::Protocol;
-use http::header::HOST;
+use http::header::{HOST, SEC_WEBSOCKET_KEY};
 use http::request::Parts;
 use http::{Extensions, Method, Uri, Version};
 
@@ -50,6 +50,8 @@ pub(super) fn adapt(parts: Parts) -> (Head, Result<(), Refusal>) {
     let others = headers
         .iter()
         .filter(|(name, _)| authority.is_none() || *name != HOST)
+        // Of the handshake only the key can be here, and ours takes its place.
+        .filter(|(name, _)| handshake.is_empty() || *name != SEC_WEBSOCKET_KEY)
         .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
     let headers = host.into_iter().chain(others).chain(handshake.iter().copied()).collect();
     let uri = Uri::from_parts(uri).unwrap_or_else(|_| {

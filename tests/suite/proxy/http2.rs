@@ -170,6 +170,9 @@ fn f_19_a_length_that_is_not_kept_never_looks_complete_to_the_app() {
     assert!(stage.site.upstream.arrived().is_empty(), "nothing whole arrived");
 }
 
+/// A key as a client of HTTP/1.1 sends it.
+const THEIRS: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
 #[test]
 fn rfc_8441_a_websocket_over_http_2_is_a_handshake_towards_the_app() {
     let upstream = Upstream::with(|arrived, stream| {
@@ -188,6 +191,8 @@ fn rfc_8441_a_websocket_over_http_2_is_a_handshake_towards_the_app() {
     let mut request = signed(&stage, Method::CONNECT, "/socket", "");
     request.extensions_mut().insert(Protocol::from_static("websocket"));
     request.headers_mut().insert("sec-websocket-version", "13".parse().expect("a value"));
+    // Here it means nothing, and must not stand for ours.
+    request.headers_mut().insert("sec-websocket-key", THEIRS.parse().expect("a value"));
     let response = client.begin(request).expect("an answer");
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["sec-websocket-protocol"], "chat");
@@ -204,7 +209,7 @@ fn rfc_8441_a_websocket_over_http_2_is_a_handshake_towards_the_app() {
     assert_eq!(&echoed, b"hithere");
     let arrived = stage.site.upstream.only();
     assert_eq!(arrived.line, "GET /socket HTTP/1.1");
-    assert_eq!(arrived.header("sec-websocket-key").map(str::len), Some(24));
+    assert!(arrived.header("sec-websocket-key").is_some_and(|key| key.len() == 24 && key != THEIRS));
     assert_eq!(arrived.header("x-user-id"), Some(stage.me.as_str()));
     // A stranger's is refused before anything is said to the app.
     let mut strange = signed(&stage, Method::CONNECT, "/socket", "");
