@@ -22,6 +22,8 @@ where
         match run.join_next().await {
             None | Some(Ok(Ok(()))) => return,
             Some(Ok(Err(fault))) => tracing::warn!(job = job.name(), "{fault}"),
+            // With everything else, at the end of the process.
+            Some(Err(end)) if end.is_cancelled() => return,
             Some(Err(panic)) => tracing::error!(job = job.name(), "a job ended by a panic: {panic}"),
         }
         metrics.job(job).failures.add(1);

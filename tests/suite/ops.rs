@@ -37,6 +37,13 @@ struct Program {
 impl Program {
     /// Serves in front of `app`, with an admin listener and `more` at the end of its file.
     fn start(app: SocketAddr, more: &str) -> Self {
+        // A port that was free may have been taken meanwhile.
+        let begun = (0..5).find_map(|_| Self::begin(app, more));
+        begun.expect("ports that stay free")
+    }
+
+    /// The same, but nothing if one of its ports was taken.
+    fn begin(app: SocketAddr, more: &str) -> Option<Self> {
         let directory = Arc::new(TempDir::new().expect("a directory"));
         let (address, admin) = (free_port(), free_port());
         configure(directory.path(), (address, admin, app), more);
@@ -50,9 +57,15 @@ impl Program {
                 kept.lock().expect("no panic").push(line);
             }
         });
-        let program = Self { process, address, admin, directory, lines };
-        eventually("it serves", || program.says("telling how we are"));
-        program
+        let mut program = Self { process, address, admin, directory, lines };
+        eventually("it serves", || {
+            program.says("telling how we are") || program.process.try_wait().expect("a process").is_some()
+        });
+        if program.says("telling how we are") {
+            return Some(program);
+        }
+        eventually("it says that a port was taken", || program.says("in use"));
+        None
     }
 
     /// Writes its file anew.
