@@ -82,6 +82,11 @@ impl Ticker {
         self.0.now.get()
     }
 
+    /// Whether it is at least as long as `than` since a moment in milliseconds of the worker.
+    pub(super) fn has_passed(&self, since: u64, than: Duration) -> bool {
+        u128::from(self.now().saturating_sub(since)) >= than.as_millis()
+    }
+
     /// A new deadline, not armed.
     pub fn deadline(&self) -> Deadline {
         let slot = Rc::new(Slot { due: Cell::new(NEVER), waker: RefCell::new(None) });

@@ -184,9 +184,8 @@ impl Pool {
     }
 
     fn too_old(&self, connection: &Connection) -> bool {
-        let now = self.ticker.now();
-        let longer = |since: u64, than: Duration| u128::from(now.saturating_sub(since)) >= than.as_millis();
-        longer(connection.idle_since, self.settings.keep_alive) || longer(connection.born, OLDEST)
+        self.ticker.has_passed(connection.idle_since, self.settings.keep_alive)
+            || self.ticker.has_passed(connection.born, OLDEST)
     }
 
     async fn connect(&self, place: usize) -> Result<Box<Connection>, Failure> {

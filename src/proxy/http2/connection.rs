@@ -145,15 +145,14 @@ impl Life {
     /// Asks an app that owes an answer and says nothing whether it is there. True once it does not say so in time.
     fn is_dead(&mut self) -> bool {
         let (now, heard) = (self.ticker.now(), self.state.heard.load(Ordering::Relaxed));
-        let longer = |since: u64, than: Duration| u128::from(now.saturating_sub(since)) >= than.as_millis();
         if let Some(asked) = self.asked {
             // Whatever came meanwhile shows that it was there then.
-            return longer(asked.max(heard), self.patience);
+            return self.ticker.has_passed(asked.max(heard), self.patience);
         }
         let due = !self.patience.is_zero()
             && self.state.streams.load(Ordering::Relaxed) > 0
-            && longer(heard, self.patience)
-            && self.last_asked.is_none_or(|last| longer(last, BETWEEN_PINGS));
+            && self.ticker.has_passed(heard, self.patience)
+            && self.last_asked.is_none_or(|last| self.ticker.has_passed(last, BETWEEN_PINGS));
         if due && self.pings.send_ping(Ping::opaque()).is_ok() {
             (self.asked, self.last_asked) = (Some(now), Some(now));
         }

@@ -340,12 +340,12 @@ impl Connections {
     /// Lets go of connections that are idle for too long, too old or retired. One that still carries requests ends
     /// with the last of them.
     pub(super) fn sweep(&self) {
-        let now = self.ticker.now();
-        let longer = |since: u64, than: Duration| u128::from(now.saturating_sub(since)) >= than.as_millis();
         let keeps = |open: &Open| {
-            let idle = open.state.streams.load(Ordering::Relaxed) == 0
-                && longer(open.state.idle_since.load(Ordering::Relaxed), self.settings.keep_alive);
-            !idle && !open.state.retired.load(Ordering::Relaxed) && !longer(open.state.born, OLDEST)
+            let state = &open.state;
+            let idle = state.streams.load(Ordering::Relaxed) == 0
+                && self.ticker.has_passed(state.idle_since.load(Ordering::Relaxed), self.settings.keep_alive);
+            let old = self.ticker.has_passed(state.born, OLDEST);
+            !(idle || old || state.retired.load(Ordering::Relaxed))
         };
         for place in &self.places {
             place.borrow_mut().open.retain(&keeps);

@@ -22,7 +22,7 @@ use crate::proxy::http2::{Asked, Http2, Trouble, answer, fields, head_fields, re
 use crate::proxy::pace::Pace;
 use crate::proxy::term::Term;
 use crate::proxy::upgrade::acceptance;
-use crate::proxy::{Following, Proxy, Sending, Switch};
+use crate::proxy::{Following, Proxy, Sending, Switch, is_websocket};
 
 impl Http2 {
     /// Forwards a request that asks to leave HTTP.
@@ -33,8 +33,7 @@ impl Http2 {
         pass: Pass,
         sending: Sending,
     ) -> Result<Reply<Following>, Failure> {
-        let websocket =
-            visit.upgrade.as_ref().is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        let websocket = visit.upgrade.as_ref().is_some_and(is_websocket);
         let accept = accept(&visit.headers);
         if !websocket || accept.is_none() {
             return proxy.forward_http1(visit, pass, sending).await;

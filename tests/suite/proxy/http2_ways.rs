@@ -22,8 +22,8 @@ use crate::support::site::Plan;
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
 
-/// An end of TLS that agrees to these protocols, and the authority that vouches for it.
-fn tls(protocols: &[&[u8]]) -> (TlsAcceptor, String) {
+/// An app's end of TLS, and the authority that vouches for it.
+pub(super) fn server_config() -> (ServerConfig, String) {
     let directory = crate::tls::certificates();
     let chain = CertificateDer::pem_file_iter(directory.join("app.pem"))
         .expect("a file")
@@ -31,14 +31,20 @@ fn tls(protocols: &[&[u8]]) -> (TlsAcceptor, String) {
         .expect("certificates");
     let key = PrivateKeyDer::from_pem_file(directory.join("app.key")).expect("a key");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .expect("a certificate");
+    (config, directory.join("second.pem").display().to_string())
+}
+
+/// An end of TLS that agrees to these protocols, and the authority that vouches for it.
+fn tls(protocols: &[&[u8]]) -> (TlsAcceptor, String) {
+    let (mut config, authority) = server_config();
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-    (TlsAcceptor::from(Arc::new(config)), directory.join("second.pem").display().to_string())
+    (TlsAcceptor::from(Arc::new(config)), authority)
 }
 
 fn encrypted(address: std::net::SocketAddr, authority: &str, protocol: &str) -> Plan {

@@ -8,11 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use h2::server::Builder;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConnection, StreamOwned};
 use socket2::{Domain, Socket, Type};
 
+use crate::proxy::http2_ways::server_config;
 use crate::support::app2::App2;
 use crate::support::bare::Bare;
 use crate::support::h2::{frame, get};
@@ -93,26 +92,13 @@ fn an_upload_reaches_an_app_that_reads_slowly_to_its_last_byte() {
 
 #[test]
 fn an_upload_reaches_an_app_that_reads_slowly_by_tls_to_its_last_byte() {
-    let directory = crate::tls::certificates();
-    let chain = CertificateDer::pem_file_iter(directory.join("app.pem"))
-        .expect("a file")
-        .collect::<Result<Vec<_>, _>>()
-        .expect("certificates");
-    let key = PrivateKeyDer::from_pem_file(directory.join("app.key")).expect("a key");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .expect("a certificate");
+    let (config, authority) = server_config();
     let config = Arc::new(config);
     let app = narrow(move |stream| {
         let connection = ServerConnection::new(Arc::clone(&config)).expect("a connection");
         digest(StreamOwned::new(connection, stream));
     });
-    let authority = directory.join("second.pem");
-    let lines = format!("url = \"https://{}\"\nca_file = \"{}\"", app, authority.display());
+    let lines = format!("url = \"https://{app}\"\nca_file = \"{authority}\"");
     arrives_whole(Stage::plan().set("upstream", &lines));
 }
 
