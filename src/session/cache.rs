@@ -11,10 +11,12 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use moka::notification::RemovalCause;
 use moka::sync::Cache as Moka;
 use tokio::sync::OnceCell;
 
 use crate::error::Fault;
+use crate::metrics::Counter;
 use crate::secret::TokenHash;
 use crate::session::bearer::{Bearer, Bearers, Mark};
 use crate::session::hasher::PassThrough;
@@ -47,6 +49,8 @@ enum Settled {
 /// The cache that all workers share.
 pub struct Cache {
     sessions: ByToken<Arc<Session>>,
+    /// Sessions that had to make room for others.
+    evictions: Arc<Counter>,
     gone: ByToken<()>,
     pub(super) bearers: Bearers,
     /// Questions to the store that are under way, so that equal ones are asked once. The end of a session
@@ -65,9 +69,14 @@ pub struct Cache {
 impl Cache {
     /// A cache for this many sessions.
     pub fn new(entries: u64) -> Self {
+        let evictions = Arc::new(Counter::new());
+        let counted = Arc::clone(&evictions);
         let sessions = Moka::builder()
             .max_capacity(entries)
-            .eviction_listener(|_, session: Arc<Session>, _| session.stale.store(true, Ordering::Release))
+            .eviction_listener(move |_, session: Arc<Session>, cause| {
+                session.stale.store(true, Ordering::Release);
+                counted.add(u64::from(cause == RemovalCause::Size));
+            })
             .build_with_hasher(BuildHasherDefault::default());
         let gone = Moka::builder()
             .max_capacity(MOST_GONE)
@@ -76,6 +85,7 @@ impl Cache {
         let ended = Moka::builder().time_to_live(ENDED_FOR).build_with_hasher(BuildHasherDefault::default());
         Self {
             sessions,
+            evictions,
             gone,
             bearers: Bearers::new(entries),
             lookups: Mutex::default(),
@@ -228,6 +238,11 @@ impl Cache {
     /// How many sessions are here, but for what has just come or gone.
     pub fn entries(&self) -> u64 {
         self.sessions.entry_count()
+    }
+
+    /// How many sessions had to make room for others so far.
+    pub fn evictions(&self) -> u64 {
+        self.evictions.get()
     }
 
     /// How many sessions have been ended so far.

@@ -136,6 +136,9 @@ fn sessions(text: &mut Text, app: &App, workers: &[&Worker]) {
     text.single((name, "counter", help), sum(workers, |worker| &worker.misses));
     let name = "sidegate_session_cache_entries";
     text.single((name, "gauge", "Sessions in memory."), app.sessions.cache.entries());
+    let name = "sidegate_session_cache_evictions_total";
+    let help = "Sessions that had to make room in memory for others.";
+    text.single((name, "counter", help), app.sessions.cache.evictions());
     let name = "sidegate_store_errors_total";
     text.single((name, "counter", "Questions to the store that failed."), app.metrics.store_errors());
 }

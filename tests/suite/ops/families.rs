@@ -59,9 +59,19 @@ impl Numbers {
         format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.program.address)
     }
 
-    fn sign_up(&self, email: &str) {
+    fn sign_up_someone(&self) -> String {
+        let email = format!("{}@example.com", sidegate::id::RowId::random().as_str());
         let body = json!({ "name": "Someone", "email": email, "password": PASSWORD });
         assert_eq!(self.program.visitor().post("/auth/sign-up/email", &body).status, 200);
+        email
+    }
+
+    /// Somebody new, whose session is asked for.
+    fn someone_visits(&self) {
+        let body = json!({ "email": self.sign_up_someone(), "password": PASSWORD });
+        let mut visitor = self.program.visitor();
+        assert_eq!(visitor.post("/auth/sign-in/email", &body).status, 200);
+        assert_eq!(visitor.get("/x").status, 200);
     }
 
     fn sign_in(&self, email: &str, password: &str) -> u16 {
@@ -74,7 +84,7 @@ impl Numbers {
 fn begin(app: &Upstream, collector: &Upstream) -> Numbers {
     let more = format!(
         "[limits]\nconnections_per_address = 40\nuncounted = []\nattempts_per_account = 3\ngrace = \"60s\"\n\
-         attempts_per_address = 10000\n[sign_up]\nrequire_verified_email = false\n\
+         attempts_per_address = 10000\n[session]\ncache_entries = 3\n[sign_up]\nrequire_verified_email = false\n\
          [mail]\nfrom = \"one@example.org\"\n[mail.smtp]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n\
          [trace]\notlp_endpoint = \"http://{}\"\n[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n",
         free_port().port(),
@@ -128,27 +138,15 @@ fn traffic(numbers: &mut Numbers) {
 
 /// Those of people, mails, jobs and the store.
 fn upkeep(numbers: &mut Numbers) {
-    numbers.begins("sidegate_session_cache_entries", "", |numbers| {
-        let mut ada = numbers.program.visitor();
-        let body = json!({ "email": "ada@example.com", "password": PASSWORD });
-        let _ = ada.post(
-            "/auth/sign-up/email",
-            &json!({ "name": "A", "email": "ada@example.com", "password": PASSWORD }),
-        );
-        assert_eq!(ada.post("/auth/sign-in/email", &body).status, 200);
-        assert_eq!(ada.get("/x").status, 200);
-    });
+    numbers.begins("sidegate_session_cache_entries", "", Numbers::someone_visits);
+    numbers.begins("sidegate_session_cache_evictions_total", "", Numbers::someone_visits);
     // Nobody listens where mails are to go.
     numbers.grows("sidegate_mails_total", "put_off", |_| {});
-    numbers.grows("sidegate_mails_waiting", "", |numbers| {
-        numbers.sign_up(&format!("{}@example.com", sidegate::id::RowId::random().as_str()));
-    });
+    numbers.grows("sidegate_mails_waiting", "", |numbers| drop(numbers.sign_up_someone()));
     numbers.begins("sidegate_rate_limited_total", "account", |numbers| {
-        numbers.sign_in("ada@example.com", "not the right one");
+        numbers.sign_in("nobody@example.com", "not the right one");
     });
-    numbers.grows("sidegate_job_runs_total", "send_mails", |numbers| {
-        numbers.sign_up(&format!("{}@example.com", sidegate::id::RowId::random().as_str()));
-    });
+    numbers.grows("sidegate_job_runs_total", "send_mails", |numbers| drop(numbers.sign_up_someone()));
     numbers.grows("sidegate_job_duration_seconds_total", "", |_| {});
     let timestamp = numbers.sum("sidegate_config_timestamp_seconds", "");
     numbers.begins("sidegate_config_reloads_total", "applied", |numbers| {
