@@ -163,7 +163,7 @@ fn visit(config: &Config, asked: &Asked<'_>, user: Option<UserId>) -> Result<Vis
         .body(())
         .map_err(|_| Refusal::BadHost)?;
     let mut head = Head::from(request.into_parts().0);
-    let read = read::read(&mut head, &config.public, config.limits.target)?;
+    let read = read::read(&mut head, config)?;
     if read.misdirected {
         return Err(Refusal::Misdirected);
     }

@@ -15,6 +15,8 @@ pub struct Upstream {
     pub targets: Vec<Target>,
     /// Which HTTP is spoken there.
     pub protocol: Protocol,
+    /// Protocols for which a request may leave HTTP.
+    pub upgrades: Vec<String>,
     /// How it shows that it is the app, where it is reached by TLS.
     pub tls: UpstreamTls,
     /// How long an instance that failed is passed over, if there are others.

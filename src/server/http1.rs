@@ -233,7 +233,7 @@ impl Connection {
         }
         let config = &worker.app.config;
         let is_head = outcome.is_ok();
-        let read = outcome.and_then(|()| read::read(&mut self.head, &config.public, config.limits.target));
+        let read = outcome.and_then(|()| read::read(&mut self.head, config));
         let request = match read {
             Ok(request) => request,
             Err(refusal) => {

@@ -141,7 +141,10 @@ async fn answer(common: Rc<Common>, request: Request<RecvStream>, respond: SendR
     let config = &worker.app.config;
     let read = adapted
         .and_then(|()| few_enough(&head, config.limits.headers))
-        .and_then(|()| read::read(&mut head, &config.public, config.limits.target));
+        .and_then(|()| read::read(&mut head, config))
+        .and_then(|request| {
+            if leaves && request.upgrade.is_none() { Err(Refusal::NotImplemented) } else { Ok(request) }
+        });
     let (peer, via) = (common.peer.under(&config.proxies.trusted), common.via);
     let (reply, receive) = match read {
         Ok(request) => {

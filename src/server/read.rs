@@ -4,7 +4,7 @@
 use http::request::Parts;
 use http::{HeaderValue, Method, Uri, Version};
 
-use crate::config::Public;
+use crate::config::{Config, Public};
 use crate::http::fields::{Fields, Value};
 use crate::http::path::Path;
 use crate::http::wire::Length;
@@ -52,22 +52,22 @@ pub(crate) struct Request {
 ///
 /// # Errors
 /// The refusal that the connection is closed with.
-pub(crate) fn read(head: &mut Head, public: &Public, longest_target: usize) -> Result<Request, Refusal> {
+pub(crate) fn read(head: &mut Head, config: &Config) -> Result<Request, Refusal> {
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(Refusal::MethodNotAllowed);
     }
     let facts = Facts::of(&head.headers)?;
-    let misdirected = match host(facts.host.ok_or(Refusal::BadHost)?, &head.uri, public) {
+    let misdirected = match host(facts.host.ok_or(Refusal::BadHost)?, &head.uri, &config.public) {
         Err(Refusal::Misdirected) => true,
         outcome => outcome.map(|()| false)?,
     };
     let length = facts.length(head.version)?;
-    let upgrade = facts.upgrade(head.version)?;
+    let upgrade = facts.upgrade(head.version, &config.upstream.upgrades)?;
     let modern = head.version == Version::HTTP_11;
     let (waits, persists) = (modern && facts.expects, facts.persists(modern));
     let takes_trailers = facts.takes_trailers;
     let target = std::mem::take(&mut head.uri).into_parts().path_and_query.ok_or(Refusal::MalformedTarget)?;
-    if target.as_str().len() > longest_target {
+    if target.as_str().len() > config.limits.target {
         return Err(Refusal::TargetTooLong);
     }
     let path = Path::parse(target)?;
@@ -168,11 +168,11 @@ impl<'h> Facts<'h> {
     }
 
     /// The protocol in `Upgrade`, only where it can be meant: in HTTP/1.1 (RFC 9110 §7.8), named in
-    /// `Connection`, one protocol, without a body, and not HTTP/2, whose requests would pass here unseen.
-    fn upgrade(&self, version: Version) -> Result<Option<HeaderValue>, Refusal> {
+    /// `Connection`, one of those that are `allowed`, without a body.
+    fn upgrade(&self, version: Version, allowed: &[String]) -> Result<Option<HeaderValue>, Refusal> {
         let Some(protocol) = self.protocol else { return Ok(None) };
         let meant = version == Version::HTTP_11 && self.asks_to_upgrade && !self.several_protocols;
-        if !meant || !may_be_spoken(protocol) {
+        if !meant || !allowed.iter().any(|name| protocol.as_bytes().eq_ignore_ascii_case(name.as_bytes())) {
             return Ok(None);
         }
         if self.coding.is_some() || self.length.is_some_and(|length| length != 0) {
@@ -239,14 +239,6 @@ fn is_loopback(name: &str) -> bool {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost")
         || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn may_be_spoken(protocol: Value<'_>) -> bool {
-    let bytes = protocol.as_bytes();
-    let token = bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(b));
-    let http = bytes.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"http"))
-        || bytes.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"h2"));
-    token && !http
 }
 
 #[cfg(test)]

@@ -37,10 +37,12 @@ pub(super) fn upstream(
     between(p, "upstream.max_idle", raw.max_idle, 0, 65_536);
     between(p, "upstream.ping", raw.ping, Span::millis(0), Span::minutes(60));
     protocol(raw.protocol, &targets, p);
+    upgrades(&raw.upgrades, p);
     Upstream {
         tls: tls(raw, &targets, p),
         targets,
         protocol: raw.protocol,
+        upgrades: raw.upgrades.clone(),
         rest: raw.rest.0,
         failures: raw.failures,
         health: health(&raw.health, public, p),
@@ -72,6 +74,24 @@ fn protocol(protocol: Protocol, targets: &[Target], p: &mut Problems) {
     };
     if let Some(target) = misfit {
         p.add("upstream.protocol", format!("{what} {target}"), remedy);
+    }
+}
+
+/// Names of protocols (RFC 9110 §7.8), but for HTTP itself, whose requests would pass here unseen.
+fn upgrades(upgrades: &[String], p: &mut Problems) {
+    for (place, name) in upgrades.iter().enumerate() {
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&b);
+        let starts = |with: &str| name.get(..with.len()).is_some_and(|s| s.eq_ignore_ascii_case(with));
+        let key = format!("upstream.upgrades[{place}]");
+        if name.is_empty() || !name.bytes().all(token) {
+            p.add(key, "names no protocol", "write what the header Upgrade says, such as \"websocket\"");
+        } else if starts("http") || starts("h2") {
+            p.add(
+                key,
+                "is HTTP again, and no rule would be held against its requests",
+                "leave it out; HTTP/2 to the app is `upstream.protocol`",
+            );
+        }
     }
 }
 

@@ -11,6 +11,7 @@ table! {
         url: Option<String> = None,
         more: Vec<String> = Vec::new(),
         protocol: Protocol = Protocol::Http1,
+        upgrades: Vec<String> = vec!["websocket".to_owned()],
         rest: Span = Span::seconds(5),
         failures: u32 = 3,
         health: RawHealth = RawHealth::default(),

@@ -62,7 +62,7 @@ fn cs_7_other_origins_can_be_allowed_one_by_one_or_all_but_for_handshakes() {
         "Sec-Fetch-Site: same-site\r\nOrigin: https://www.example\r\n",
     ] {
         stage.arrives(post(&stage, "POST", fields));
-        let handshake = format!("{fields}Connection: upgrade\r\nUpgrade: x\r\n");
+        let handshake = format!("{fields}Connection: upgrade\r\nUpgrade: websocket\r\n");
         stage.arrives(stage.signed("GET /x HTTP/1.1", &handshake));
     }
     stage.denies(post(&stage, "POST", "Origin: https://example\r\n"), &[403]);
@@ -70,7 +70,7 @@ fn cs_7_other_origins_can_be_allowed_one_by_one_or_all_but_for_handshakes() {
     let stage = Stage::on(Stage::plan().set("access", "danger_cross_site_writes = true"));
     for fields in ELSEWHERE {
         stage.arrives(post(&stage, "POST", fields));
-        let handshake = format!("{fields}Connection: upgrade\r\nUpgrade: x\r\n");
+        let handshake = format!("{fields}Connection: upgrade\r\nUpgrade: websocket\r\n");
         stage.denies(stage.signed("GET /x HTTP/1.1", &handshake), &[403]);
     }
 }

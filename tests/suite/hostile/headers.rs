@@ -138,9 +138,20 @@ fn h_4_and_f_17_hop_by_hop_fields_stay_on_their_hop() {
 }
 
 #[test]
-fn h2c_is_stripped_in_every_spelling_and_the_request_stays_http_1() {
+fn smug_1_only_a_websocket_leaves_http_and_every_other_upgrade_is_stripped() {
     let stage = Stage::new();
-    for protocol in ["h2c", "H2C", "h2", "HTTP/2.0", "h2c, websocket", "websocket, h2c"] {
+    for protocol in [
+        "h2c",
+        "H2C",
+        "h2",
+        "HTTP/2.0",
+        "h2c, websocket",
+        "websocket, h2c",
+        "foo",
+        "TLS/1.0",
+        "tcp",
+        "websocket/13",
+    ] {
         let fields = format!("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {protocol}\r\n");
         let arrived = stage.arrives(stage.signed("GET /x HTTP/1.1", &fields));
         assert!(arrived.own_fields().is_empty(), "{protocol}: {arrived:?}");
@@ -151,6 +162,12 @@ fn h2c_is_stripped_in_every_spelling_and_the_request_stays_http_1() {
     assert!(stage.arrives(stage.signed("GET /x HTTP/1.1", not_named)).own_fields().is_empty());
     let old = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     assert!(stage.arrives(stage.signed("GET /x HTTP/1.0", old)).own_fields().is_empty());
+    let stage = Stage::on(Stage::plan().set("upstream", "upgrades = [\"Tcp\"]"));
+    for (protocol, passes) in [("tcp", true), ("TCP", true), ("websocket", false), ("h2c", false)] {
+        let fields = format!("Connection: Upgrade\r\nUpgrade: {protocol}\r\n");
+        let arrived = stage.arrives(stage.signed("GET /x HTTP/1.1", &fields));
+        assert_eq!(arrived.header("upgrade"), passes.then_some(protocol));
+    }
 }
 
 #[test]

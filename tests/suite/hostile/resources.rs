@@ -201,7 +201,12 @@ fn r_6_tunnels_count_as_connections() {
         let _ = stream
             .write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
     });
-    let stage = Stage::on(Stage::plan().set("limits", "connections = 2").upstream(upstream));
+    let stage = Stage::on(
+        Stage::plan()
+            .set("limits", "connections = 2")
+            .set("upstream", "upgrades = [\"x\"]")
+            .upstream(upstream),
+    );
     let handshake = stage.signed("GET /x HTTP/1.1", "Connection: upgrade\r\nUpgrade: x\r\n");
     let mut tunnels: Vec<_> = (0..2).map(|_| seated(&stage, &handshake)).collect();
     assert!(stage.connect().send(&handshake).try_answer(false).is_err());

@@ -72,7 +72,12 @@ fn u_10_tunnels_have_the_drain_time_too() {
             let _ = stream.write_all(&byte);
         }
     });
-    let mut stage = Stage::on(Stage::plan().set("limits", "drain = \"1500ms\"").upstream(upstream));
+    let mut stage = Stage::on(
+        Stage::plan()
+            .set("limits", "drain = \"1500ms\"")
+            .set("upstream", "upgrades = [\"x\"]")
+            .upstream(upstream),
+    );
     let mut idle = stage.connect();
     assert_eq!(idle.send(stage.strange("GET /auth/ok HTTP/1.1", "")).answer().status, 200);
     let mut raw = stage.connect();

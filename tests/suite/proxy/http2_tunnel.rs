@@ -137,6 +137,9 @@ fn rfc_9110_9_3_6_no_success_but_the_switch_opens_one() {
     for path in ["/auth/ok", "/auth/sign-out", "/auth/get-session"] {
         assert_eq!(client.begin(handshake(&stage, path)).expect("an answer").status(), 501, "{path}");
     }
+    let closed = Stage::on(echo().set("upstream", "upgrades = []"));
+    let mut none = H2::connect(closed.site.address);
+    assert_eq!(none.begin(handshake(&closed, "/socket")).expect("an answer").status(), 501);
     // Nor does a refusal that calls of gRPC are told with 200.
     let mut refused = handshake(&stage, "/api/another/socket");
     refused.headers_mut().insert("content-type", "application/grpc".parse().expect("a value"));

@@ -23,6 +23,20 @@ fn unknown_keys_are_told_what_was_meant() {
 }
 
 #[test]
+fn http_is_no_protocol_to_leave_http_for() {
+    let each = |name: &str, says: &str| {
+        let text = format!("upstream.upgrades = [\"websocket\", \"{name}\"]");
+        each_is_refused(&[(text.as_str(), "upstream.upgrades[1]", says)]);
+    };
+    for name in ["h2c", "H2", "HTTP/2.0", "http"] {
+        each(name, "HTTP again");
+    }
+    for name in ["", "a b", "a,b", "é"] {
+        each(name, "names no protocol");
+    }
+}
+
+#[test]
 fn problems_come_in_the_order_of_lines_and_all_at_once() {
     let text =
         "[listen]\nworkers = \"many\"\nport = 1\n[session]\nidle = 5\n[[rules]]\npath = \"x\"\naccess = 5\n";
