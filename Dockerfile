@@ -3,7 +3,7 @@
 #   docker run -e SIDEGATE_UPSTREAM__URL=http://app:3000 -p 127.0.0.1:8080:8080 -v sidegate:/data sidegate
 #
 # Give settings as SIDEGATE_… variables or mount a file over /etc/sidegate/sidegate.toml, rather than as
-# flags, so that the health check reads the same.
+# flags, so that the health check reads the same. Such a file has to say what is written to it below.
 
 # Debian 12 in both stages: a binary needs a C library as new as the one it was built with.
 FROM rust:1.95-slim-bookworm AS build

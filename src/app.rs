@@ -1,5 +1,6 @@
 //! Everything a flow may need, wired once.
 
+use std::cmp::Reverse;
 use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Handle;
@@ -94,7 +95,7 @@ impl App {
                 passwords: Passwords::new(&config.password),
                 limits: Limits::new(&config.limits, &config.secret),
                 providers,
-                geo: Geo::open(&config.geo)?,
+                geo: geo(&config)?,
                 mailer: config.mail.as_ref().map(Mailer::new).transpose()?,
                 office: Handle::current(),
                 metrics,
@@ -119,7 +120,7 @@ impl App {
             (None, Some(mail)) => Some(Mailer::new(mail)?),
             (_, None) => None,
         };
-        let geo = Geo::open(&config.geo)?;
+        let geo = geo(&config)?;
         let https = config.public.https;
         Ok(Arc::new(Self::wired(
             Parts {
@@ -278,12 +279,19 @@ fn buttons(config: &Config) -> Vec<ui::Provider> {
     config.providers.iter().map(button).collect()
 }
 
+/// Where addresses are.
+fn geo(config: &Config) -> Result<Geo, Fault> {
+    Geo::open(&config.geo).map_err(|problems| Fault::new("opening the geo files", problems.to_string()))
+}
+
 /// The rules of a configuration, as the gate reads them.
 pub fn rules(config: &Config) -> Rules {
+    let mut mounts = config.paths.clone();
+    mounts.sort_by_key(|mount| Reverse(mount.len()));
     let rules = &config.access.rules;
     Rules {
         capitals: rules.iter().any(|rule| rule.pattern.to_string().bytes().any(|b| b.is_ascii_uppercase())),
-        mounts: config.paths.clone(),
+        mounts,
         rules: rules.clone(),
         hide_existence: config.access.hide_existence,
         origin: config.public.origin.clone(),

@@ -19,8 +19,8 @@ mod serve;
 mod session;
 mod user;
 
+use crate::account::place::Geo;
 use crate::config::problem::Problems;
-use crate::config::tls::Unusable;
 use crate::config::{self, Config, Flags, NewSecret, Sources};
 use crate::proxy::connect::Connector;
 use crate::server::tls::Tls;
@@ -89,12 +89,13 @@ impl Settings {
     /// Reads the configuration with the environment of this process.
     pub(crate) fn load(&self, new_secret: NewSecret) -> Result<Config, Failure> {
         let config = config::load(&self.sources(new_secret)).map_err(Failure::Configuration)?;
-        let unusable = |unusable: Unusable| Failure::Usage(unusable.to_string());
+        let mut problems = Problems::default();
         if let Some(tls) = &config.tls {
-            Tls::load(tls).map_err(unusable)?;
+            problems.take(Tls::load(tls));
         }
-        Connector::new(&config.upstream.tls).map_err(unusable)?;
-        Ok(config)
+        problems.take(Connector::new(&config.upstream.tls));
+        problems.take(Geo::open(&config.geo));
+        config.unless(problems).map_err(Failure::Configuration)
     }
 }
 

@@ -34,7 +34,7 @@ pub mod upstream;
 
 use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
-use layers::Layers;
+use layers::{Given, Layers};
 pub use limits::Limits;
 use problem::Problems;
 use provider::{Provider, is_loopback};
@@ -102,11 +102,16 @@ pub struct Config {
     given: Given,
 }
 
-/// The values that a configuration was made of. They hold secrets, and are only compared.
-#[derive(Default)]
-struct Given(toml::Table);
-
 impl Config {
+    /// Itself, unless something is wrong with the files that it names; then that, and where each was named.
+    ///
+    /// # Errors
+    /// The problems.
+    pub fn unless(self, mut problems: Problems) -> Result<Self, Problems> {
+        problems.locate(|key| self.given.places.of(key));
+        problems.none_or(self)
+    }
+
     /// The first mount prefix: where our own links lead.
     pub fn mount(&self) -> &str {
         self.paths.first().map_or("/auth", String::as_str)
@@ -339,7 +344,12 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
 
 /// What the values mean; fails with all problems, those known before included.
 fn meant(mut layers: Layers, mut problems: Problems, sources: &Sources) -> Result<Config, Problems> {
-    let values = Given(layers.table.clone());
+    if layers.unreadable {
+        // All that a file would have said would be missed.
+        problems.locate(|key| layers.places.of(key));
+        return Err(problems);
+    }
+    let values = layers.table.clone();
     let mut raw = shape::shape(&mut layers, &mut problems);
 
     let url = secret::given("store.url", raw.store.url.take(), raw.store.url_file.as_deref(), &mut problems);
@@ -367,11 +377,11 @@ fn meant(mut layers: Layers, mut problems: Problems, sources: &Sources) -> Resul
     check::check(&raw, given.unwrap_or_else(secret::stand_in), cores, problems)
         .and_then(authorities::read)
         .and_then(|config| if make_one { with_own_secret(config, sources) } else { Ok(config) })
-        .map(|config| Config { given: values, ..config })
         .map_err(|mut problems| {
-            problems.locate(|key| layers.place(key));
+            problems.locate(|key| layers.places.of(key));
             problems
         })
+        .map(|config| Config { given: Given { values, places: layers.places }, ..config })
 }
 
 /// With the root secret that was kept earlier, or a new one.

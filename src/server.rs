@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::app::App;
 use crate::config::listen::Place;
-use crate::config::tls::Unusable;
+use crate::config::problem::Problems;
 use crate::metrics::Metrics;
 use crate::proxy::connect::Connector;
 use crate::proxy::health::Rounds;
@@ -124,7 +124,7 @@ impl Server {
     ///
     /// # Errors
     /// If a file that the configuration names cannot be used.
-    pub fn prepare(&self, app: &Arc<App>) -> Result<Ready, Unusable> {
+    pub fn prepare(&self, app: &Arc<App>) -> Result<Ready, Problems> {
         let crowd = Arc::clone(&self.serving.borrow().crowd);
         let (serving, exporter) = serving(app, Some(&crowd))?;
         Ok(Ready { serving, exporter })
@@ -171,7 +171,7 @@ pub struct Ready {
 }
 
 /// What the workers need of an application, in place of one under which this `crowd` has come.
-fn serving(app: &Arc<App>, crowd: Option<&Crowd>) -> Result<(Serving, Option<Exporter>), Unusable> {
+fn serving(app: &Arc<App>, crowd: Option<&Crowd>) -> Result<(Serving, Option<Exporter>), Problems> {
     let config = &app.config;
     let tls = config.tls.as_ref().map(Tls::load).transpose()?;
     let connector = Connector::new(&config.upstream.tls)?;

@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use maxminddb::Reader;
 use serde::Deserialize;
 
+use crate::config::problem::Problems;
 use crate::config::unusual;
-use crate::error::Fault;
 
 /// Bits of an IPv4 address that name its network.
 const V4_PREFIX: u8 = 24;
@@ -76,17 +76,21 @@ struct OperatorRecord {
 }
 
 impl Geo {
-    /// Loads the files that are configured; a [`Fault`] if one of them cannot be read.
-    pub fn open(config: &unusual::Geo) -> Result<Self, Fault> {
-        let anonymizers = match &config.anonymizers_file {
-            Some(file) => networks(file)?,
-            None => Vec::new(),
+    /// Loads the files that are configured.
+    ///
+    /// # Errors
+    /// Every file that cannot be used.
+    pub fn open(config: &unusual::Geo) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let country = config.country_file.as_deref().map(|file| database("geo.country_file", file));
+        let operator = config.asn_file.as_deref().map(|file| database("geo.asn_file", file));
+        let anonymizers = config.anonymizers_file.as_deref().map(networks);
+        let geo = Self {
+            places: country.and_then(|read| problems.take(read)),
+            operators: operator.and_then(|read| problems.take(read)),
+            anonymizers: anonymizers.and_then(|read| problems.take(read)).unwrap_or_default(),
         };
-        Ok(Self {
-            places: config.country_file.as_deref().map(database).transpose()?,
-            operators: config.asn_file.as_deref().map(database).transpose()?,
-            anonymizers,
-        })
+        problems.none_or(geo)
     }
 
     /// What is known of where `address` is.
@@ -145,15 +149,24 @@ fn found<'d, T: Default + Deserialize<'d>>(reader: Option<&'d Reader<Vec<u8>>>, 
     reader.and_then(|reader| reader.lookup(address).ok()?.decode().ok()).flatten().unwrap_or_default()
 }
 
-fn database(file: &Path) -> Result<Reader<Vec<u8>>, Fault> {
-    let named = |problem: String| Fault::new("opening a geo file", format!("{}: {problem}", file.display()));
+fn database(key: &str, file: &Path) -> Result<Reader<Vec<u8>>, Problems> {
+    let named = |what: String| {
+        Problems::one(
+            key,
+            format!("{}: {what}", file.display()),
+            "name a file of the MaxMind DB format (.mmdb)",
+        )
+    };
     let bytes = std::fs::read(file).map_err(|error| named(error.to_string()))?;
     Reader::from_source(bytes).map_err(|error| named(error.to_string()))
 }
 
 /// One network or address a line; `#` begins a comment.
-fn networks(file: &Path) -> Result<Vec<IpNet>, Fault> {
-    let named = |problem: String| Fault::new("opening a geo file", format!("{}: {problem}", file.display()));
+fn networks(file: &Path) -> Result<Vec<IpNet>, Problems> {
+    let named = |what: String| {
+        let what = format!("{}: {what}", file.display());
+        Problems::one("geo.anonymizers_file", what, "name a file with a network or an address in each line")
+    };
     let text = std::fs::read_to_string(file).map_err(|error| named(error.to_string()))?;
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     lines
@@ -186,7 +199,7 @@ mod tests {
         let path = directory.path().join("some.file");
         let country = unusual::Geo { country_file: Some(path.clone()), ..unusual::Geo::default() };
         let hidden = unusual::Geo { anonymizers_file: Some(path.clone()), ..unusual::Geo::default() };
-        let says = |config| Geo::open(config).err().map(|fault| fault.to_string()).unwrap_or_default();
+        let says = |config| Geo::open(config).err().map(|problems| problems.to_string()).unwrap_or_default();
         assert!(says(&country).contains("some.file") && says(&hidden).contains("some.file"));
         std::fs::write(&path, "198.51.100.0/24\nno network\n").expect("written");
         assert!(says(&country).contains("some.file") && says(&hidden).contains("no network"));

@@ -201,7 +201,7 @@ async fn renewed(app: &App, server: &Server, reloader: &Reloader) -> Result<(Arc
     let (config, waiting) =
         config::reload(&reloader.sources, &app.config).map_err(|problems| problems.to_string())?;
     let fresh = app.under(config).map_err(|fault| fault.to_string())?;
-    let ready = server.prepare(&fresh).map_err(|unusable| unusable.to_string())?;
+    let ready = server.prepare(&fresh).map_err(|problems| problems.to_string())?;
     // The last that can fail: from here on it counts.
     fresh.bind(app).await.map_err(|fault| fault.to_string())?;
     server.apply(ready);

@@ -46,13 +46,13 @@ pub(super) fn check(
     let config = Config {
         store: net::store(&raw.store, p),
         secret: Arc::new(secret),
-        admin: net::admin(&raw.admin, &listen, p, &mut dangers),
+        admin: net::admin(&raw.admin, (&listen, &upstream), p, &mut dangers),
         accounts: Accounts {
             delete: raw.accounts.delete,
             link_different_emails: raw.accounts.link_different_emails,
         },
         sign_up: sign_up(&raw.sign_up, mail.is_some(), p),
-        password: password(&raw.password, cores, p),
+        password: password(&raw.password, cores, p, &mut dangers),
         session: session(&raw.session, p),
         access: Access {
             hide_existence: raw.access.hide_existence,
@@ -63,7 +63,7 @@ pub(super) fn check(
         providers: providers::providers(&raw.providers, p, &mut dangers),
         tokens: tokens(&raw.tokens, p),
         limits: limits::limits(&raw.limits, p),
-        uncounted: net::uncounted(&raw.limits.uncounted, p),
+        uncounted: net::uncounted(&raw.limits.uncounted, p, &mut dangers),
         proxies,
         forward_auth: raw.forward_auth.enabled,
         log: log(&raw.log, p),
@@ -95,10 +95,14 @@ fn sign_up(raw: &RawSignUp, mail: bool, p: &mut Problems) -> SignUp {
     SignUp { open: raw.open, require_verified_email: raw.require_verified_email.unwrap_or(mail) }
 }
 
-fn password(raw: &RawPassword, cores: usize, p: &mut Problems) -> Password {
+fn password(raw: &RawPassword, cores: usize, p: &mut Problems, dangers: &mut Vec<String>) -> Password {
     between(p, "password.min_length", raw.min_length, 8, Password::LONGEST);
     between(p, "password.concurrency", raw.concurrency, 0, 256);
     between(p, "password.answer_floor", raw.answer_floor, Span::millis(0), Span::seconds(10));
+    if raw.answer_floor == Span::millis(0) {
+        dangers
+            .push("password.answer_floor: how long an answer takes may tell who has an account".to_owned());
+    }
     Password {
         min_length: raw.min_length,
         concurrency: if raw.concurrency == 0 { cores } else { raw.concurrency },
@@ -158,7 +162,8 @@ fn log(raw: &RawLog, p: &mut Problems) -> Log {
     // A word alone is read as a target by the filter, so that a misspelt level would be silence.
     let misspelt = raw.level.split(',').any(|part| {
         let part = part.trim();
-        !part.contains(['=', '[']) && part.parse::<tracing_subscriber::filter::LevelFilter>().is_err()
+        part.is_empty()
+            || !part.contains(['=', '[']) && part.parse::<tracing_subscriber::filter::LevelFilter>().is_err()
     });
     if misspelt || raw.level.parse::<Targets>().is_err() {
         let what = format!("{} is no log filter", p.quote(key, &raw.level));

@@ -258,7 +258,7 @@ pub(super) enum Preset {
 table! {
     /// `[mail]`; without any key there is no mail.
     RawMail {
-        transport: RawTransport = RawTransport::Smtp,
+        transport: Option<RawTransport> = None,
         from: Option<String> = None,
         reply_to: Option<String> = None,
         per_recipient: u32 = 20,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
@@ -19,8 +20,22 @@ const CONFIG_VARIABLE: &str = "CONFIG";
 #[derive(Default)]
 pub(super) struct Layers {
     pub(super) table: Table,
-    places: HashMap<String, Place>,
+    /// There is a file, and what it says cannot be told.
+    pub(super) unreadable: bool,
+    pub(super) places: Places,
 }
+
+/// What a configuration was made of.
+#[derive(Default)]
+pub(super) struct Given {
+    /// They hold secrets, and are only compared.
+    pub(super) values: Table,
+    pub(super) places: Places,
+}
+
+/// Which key was given where.
+#[derive(Default)]
+pub(super) struct Places(HashMap<String, Place>);
 
 impl Layers {
     /// File, environment and flags.
@@ -31,11 +46,12 @@ impl Layers {
             match std::fs::read_to_string(file) {
                 Ok(text) => layers = Self::file(&name, &text, problems),
                 Err(error) => {
-                    problems.add(
-                        "",
-                        format!("{name} cannot be read: {error}"),
-                        "name the file with --config",
-                    );
+                    layers.unreadable = true;
+                    let (what, remedy) = match error.kind() {
+                        ErrorKind::InvalidData => (format!("{name} is not UTF-8"), "save it as UTF-8"),
+                        _ => (format!("{name} cannot be read: {error}"), "name a file by --config"),
+                    };
+                    problems.add("", what, remedy);
                 }
             }
         }
@@ -58,27 +74,36 @@ impl Layers {
     pub(super) fn file(name: &str, text: &str, problems: &mut Problems) -> Self {
         let line = |at: usize| Place::Line(name.to_owned(), 1 + text[..at].matches('\n').count());
         let (tree, errors) = DeTable::parse_recoverable(text);
+        let span = |error: &toml::de::Error| error.span().unwrap_or_default();
         for error in &errors {
-            let place = line(error.span().map_or(0, |span| span.start.min(text.len())));
-            problems.add_at(
-                place,
-                "",
-                format!("is not TOML here: {}", error.message()),
-                "correct the syntax",
-            );
+            let twice = error.message() == "duplicate key";
+            let (what, remedy) = match text.get(span(error)).filter(|key| twice && key.lines().count() == 1) {
+                Some(key) => (format!("{key} is there twice"), "remove one"),
+                None => (format!("is not TOML here: {}", error.message()), "correct the syntax"),
+            };
+            problems.add_at(line(span(error).start.min(text.len())), "", what, remedy);
         }
-        let mut layers = Self::default();
+        let mut layers = Self { unreadable: !errors.is_empty(), ..Self::default() };
+        note_lines(tree.get_ref(), "", &line, &mut layers.places.0);
         if errors.is_empty() {
             // Integers may still be out of range: the tree keeps them as text.
             match text.parse::<Table>() {
                 Ok(table) => layers.table = table,
                 Err(error) => {
-                    let place = line(error.span().map_or(0, |span| span.start.min(text.len())));
-                    problems.add_at(place, "", "holds a value that TOML does not allow", "correct it");
+                    layers.unreadable = true;
+                    let place = line(span(&error).start.min(text.len()));
+                    let on_it =
+                        layers.places.0.iter().filter(|(_, noted)| **noted == place).map(|(key, _)| key);
+                    let key = on_it.max_by_key(|key| key.len()).cloned().unwrap_or_default();
+                    problems.add_at(
+                        place,
+                        &key,
+                        "holds a number that TOML does not allow",
+                        "write a smaller one",
+                    );
                 }
             }
         }
-        note_lines(tree.get_ref(), "", &line, &mut layers.places);
         layers
     }
 
@@ -159,22 +184,26 @@ impl Layers {
         let twin_key =
             path[..path.len() - 1].iter().rev().fold(twin.clone(), |key, parent| format!("{parent}.{key}"));
         let same_layer = |a: &Place| std::mem::discriminant(a) == std::mem::discriminant(&place);
-        if !self.places.get(&twin_key).is_some_and(same_layer) {
+        if !self.places.0.get(&twin_key).is_some_and(same_layer) {
             table.remove(&twin);
         }
         table.insert((*last).to_owned(), Value::String(value.to_owned()));
-        self.places.insert(key, place);
+        self.places.0.insert(key, place);
     }
+}
 
-    /// Where the value of `key`, or else the table that would hold it, was given.
-    pub(super) fn place(&self, key: &str) -> Option<Place> {
-        let mut key = key;
-        loop {
-            if let Some(place) = self.places.get(key) {
+impl Places {
+    /// Where the value of `key`, or else the table that would hold it, or something in it was given.
+    pub(super) fn of(&self, key: &str) -> Option<Place> {
+        let mut holder = Some(key);
+        while let Some(at) = holder {
+            if let Some(place) = self.0.get(at) {
                 return Some(place.clone());
             }
-            key = &key[..key.rfind(['.', '['])?];
+            holder = at.rfind(['.', '[']).map(|end| &at[..end]);
         }
+        let within = |held: &&String| held.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
+        self.0.get(self.0.keys().filter(within).min()?).cloned()
     }
 }
 
@@ -242,6 +271,8 @@ pub(super) fn join(path: &str, key: &str) -> String {
 /// The key that was probably meant, and else what the table knows.
 pub(super) fn meant(path: &str) -> String {
     let (table, key) = path.rsplit_once('.').unwrap_or(("", path));
+    let key = key.to_ascii_lowercase();
+    let key = key.as_str();
     // `providers[1].claims` is one of `providers.claims`.
     let section: String =
         table.split('[').map(|part| part.split_once(']').map_or(part, |(_, rest)| rest)).collect();

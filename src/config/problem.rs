@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 /// One thing that is wrong.
+#[derive(Debug)]
 pub struct Problem {
     /// Key path as in the file: `upstream.url`, `rules[2].path`.
     pub key: String,
@@ -16,7 +17,7 @@ pub struct Problem {
 }
 
 /// Where a value was given. Ordered as they are reported: the file from top to bottom, then the rest.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// A line of the configuration file.
     Line(String, usize),
@@ -27,7 +28,7 @@ pub enum Place {
 }
 
 /// Everything that is wrong with a configuration; one line each when displayed.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Problems {
     list: Vec<Problem>,
     /// Keys whose value holds something of the environment, which may be a secret.
@@ -35,8 +36,8 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// Notes one.
-    pub(super) fn add(&mut self, key: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+    /// Notes one: the key, what is wrong and what to do about it.
+    pub fn add(&mut self, key: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
         self.list.push(Problem { key: key.into(), place: None, what: what.into(), remedy: remedy.into() });
     }
 
@@ -52,6 +53,29 @@ impl Problems {
         if let Some(last) = self.list.last_mut() {
             last.place = Some(place);
         }
+    }
+
+    /// This one alone.
+    pub fn one(key: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let mut problems = Self::default();
+        problems.add(key, what, remedy);
+        problems
+    }
+
+    /// What came of something, unless that is problems, which are noted.
+    pub fn take<T>(&mut self, outcome: Result<T, Self>) -> Option<T> {
+        match outcome {
+            Ok(value) => Some(value),
+            Err(others) => {
+                self.extend(others);
+                None
+            }
+        }
+    }
+
+    /// Notes all of `others` too.
+    pub fn extend(&mut self, others: Self) {
+        self.list.extend(others.list);
     }
 
     /// The value of `key` is never to be shown.
@@ -92,7 +116,7 @@ impl Problems {
     }
 
     /// What was collected, if it is nothing.
-    pub(super) fn none_or<T>(self, value: T) -> Result<T, Self> {
+    pub fn none_or<T>(self, value: T) -> Result<T, Self> {
         if self.is_empty() { Ok(value) } else { Err(self) }
     }
 
@@ -123,6 +147,8 @@ impl fmt::Display for Problem {
         write!(f, "{}; {}", self.what, self.remedy)
     }
 }
+
+impl std::error::Error for Problems {}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

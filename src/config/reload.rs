@@ -49,7 +49,7 @@ pub fn reload(sources: &Sources, running: &Config) -> Result<(Config, Vec<String
     let (layers, problems) = read();
     let whole = meant(layers, problems, sources)?;
     let (mut layers, problems) = read();
-    let mut waiting = keep(&mut layers.table, &running.given.0);
+    let mut waiting = keep(&mut layers.table, &running.given.values);
     let refilled = refilled(&whole, running);
     let mut config = if waiting.is_empty() { whole } else { meant(layers, problems, sources)? };
     for key in refilled {
@@ -65,13 +65,16 @@ pub fn reload(sources: &Sources, running: &Config) -> Result<(Config, Vec<String
 /// The keys of what comes from a file and cannot change, if it is not what it was: the key may be the same, and the file
 /// hold something else.
 fn refilled(new: &Config, running: &Config) -> Vec<String> {
+    // One that nobody gave is kept beside the store, and changes with it.
+    let given = ["secret", "secret_file"].iter().any(|key| new.given.values.contains_key(*key));
+    let moved = !given && new.store.database != running.store.database;
     let same = [
-        ("", "secret", new.secret.is(&running.secret)),
+        ("", "secret", moved || new.secret.is(&running.secret)),
         ("store", "url", new.store.database == running.store.database),
     ];
     let key = |&(section, key, _): &(&str, &str, bool)| {
         let file = format!("{key}_file");
-        let from_file = within(&new.given.0, section).is_some_and(|table| table.contains_key(&file));
+        let from_file = within(&new.given.values, section).is_some_and(|table| table.contains_key(&file));
         named(section, if from_file { &file } else { key })
     };
     same.iter().filter(|(_, _, same)| !same).map(key).collect()

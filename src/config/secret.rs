@@ -56,6 +56,9 @@ fn read(path: &Path) -> Result<Zeroizing<String>, Unreadable> {
     };
     let file = File::open(path).map_err(io)?;
     let meta = file.metadata().map_err(io)?;
+    if meta.is_dir() {
+        return Err(fail(format!("{} is a directory", path.display()), "name the file in it"));
+    }
     let mode = meta.permissions().mode() & 0o777;
     if mode & TOO_OPEN != 0 {
         let what = format!("{} is open to other users (mode {mode:o})", path.display());
@@ -161,10 +164,10 @@ mod tests {
     fn a_new_secret_is_kept_for_its_owner_only_and_found_again() {
         let dir = tempfile::tempdir().expect("a directory");
         let home = dir.path().join("x.db.secret");
-        let first = kept_or_new(&home, NewSecret::Keep).ok().expect("kept");
+        let first = kept_or_new(&home, NewSecret::Keep).expect("kept");
         assert_eq!(fs::metadata(&home).expect("kept").permissions().mode() & 0o777, 0o600);
-        let second = kept_or_new(&home, NewSecret::Keep).ok().expect("found");
-        let looked_at = kept_or_new(&home, NewSecret::Leave).ok().expect("found");
+        let second = kept_or_new(&home, NewSecret::Keep).expect("found");
+        let looked_at = kept_or_new(&home, NewSecret::Leave).expect("found");
         assert!(mark(&first) == mark(&second) && mark(&first) == mark(&looked_at));
         assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 1, "no draft is left behind");
     }

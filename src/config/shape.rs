@@ -12,11 +12,15 @@ use super::problem::{Place, Problems};
 /// What a list is called in a remedy.
 const A_LIST: &str = "a list, [\"…\", \"…\"]";
 
+/// The sections that stand in a file as often as wanted.
+const REPEATED: &[&str] = &["rules", "providers", "tls.more"];
+
 /// Reads the shape. What does not fit is noted and left out, and then the rest is read again, so
 /// that one run finds everything.
 pub(super) fn shape(layers: &mut Layers, problems: &mut Problems) -> Raw {
     let mut read_as_toml = HashSet::new();
     loop {
+        whole_sections(&mut layers.table, ("", ""), problems);
         let mut unknown = Vec::new();
         let mut note = |path: serde_ignored::Path<'_>| unknown.push(dotted(&path.to_string()));
         let values = serde_ignored::Deserializer::new(layers.table.clone(), &mut note);
@@ -37,7 +41,7 @@ pub(super) fn shape(layers: &mut Layers, problems: &mut Problems) -> Raw {
         });
         let wanted = wanted(error.inner().message());
         let shown = describe(value_at(&layers.table, &segments), &key, problems);
-        let from_variable = matches!(layers.place(&key), Some(Place::Variable(_)));
+        let from_variable = matches!(layers.places.of(&key), Some(Place::Variable(_)));
         let Some((holder, name)) = holder(&mut layers.table, &segments) else {
             problems.add(key, "cannot be read", "compare it with config.example.toml");
             return Raw::default();
@@ -54,6 +58,42 @@ pub(super) fn shape(layers: &mut Layers, problems: &mut Problems) -> Raw {
             }
         }
     }
+}
+
+/// Takes out, and notes, what stands as a list where a section should: its values would be taken one after the other
+/// for those of the keys, and no key would be unknown.
+fn whole_sections(table: &mut toml::Table, (path, of): (&str, &str), problems: &mut Problems) {
+    table.retain(|name, value| {
+        // As it is called where it stands, and as it is known.
+        let (path, section) = (layers::join(path, name), layers::join(of, name));
+        let repeated = REPEATED.contains(&section.as_str());
+        let mut lists = match value {
+            _ if file::keys(&section).is_none() => return true,
+            Value::Table(inner) => {
+                whole_sections(inner, (&path, &section), problems);
+                return true;
+            }
+            Value::Array(list) => list.iter_mut().enumerate(),
+            _ => return true,
+        };
+        let (what, remedy) = if repeated {
+            let whole = lists.all(|(i, each)| match each {
+                Value::Table(inner) => {
+                    whole_sections(inner, (&format!("{path}[{i}]"), &section), problems);
+                    true
+                }
+                other => !other.is_array(),
+            });
+            if whole {
+                return true;
+            }
+            ("holds a list", format!("write a section `[[{section}]]` for each"))
+        } else {
+            ("is a list", format!("write one section `[{section}]`"))
+        };
+        problems.add(path, what, remedy);
+        false
+    });
 }
 
 /// `rules.2.path` as `rules[2].path`.

@@ -1,6 +1,5 @@
-//! How connections of clients are encrypted: `[tls]`; and what is said of files that cannot be used.
+//! How connections of clients are encrypted: `[tls]`.
 
-use std::fmt;
 use std::path::PathBuf;
 
 /// `[tls]`
@@ -21,21 +20,4 @@ pub struct Certificate {
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
-}
-
-/// A file that a key names and that cannot be used.
-#[derive(Debug)]
-pub struct Unusable {
-    /// The key path.
-    pub key: String,
-    /// What is wrong with the file.
-    pub what: String,
-}
-
-impl std::error::Error for Unusable {}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.what)
-    }
 }

@@ -1,6 +1,7 @@
 //! Where the app is, and how it is reached: `[upstream]`.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -94,6 +95,18 @@ pub enum Target {
     },
     /// A socket in the file system.
     Unix(PathBuf),
+}
+
+impl Target {
+    /// Whether it is this address, as it is written.
+    pub(super) fn is_at(&self, address: SocketAddr) -> bool {
+        let Self::Tcp { host, port, .. } = self else { return false };
+        let same = match host.parse::<IpAddr>() {
+            Ok(ip) => ip == address.ip(),
+            Err(_) => host == "localhost" && address.ip().is_loopback(),
+        };
+        same && *port == address.port()
+    }
 }
 
 impl fmt::Display for Target {

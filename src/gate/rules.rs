@@ -11,7 +11,7 @@ use crate::pattern::{Case, OWNER_TREE, Pattern, Segment};
 /// The compiled rules of one site.
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of the configuration, or follows from one")]
 pub struct Rules {
-    /// Mount prefixes of our own endpoints.
+    /// Mount prefixes of our own endpoints, each before what it may lie in.
     pub mounts: Vec<String>,
     /// First match wins.
     pub rules: Vec<Rule>,

@@ -14,7 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::config::tls::Unusable;
+use crate::config::problem::Problems;
 use crate::config::upstream::{Protocol, Target, UpstreamTls};
 use crate::proxy::pem;
 
@@ -68,34 +68,28 @@ impl Connector {
     /// Reads the files that TLS towards the app needs.
     ///
     /// # Errors
-    /// The first file that cannot be used.
-    pub fn new(config: &UpstreamTls) -> Result<Self, Unusable> {
-        let mut roots = RootCertStore::empty();
-        match &config.ca_file {
-            Some(file) => {
-                for certificate in pem::chain(file, "upstream.ca_file")? {
-                    roots.add(certificate).map_err(|error| Unusable {
-                        key: "upstream.ca_file".to_owned(),
-                        what: format!("{}: {error}", file.display()),
-                    })?;
-                }
-            }
-            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        }
-        let trouble = |error: rustls::Error| Unusable {
-            key: "upstream.client_certificate".to_owned(),
-            what: error.to_string(),
+    /// Every file that cannot be used.
+    pub fn new(config: &UpstreamTls) -> Result<Self, Problems> {
+        const CLIENT: &str = "upstream.client_certificate";
+        let mut problems = Problems::default();
+        let roots = match &config.ca_file {
+            Some(file) => problems.take(pem::authorities(file, "upstream.ca_file")),
+            None => Some(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()),
+        };
+        let own = config.client.as_ref().and_then(|files| {
+            let chain = problems.take(pem::chain(&files.certificate, CLIENT));
+            chain.zip(problems.take(pem::key(&files.key, "upstream.client_key")))
+        });
+        let roots = problems.none_or(roots.unwrap_or_else(RootCertStore::empty))?;
+        let trouble = |error: rustls::Error| {
+            Problems::one(CLIENT, error.to_string(), "name the certificate that belongs to `client_key`")
         };
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(trouble)?
             .with_root_certificates(roots);
-        let client = match &config.client {
-            Some(files) => {
-                let chain = pem::chain(&files.certificate, "upstream.client_certificate")?;
-                let key = pem::key(&files.key, "upstream.client_key")?;
-                builder.with_client_auth_cert(chain, key).map_err(trouble)?
-            }
+        let client = match own {
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(trouble)?,
             None => builder.with_no_client_auth(),
         };
         let tls = Offer::ALL.map(|offer| {

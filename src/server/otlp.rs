@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::app::App;
-use crate::config::tls::Unusable;
+use crate::config::problem::Problems;
 use crate::config::trace::Trace;
 use crate::config::upstream::UpstreamTls;
 use crate::metrics::Metrics;
@@ -50,7 +50,7 @@ impl Exporter {
     ///
     /// # Errors
     /// If TLS cannot be spoken.
-    pub(super) fn start(app: &App) -> Result<Option<(Tracing, Self)>, Unusable> {
+    pub(super) fn start(app: &App) -> Result<Option<(Tracing, Self)>, Problems> {
         let Some(config) = app.config.trace.clone() else { return Ok(None) };
         let connector = Connector::new(&UpstreamTls::default())?;
         let (to, from) = channel(QUEUE);

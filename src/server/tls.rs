@@ -1,18 +1,19 @@
 //! TLS towards the client: certificates from files, chosen by the name that the client asks for.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, Ticketer};
 use rustls::pki_types::ServerName;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::tls::{self, Unusable};
+use crate::config::problem::Problems;
+use crate::config::tls;
 use crate::proxy::pem;
 use crate::server::der;
 
@@ -20,6 +21,11 @@ use crate::server::der;
 pub(super) const H2: &[u8] = b"h2";
 /// HTTP/1.1 in the protocol negotiation (RFC 7301 §6).
 const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// The key that names the authorities of clients.
+const CLIENT_CA: &str = "tls.client_ca";
+/// What to do about files that do not go together.
+const REMEDY: &str = "name the key and the certificate that were made together";
 
 /// The server's side of TLS. Clones share the certificates.
 #[derive(Clone)]
@@ -32,17 +38,21 @@ impl Tls {
     /// Reads all files.
     ///
     /// # Errors
-    /// The first file that cannot be read, or does not hold what its key says.
-    pub fn load(config: &tls::Tls) -> Result<Self, Unusable> {
+    /// Every file that cannot be read, or does not hold what its key says.
+    pub fn load(config: &tls::Tls) -> Result<Self, Problems> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let shelf = Arc::new(Shelf(certificates(config, &provider)?));
-        let trouble = |what: rustls::Error| Unusable { key: "tls".to_owned(), what: what.to_string() };
+        let mut problems = Problems::default();
+        let certificates = certificates(config, &provider, &mut problems);
+        let clients = config.client_ca.as_deref().map(|file| pem::authorities(file, CLIENT_CA));
+        let clients = clients.and_then(|roots| problems.take(roots));
+        let shelf = Arc::new(Shelf(problems.none_or(certificates)?));
+        let trouble = |what: rustls::Error| Problems::one("tls", what.to_string(), REMEDY);
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(trouble)?;
-        let builder = match &config.client_ca {
-            Some(file) => {
-                builder.with_client_cert_verifier(verifier(file, config.client_required, provider)?)
+        let builder = match clients {
+            Some(roots) => {
+                builder.with_client_cert_verifier(verifier(roots, config.client_required, provider)?)
             }
             None => builder.with_no_client_auth(),
         };
@@ -86,45 +96,49 @@ fn is_for(certified: &CertifiedKey, name: &ServerName<'_>) -> bool {
         .is_ok_and(|certificate| verify_server_name(&certificate, name).is_ok())
 }
 
+/// Those of all names whose files can be used; what cannot is noted.
 fn certificates(
     config: &tls::Tls,
     provider: &Arc<CryptoProvider>,
-) -> Result<Vec<Arc<CertifiedKey>>, Unusable> {
-    let mut certificates = Vec::new();
-    for (place, files) in config.certificates.iter().enumerate() {
-        let key = |name: &str| match place {
-            0 => format!("tls.{name}"),
-            _ => format!("tls.more[{}].{name}", place - 1),
-        };
-        let chain = pem::chain(&files.certificate, &key("certificate"))?;
-        let unusable =
-            |what: String| Unusable { key: key("key"), what: format!("{} {what}", files.key.display()) };
-        let private = provider
-            .key_provider
-            .load_private_key(pem::key(&files.key, &key("key"))?)
-            .map_err(|error| unusable(format!("cannot be used: {error}")))?;
-        let certified = CertifiedKey::new(chain, private);
-        match certified.keys_match() {
-            Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) | Ok(()) => {}
-            Err(_) => return Err(unusable("is the key of another certificate".to_owned())),
-        }
-        certificates.push(Arc::new(certified));
+    problems: &mut Problems,
+) -> Vec<Arc<CertifiedKey>> {
+    let read = |(place, files)| problems.take(certificate(place, files, provider));
+    config.certificates.iter().enumerate().filter_map(read).map(Arc::new).collect()
+}
+
+/// A certificate and its key, which belong together.
+fn certificate(
+    place: usize,
+    files: &tls::Certificate,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, Problems> {
+    let key = |name: &str| match place {
+        0 => format!("tls.{name}"),
+        _ => format!("tls.more[{}].{name}", place - 1),
+    };
+    let mut problems = Problems::default();
+    let chain = problems.take(pem::chain(&files.certificate, &key("certificate")));
+    let private = problems.take(pem::key(&files.key, &key("key")));
+    let (Some(chain), Some(private)) = (chain, private) else { return Err(problems) };
+    let unusable =
+        |what: String| Problems::one(key("key"), format!("{} {what}", files.key.display()), REMEDY);
+    let private = provider
+        .key_provider
+        .load_private_key(private)
+        .map_err(|error| unusable(format!("cannot be used: {error}")))?;
+    let certified = CertifiedKey::new(chain, private);
+    match certified.keys_match() {
+        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) | Ok(()) => Ok(certified),
+        Err(_) => Err(unusable("is the key of another certificate".to_owned())),
     }
-    Ok(certificates)
 }
 
 fn verifier(
-    file: &Path,
+    roots: RootCertStore,
     required: bool,
     provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, Unusable> {
-    let key = "tls.client_ca";
-    let unusable = |what: String| Unusable { key: key.to_owned(), what };
-    let mut roots = RootCertStore::empty();
-    for certificate in pem::chain(file, key)? {
-        roots.add(certificate).map_err(|error| unusable(format!("{}: {error}", file.display())))?;
-    }
+) -> Result<Arc<dyn ClientCertVerifier>, Problems> {
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     let builder = if required { builder } else { builder.allow_unauthenticated() };
-    builder.build().map_err(|error| unusable(error.to_string()))
+    builder.build().map_err(|error| Problems::one(CLIENT_CA, error.to_string(), REMEDY))
 }

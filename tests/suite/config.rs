@@ -224,3 +224,48 @@ fn every_documented_provider_is_good_with_what_is_commented_out_too() {
     }
     assert_eq!(shown, 8, "one for each kind, a GitLab of one's own, and the first look");
 }
+
+#[test]
+fn everything_that_is_wrong_with_files_is_told_at_once_with_its_line_before_anything_starts() {
+    let home = Home::with(
+        "[upstream]\nurl = \"https://127.0.0.1:3000\"\nca_file = \"/nope/ca.pem\"\nclient_certificate = \"/nope/c.pem\"\n\
+         client_key = \"/nope/k.pem\"\n[public]\nurl = \"https://a.example\"\n[tls]\ncertificate = \"/nope/c.pem\"\n\
+         key = \"/nope/k.pem\"\nclient_ca = \"/nope/ca.pem\"\n[geo]\ncountry_file = \"/nope/c.mmdb\"\n\
+         asn_file = \"sidegate.toml\"\nanonymizers_file = \"sidegate.toml\"\n",
+    );
+    for command in ["check", "serve"] {
+        let output = home.run(&[command, "--config", "sidegate.toml"], &[]);
+        assert_eq!(output.status.code(), Some(64), "{}", err(&output));
+        let told = err(&output);
+        let lines: Vec<&str> = told.lines().collect();
+        let expected = [
+            "sidegate.toml:3: upstream.ca_file: /nope/ca.pem cannot be read",
+            "sidegate.toml:4: upstream.client_certificate: /nope/c.pem cannot be read",
+            "sidegate.toml:5: upstream.client_key: /nope/k.pem holds no private key",
+            "sidegate.toml:9: tls.certificate: /nope/c.pem cannot be read",
+            "sidegate.toml:10: tls.key: /nope/k.pem holds no private key",
+            "sidegate.toml:11: tls.client_ca: /nope/ca.pem cannot be read",
+            "sidegate.toml:13: geo.country_file: /nope/c.mmdb: ",
+            "sidegate.toml:14: geo.asn_file: sidegate.toml: ",
+            "sidegate.toml:15: geo.anonymizers_file: sidegate.toml: \"[upstream]\" is no network",
+        ];
+        assert_eq!(lines.len(), expected.len(), "{told}");
+        for (line, start) in lines.iter().zip(expected) {
+            assert!(line.starts_with(start) && line.contains("; name "), "{line}\n{start}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_all_that_is_told() {
+    let home = Home::with("[upstream\n");
+    let mut told = vec![err(&home.check())];
+    std::fs::write(home.path().join("sidegate.toml"), b"[public]\nname = \"\xff\"\n").expect("written");
+    told.push(err(&home.check()));
+    assert!(told[1].contains("is not UTF-8; save it as UTF-8"), "{told:?}");
+    std::fs::remove_file(home.path().join("sidegate.toml")).expect("removed");
+    told.push(err(&home.check()));
+    for told in told {
+        assert!(told.lines().count() == 1 && told.contains("sidegate.toml"), "{told}");
+    }
+}

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use super::between;
-use super::net::networks;
+use super::net::{hold_everybody, networks};
 use crate::config::Public;
 use crate::config::file::Raw;
 use crate::config::file::listen::{RawListen, RawProxies};
@@ -121,9 +121,13 @@ pub(super) fn go_together(raw: &Raw, listen: &Listen, public: &Public, p: &mut P
 
 fn trusted(raw: &[String], p: &mut Problems) -> Vec<IpNet> {
     let nets = networks("proxies.trusted", raw, p);
+    let remedy = "name the networks of the proxies";
     for (key, net) in nets.iter().filter(|(_, net)| net.prefix_len() == 0) {
-        let what = format!("{net} trusts every client to say who it is");
-        p.add(key.as_str(), what, "name the networks of the proxies");
+        p.add(key.as_str(), format!("{net} trusts every client to say who it is"), remedy);
+    }
+    let narrow: Vec<IpNet> = nets.iter().map(|(_, net)| *net).filter(|net| net.prefix_len() > 0).collect();
+    if hold_everybody(&narrow) {
+        p.add("proxies.trusted", "together trusts every client to say who it is", remedy);
     }
     nets.into_iter().map(|(_, net)| net).collect()
 }

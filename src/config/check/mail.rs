@@ -41,7 +41,7 @@ pub(super) fn mail(
     // Mails to one address are counted over the lines of an hour.
     between(p, "mail.keep_sent", raw.keep_sent, Span::minutes(60), Span::days(400));
     let reply_to = raw.reply_to.as_deref().and_then(|text| mailbox("mail.reply_to", text, p));
-    let (transport, from) = match raw.transport {
+    let (transport, from) = match raw.transport.unwrap_or(RawTransport::Smtp) {
         RawTransport::Smtp => (Transport::Smtp(smtp(&raw.smtp, p)), None),
         RawTransport::Catcher => {
             catcher(raw, public, p);
@@ -137,6 +137,15 @@ fn smtp(raw: &RawSmtp, p: &mut Problems) -> Smtp {
     });
     if port == 0 {
         p.add("mail.smtp.port", "is 0", "write 465, or 587 with tls = \"starttls\"");
+    }
+    // RFC 8314 §3.3: on one of them TLS comes first, on the other after a greeting; the wrong one waits in vain.
+    for (tls, other, remedy) in [
+        (Tls::Implicit, 587, "write 465, or tls = \"starttls\""),
+        (Tls::StartTls, 465, "write 587, or tls = \"implicit\""),
+    ] {
+        if (raw.tls, port) == (tls, other) {
+            p.add("mail.smtp.port", format!("{port} is the port of the other `mail.smtp.tls`"), remedy);
+        }
     }
     Smtp {
         host: bare.to_owned(),

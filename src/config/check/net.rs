@@ -12,12 +12,13 @@ use crate::config::file::{RawAccess, RawPublic, RawStore, STORE_URL};
 use crate::config::listen::{Listen, Place};
 use crate::config::problem::Problems;
 use crate::config::provider::is_loopback;
+use crate::config::upstream::Upstream;
 use crate::config::{Database, Public, Store};
 
 /// Where the admin listener is. It tells nothing secret, but nothing that everyone should know either.
 pub(super) fn admin(
     raw: &RawAdmin,
-    listen: &Listen,
+    (listen, upstream): (&Listen, &Upstream),
     p: &mut Problems,
     dangers: &mut Vec<String>,
 ) -> Option<SocketAddr> {
@@ -31,6 +32,10 @@ pub(super) fn admin(
     let taken = |visitors: SocketAddr| visitors.port() == address.port() && address.port() != 0;
     if listen.addresses().chain(listen.redirect_http).any(taken) {
         p.add(key, "has a port of `[listen]`", "write another port: it is not for visitors");
+        return None;
+    }
+    if upstream.targets.iter().any(|target| target.is_at(address)) {
+        p.add(key, "is where the app is said to be", "write another port, or correct `upstream.url`");
         return None;
     }
     if !address.ip().is_loopback() {
@@ -109,6 +114,10 @@ fn public_url(raw: &RawPublic, listen: &Listen, p: &mut Problems) -> Option<Url>
         Some(Host::Domain(name)) => !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
         None => true,
     };
+    if url.host_str().is_some_and(|host| host.ends_with('.')) {
+        p.add(key, "names a host that ends in a dot, and browsers send none", "leave the dot out");
+        return None;
+    }
     if nowhere || url.port() == Some(0) {
         p.add(key, "names no host and port that a browser can reach", "write the address that people type");
         return None;
@@ -206,8 +215,17 @@ fn database(url: &str) -> Result<Database, (&'static str, &'static str)> {
 }
 
 /// Addresses behind which many may be.
-pub(super) fn uncounted(raw: &[String], p: &mut Problems) -> Vec<IpNet> {
-    networks("limits.uncounted", raw, p).into_iter().map(|(_, net)| net).collect()
+pub(super) fn uncounted(raw: &[String], p: &mut Problems, dangers: &mut Vec<String>) -> Vec<IpNet> {
+    let nets: Vec<IpNet> = networks("limits.uncounted", raw, p).into_iter().map(|(_, net)| net).collect();
+    if hold_everybody(&nets) {
+        dangers.push("limits.uncounted: one address may take all connections".to_owned());
+    }
+    nets
+}
+
+/// Whether these networks together are all addresses of one kind.
+pub(super) fn hold_everybody(nets: &[IpNet]) -> bool {
+    IpNet::aggregate(&nets.to_vec()).iter().any(|net| net.prefix_len() == 0)
 }
 
 /// The networks of a list, each with the key of its place.

@@ -26,6 +26,9 @@ const TAKEN: [&str; 12] = [
     "oauth2",
 ];
 
+/// What a provider can be asked to ask people for (OpenID Connect Core §3.1.2.1, and Prompt Create §4.1).
+const PROMPTS: [&str; 4] = ["login", "consent", "select_account", "create"];
+
 /// Longest id, in bytes.
 const LONGEST_ID: usize = 32;
 
@@ -54,6 +57,11 @@ pub(super) fn providers(raw: &[RawProvider], p: &mut Problems, dangers: &mut Vec
         if raw.danger_private_addresses {
             let key = at.key("danger_private_addresses");
             dangers.push(format!("{key}: the metadata of {id:?} may name addresses of private networks"));
+        }
+        let own = kind == Kind::Oidc || raw.base_url.is_some();
+        if raw.trust_email == Some(true) && own {
+            let key = at.key("trust_email");
+            dangers.push(format!("{key}: whoever runs {id:?} can be anyone here whose address is known"));
         }
         providers.push(provider(&at, raw, kind, id, p));
     }
@@ -124,7 +132,7 @@ fn provider(at: &At, raw: &RawProvider, kind: Kind, id: String, p: &mut Problems
         allowed_domains: domains(at, raw, p),
         hosted_domain: raw.hosted_domain.as_ref().and_then(|text| domain(&at.key("hosted_domain"), text, p)),
         claims: claims(at, &raw.claims, p),
-        prompt: prompt(at, raw, p),
+        prompt: prompt(at, raw, kind, p),
         store_tokens: raw.store_tokens,
         ca_file: raw.ca_file.as_ref().map(Into::into),
         authorities: Vec::new(),
@@ -224,7 +232,12 @@ fn issuer(at: &At, raw: &RawProvider, p: &mut Problems) -> Option<Url> {
         p.add(key, "is not given", "write the `issuer` of the provider's /.well-known/openid-configuration");
         return None;
     }
-    url(at, "issuer", raw.issuer.as_deref(), p)
+    let url = url(at, "issuer", raw.issuer.as_deref(), p)?;
+    if url.path().contains("/.well-known/") {
+        p.add(key, "is where the metadata is", "write the `issuer` that stands in it");
+        return None;
+    }
+    Some(url)
 }
 
 /// A place where a provider may be: https, or http on this machine.
@@ -319,15 +332,13 @@ fn claims(at: &At, raw: &RawClaims, p: &mut Problems) -> Claims {
     }
 }
 
-fn prompt(at: &At, raw: &RawProvider, p: &mut Problems) -> Option<String> {
+fn prompt(at: &At, raw: &RawProvider, kind: Kind, p: &mut Problems) -> Option<String> {
     let prompt = raw.prompt.clone()?;
-    let words = |text: &str| text.split(' ').all(|w| !w.is_empty() && w.bytes().all(is_word));
-    if !words(&prompt) {
-        p.add(at.key("prompt"), "is no list of words", "write login, consent or select_account");
+    // `none` lets nobody in who would have to be asked. At Discord it asks those again who have not agreed yet.
+    let known = |word| PROMPTS.contains(&word) || (word == "none" && kind == Kind::Discord);
+    if !prompt.split(' ').all(known) {
+        let what = format!("{} asks for something unknown", p.quote(&at.key("prompt"), &prompt));
+        p.add(at.key("prompt"), what, format!("write {} or several of them", PROMPTS.join(", ")));
     }
     Some(prompt)
-}
-
-fn is_word(b: u8) -> bool {
-    b.is_ascii_lowercase() || b == b'_'
 }

@@ -26,7 +26,7 @@ fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, Problems> {
     layers.environment(&env, &mut problems);
     let raw = shape(&mut layers, &mut problems);
     check(&raw, stand_in(), 2, problems).map_err(|mut problems| {
-        problems.locate(|key| layers.place(key));
+        problems.locate(|key| layers.places.of(key));
         problems
     })
 }
@@ -108,6 +108,7 @@ fn wrong_addresses_are_refused() {
         ("public.url = \"app.example\"", "public.url", "not a URL"),
         ("public.url = \"ftp://app.example\"", "public.url", "neither http nor https"),
         ("public.url = \"https://app.example/x\"", "public.url", "has a path"),
+        ("public.url = \"https://app.example.\"", "public.url", "ends in a dot"),
         ("public.url = \"https://app.example?x\"", "public.url", "has a query"),
         ("public.url = \"https://u:hush@app.example\"", "public.url", "user name or password"),
         ("public.url = \"http://app.example\"", "public.url", "danger_plain_http"),
@@ -117,6 +118,8 @@ fn wrong_addresses_are_refused() {
         ("[upstream]", "upstream.url", "is not given"),
         ("upstream.url = \"ftp://127.0.0.1:3000\"", "upstream.url", "neither http nor https"),
         ("upstream.more = [\"http://a:1/x\"]", "upstream.more[0]", "has a path"),
+        ("upstream.more = [\"http://127.0.0.1:3000/\"]", "upstream.more[0]", "is there twice"),
+        ("admin.address = \"127.0.0.1:3000\"", "admin.address", "where the app is"),
         ("upstream.client_key = \"k.pem\"", "upstream.client_certificate", "is not given"),
         ("upstream.url = \"http://127.0.0.1:3000/app\"", "upstream.url", "has a path"),
         ("upstream.url = \"http://u:hush@127.0.0.1:3000\"", "upstream.url", "user name or password"),
@@ -136,6 +139,7 @@ fn wrong_addresses_are_refused() {
         ("upstream.url = \"https://a:1\"\nupstream.protocol = \"spdy\"", "upstream.protocol", "h2c"),
         ("proxies.trusted = [\"10.0.0.0/8\", \"ten\"]", "proxies.trusted[1]", "not a network"),
         ("proxies.trusted = [\"0.0.0.0/0\"]", "proxies.trusted[0]", "every client"),
+        ("proxies.trusted = [\"0.0.0.0/1\", \"128.0.0.0/1\"]", "proxies.trusted", "every client"),
         ("proxies.trusted = [\"10.1.2.3/8\"]", "proxies.trusted[0]", "10.0.0.0/8"),
         ("store.url = \"mysql://u:hush@h/d\"", "store.url", "neither SQLite nor PostgreSQL"),
         ("store.url = \"postgres://u:hush@ h:x/d\"", "store.url", "not a URL"),
@@ -199,6 +203,8 @@ fn wrong_times_sizes_and_numbers_are_refused() {
         ("sign_up.open = \"yes\"", "sign_up.open", "true or false"),
         ("log.format = \"xml\"", "log.format", "`json`"),
         ("log.level = \"inof\"", "log.level", "no log filter"),
+        ("log.level = \"\"", "log.level", "no log filter"),
+        ("log.level = \"info,\"", "log.level", "no log filter"),
         ("paths = \"/auth\"", "paths", "a list"),
         ("listen = 8080", "listen", "a section"),
     ]);
@@ -296,6 +302,14 @@ fn a_weaker_choice_is_reported() {
     let open = config("listen.address = \"0.0.0.0:8080\"").dangers;
     assert!(open.len() == 1 && open[0].contains("other machines"), "{open:?}");
     assert!(config("listen.address = \"0.0.0.0:80\"\npublic.url = \"https://a.example\"").dangers.is_empty());
+    for (text, says) in [
+        ("limits.uncounted = [\"10.0.0.0/8\", \"0.0.0.0/0\"]", "limits.uncounted"),
+        ("limits.uncounted = [\"::/1\", \"8000::/1\"]", "limits.uncounted"),
+        ("password.answer_floor = \"0s\"", "password.answer_floor"),
+    ] {
+        let dangers = config(text).dangers;
+        assert!(dangers.len() == 1 && dangers[0].contains(says), "{text}: {dangers:?}");
+    }
 }
 
 #[test]

@@ -23,7 +23,12 @@ pub(super) fn upstream(
 ) -> Upstream {
     let mut targets: Vec<Target> = app(raw, listen, p).into_iter().collect();
     for (place, text) in raw.more.iter().enumerate() {
-        targets.extend(target(&format!("upstream.more[{place}]"), text, listen, p));
+        let key = format!("upstream.more[{place}]");
+        let Some(further) = target(&key, text, listen, p) else { continue };
+        if targets.contains(&further) {
+            p.add(key, format!("{further} is there twice"), "remove one");
+        }
+        targets.push(further);
     }
     between(p, "upstream.failures", raw.failures, 1, 1_000_000);
     let head = bytes(p, "upstream.head", raw.head, Size::kib(4), Size::mib(1));
@@ -185,7 +190,7 @@ fn target(key: &str, text: &str, listen: &Listen, p: &mut Problems) -> Option<Ta
         Host::Ipv4(ip) => (ip.to_string(), Some(ip.into())),
         Host::Ipv6(ip) => (ip.to_string(), Some(ip.into())),
     };
-    let is_ours = listen.addresses().any(|own| {
+    let is_ours = listen.addresses().chain(listen.redirect_http).any(|own| {
         let here = own.ip().is_loopback() || own.ip().is_unspecified();
         let same = address.map_or(is_loopback(&url) && here, |theirs| same_machine(theirs, own.ip()));
         same && port == own.port()

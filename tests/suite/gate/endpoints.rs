@@ -18,6 +18,20 @@ fn px_9_everything_under_the_prefix_is_ours_and_nothing_of_it_reaches_the_app() 
 }
 
 #[test]
+fn a_prefix_within_another_is_one_too_in_whatever_order_they_stand() {
+    for paths in ["[\"/auth\", \"/auth/v1\"]", "[\"/auth/v1\", \"/auth\"]"] {
+        let stage = Stage::on(Stage::plan().paths(paths));
+        for target in ["/auth/ok", "/auth/v1/ok"] {
+            assert_eq!(
+                stage.ask(stage.strange(&format!("GET {target} HTTP/1.1"), "")).status,
+                200,
+                "{paths} {target}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_wrong_method_is_405_with_the_right_ones_named() {
     let stage = Stage::new();
     for (line, allowed) in [

@@ -127,6 +127,13 @@ fn what_cannot_change_stays_and_is_named_and_the_rest_counts() {
         })
     });
     crate::jobs::eventually("the rule counts", || program.visitor().get("/a/x").status == 403);
+    // Nobody gave one: it is kept beside the store.
+    assert!(
+        !program
+            .lines()
+            .iter()
+            .any(|line| line.contains("until the next start") && line.contains("\"secret\""))
+    );
     assert!(!program.directory.path().join("other.db").exists());
 }
 

@@ -11,6 +11,7 @@ fn unknown_keys_are_told_what_was_meant() {
     each_is_refused(&[
         ("session.idel = \"5m\"", "session.idel", "`session.idle`?"),
         ("[sesion]", "sesion", "`session`?"),
+        ("limits.HEAD_TIMEOUT = \"5s\"", "limits.HEAD_TIMEOUT", "`limits.head_timeout`?"),
         ("listen.max_idle = 5", "listen.max_idle", "`upstream.max_idle`?"),
         ("listen.paths = [\"/auth\"]", "listen.paths", "`paths` at the top level"),
         ("store.flavour = 1", "store.flavour", "url, url_file"),
@@ -20,6 +21,37 @@ fn unknown_keys_are_told_what_was_meant() {
             "`rules[1].access`?",
         ),
     ]);
+}
+
+#[test]
+fn a_section_is_no_list() {
+    each_is_refused(&[
+        ("limits = [\"32KiB\", 50]", "limits", "is a list; write one section `[limits]`"),
+        ("[[limits]]\nhead = \"32KiB\"", "limits", "`[limits]`"),
+        ("[[mail]]", "mail", "`[mail]`"),
+        ("[mail]\nsmtp = [\"localhost\"]", "mail.smtp", "`[mail.smtp]`"),
+        (
+            "rules = [[\"/a\", [\"GET\"], \"public\"]]",
+            "rules",
+            "holds a list; write a section `[[rules]]` for each",
+        ),
+        (
+            "[[providers]]\nkind = \"github\"\nclient_id = \"x\"\nclient_secret = \"y\"\nclaims = []",
+            "providers[0].claims",
+            "`[providers.claims]`",
+        ),
+        ("[tls]\nmore = [[\"a\", \"b\"]]", "tls.more", "`[[tls.more]]`"),
+    ]);
+    let found = problems(APP, &[("SIDEGATE_LISTEN", "[\"0.0.0.0:8081\"]")]);
+    assert_eq!(found.to_string(), "SIDEGATE_LISTEN: listen: is a list; write one section `[listen]`\n");
+}
+
+#[test]
+fn a_variable_is_named_as_the_place_of_what_it_made() {
+    for (name, key) in [("SIDEGATE_UPSTREM__URL", "upstrem"), ("SIDEGATE_RULES__0__PATH", "rules")] {
+        let found = problems(APP, &[(name, "x")]).to_string();
+        assert!(found.starts_with(&format!("{name}: {key}: ")), "{found}");
+    }
 }
 
 #[test]
@@ -65,6 +97,14 @@ fn syntax_errors_are_told_with_their_lines() {
         lines.contains(&"test.toml:2".to_owned()) && lines.contains(&"test.toml:3".to_owned()),
         "{problems}"
     );
+    for (text, says) in [
+        ("upstream.max_idle = 99999999999999999999", "test.toml:1: upstream.max_idle: holds a number"),
+        ("[upstream]\nurl = \"http://a\"\nurl = \"http://b\"", "test.toml:3: url is there twice; remove one"),
+    ] {
+        let mut problems = Problems::default();
+        assert!(Layers::file("test.toml", text, &mut problems).unreadable);
+        assert!(problems.to_string().starts_with(says), "{problems}");
+    }
 }
 
 #[test]

@@ -34,9 +34,22 @@ fn mail_that_would_be_misread_overheard_or_never_sent_is_refused() {
         ("mail.smtp.host = \"localhost\"", "mail.from", "is not given"),
         ("mail.transport = \"catcher\"\npublic.url = \"https://a.example\"", "mail.transport", "https"),
         ("mail.transport = \"catcher\"\nmail.smtp.host = \"x\"", "mail.smtp", "beside"),
+        (
+            "mail.smtp.port = 587\nmail.from = \"a@b.example\"\nmail.smtp.host = \"x\"",
+            "mail.smtp.port",
+            "starttls",
+        ),
+        (
+            "mail.smtp.port = 465\nmail.smtp.tls = \"starttls\"\nmail.from = \"a@b.example\"\nmail.smtp.host = \"x\"",
+            "mail.smtp.port",
+            "implicit",
+        ),
         ("mail.transport = \"pigeon\"", "mail.transport", "does not fit"),
         ("log.keep_sign_ins = \"1h\"", "log.keep_sign_ins", "too little"),
     ]);
+    let asked_for = problems(&format!("{APP}mail.transport = \"smtp\""), &[]);
+    let keys: Vec<&str> = asked_for.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["mail.smtp.host", "mail.from"]);
     let with = |lines: &str| {
         let key = lines.split(" = ").next().unwrap_or_default();
         let whole = ["mail.from = \"a@b.example\"", "mail.smtp.host = \"smtp.b.example\""];
