@@ -34,6 +34,7 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let config = settings.load(NewSecret::Keep)?;
     let levels = log::start(&config.log);
     tell_dangers(&config, &passed.addresses().collect::<Vec<_>>());
+    passed.dangers().for_each(|danger| tracing::warn!("{danger}"));
     if !passed.is_empty() && !config.listen.places.contains(&Place::Passed) {
         tracing::warn!("sockets were handed over, and `listen.address = \"systemd\"` does not ask for them");
     }

@@ -5,12 +5,12 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -24,6 +24,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::app::App;
 use crate::metrics::text;
+use crate::server::read::host_name;
 use crate::server::tls::Tls;
 use crate::server::worker::Serving;
 
@@ -33,6 +34,8 @@ mod numbers;
 const MOST: usize = 64;
 /// How long a connection may last.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the head of a question may take: silence must not keep probes out.
+const HEAD_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the store may take to answer before it counts as down.
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -76,6 +79,7 @@ impl Admin {
 }
 
 async fn accept(listener: TcpListener, serving: watch::Receiver<Serving>) -> io::Result<()> {
+    let near = listener.local_addr()?.ip().is_loopback();
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut connections = JoinSet::new();
     loop {
@@ -95,16 +99,31 @@ async fn accept(listener: TcpListener, serving: watch::Receiver<Serving>) -> io:
                     let serving = serving.borrow();
                     (Arc::clone(&serving.app), serving.tls.clone())
                 };
-                async move { Ok::<_, Infallible>(answer(&app, tls.as_ref(), &request).await) }
+                async move {
+                    let answer = if is_for_us(&request, near) {
+                        answer(&app, tls.as_ref(), &request).await
+                    } else {
+                        plain(StatusCode::MISDIRECTED_REQUEST, "text/plain", "not here\n".to_owned())
+                    };
+                    Ok::<_, Infallible>(answer)
+                }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
+                .header_read_timeout(HEAD_PATIENCE)
                 .serve_connection(TokioIo::new(stream), service);
             // Whoever asks asks again.
             let _ = timeout(PATIENCE, connection).await;
         });
     }
+}
+
+/// Whether the question can be meant for this listener. On loopback no other name leads here but one that a page of
+/// somebody else's was made to resolve to it, so that its scripts could read the answer.
+fn is_for_us(request: &Request<Incoming>, near: bool) -> bool {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).and_then(host_name);
+    let plain = host.map(|host| host.trim_start_matches('[').trim_end_matches(']'));
+    !near || plain.is_none_or(|host| host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok())
 }
 
 async fn answer(app: &App, tls: Option<&Tls>, request: &Request<Incoming>) -> Response<Full<Bytes>> {

@@ -17,6 +17,9 @@ use crate::config::listen::{Listen, Place};
 use crate::http::client::Peer;
 use crate::server::passed::{Passed, Socket as Handed};
 
+/// What of an answer may wait in the kernel to be sent, in bytes. Without a bound it takes megabytes of it at once, and
+/// then none for so long that a client that reads slowly looks like one that does not read.
+const NOT_SENT: u32 = 256 * 1024;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
 
@@ -153,12 +156,20 @@ impl Places {
 
 fn listener(address: SocketAddr) -> io::Result<net::TcpListener> {
     let socket = shared(address)?;
-    // Inherited by every accepted connection.
-    socket.set_tcp_nodelay(true)?;
+    inherited(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Sets what every accepted connection inherits.
+///
+/// # Errors
+/// As `setsockopt(2)`.
+pub(super) fn inherited(listener: &Socket) -> io::Result<()> {
+    listener.set_tcp_nodelay(true)?;
+    listener.set_tcp_notsent_lowat(NOT_SENT)
 }
 
 /// A socket that others of this process may share an address with.
@@ -187,16 +198,17 @@ impl SocketFile {
             Ok(there) if !there.file_type().is_socket() => {
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, "is there and is no socket"));
             }
-            Ok(_) if unix::net::UnixStream::connect(path).is_ok() => {
-                return Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there"));
-            }
-            Ok(_) => {}
+            Ok(_) => is_left_behind(path)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{}", std::process::id()));
         let fresh = PathBuf::from(name);
+        // Of a process of this number that did not get so far; in a container it is always the same number.
+        if fs::symlink_metadata(&fresh).is_ok_and(|there| there.file_type().is_socket()) {
+            fs::remove_file(&fresh)?;
+        }
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         socket.bind(&socket2::SockAddr::unix(&fresh)?)?;
@@ -215,6 +227,21 @@ impl SocketFile {
                 Err(error)
             }
         }
+    }
+}
+
+/// Whether nobody listens at a socket any more.
+///
+/// # Errors
+/// If somebody does, or nobody can tell.
+fn is_left_behind(path: &Path) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&socket2::SockAddr::unix(path)?) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        // Somebody does, and has much to do.
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        Ok(()) | Err(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there")),
     }
 }
 

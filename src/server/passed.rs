@@ -1,14 +1,17 @@
 //! Sockets that whoever started the process listens on already, and hands over: socket activation as of systemd
 //! (`sd_listen_fds(3)`).
 
+use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 
 use listenfd::ListenFd;
 use socket2::SockRef;
 
 use crate::config::listen::Place;
+use crate::server::listen;
 
 /// The first of them (`SD_LISTEN_FDS_START`).
 const FIRST: usize = 3;
@@ -48,6 +51,22 @@ impl Passed {
         self.0.iter().filter_map(|socket| match socket {
             Socket::Tcp(listener) => listener.local_addr().ok(),
             Socket::Unix(_) => None,
+        })
+    }
+
+    /// Who may connect that hardly should: peers of a socket in the file system count as a trusted proxy, and whoever made
+    /// the socket has said who may be one.
+    pub fn dangers(&self) -> impl Iterator<Item = String> {
+        self.0.iter().filter_map(|socket| {
+            let place = socket.place().ok()?;
+            let Place::Unix(path) = &place else {
+                let nameless = matches!(socket, Socket::Unix(_));
+                return nameless.then(|| {
+                    "listen: everybody on this machine may connect to a socket without a name, as a trusted proxy".to_owned()
+                });
+            };
+            let open = fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o002 != 0);
+            open.then(|| format!("listen: everybody on this machine may connect to {place}, as a trusted proxy"))
         })
     }
 
@@ -94,8 +113,7 @@ impl Socket {
         self.as_ref().set_nonblocking(true)?;
         Ok(match self {
             Self::Tcp(listener) => {
-                // Inherited by every accepted connection.
-                self.as_ref().set_tcp_nodelay(true)?;
+                listen::inherited(&self.as_ref())?;
                 Self::Tcp(listener.try_clone()?)
             }
             Self::Unix(listener) => Self::Unix(listener.try_clone()?),

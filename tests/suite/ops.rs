@@ -136,7 +136,9 @@ fn written(directory: &Path, text: &str) {
 
 /// What an admin listener answers.
 fn told(admin: SocketAddr, path: &str) -> Response {
-    Raw::connect(admin).send(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).answer()
+    Raw::connect(admin)
+        .send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+        .answer()
 }
 
 /// The value of one number in a text of metrics, a whole one; 0 if it is not there.

@@ -282,6 +282,24 @@ fn clients_without_a_certificate_are_turned_away_where_one_is_required() {
 }
 
 #[test]
+fn the_health_check_passes_where_tls_is_spoken_and_knows_us() {
+    let (directory, section) = changing();
+    let (app, address) = (Upstream::hello(), free_port());
+    minimal(directory.path(), address, app.address, "sqlite:site.db");
+    let config = directory.path().join("sidegate.toml");
+    let text = std::fs::read_to_string(&config).expect("a file");
+    let text = text.replace("url = \"http://127.0.0.1:", "url = \"https://127.0.0.1:");
+    let text = text.replace(&format!("https://{}", app.address), &format!("http://{}", app.address));
+    std::fs::write(&config, format!("{text}[tls]\n{section}\n")).expect("a file");
+    let _program = serve(directory.path(), address, &["--config", "sidegate.toml"]);
+    let check = || crate::serve::run(directory.path(), &["healthcheck", "--config", "sidegate.toml"]);
+    assert!(check().status.success(), "{:?}", check());
+    // Somebody else's is not ours.
+    change(directory.path(), "renewed");
+    assert_eq!(check().status.code(), Some(1), "{:?}", check());
+}
+
+#[test]
 fn plain_http_on_a_port_for_tls_is_refused_and_silence_is_not_waited_for() {
     let site = plan("").set("limits", "head_timeout = \"300ms\"").start();
     let plain = until_ended(site.address, b"GET /auth/ok HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use socket2::{Domain, SockAddr, Socket, Type};
 use tempfile::TempDir;
 
 use crate::serve::{command, free_port, run, serve};
@@ -120,7 +121,11 @@ fn what_a_dead_process_left_is_replaced_and_nothing_else_is() {
     let live = UnixListener::bind(&socket).expect("a socket");
     refused("somebody listens there");
     assert!(socket.exists());
-    drop(live);
+    // It has so much to do that nobody is let in any more.
+    let many: Vec<_> = (0..5000).map_while(|_| crowd_in(&socket)).collect();
+    assert!(many.len() < 5000);
+    refused("somebody listens there");
+    drop((live, many));
     // The file is still there, and nobody behind it.
     let anywhere = free_port();
     let program = serve(home.path(), anywhere, &arguments);
@@ -132,6 +137,24 @@ fn what_a_dead_process_left_is_replaced_and_nothing_else_is() {
     program.signal("-TERM");
     assert_eq!(program.exit_code(), Some(0));
     assert!(!socket.exists());
+}
+
+/// A connection, unless it would have to be waited for.
+fn crowd_in(socket: &Path) -> Option<Socket> {
+    let client = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+    client.set_nonblocking(true).expect("it can be");
+    client.connect(&SockAddr::unix(socket).expect("a path")).is_ok().then_some(client)
+}
+
+#[test]
+fn what_a_dead_process_of_the_same_number_left_half_made_is_in_nobodys_way() {
+    let home = directory();
+    let socket = home.path().join("site.sock");
+    let half_made = home.path().join(format!("site.sock.{}", std::process::id()));
+    drop(UnixListener::bind(&half_made).expect("a socket"));
+    assert!(half_made.exists());
+    let site = at(&socket, "");
+    assert_eq!(Raw::connect_to_file(&socket).send(request(&site, "")).answer().status, 200);
 }
 
 #[test]

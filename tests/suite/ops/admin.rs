@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Program, told};
 use crate::serve::run;
 use crate::support::database::{Database, on_both_databases};
-use crate::support::raw::Raw;
+use crate::support::raw::{Raw, ask};
 use crate::support::site::Site;
 use crate::support::upstream::Upstream;
 
@@ -28,7 +28,7 @@ on_both_databases! {
         let version = told(admin, "/version").json();
         assert_eq!(version, json!({ "name": "sidegate", "version": env!("CARGO_PKG_VERSION") }));
         assert_eq!(told(admin, "/").status, 404);
-        let posted = Raw::connect(admin).send("POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").answer();
+        let posted = Raw::connect(admin).send("POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").answer();
         assert_eq!((posted.status, posted.header("allow")), (405, Some("GET, HEAD")));
     }
 
@@ -69,6 +69,22 @@ fn whoever_is_going_down_says_so_while_everything_is_served() {
     assert_eq!(site.stranger().get("/open/x").text(), "hello");
     server.stop();
     crate::jobs::eventually("it ends with the server", || std::net::TcpStream::connect(admin).is_err());
+}
+
+#[test]
+fn silence_keeps_no_probe_out_and_no_page_of_another_name_reads_the_numbers() {
+    let site = Site::on(Database::sqlite()).set("admin", ADMIN).start();
+    let admin = site.admin();
+    let silent: Vec<_> = (0..64).map(|_| std::net::TcpStream::connect(admin).expect("it listens")).collect();
+    assert_eq!(told(admin, "/healthz").status, 200);
+    drop(silent);
+    for (host, status) in
+        [("evil.test", 421), ("evil.test:9180", 421), ("localhost:9180", 200), ("[::1]:9180", 200)]
+    {
+        let answer =
+            ask(admin, format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+        assert_eq!(answer.status, status, "{host}");
+    }
 }
 
 #[test]
