@@ -217,7 +217,7 @@ impl Proxy {
                 limit,
                 patience: Some(self.config.limits.body_idle),
                 deadline: self.ticker.deadline(),
-                pace: self.pace_of(visit),
+                pace: self.pace_of(false),
                 head_writer: Rc::clone(&self.head_writer),
             }),
         }
@@ -255,10 +255,10 @@ impl Proxy {
         }
     }
 
-    /// How fast the body has to come. A call of gRPC may be a conversation, in which silences are nothing odd.
-    fn pace_of(&self, visit: &Visit) -> Pace {
+    /// How fast the body has to come; as slowly as it may where it is a `conversation`, in which silences are nothing odd.
+    fn pace_of(&self, conversation: bool) -> Pace {
         let limits = &self.config.limits;
-        Pace::new(if visit.is_grpc() { 0 } else { limits.min_rate }, limits.min_rate_grace)
+        Pace::new(if conversation { 0 } else { limits.min_rate }, limits.min_rate_grace)
     }
 
     async fn exchange(

@@ -125,8 +125,8 @@ impl Server {
     /// # Errors
     /// If a file that the configuration names cannot be used.
     pub fn prepare(&self, app: &Arc<App>) -> Result<Ready, Problems> {
-        let crowd = Arc::clone(&self.serving.borrow().crowd);
-        let (serving, exporter) = serving(app, Some(&crowd))?;
+        let before = self.serving.borrow().clone();
+        let (serving, exporter) = serving(app, Some(&before))?;
         Ok(Ready { serving, exporter })
     }
 
@@ -170,15 +170,18 @@ pub struct Ready {
     exporter: Option<Exporter>,
 }
 
-/// What the workers need of an application, in place of one under which this `crowd` has come.
-fn serving(app: &Arc<App>, crowd: Option<&Crowd>) -> Result<(Serving, Option<Exporter>), Problems> {
+/// What the workers need of an application, in place of what they had `before`.
+fn serving(app: &Arc<App>, before: Option<&Serving>) -> Result<(Serving, Option<Exporter>), Problems> {
     let config = &app.config;
     let tls = config.tls.as_ref().map(Tls::load).transpose()?;
     let connector = Connector::new(&config.upstream.tls)?;
     let (tracing, exporter) = Exporter::start(app)?.unzip();
     let most = files::make_room(config.limits.connections);
     let (of_one, uncounted) = (config.limits.connections_per_address, config.uncounted.clone());
-    let instances = Arc::new(Instances::new(&config.upstream));
+    let instances = Arc::new(match before {
+        Some(before) => Instances::after(&config.upstream, (&before.instances, &before.app.config.upstream)),
+        None => Instances::new(&config.upstream),
+    });
     let rounds = Rounds::begin(&config.upstream, &connector, &instances, &app.office);
     let serving = Serving {
         app: Arc::clone(app),
@@ -186,8 +189,8 @@ fn serving(app: &Arc<App>, crowd: Option<&Crowd>) -> Result<(Serving, Option<Exp
         instances,
         _rounds: Arc::new(rounds),
         tls,
-        crowd: match crowd {
-            Some(crowd) => crowd.under(most, of_one, uncounted),
+        crowd: match before {
+            Some(before) => before.crowd.under(most, of_one, uncounted),
             None => Crowd::new(most, of_one, uncounted),
         },
         tracing,

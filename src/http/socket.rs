@@ -3,9 +3,11 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use rustls::ProtocolVersion;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -42,16 +44,16 @@ impl Socket {
         }
     }
 
-    /// Has the connection reset when it is closed: the only way to show that an answer without a length was cut
-    /// short (RFC 9112 §8).
-    pub fn break_off(&self) {
+    /// Whether the connection is reset when it is closed, by whatever: the only way to show that an answer without a
+    /// length was cut short (RFC 9112 §8).
+    pub fn breaks_off(&self, breaks: bool) {
         let stream = match self {
             Self::Plain(stream) => stream,
             Self::Begun(begun) => &begun.1,
             Self::Tls(stream) => stream.get_ref().0,
         };
         // A socket that cannot be told so is gone already.
-        let _ = stream.set_zero_linger();
+        let _ = SockRef::from(stream).set_linger(breaks.then_some(Duration::ZERO));
     }
 }
 

@@ -254,6 +254,11 @@ impl Wire {
         self.ahead = BytesMut::new();
     }
 
+    /// The client is not to be told any more that its body is wanted: its answer begins.
+    pub fn withdraw(&mut self) {
+        self.invitation = &[];
+    }
+
     /// Whether the client has heard a part of its invitation.
     fn is_being_invited(&self) -> bool {
         (1..CONTINUE.len()).contains(&self.invitation.len())

@@ -56,7 +56,7 @@ impl Patient {
     async fn attend(self, health: Health, connector: Connector) {
         let mut beats = interval(health.interval);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut well, mut in_a_row) = (true, 0);
+        let (mut well, mut in_a_row) = (self.instances.is_well(self.place), 0);
         loop {
             beats.tick().await;
             let found = self.ask(&connector, &health).await;

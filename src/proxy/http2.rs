@@ -143,7 +143,7 @@ impl Http2 {
         let grpc = visit.is_grpc();
         let patience = if grpc { proxy.pool.settings().idle_timeout } else { limits.body_idle };
         let whole = matches!(framing, Framing::None | Framing::Length(0));
-        let mut source = Source::new(body, limits.body, (patience, proxy.pace_of(visit)), proxy);
+        let mut source = Source::new(body, limits.body, (patience, proxy.pace_of(grpc && http2)), proxy);
         let length = if let Framing::Length(length) = framing { Some(length) } else { None };
         let fields = head_fields(proxy, visit, &pass, length)?;
         let mut term = Term::begin(pass.session().cloned(), proxy.ticker.now());

@@ -85,6 +85,26 @@ impl Instances {
         Self { list, rest: config.rest, failures: config.failures, turn: AtomicU32::new(0) }
     }
 
+    /// The same, of which those are as they were that were there `before`.
+    pub fn after(config: &Upstream, (before, known): (&Self, &Upstream)) -> Self {
+        let this = Self::new(config);
+        for (fresh, target) in this.list.iter().zip(&config.targets) {
+            let place = known.targets.iter().position(|other| other == target);
+            let Some(old) = place.and_then(|place| before.list.get(place)) else { continue };
+            fresh.broken.store(old.broken.load(Ordering::Relaxed), Ordering::Relaxed);
+            fresh.rests_until.store(old.rests_until.load(Ordering::Relaxed), Ordering::Relaxed);
+            // Who is not asked any more could not become well again.
+            let ill = old.ill.load(Ordering::Relaxed) && config.health.is_some();
+            fresh.ill.store(ill, Ordering::Relaxed);
+        }
+        this
+    }
+
+    /// Whether the one at `place` is not known to be ill.
+    pub(super) fn is_well(&self, place: usize) -> bool {
+        !self.list[place].ill.load(Ordering::Relaxed)
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.list.len()
@@ -168,6 +188,7 @@ impl Instances {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::upstream::{Health, Protocol, Target, UpstreamTls};
 
     const NOW: Now = Now::from_millis(1_000_000);
     const REST: Duration = Duration::from_secs(5);
@@ -175,6 +196,45 @@ mod tests {
     fn instances(count: usize) -> Arc<Instances> {
         let list = (0..count).map(|_| Instance::default()).collect();
         Arc::new(Instances { list, rest: REST, failures: 3, turn: AtomicU32::new(0) })
+    }
+
+    #[test]
+    fn those_that_were_there_before_are_as_they_were() {
+        let config = |ports: &[u16], asked: bool| Upstream {
+            targets: ports
+                .iter()
+                .map(|&port| Target::Tcp { host: "a".to_owned(), port, tls: false })
+                .collect(),
+            protocol: Protocol::Http1,
+            upgrades: Vec::new(),
+            tls: UpstreamTls::default(),
+            rest: REST,
+            failures: 3,
+            health: asked.then(|| Health {
+                path: "/".to_owned(),
+                host: "a".to_owned(),
+                interval: REST,
+                timeout: REST,
+                healthy: 1,
+                unhealthy: 1,
+            }),
+            connect_timeout: REST,
+            response_timeout: REST,
+            idle_timeout: REST,
+            keep_alive: REST,
+            max_idle: 1,
+            ping: REST,
+            head: 1,
+        };
+        let known = config(&[1, 2, 3], true);
+        let before = Instances::new(&known);
+        before.asked(0, false);
+        before.failed(1, NOW);
+        let after = Instances::after(&config(&[4, 2, 1], true), (&before, &known));
+        assert!(after.is_well(0) && after.is_well(1) && !after.is_well(2));
+        assert!((0..10).all(|_| after.choose(NOW, &[]) == Some(0)), "one is new, one rests, one is ill");
+        let unasked = Instances::after(&config(&[1, 2], false), (&before, &known));
+        assert!(unasked.is_well(0), "nobody would ask whether it is well again");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::http::head::Search;
 use crate::proxy::failure::Failure;
 use crate::proxy::interim;
 use crate::proxy::pace::Pace;
+use crate::proxy::reserved::HOP_BY_HOP;
 use crate::proxy::term::{Over, Term};
 use crate::proxy::upload::Upload;
 use crate::proxy::upstream::{Connection, Pool};
@@ -61,6 +62,15 @@ pub(super) async fn receive(
             while let Some(head) = next(&mut search, &mut connection.unread, settings.head, method)? {
                 search = Search::default();
                 if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+                    // Said of an idle connection that was about to be closed, and no answer to what crossed it
+                    // (RFC 9110 §15.5.9).
+                    if head.status == StatusCode::REQUEST_TIMEOUT
+                        && !head.keep
+                        && connection.requests > 0
+                        && upload.repeatable()
+                    {
+                        return Poll::Ready(Err(Failure::Closed { untouched: interim == 0 }));
+                    }
                     term.moved(&connection.deadline);
                     // Said to somebody who has gone.
                     if term.is_over(pool.now(), pool.live()) {
@@ -261,8 +271,11 @@ impl Http1Body {
                     }
                     Ok(Some(Frame::data(data)))
                 }
-                Piece::Trailers(trailers) => {
+                Piece::Trailers(mut trailers) => {
                     self.finish();
+                    for name in HOP_BY_HOP {
+                        trailers.remove(*name);
+                    }
                     Ok((!trailers.is_empty()).then(|| Frame::trailers(trailers)))
                 }
                 Piece::Nothing => Ok(None),

@@ -34,7 +34,7 @@ pub(super) struct Connection {
     place: usize,
     /// Counted there as long as a request is being answered.
     under_way: Option<UnderWay>,
-    requests: u32,
+    pub(super) requests: u32,
     born: u64,
     idle_since: u64,
 }

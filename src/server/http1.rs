@@ -156,18 +156,17 @@ impl Watch {
 
 impl Connection {
     async fn run(&mut self) -> Next {
-        let limits = &self.worker.app.config.limits;
-        let (mut patience, keep_alive) = (limits.head_timeout, limits.keep_alive);
-        let mut left = limits.requests_per_connection;
+        let mut patience = self.worker.app.config.limits.head_timeout;
+        let mut served = 0;
         loop {
             let heard = match self.hear(patience).await {
                 Some(Heard::Request(heard)) => heard,
                 Some(Heard::Http2) => return Next::Http2,
                 None => return Next::Close,
             };
-            left = left.saturating_sub(1);
-            match self.answer(heard, left == 0).await {
-                Next::Request => patience = keep_alive,
+            served += 1;
+            match self.answer(heard, served).await {
+                Next::Request => patience = self.worker.app.config.limits.keep_alive,
                 end => return end,
             }
         }
@@ -223,8 +222,8 @@ impl Connection {
         heard
     }
 
-    /// Has a request answered and sends the answer. `last`: the connection ends with it.
-    async fn answer(&mut self, outcome: Result<(), Refusal>, last: bool) -> Next {
+    /// Has a request answered, with which so many have been `served` on this connection, and sends the answer.
+    async fn answer(&mut self, outcome: Result<(), Refusal>, served: u64) -> Next {
         // As it is now: what has begun ends as it began.
         let worker = self.worker.latest();
         if !Rc::ptr_eq(&worker, &self.worker) {
@@ -248,7 +247,7 @@ impl Connection {
         let asked = Asked {
             to_head: head.method == Method::HEAD,
             modern: head.version == Version::HTTP_11,
-            persists: request.persists && !last,
+            persists: request.persists && served < config.limits.requests_per_connection,
             takes_trailers: request.takes_trailers,
         };
         self.wire.borrow_mut().expect(request.length, request.waits, asked.modern);
@@ -280,6 +279,11 @@ impl Connection {
         let mut out = self.worker.buffers.to_write();
         self.wire.borrow_mut().unheard(&mut out);
         let mut answer = write::Answer::new(asked, reply, (stopping, date), (out, &self.wire.borrow()));
+        // The answer says that the body is not waited for.
+        self.wire.borrow_mut().withdraw();
+        if answer.ends_with_connection() {
+            self.wire.borrow_mut().socket().breaks_off(true);
+        }
         let patience = self.worker.app.config.limits.body_idle;
         let sent = poll_fn(|cx| {
             let before = self.wire.borrow().sent;
@@ -303,15 +307,12 @@ impl Connection {
         .await;
         self.patience.disarm();
         match sent {
-            Sent::Lost => Next::Close,
-            Sent::Broken => {
-                if answer.ends_with_connection() {
-                    self.wire.borrow_mut().socket().break_off();
-                }
-                Next::Close
-            }
+            Sent::Lost | Sent::Broken => Next::Close,
             Sent::Whole => {
                 let closes = answer.closes();
+                if answer.ends_with_connection() {
+                    self.wire.borrow_mut().socket().breaks_off(false);
+                }
                 self.worker.buffers.written(answer.take_buffer());
                 match answer.take_tunnel() {
                     Some(tunnel) => Next::Tunnel(tunnel),

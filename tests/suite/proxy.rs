@@ -1,5 +1,6 @@
 //! Forwarding from both ends: what the app sees of a request, what the client sees of the answer.
 
+mod crossing;
 mod drain;
 mod failure;
 mod headers;

@@ -1,11 +1,11 @@
 //! Header fields in the form that HTTP/2 has for them.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, SET_COOKIE, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::http::cookie;
-use crate::proxy::reserved::HOP_BY_HOP;
+use crate::proxy::reserved::{HOP_BY_HOP, hop_by_hop};
 
 /// The fields in these lines, of which we have written each. Values share `lines`.
 pub(in crate::proxy) fn cut(lines: &Bytes) -> Option<HeaderMap> {
@@ -43,5 +43,5 @@ pub(in crate::proxy) fn clean(headers: &mut HeaderMap) {
 /// Whether a trailer field of an answer may pass: fields that frame or route a message have no place there (RFC 9110
 /// §6.5.1).
 pub(in crate::proxy) fn answer_trailer_may_pass(name: &HeaderName) -> bool {
-    ![CONTENT_LENGTH, TRANSFER_ENCODING, HOST, SET_COOKIE].contains(name)
+    ![CONTENT_LENGTH, HOST, SET_COOKIE].contains(name) && !hop_by_hop(name.as_str().as_bytes())
 }

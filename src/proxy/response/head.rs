@@ -121,6 +121,9 @@ impl Head {
         let switches = status == StatusCode::SWITCHING_PROTOCOLS;
         let keep = if modern { !facts.close } else { facts.keep_alive };
         let keep = keep && !matches!(body, Delimited::Close) && !switches;
+        // Some apps send the body that they announce all the same, and it would begin the next answer.
+        let announced = facts.chunked || facts.length.is_some_and(|length| length > 0);
+        let keep = keep && !(bodiless && announced && !status.is_informational());
         let protocol = facts.protocol.filter(|_| switches && facts.upgrade);
         Ok(Self { status, fields, protocol, body, keep })
     }

@@ -8,10 +8,12 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::server::Builder;
 use http::{Method, Request};
 use http_body_util::Full;
 use hyper::body::Frame;
 
+use crate::support::app2::App2;
 use crate::support::bare::{Bare, End};
 use crate::support::h2::H2;
 use crate::support::stage::Stage;
@@ -67,9 +69,9 @@ fn r_02_and_dos_3_a_body_that_pauses_ends_its_request_by_http_2() {
 fn r_02_a_body_that_trickles_in_ends_its_request_by_http_2_unless_it_is_a_conversation() {
     let limits = "min_rate = \"16KiB\"\nmin_rate_grace = \"1s\"";
     let stage = Stage::on(Stage::plan().set("limits", limits));
-    let trickle = |fields: &[(&str, &str)], length: usize, most: usize| {
+    let trickle = |stage: &Stage, fields: &[(&str, &str)], length: usize, most: usize| {
         let mut client = H2::connect(stage.site.address);
-        let (pieces, answer) = client.stream(post(&stage, "/x", fields));
+        let (pieces, answer) = client.stream(post(stage, "/x", fields));
         let ended = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -86,10 +88,21 @@ fn r_02_a_body_that_trickles_in_ends_its_request_by_http_2_unless_it_is_a_conver
             status
         })
     };
-    assert_eq!(trickle(&[], 1, 200), 400);
+    assert_eq!(trickle(&stage, &[], 1, 200), 400);
     assert!(stage.site.upstream.arrived().is_empty(), "no half request was completed");
-    assert_eq!(trickle(&[], 65_536, 40), 200, "slow, but not too slow");
-    assert_eq!(trickle(&[("content-type", "application/grpc")], 1, 40), 200, "a conversation");
+    assert_eq!(trickle(&stage, &[], 65_536, 40), 200, "slow, but not too slow");
+    let grpc = [("content-type", "application/grpc")];
+    trickle(&stage, &grpc, 1, 200);
+    assert_eq!(stage.site.upstream.arrived().len(), 1, "gRPC needs an app that speaks HTTP/2");
+    let app = App2::with(Builder::new(), |mut call| async move {
+        while let Some(Ok(piece)) = call.body.data().await {
+            let _ = call.body.flow_control().release_capacity(piece.len());
+        }
+        call.say("heard");
+    });
+    let stage = Stage::on(Stage::plan().set("upstream", &app.toml()).set("limits", limits));
+    assert_eq!(trickle(&stage, &grpc, 1, 40), 200, "a conversation");
+    assert_eq!(trickle(&stage, &[], 1, 200), 400, "none");
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn r_3_and_dos_2_a_client_that_never_reads_is_let_go_and_the_app_is_not_read_on(
 }
 
 #[test]
-fn r_2_a_body_that_trickles_in_ends_the_request_unless_it_is_a_conversation() {
+fn r_2_a_body_that_trickles_in_ends_the_request_whatever_it_calls_itself() {
     let limits = "min_rate = \"64KiB\"\nmin_rate_grace = \"1s\"";
     let stage = Stage::on(Stage::plan().set("limits", limits));
     let trickle = |fields: &str, piece: &str, most: usize| {
@@ -130,8 +130,9 @@ fn r_2_a_body_that_trickles_in_ends_the_request_unless_it_is_a_conversation() {
         scope.spawn(|| {
             assert_eq!(trickle("", &"x".repeat(65_536), 60), 200, "slow, but not too slow");
         });
-        assert_eq!(trickle("Content-Type: application/grpc\r\n", "x", 60), 200, "a conversation");
+        trickle("Content-Type: application/grpc\r\n", "x", 400);
     });
+    assert_eq!(stage.site.upstream.arrived().len(), 1, "gRPC needs HTTP/2");
 }
 
 #[test]
@@ -167,6 +168,32 @@ fn r_3_a_client_that_reads_too_slowly_is_let_go_and_one_behind_a_slow_app_is_not
     }
     assert!(read < SIZE / 2, "{read} bytes came");
     assert!(stage.site.is_well());
+}
+
+#[test]
+fn r_3_a_client_that_reads_slowly_but_steadily_is_not_taken_for_one_that_does_not_read() {
+    const SIZE: usize = 8_000_000;
+    let upstream = Upstream::with(|_, stream| {
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n");
+        let _ = stream.write_all(&vec![b'x'; SIZE]);
+    });
+    let stage = Stage::on(Stage::plan().set("limits", "body_idle = \"1s\"").upstream(upstream));
+    let mut stream = TcpStream::connect(stage.site.address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    stream.write_all(stage.signed("GET /x HTTP/1.1", "").as_bytes()).expect("it is sent");
+    let (mut read, mut buffer) = (0, vec![0; 32 * 1024]);
+    // Some 600 KiB a second, for several times as long as somebody who does not read is borne.
+    for piece in 0.. {
+        let Ok(count @ 1..) = stream.read(&mut buffer) else { break };
+        read += count;
+        if read >= SIZE {
+            break;
+        }
+        if piece < 120 {
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+    assert!(read >= SIZE, "{read} bytes came");
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn f_12_an_app_by_http_1_gives_a_client_by_http_2_those_that_are_no_part_of_the_
     let upstream = Upstream::answering(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n3\r\nabc\r\n0\r\n\
          x-sum: 7\r\nX-Sum: 8\r\nContent-Length: 3\r\nSet-Cookie: sidegate=evil\r\nHost: evil.test\r\n\
-         Transfer-Encoding: chunked\r\n\r\n",
+         Transfer-Encoding: chunked\r\nConnection: close\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\n\r\n",
     );
     let stage = Stage::on(Stage::plan().upstream(upstream));
     let mut client = H2::connect(stage.site.address);
