@@ -19,6 +19,10 @@ pub const LARGE: usize = 256 * 1024;
 /// Most large buffers that are lent at a time: with each, a client that stops reading can hold up as much.
 const MOST_LARGE: usize = 4;
 
+/// Size of a buffer that heads are put together in, in bytes: several have room in one, and who waits with one holds up
+/// no more than that.
+const HEADS: usize = 8 * 1024;
+
 /// Makes room for `size` bytes or some less: from the beginning of a buffer again if nobody holds a part of it any
 /// more, in what is left of it otherwise. A new one is a trip to the allocator.
 pub fn make_room(buffer: &mut BytesMut, size: usize) {
@@ -40,6 +44,7 @@ pub struct Buffers {
     /// Capacity of all of these, in bytes.
     kept: Cell<usize>,
     to_write: RefCell<Vec<Vec<u8>>>,
+    heads: RefCell<BytesMut>,
     large: Rc<Large>,
 }
 
@@ -79,6 +84,13 @@ impl Buffers {
             self.kept.set(kept);
             to_read.push(buffer);
         }
+    }
+
+    /// Has a head put together in a buffer that others are in too, and that is to be left empty.
+    pub fn gather<T>(&self, put: impl FnOnce(&mut BytesMut) -> T) -> T {
+        let mut heads = self.heads.borrow_mut();
+        make_room(&mut heads, HEADS);
+        put(&mut heads)
     }
 
     /// One of [`LARGE`] to read into; none if as many are lent as may be.

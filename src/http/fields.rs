@@ -8,7 +8,9 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
+
+mod typed;
 
 /// All fields of a message, in their order.
 #[derive(Clone, Default)]
@@ -141,6 +143,32 @@ impl Fields {
         Self { head: head.freeze(), list, marks }
     }
 
+    /// Names in lower case and their values. They are put together in `head`, which is empty before and after that.
+    pub fn gather<'f>(head: &mut BytesMut, fields: impl IntoIterator<Item = (&'f [u8], &'f [u8])>) -> Self {
+        let (mut list, mut marks) = (Vec::with_capacity(USUAL.1), 0);
+        // A head is never as large as 4 GiB; if it were, the field would be empty.
+        let range = |start: usize, length: usize| {
+            let start = u32::try_from(start).unwrap_or_default();
+            start..start.saturating_add(u32::try_from(length).unwrap_or_default())
+        };
+        for (name, value) in fields {
+            let at = head.len();
+            head.reserve(name.len() + value.len() + 4);
+            head.extend_from_slice(name);
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(value);
+            head.extend_from_slice(b"\r\n");
+            let mark = mark(name);
+            marks |= 1 << mark;
+            list.push(Place {
+                name: range(at, name.len()),
+                value: range(at + name.len() + 2, value.len()),
+                mark,
+            });
+        }
+        Self { head: head.split().freeze(), list, marks }
+    }
+
     /// A part of the head that the fields are in.
     pub fn share(&self, range: Range<usize>) -> Bytes {
         self.head.slice(range)
@@ -241,49 +269,10 @@ pub fn put(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-impl From<&HeaderMap> for Fields {
-    fn from(map: &HeaderMap) -> Self {
-        map.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect()
-    }
-}
-
 impl<'f> FromIterator<(&'f [u8], &'f [u8])> for Fields {
     /// Of names in lower case and their values.
     fn from_iter<I: IntoIterator<Item = (&'f [u8], &'f [u8])>>(fields: I) -> Self {
-        let (mut head, mut list) = (Vec::with_capacity(USUAL.0), Vec::with_capacity(USUAL.1));
-        let mut marks = 0;
-        // A head is never as large as 4 GiB; if it were, the field would be empty.
-        let range = |start: usize, length: usize| {
-            let start = u32::try_from(start).unwrap_or_default();
-            start..start.saturating_add(u32::try_from(length).unwrap_or_default())
-        };
-        for (name, value) in fields {
-            let at = head.len();
-            put(&mut head, name, value);
-            let mark = mark(name);
-            marks |= 1 << mark;
-            list.push(Place {
-                name: range(at, name.len()),
-                value: range(at + name.len() + 2, value.len()),
-                mark,
-            });
-        }
-        Self { head: head.into(), list, marks }
-    }
-}
-
-impl From<&Fields> for HeaderMap {
-    /// Leaves out what is no field to HTTP.
-    fn from(fields: &Fields) -> Self {
-        let mut map = Self::with_capacity(fields.list.len() + 4);
-        for (name, value) in fields.iter() {
-            if let Ok(name) = HeaderName::from_bytes(name)
-                && let Ok(value) = HeaderValue::from_maybe_shared(fields.keep(value))
-            {
-                map.append(name, value);
-            }
-        }
-        map
+        Self::gather(&mut BytesMut::with_capacity(USUAL.0), fields)
     }
 }
 
@@ -332,17 +321,6 @@ mod tests {
                 assert_eq!(lowered, name.to_ascii_lowercase());
             }
         }
-    }
-
-    #[test]
-    fn a_map_becomes_the_same_fields() {
-        let mut map = HeaderMap::new();
-        map.append(HOST, "a".parse().expect("a value"));
-        map.append(COOKIE, "b".parse().expect("a value"));
-        map.append(COOKIE, "c".parse().expect("a value"));
-        let fields = Fields::from(&map);
-        assert_eq!(fields.get_all(&COOKIE).map(Value::as_bytes).collect::<Vec<_>>(), [b"b", b"c"]);
-        assert_eq!(fields.get(&HOST).map(Value::as_bytes), Some(&b"a"[..]));
     }
 
     /// What is written of these lines, without the field `b`.

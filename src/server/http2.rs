@@ -137,7 +137,7 @@ async fn answer(common: Rc<Common>, request: Request<RecvStream>, respond: SendR
     let (parts, receive) = request.into_parts();
     let (to_head, leaves) = (parts.method == Method::HEAD, parts.method == Method::CONNECT);
     let answering = Rc::new(Answering::new(respond));
-    let (mut head, adapted) = adapt::adapt(parts);
+    let (mut head, adapted) = adapt::adapt(parts, &worker.buffers);
     let config = &worker.app.config;
     let read = adapted
         .and_then(|()| few_enough(&head, config.limits.headers))
@@ -189,7 +189,7 @@ async fn send(
     (to_head, receive): (bool, Option<RecvStream>),
 ) -> Option<(Box<Tunnel>, Duplex<()>)> {
     let tunnel = reply.body.take_tunnel();
-    let (head, whole) = answer::head(&mut reply, worker.date.value(), to_head);
+    let (head, whole) = answer::head(&reply, worker.date.value(), to_head);
     let to = match answering.respond(head, whole && tunnel.is_none()) {
         Ok(to) => to,
         Err(error) => {

@@ -7,6 +7,8 @@ use http::header::{HOST, SEC_WEBSOCKET_KEY};
 use http::request::Parts;
 use http::{Extensions, Method, Uri, Version};
 
+use crate::http::buffers::Buffers;
+use crate::http::fields::Fields;
 use crate::refusal::Refusal;
 use crate::secret::random;
 use crate::server::read::Head;
@@ -17,17 +19,13 @@ use crate::server::read::Head;
 /// Fails with [`Refusal::BadHost`] if the request names two hosts (RFC 9113 §8.3.1), and with
 /// [`Refusal::MethodNotAllowed`] and [`Refusal::NotImplemented`] for tunnels that are not served. The head is of use
 /// in a log even then.
-pub(super) fn adapt(parts: Parts) -> (Head, Result<(), Refusal>) {
+pub(super) fn adapt(parts: Parts, buffers: &Buffers) -> (Head, Result<(), Refusal>) {
     let Parts { mut method, uri, headers, extensions, .. } = parts;
     let mut uri = uri.into_parts();
     uri.scheme = None;
     let authority = uri.authority.take();
     let authority = authority.as_ref().map(|authority| authority.as_str().as_bytes());
-    let other = |host: &[u8]| authority.is_some_and(|authority| authority != host);
     let mut outcome = Ok(());
-    if headers.get_all(HOST).iter().any(|host| other(host.as_bytes())) {
-        outcome = Err(Refusal::BadHost);
-    }
     let mut key = String::new();
     // Fields that belong to one connection of HTTP/1 have been refused already (RFC 9113 §8.2.2).
     let mut handshake: &[(&[u8], &[u8])] = &[];
@@ -47,13 +45,23 @@ pub(super) fn adapt(parts: Parts) -> (Head, Result<(), Refusal>) {
         }
     }
     let host = authority.map(|authority| (&b"host"[..], authority));
+    let mut two_hosts = false;
     let others = headers
         .iter()
-        .filter(|(name, _)| authority.is_none() || *name != HOST)
+        .filter(|(name, value)| {
+            let Some(authority) = authority else { return true };
+            let is_host = *name == HOST;
+            two_hosts |= is_host && value.as_bytes() != authority;
+            !is_host
+        })
         // Of the handshake only the key can be here, and ours takes its place.
         .filter(|(name, _)| handshake.is_empty() || *name != SEC_WEBSOCKET_KEY)
         .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-    let headers = host.into_iter().chain(others).chain(handshake.iter().copied()).collect();
+    let all = host.into_iter().chain(others).chain(handshake.iter().copied());
+    let headers = buffers.gather(|head| Fields::gather(head, all));
+    if two_hosts {
+        outcome = Err(Refusal::BadHost);
+    }
     let uri = Uri::from_parts(uri).unwrap_or_else(|_| {
         outcome = outcome.and(Err(Refusal::MalformedTarget));
         Uri::default()

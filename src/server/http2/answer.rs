@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
 
 use crate::http::reply::Reply;
@@ -20,33 +20,43 @@ use crate::server::reply::ReplyBody;
 const PIECE: usize = 16 * 1024;
 
 /// The head of an answer in the form of HTTP/2, and whether it is all of it.
-pub(super) fn head(reply: &mut Reply<ReplyBody>, date: HeaderValue, to_head: bool) -> (Response<()>, bool) {
+pub(super) fn head(reply: &Reply<ReplyBody>, date: HeaderValue, to_head: bool) -> (Response<()>, bool) {
     let status = reply.status;
     let bodiless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
     let whole = bodiless || to_head || reply.body.is_end_stream();
-    let mut fields = HeaderMap::from(&reply.passed);
+    // Those that may be added have room too: a map that has to grow is made anew.
+    let mut fields = HeaderMap::with_capacity(reply.passed.len() + reply.headers.len() + 1);
+    let (mut dated, mut measured, mut cached) = (false, false, false);
+    let mut say = |name: HeaderName, value| {
+        dated |= name == DATE;
+        measured |= name == CONTENT_LENGTH;
+        cached |= name == CACHE_CONTROL;
+        fields.append(name, value);
+    };
+    for (name, value) in reply.passed.typed() {
+        say(name, value);
+    }
     for (name, value) in &reply.headers {
         // Those that are of a connection of HTTP/1 (RFC 9113 §8.2.2).
         if ![CONNECTION, TRANSFER_ENCODING, UPGRADE].contains(name) {
-            fields.append(name.clone(), value.clone());
+            say(name.clone(), value.clone());
         }
     }
-    if reply.stays_private() {
-        fields.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    if reply.private && !cached {
+        fields.append(CACHE_CONTROL, HeaderValue::from_static("private"));
     }
     // A length belongs to the body that would be sent, but not to one that may not be (RFC 9110 §8.6).
-    if let Some(length) = reply.body.size_hint().exact()
-        && !bodiless
-        && !reply.body.is_end_stream()
-        && !reply.says(&CONTENT_LENGTH)
-    {
-        fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
     if status == StatusCode::NO_CONTENT {
         fields.remove(CONTENT_LENGTH);
+    } else if let Some(length) = reply.body.size_hint().exact()
+        && !bodiless
+        && !reply.body.is_end_stream()
+        && !measured
+    {
+        fields.append(CONTENT_LENGTH, HeaderValue::from(length));
     }
-    if !reply.says(&DATE) {
-        fields.insert(DATE, date);
+    if !dated {
+        fields.append(DATE, date);
     }
     let mut head = Response::new(());
     *head.status_mut() = status;
