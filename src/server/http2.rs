@@ -73,9 +73,12 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
 async fn run(common: &Rc<Common>, client: &Rc<Client>, line: &Rc<RefCell<Line>>) -> io::Result<()> {
     let worker = &common.worker;
     let mut greeting = builder(&worker.app.config.limits).handshake::<_, Bytes>(Gathering(Rc::clone(line)));
-    let mut connection = poll_fn(|cx| match Pin::new(&mut greeting).poll(cx) {
-        Poll::Pending => poll_send(line, cx),
-        greeted @ Poll::Ready(_) => greeted.map_err(io::Error::other),
+    let mut connection = poll_fn(|cx| {
+        line.borrow_mut().begin_turn();
+        match Pin::new(&mut greeting).poll(cx) {
+            Poll::Pending => poll_send(line, cx),
+            greeted @ Poll::Ready(_) => greeted.map_err(io::Error::other),
+        }
     })
     .await?;
     let mut told = false;
@@ -84,6 +87,7 @@ async fn run(common: &Rc<Common>, client: &Rc<Client>, line: &Rc<RefCell<Line>>)
     word.arm(Duration::from_secs(u64::from(u32::MAX)));
     poll_fn(|cx| {
         let _ = word.poll(cx);
+        line.borrow_mut().begin_turn();
         loop {
             // Asked at every turn rather than awaited beside it: a stop is rare, and the ticker wakes everybody for
             // it.
@@ -96,10 +100,18 @@ async fn run(common: &Rc<Common>, client: &Rc<Client>, line: &Rc<RefCell<Line>>)
                     let open = client.asks();
                     // Boxed: a task is copied several times before it runs, and this one is large.
                     tokio::task::spawn_local(Box::pin(answer(Rc::clone(common), request, respond, open)));
+                    // To ask once more is to have the library go through all that it could do.
+                    let more = line.borrow_mut().take();
+                    if !more && (told || !client.has_had_enough()) {
+                        return poll_send(line, cx);
+                    }
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(io::Error::other(error))),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
-                Poll::Pending => return poll_send(line, cx),
+                Poll::Pending => {
+                    line.borrow_mut().took_all();
+                    return poll_send(line, cx);
+                }
             }
         }
     })

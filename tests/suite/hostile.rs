@@ -18,6 +18,7 @@ mod resources;
 mod responses;
 mod smuggling;
 mod target;
+mod together;
 mod unfinished;
 mod unread;
 mod windows;

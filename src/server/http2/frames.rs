@@ -40,6 +40,8 @@ pub(super) struct Frames {
     in_head: bool,
     /// A head has come to its end since somebody asked.
     headed: bool,
+    /// At least as many as the requests that came and were not taken up: whatever could be one counts.
+    requests: usize,
 }
 
 impl Frames {
@@ -57,6 +59,7 @@ impl Frames {
             goes_on: false,
             in_head: true,
             headed: false,
+            requests: 0,
         }
     }
 
@@ -69,6 +72,17 @@ impl Frames {
     /// Whether any of these has come to its end since this was asked.
     pub(super) fn have_headed(&mut self) -> bool {
         std::mem::take(&mut self.headed)
+    }
+
+    /// A request was taken up. Whether another one may have come.
+    pub(super) fn take(&mut self) -> bool {
+        self.requests = self.requests.saturating_sub(1);
+        self.requests > 0
+    }
+
+    /// All requests were taken up whose heads have come to their end.
+    pub(super) fn took_all(&mut self) {
+        self.requests = usize::from(self.in_head && self.skip > 0 && !self.goes_on);
     }
 
     /// Looks at bytes that came. False once the debt is too large.
@@ -92,6 +106,7 @@ impl Frames {
                 self.in_head = matches!(kind, HEADERS | CONTINUATION);
                 self.goes_on = self.in_head && flags & END_HEADERS == 0;
                 self.headed |= !self.in_head;
+                self.requests += usize::from(self.in_head && !self.goes_on);
                 self.debt += cost(kind, flags, self.skip);
             }
         }
@@ -155,6 +170,26 @@ mod tests {
             assert!(bytes.chunks(size).all(|bytes| frames.read(bytes)));
             assert!(!frames.read(&ping), "the one too many");
         }
+    }
+
+    #[test]
+    fn no_request_is_overlooked_however_its_head_comes() {
+        let (whole, begun, rest) = (frame(1, 5, b"head"), frame(1, 1, b"he"), frame(9, 4, b"ad"));
+        let mut frames = Frames::new(&Ticker::default());
+        assert!(frames.read(&[0; PREFACE]) && frames.read(&whole.repeat(3)));
+        assert!(frames.take() && frames.take() && !frames.take());
+        for cut in 0..whole.len() {
+            frames.read(&whole[..cut]);
+            frames.took_all();
+            frames.read(&whole[cut..]);
+            frames.read(&whole);
+            assert!(frames.take() && !frames.take(), "cut at {cut}");
+        }
+        frames.read(&begun);
+        frames.took_all();
+        frames.read(&rest);
+        frames.read(&whole);
+        assert!(frames.take() && !frames.take());
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(super) struct Line {
     buffers: Rc<Buffers>,
     client: Rc<Client>,
     frames: Frames,
+    /// There was nothing more to be read in this turn, and who polls the connection is woken once there is.
+    dry: bool,
     /// For a client that does not read what it asked for.
     stalled: Deadline,
     patience: Duration,
@@ -58,6 +60,7 @@ impl Line {
             buffers: Rc::clone(buffers),
             client,
             frames: Frames::new(ticker),
+            dry: false,
             stalled: ticker.deadline(),
             patience,
             amid: ticker.deadline(),
@@ -75,6 +78,24 @@ impl Line {
         }
         self.amid.arm_once(self.head_timeout);
         self.amid.poll(cx)
+    }
+
+    /// Whoever polls the connection begins to.
+    pub(super) fn begin_turn(&mut self) {
+        self.dry = false;
+    }
+
+    /// A request was taken up. Whether the library may have another one for this turn.
+    pub(super) fn take(&mut self) -> bool {
+        self.frames.take() || !self.dry
+    }
+
+    /// The library has no more requests.
+    pub(super) fn took_all(&mut self) {
+        // Otherwise it may not have looked at all that came.
+        if self.dry {
+            self.frames.took_all();
+        }
     }
 
     /// The socket alone.
@@ -109,19 +130,16 @@ impl Line {
     }
 
     /// Gathers these bytes, or writes what it can of them.
-    fn poll_gather(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let length = slices.iter().map(|slice| slice.len()).sum();
-        let count = if length < LARGE && self.out.len() + length <= MOST {
+    fn poll_gather(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let count = if bytes.len() < LARGE && self.out.len() + bytes.len() <= MOST {
             if self.out.capacity() == 0 {
                 self.out = self.buffers.to_write();
             }
-            for slice in slices {
-                self.out.extend_from_slice(slice);
-            }
-            length
+            self.out.extend_from_slice(bytes);
+            bytes.len()
         } else {
             loop {
-                let count = ready!(self.poll_write_through(cx, slices))?;
+                let count = ready!(self.poll_write_through(cx, bytes))?;
                 if count > 0 {
                     break count;
                 }
@@ -132,19 +150,11 @@ impl Line {
     }
 
     /// Writes what was gathered and as much as possible of these bytes, in one call: how many of these.
-    fn poll_write_through(
-        &mut self,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let mut all = [IoSlice::new(&self.out[self.written..]), IoSlice::new(&[]), IoSlice::new(&[])];
+    fn poll_write_through(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let all = [IoSlice::new(&self.out[self.written..]), IoSlice::new(bytes)];
         let gathered = all[0].len();
-        // More than two are never given; if there were, they would be written next.
-        for (place, slice) in all[1..].iter_mut().zip(slices) {
-            *place = IoSlice::new(slice);
-        }
         let socket = Pin::new(&mut self.socket);
-        let polled = if slices.is_empty() {
+        let polled = if bytes.is_empty() {
             socket.poll_write(cx, &all[0])
         } else {
             socket.poll_write_vectored(cx, &all)
@@ -173,8 +183,14 @@ impl AsyncRead for Gathering {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let line = &mut *self.0.borrow_mut();
+        // The library asks at least once for each request that it hands out.
+        if line.dry {
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
-        match Pin::new(&mut line.socket).poll_read(cx, buffer) {
+        let polled = Pin::new(&mut line.socket).poll_read(cx, buffer);
+        line.dry = polled.is_pending();
+        match polled {
             Poll::Ready(Ok(())) if !line.frames.read(&buffer.filled()[before..]) => {
                 Poll::Ready(Err(io::Error::other("too many frames that carry nothing")))
             }
@@ -187,21 +203,10 @@ impl AsyncRead for Gathering {
     }
 }
 
+/// Takes no lists, for which the library makes room for 64 parts each time: what it has is two, and is gathered anyway.
 impl AsyncWrite for Gathering {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.borrow_mut().poll_gather(cx, &[IoSlice::new(bytes)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.0.borrow_mut().poll_gather(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
+        self.0.borrow_mut().poll_gather(cx, bytes)
     }
 
     /// What is gathered is sent by whoever polls the connection.
