@@ -110,7 +110,7 @@
 //!    a head into the buffer that all of its fields stay in, holds it to the letter of the grammar and parses it
 //!    (`server/http1/head.rs`). Requests by HTTP/2 are put into the form of HTTP/1.1
 //!    (`server/http2.rs`). Deadlines are numbers that one ticker per worker looks at ([`proxy::ticker`]); no timer is
-//!    made per request, and a task only for each by HTTP/2.
+//!    made per request, and what answers one by HTTP/2 is a task that has answered others (`server/hands.rs`).
 //! 2. The message is checked (`server/read.rs`: one `Host`, one framing, one reading of the target), and
 //!    `server/front.rs::answer` makes a [`http::visit::Visit`] of it.
 //! 3. `server/recognise.rs` finds the cookie and asks [`session::Sessions::recognise`]: the worker's table,

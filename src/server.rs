@@ -31,6 +31,7 @@ mod date;
 mod der;
 mod files;
 mod front;
+mod hands;
 mod handshakes;
 mod http1;
 mod http2;

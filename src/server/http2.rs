@@ -45,6 +45,14 @@ use patience::{Client, Open};
 /// What is kept for a client that does not read, for each stream, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
 
+/// A request that is to be answered, on a stream that is open as long as it is.
+pub(super) struct Asked {
+    common: Rc<Common>,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    open: Open,
+}
+
 /// What the requests of a connection have in common.
 struct Common {
     worker: Rc<Worker>,
@@ -97,9 +105,8 @@ async fn run(common: &Rc<Common>, client: &Rc<Client>, line: &Rc<RefCell<Line>>)
             }
             match pin!(connection.accept()).poll(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    let open = client.asks();
-                    // Boxed: a task is copied several times before it runs, and this one is large.
-                    tokio::task::spawn_local(Box::pin(answer(Rc::clone(common), request, respond, open)));
+                    let (common, open) = (Rc::clone(common), client.asks());
+                    worker.hands.give(Asked { common, request, respond, open }, answer);
                     // To ask once more is to have the library go through all that it could do.
                     let more = line.borrow_mut().take();
                     if !more && (told || !client.has_had_enough()) {
@@ -143,7 +150,8 @@ fn builder(limits: &Limits) -> Builder {
 
 /// Has one request answered and sends the answer. Ended before that, the stream is reset, and with it whatever is asked
 /// of the app for it.
-async fn answer(common: Rc<Common>, request: Request<RecvStream>, respond: SendResponse<Bytes>, _open: Open) {
+async fn answer(asked: Asked) {
+    let Asked { common, request, respond, open: _open } = asked;
     // As it is now: what has begun ends as it began.
     let worker = common.worker.latest();
     let (parts, receive) = request.into_parts();

@@ -21,7 +21,9 @@ use crate::proxy::ticker::Ticker;
 use crate::proxy::{Means, Proxy};
 use crate::server::crowd::{Crowd, Member};
 use crate::server::date::Date;
+use crate::server::hands::Hands;
 use crate::server::handshakes::Handshakes;
+use crate::server::http2::Asked;
 use crate::server::record::Recorder;
 use crate::server::tls::Tls;
 use crate::session::cache::Near;
@@ -41,6 +43,8 @@ pub(super) struct Worker {
     pub(super) tls: Option<Tls>,
     /// Those who are about to be.
     pub(super) handshakes: Rc<Handshakes>,
+    /// What answers requests by HTTP/2.
+    pub(super) hands: Rc<Hands<Asked>>,
     /// Where requests are written down.
     pub(super) recorder: Rc<Recorder>,
     /// Its connections.
@@ -88,6 +92,7 @@ impl Worker {
             recorder,
             date: Rc::new(Date::new(app.clock.now())),
             buffers: Rc::default(),
+            hands: Rc::default(),
             seats: Rc::default(),
             stopping: Rc::default(),
             latest: Rc::default(),
@@ -116,6 +121,7 @@ impl Worker {
             recorder,
             date: Rc::clone(&self.date),
             buffers: Rc::clone(&self.buffers),
+            hands: Rc::clone(&self.hands),
             seats: Rc::clone(&self.seats),
             stopping: Rc::clone(&self.stopping),
             latest: Rc::clone(&self.latest),
