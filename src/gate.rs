@@ -78,8 +78,7 @@ pub fn decide(rules: &Rules, visit: &Visit) -> Verdict {
 
 /// Whether the request is forwarded without an identity whoever sent it, so that nobody need be recognised.
 pub fn open_to_all(rules: &Rules, visit: &Visit) -> bool {
-    let demand = Demand { access: Access::Public, owner: Owner::Nobody, rule: None };
-    agreed(rules, visit) == Some(Ruling::App(demand))
+    agreed(rules, visit) == Some(Ruling::App(Demand::NONE))
 }
 
 /// The ruling on which all readings of the path agree.

@@ -16,7 +16,7 @@ use super::{Failure, Settings};
 use crate::app;
 use crate::config::rule::Access;
 use crate::config::{Config, NewSecret};
-use crate::gate::rules::{Owner, Reason, Rules};
+use crate::gate::rules::{Owner, Reader, Reason, Rules};
 use crate::gate::{self, Verdict};
 use crate::http::client::Peer;
 use crate::http::visit::{Credential, Visit};
@@ -136,18 +136,24 @@ fn why(rules: &Rules, visit: &Visit, reading: &str) -> String {
     let Some(reason) = rules.reason(&visit.method, reading, user, visit.path.has_uppercase()) else {
         return "is one of Sidegate's own".to_owned();
     };
-    let Reason { rule, access, owner } = reason;
+    let Reason { rule, access, owner, reader } = reason;
     let mut text = match rule {
         Some((place, rule)) => format!("rule {place}, {}: {}", rule.pattern, rule.access),
         None => "no rule: required".to_owned(),
     };
     if rule.map_or(Access::Required, |(_, rule)| rule.access) != access {
-        let _ = write!(text, "; {access}, for a reader that ignores letter case");
+        let _ = write!(text, "; {access}");
     }
     text.push_str(match owner {
         Owner::Nobody => "",
         Owner::Visitor => "; the visitor's own path",
         Owner::Other => "; not the visitor's own path",
+    });
+    text.push_str(match reader {
+        None => "",
+        Some(Reader::Caseless) => ", for a reader that ignores letter case",
+        Some(Reader::Slashless) => ", for a reader that ignores a slash at the end",
+        Some(Reader::OtherMethod) => ", for a reader that runs HEAD as GET, or methods as those in capitals",
     });
     text
 }

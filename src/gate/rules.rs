@@ -40,6 +40,17 @@ pub enum Owner {
     Other,
 }
 
+/// A reader to whom a request is another one than it is as written: told to people who ask, never used to decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// Letter case in paths is nothing to it.
+    Caseless,
+    /// A slash at the end of a path is nothing to it.
+    Slashless,
+    /// It runs `HEAD` as `GET`, and methods in lower case as those in capitals.
+    OtherMethod,
+}
+
 /// What one reading of a path asks for. Equal if the same is asked for, whichever rule says so.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Demand {
@@ -47,6 +58,8 @@ pub(super) struct Demand {
     pub(super) owner: Owner,
     /// The rule that says so, counted from 1.
     pub(super) rule: Option<u16>,
+    /// On whose account more is asked for than that rule says.
+    reader: Option<Reader>,
 }
 
 impl PartialEq for Demand {
@@ -57,14 +70,32 @@ impl PartialEq for Demand {
 
 impl Eq for Demand {}
 
+impl Demand {
+    /// Everybody may, and nobody need be known.
+    pub(super) const NONE: Self =
+        Self { access: Access::Public, owner: Owner::Nobody, rule: None, reader: None };
+
+    /// Asks for what this reader finds guarded too.
+    fn heed(&mut self, access: Access, owner: Owner, reader: Reader) {
+        let before = *self;
+        self.access = stricter(self.access, access);
+        self.owner = narrower(self.owner, owner);
+        if *self != before {
+            self.reader = Some(reader);
+        }
+    }
+}
+
 /// Why one reading of a path is judged as it is: told to people who ask, never used to decide.
 pub struct Reason<'r> {
     /// The rule that matches, and its place in the list, counted from 1; without one, a session is required.
-    pub rule: Option<(usize, &'r Rule)>,
+    pub rule: Option<(u16, &'r Rule)>,
     /// What is asked of the visitor.
     pub access: Access,
     /// Whose the path is.
     pub owner: Owner,
+    /// On whose account more is asked for than the rule says.
+    pub reader: Option<Reader>,
 }
 
 impl Rules {
@@ -80,13 +111,9 @@ impl Rules {
         if self.below_mount(path).is_some() {
             return None;
         }
-        let Demand { access, owner, .. } = self.demand(method, path, user, fold);
-        let applies = |rule: &Rule| {
-            (rule.methods.is_empty() || rule.methods.contains(method))
-                && matches(&rule.pattern, path, user, Case::Exact).is_some()
-        };
-        let rule = self.rules.iter().zip(1..).find(|(rule, _)| applies(rule));
-        Some(Reason { rule: rule.map(|(rule, place)| (place, rule)), access, owner })
+        let Demand { access, owner, rule, reader } = self.demand(method, path, user, fold);
+        let rule = rule.and_then(|place| Some((place, self.rules.get(usize::from(place).checked_sub(1)?)?)));
+        Some(Reason { rule, access, owner, reader })
     }
 
     /// What follows the mount prefix (without the slash), if `path` is one of ours.
@@ -112,36 +139,92 @@ impl Rules {
     }
 
     /// What this reading of the path asks for. With `fold`, letter case is also ignored to see whether a
-    /// reader that does so would find a guarded path; if that one is stricter, it counts.
+    /// reader that does so would find a guarded path; if that one is stricter, it counts. So does what an earlier rule
+    /// asks of the same path with or without a slash at its end, and of the method that an app may run in place of
+    /// this one.
     pub(super) fn demand(&self, method: &Method, path: &str, user: Option<&UserId>, fold: bool) -> Demand {
-        let exact = self.demand_in(method, path, user, Case::Exact);
-        if !fold && !self.capitals {
-            return exact;
+        let fold = fold || self.capitals;
+        let mut demand = demand_among(&self.rules, Access::Required, Asked { method, path, user }, fold);
+        if ordinary(method) {
+            return demand;
         }
-        let folded = self.demand_in(method, path, user, Case::Folded);
+        let before = demand.rule.map_or(self.rules.len(), |place| usize::from(place).saturating_sub(1));
+        for kin in run_as(method) {
+            let asked = Asked { method: &kin, path, user };
+            let kin = demand_among(&self.rules[..before], Access::Public, asked, fold);
+            demand.heed(kin.access, kin.owner, Reader::OtherMethod);
+        }
+        demand
+    }
+}
+
+/// What the rules are asked about.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    method: &'a Method,
+    path: &'a str,
+    user: Option<&'a UserId>,
+}
+
+/// Whether every app takes the method for itself and nothing else.
+fn ordinary(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::POST | Method::PUT | Method::DELETE | Method::PATCH | Method::OPTIONS
+    )
+}
+
+/// The methods that an app may run in place of this one: some compare in capitals, and most answer `HEAD` by doing all
+/// of a `GET` (RFC 9110 §9.3.2).
+fn run_as(method: &Method) -> Vec<Method> {
+    let mut methods = Vec::new();
+    if method.as_str().bytes().any(|byte| byte.is_ascii_lowercase()) {
+        methods.extend(Method::from_bytes(method.as_str().to_ascii_uppercase().as_bytes()));
+    }
+    if method.as_str().eq_ignore_ascii_case("HEAD") {
+        methods.push(Method::GET);
+    }
+    methods
+}
+
+/// What these rules ask for, or `otherwise` where none matches.
+fn demand_among(rules: &[Rule], otherwise: Access, asked: Asked<'_>, fold: bool) -> Demand {
+    let mut exact = demand_in(rules, otherwise, asked, Case::Exact);
+    if fold {
+        let folded = demand_in(rules, otherwise, asked, Case::Folded);
         let owner = match (exact.owner, folded.owner) {
             // Written in another case it is somebody's, but not as it stands.
             (Owner::Nobody, Owner::Visitor | Owner::Other) => Owner::Other,
             (owner, _) => owner,
         };
-        Demand { access: stricter(exact.access, folded.access), owner, rule: exact.rule }
+        exact.heed(folded.access, owner, Reader::Caseless);
     }
+    exact
+}
 
-    fn demand_in(&self, method: &Method, path: &str, user: Option<&UserId>, case: Case) -> Demand {
-        let mut owner = owner_of(path, user, case);
-        for (rule, place) in self.rules.iter().zip(1..) {
-            if !rule.methods.is_empty() && !rule.methods.contains(method) {
-                continue;
-            }
-            if let Some(matched) = matches(&rule.pattern, path, user, case) {
-                if matched == Owner::Other || owner == Owner::Nobody {
-                    owner = matched;
-                }
-                return Demand { access: rule.access, owner, rule: Some(place) };
-            }
+fn demand_in(rules: &[Rule], otherwise: Access, asked: Asked<'_>, case: Case) -> Demand {
+    let Asked { method, path, user } = asked;
+    let owner = owner_of(path, user, case);
+    let mut demand = Demand { access: otherwise, owner, rule: None, reader: None };
+    let mut near = None;
+    for (rule, place) in rules.iter().zip(1..) {
+        if !rule.methods.is_empty() && !rule.methods.contains(method) {
+            continue;
         }
-        Demand { access: Access::Required, owner, rule: None }
+        match matches(&rule.pattern, path, user, case) {
+            Some((owner, Fit::Whole)) => {
+                let owner = narrower(demand.owner, owner);
+                demand = Demand { access: rule.access, owner, rule: Some(place), reader: None };
+                break;
+            }
+            Some((owner, Fit::ButForSlash)) if near.is_none() => near = Some((rule.access, owner)),
+            Some((_, Fit::ButForSlash)) | None => {}
+        }
     }
+    if let Some((access, owner)) = near {
+        demand.heed(access, owner, Reader::Slashless);
+    }
+    demand
 }
 
 fn stricter(a: Access, b: Access) -> Access {
@@ -154,6 +237,11 @@ fn stricter(a: Access, b: Access) -> Access {
         }
     }
     if rank(a) >= rank(b) { a } else { b }
+}
+
+/// Whose a path is that is both of this and of that.
+fn narrower(a: Owner, b: Owner) -> Owner {
+    if a == Owner::Nobody || b == Owner::Other { b } else { a }
 }
 
 /// Whose the path is by the owner tree alone.
@@ -171,20 +259,33 @@ fn owner_of(path: &str, user: Option<&UserId>, case: Case) -> Owner {
 /// Whether a reading of a path matches one of these patterns for this user.
 pub(super) fn within(patterns: &[Pattern], path: &str, user: &UserId) -> bool {
     patterns.iter().any(|pattern| match matches(pattern, path, Some(user), Case::Exact) {
-        Some(Owner::Nobody | Owner::Visitor) => true,
-        Some(Owner::Other) | None => false,
+        Some((Owner::Nobody | Owner::Visitor, Fit::Whole)) => true,
+        Some((Owner::Other, _) | (_, Fit::ButForSlash)) | None => false,
     })
 }
 
+/// How a path matches a pattern.
+#[derive(Clone, Copy)]
+enum Fit {
+    /// As it stands.
+    Whole,
+    /// It would with a slash at its end, or without the one that is there: many routers take both for the same.
+    ButForSlash,
+}
+
 /// Matches a pattern; a match says whose the path is by its `{user_id}` segments.
-fn matches(pattern: &Pattern, path: &str, user: Option<&UserId>, case: Case) -> Option<Owner> {
+fn matches(pattern: &Pattern, path: &str, user: Option<&UserId>, case: Case) -> Option<(Owner, Fit)> {
     let mut parts = segments(path);
     let mut owner = Owner::Nobody;
     for segment in &pattern.0 {
         if *segment == Segment::Rest {
-            return Some(owner);
+            return Some((owner, Fit::Whole));
         }
-        let part = parts.next()?;
+        let Some(part) = parts.next() else {
+            // Only the end of a pattern can be an empty literal.
+            let slash = matches!(segment, Segment::Literal(literal) if literal.is_empty());
+            return slash.then_some((owner, Fit::ButForSlash));
+        };
         match segment {
             Segment::Literal(literal) => {
                 if !case.same(literal, part) {
@@ -208,5 +309,9 @@ fn matches(pattern: &Pattern, path: &str, user: Option<&UserId>, case: Case) -> 
             Segment::Rest => {}
         }
     }
-    parts.next().is_none().then_some(owner)
+    match parts.next() {
+        None => Some((owner, Fit::Whole)),
+        Some("") if parts.next().is_none() => Some((owner, Fit::ButForSlash)),
+        Some(_) => None,
+    }
 }

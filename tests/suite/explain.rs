@@ -19,6 +19,16 @@ access = "required"
 [[rules]]
 path = "/internal/**"
 access = "deny"
+[[rules]]
+path = "/notes/private"
+access = "required"
+[[rules]]
+path = "/notes/**"
+methods = ["DELETE"]
+access = "deny"
+[[rules]]
+path = "/notes/**"
+access = "public"
 "#;
 
 /// Exit code, standard output and standard error.
@@ -62,6 +72,12 @@ fn the_verdict_and_the_rule_behind_it_are_named() {
             "deny, for a reader that ignores letter case",
             "403 FORBIDDEN",
         ),
+        (
+            &["GET", "/notes/private/"],
+            "rule 6, /notes/**: public; required, for a reader that ignores a slash at the end",
+            "401",
+        ),
+        (&["delete", "/notes/x"], "rule 6, /notes/**: public; deny, for a reader that runs", "403 FORBIDDEN"),
         (&["GET", "/assets/../internal/x"], "read as   /internal/x", "refused: 400 AMBIGUOUS_PATH"),
         (&["POST", "/auth/sign-in"], "one of Sidegate's own", "answered by Sidegate: SignIn"),
         (&["GET", "/auth/nowhere"], "one of Sidegate's own", "refused: 404 NOT_FOUND"),

@@ -19,7 +19,7 @@ fn post(stage: &Stage, method: &str, fields: &str) -> String {
 fn cs_7_no_other_site_changes_anything_in_the_app_with_the_users_cookie() {
     let stage = Stage::on(Stage::plan().rule("/maybe/**", "optional").rule("/open/**", "public"));
     for fields in ELSEWHERE {
-        for method in ["POST", "PUT", "PATCH", "DELETE", "PROPPATCH"] {
+        for method in ["POST", "PUT", "PATCH", "DELETE", "PROPPATCH", "delete", "get"] {
             let response = stage.denies(post(&stage, method, fields), &[403]);
             assert_eq!(response.code(), "INVALID_ORIGIN", "{method} {fields}");
         }

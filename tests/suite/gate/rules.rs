@@ -150,3 +150,118 @@ fn an_owner_path_is_its_owners_only_and_the_answer_does_not_tell_whether_it_exis
         assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
     }
 }
+
+#[test]
+fn a_slash_at_the_end_slips_past_no_earlier_rule() {
+    let stage = Stage::on(
+        Stage::plan()
+            .rule("/docs/private", "required")
+            .rule("/docs/closed/", "deny")
+            .rule("/docs/*/draft", "deny")
+            .rule("/docs/{user_id}", "required")
+            .rule("/docs/**", "public")
+            .rule("/metrics", "deny")
+            .rule("/u/{user_id}", "required"),
+    );
+    let (_, other) = stage.site.member("other@example.org");
+    for (target, expected) in [
+        ("/docs/private", (401, 200)),
+        ("/docs/private/", (401, 200)),
+        ("/docs/private/.", (400, 400)),
+        ("/docs/private%2f", (400, 400)),
+        // As it stands it may be somebody's.
+        ("/docs/PRIVATE/", (401, 403)),
+        ("/docs/private/x", (200, 200)),
+        ("/docs/closed", (403, 403)),
+        ("/docs/closed/", (403, 403)),
+        ("/docs/closed/x", (200, 200)),
+        ("/docs/x/draft/", (403, 403)),
+        ("/docs/x/draft/y", (200, 200)),
+        ("/docs", (200, 200)),
+        ("/docs/", (200, 200)),
+        ("/metrics", (403, 403)),
+        ("/metrics/", (403, 403)),
+        ("/Metrics/", (403, 403)),
+        ("/metrics/x", (401, 200)),
+    ] {
+        assert_eq!(statuses(&stage, target), expected, "{target}");
+    }
+    for (target, expected) in [
+        (format!("/u/{other}/"), (401, 403)),
+        (format!("/u/{}/", stage.me), (401, 200)),
+        (format!("/docs/{other}/"), (401, 403)),
+        (format!("/docs/{}/", stage.me), (401, 200)),
+    ] {
+        assert_eq!(statuses(&stage, &target), expected, "{target}");
+    }
+}
+
+#[test]
+fn a_rule_for_one_spelling_of_the_end_stands_as_written_before_one_for_the_other() {
+    let stage = Stage::on(
+        Stage::plan()
+            .rule("/docs/", "public")
+            .rule("/docs", "required")
+            .rule("/a", "public")
+            .rule("/a/", "deny")
+            .rule("/b", "public")
+            .rule("/*", "deny")
+            .rule("/b/", "public"),
+    );
+    for (target, expected) in [
+        ("/docs/", (200, 200)),
+        ("/docs", (401, 200)),
+        ("/a", (200, 200)),
+        ("/a/", (403, 403)),
+        // Without its slash it is public too, for the first rule that matches it says so.
+        ("/b/", (200, 200)),
+        ("/c/", (403, 403)),
+    ] {
+        assert_eq!(statuses(&stage, target), expected, "{target}");
+    }
+}
+
+#[test]
+fn a_method_that_an_app_may_run_as_another_slips_past_no_rule() {
+    let rule = |path: &str, methods: &str, access: &str| {
+        format!("[[rules]]\npath = \"{path}\"\nmethods = [{methods}]\naccess = \"{access}\"\n")
+    };
+    let stage = Stage::on(
+        Stage::plan()
+            .toml(&rule("/things/**", "\"POST\", \"PUT\", \"PATCH\", \"DELETE\"", "required"))
+            .rule("/things/**", "public")
+            .toml(&rule("/read/**", "\"GET\"", "required"))
+            .rule("/read/**", "public")
+            .toml(&rule("/probe", "\"HEAD\"", "public"))
+            .toml(&rule("/closed", "\"DELETE\"", "deny")),
+    );
+    for (line, strange, signed) in [
+        ("DELETE /things/1", 401, 200),
+        ("delete /things/1", 401, 200),
+        ("Delete /THINGS/1", 401, 200),
+        ("post /things/1/", 401, 200),
+        ("get /things/1", 200, 200),
+        ("PURGE /things/1", 200, 200),
+        ("GET /read/x", 401, 200),
+        ("HEAD /read/x", 401, 200),
+        ("head /read/x", 401, 200),
+        ("HEAD /Read/x", 401, 200),
+        ("POST /read/x", 200, 200),
+        ("OPTIONS /read/x", 200, 200),
+        // Nothing that comes first says otherwise.
+        ("HEAD /probe", 200, 200),
+        ("GET /probe", 401, 200),
+        ("delete /closed", 403, 403),
+        ("delete /closed/", 403, 403),
+        ("GET /closed", 401, 200),
+    ] {
+        let line = format!("{line} HTTP/1.1");
+        let status = |request: String| {
+            let mut raw = stage.connect();
+            raw.send(request);
+            if line.starts_with("HEAD") { raw.answer_to_head().status } else { raw.answer().status }
+        };
+        assert_eq!(status(stage.strange(&line, "")), strange, "{line}");
+        assert_eq!(status(stage.signed(&line, "")), signed, "{line}");
+    }
+}

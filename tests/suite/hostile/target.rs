@@ -127,7 +127,7 @@ fn f_19_request_lines_that_are_none_are_refused() {
 }
 
 #[test]
-fn f_19_methods_are_forwarded_and_compared_with_their_case() {
+fn f_19_methods_are_forwarded_with_their_case_and_open_nothing_in_another_one() {
     let stage = Stage::on(
         Stage::plan().toml("[[rules]]\npath = \"/open/**\"\nmethods = [\"GET\"]\naccess = \"public\"\n"),
     );
