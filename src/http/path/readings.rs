@@ -13,8 +13,10 @@ const MOST: usize = 64;
 type Step = fn(&str) -> Result<Option<String>, Refusal>;
 
 /// The steps, each of which may come first, last or twice.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 13] = [
     |path| decoded(path, Decode::All),
+    |path| decoded(path, Decode::ButSlash),
+    |path| decoded(path, Decode::ButSlashes),
     |path| decoded(path, Decode::Unreserved),
     |path| Ok(path.contains('\\').then(|| path.replace('\\', "/"))),
     |path| Ok(path.contains(';').then(|| each_segment(path, |s| s.split(';').next().unwrap_or_default()))),
@@ -64,11 +66,38 @@ enum Decode {
     Unreserved,
     /// Everything.
     All,
+    /// Everything but `/`, so that a segment stays one.
+    ButSlash,
+    /// Everything but `/` and `\`.
+    ButSlashes,
+}
+
+impl Decode {
+    /// Whether this byte of an escape is decoded.
+    fn takes(self, byte: u8) -> bool {
+        match self {
+            Self::Unreserved => unreserved(byte),
+            Self::All => true,
+            Self::ButSlash => byte != b'/',
+            Self::ButSlashes => !matches!(byte, b'/' | b'\\'),
+        }
+    }
+
+    /// Whether it can come to something else than to decode everything, or to decode all but `/`.
+    fn differs(self, path: &str) -> bool {
+        let has =
+            |escape: &[u8; 3]| path.as_bytes().windows(3).any(|three| three.eq_ignore_ascii_case(escape));
+        match self {
+            Self::Unreserved | Self::All => path.contains('%'),
+            Self::ButSlash => has(b"%2f"),
+            Self::ButSlashes => has(b"%5c"),
+        }
+    }
 }
 
 /// Decodes percent-encodings. A broken one stays as it stands: to a second decoder `%` signs may be data.
 fn decoded(path: &str, decode: Decode) -> Result<Option<String>, Refusal> {
-    if !path.contains('%') {
+    if !decode.differs(path) {
         return Ok(None);
     }
     let mut out = Vec::with_capacity(path.len());
@@ -76,7 +105,7 @@ fn decoded(path: &str, decode: Decode) -> Result<Option<String>, Refusal> {
     while let [first, after @ ..] = rest {
         match escaped(rest) {
             Some(byte) if byte < 0x20 || byte == 0x7f => return Err(Refusal::MalformedTarget),
-            Some(byte) if matches!(decode, Decode::All) || unreserved(byte) => {
+            Some(byte) if decode.takes(byte) => {
                 out.push(byte);
                 rest = &rest[3..];
             }

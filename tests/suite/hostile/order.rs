@@ -32,6 +32,31 @@ fn no_order_of_cutting_resolving_and_decoding_leads_into_anothers_tree() {
 }
 
 #[test]
+fn an_encoded_slash_that_a_decoder_leaves_alone_hides_nothing_beside_it() {
+    let stage = Stage::on(Stage::plan().rule("/docs/**", "public"));
+    nothing_arrives(
+        &stage,
+        &[
+            "/x%2fy/..%5c/api/u2/x",
+            "/x%2fy/..%5Capi/u2/x",
+            "/x%2Fy/..%3b/api/u2/x",
+            "/x%2fy/.%3b./..%3bv=1/api/u2/x",
+            "/x%2fy/%252e%252e/api/u2/x",
+            "/x%2fy/..%20/api/u2/x",
+            "/x%2fy/%EF%BC%8E%EF%BC%8E/api/u2/x",
+            "/x%2fy%5cz/..%3b/api/u2/x",
+            "/x%252fy/..%255c/api/u2/x",
+            "/docs/x%2fy/..%5c../private",
+        ],
+    );
+    for target in
+        ["/docs/a%2fb", "/docs/a%2fb%20c%3bd", "/docs/%2e%2fx%5cy%252f%3f", "/docs/a%2F%C3%A9%5Cb%20c/d%3B"]
+    {
+        stage.arrives(stage.strange(&format!("GET {target} HTTP/1.1"), ""));
+    }
+}
+
+#[test]
 fn what_a_file_system_drops_from_a_name_slips_past_no_rule() {
     let stage = Stage::on(Stage::plan().rule("/docs/private", "deny").rule("/docs/**", "public"));
     nothing_arrives(
