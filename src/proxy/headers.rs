@@ -104,8 +104,8 @@ impl HeadWriter {
 
     /// What the client sent and may reach the app.
     fn pass_on(&self, out: &mut Vec<u8>, visit: &Visit) {
-        let nominated = Nominated::of(&visit.headers);
-        visit.headers.write(out, |name, _| !self.reserved.covers(name) && !nominated.contains(name));
+        let (nominated, trusted) = (Nominated::of(&visit.headers), visit.peer.trusted);
+        visit.headers.write(out, |name, _| !self.reserved.covers(name, trusted) && !nominated.contains(name));
         cookies(out, &visit.headers);
     }
 
@@ -160,7 +160,7 @@ impl HeadWriter {
 
     /// Whether a trailer field of a request may pass.
     pub fn trailer_may_pass(&self, name: &HeaderName) -> bool {
-        !self.reserved.covers(name.as_str().as_bytes())
+        !self.reserved.covers(name.as_str().as_bytes(), false)
             && name != http::header::AUTHORIZATION
             && name != http::header::CONTENT_TYPE
             && name != http::header::CONTENT_ENCODING

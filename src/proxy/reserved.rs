@@ -21,9 +21,8 @@ pub(super) fn hop_by_hop(name: &[u8]) -> bool {
     HOP_BY_HOP.iter().any(|known| known.as_bytes() == name)
 }
 
-/// Request fields that only we write, or that would make the app see another request than the gate saw.
+/// Request fields that only we write, or that would say who the client is.
 const OURS: &[&str] = &[
-    "host",
     "content-length",
     "expect",
     "cookie",
@@ -31,54 +30,91 @@ const OURS: &[&str] = &[
     "x-real-ip",
     "x-request-id",
     "x-client-ip",
+    "client-ip",
     "true-client-ip",
-    "x-original-url",
-    "x-original-uri",
-    "x-original-method",
-    "x-rewrite-url",
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
-    "script-name",
-    "path-info",
+    "proxy-client-ip",
+    "wl-proxy-client-ip",
+    "x-originating-ip",
+    "x-cluster-client-ip",
+    "x-scheme",
+    "x-url-scheme",
+    "front-end-https",
+    // RFC 9440 §2.
+    "client-cert",
+    "client-cert-chain",
     "x-user-id",
     "x-user",
     "x-user-email",
     "x-user-name",
     "x-user-roles",
     "x-user-groups",
-    "x-remote-user",
     "x-forwarded",
-    "x-original-host",
-    "x-envoy-original-path",
-    "x-middleware-subrequest",
-    "x-cluster-client-ip",
-    "x-script-name",
-    // As `HTTP_PROXY` it would choose the proxy of a CGI program.
-    "proxy",
     "remote-user",
     "remote-email",
     "remote-name",
     "remote-groups",
 ];
 
+/// Request fields that would make the app see another request than the gate saw, or send another file.
+const OTHER_REQUEST: &[&str] = &[
+    "x-original-url",
+    "x-original-uri",
+    "x-original-method",
+    "x-original-host",
+    "x-original-path",
+    "x-rewrite-url",
+    "x-override-url",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-http-host-override",
+    "x-host",
+    "x-middleware-subrequest",
+    "x-envoy-original-path",
+    "script-name",
+    "x-script-name",
+    "path-info",
+    "x-sendfile-type",
+    "x-accel-mapping",
+    // As `HTTP_PROXY` it would choose the proxy of a CGI program.
+    "proxy",
+];
+
+/// Where networks in front say who the client is: nobody else may.
+const OF_NETWORKS: &[&str] =
+    &["cf-connecting-ip", "cf-connecting-ipv6", "fastly-client-ip", "fly-client-ip", "x-azure-clientip"];
+
 /// Families of names that identity and forwarding headers come in.
-const FAMILIES: &[&str] = &["x-forwarded-", "x-auth-request-", "x-authentik-", "x-webauth-", "x-sidegate-"];
+const FAMILIES: &[&str] =
+    &["x-forwarded-", "x-auth-request-", "x-authentik-", "x-webauth-", "x-sidegate-", "x-remote-"];
+
+/// Whether a request field would make the app see another request than the one it comes with.
+pub fn names_another_request(name: &[u8]) -> bool {
+    OTHER_REQUEST.iter().any(|known| same_folded(name, known.as_bytes()))
+}
 
 /// Names that a client may not send, in any spelling: compared after every byte that is neither letter nor
 /// digit has become `-`, because apps behind CGI, WSGI or PHP read `X_User.Id` as `X-User-Id`.
 pub struct Reserved {
-    by_length: Vec<Vec<Box<[u8]>>>,
+    by_length: Vec<Vec<Name>>,
     /// A bit for the [`sign`] of each, so that most names cost one look.
     signs: [u64; 4],
 }
 
-/// A number that few names share. It is the same for every spelling of a name that begins and ends with a letter or a
+/// A name that a client may not send.
+#[derive(Clone)]
+struct Name {
+    folded: Box<[u8]>,
+    /// A trusted proxy may.
+    of_networks: bool,
+}
+
+/// A number that no name of ours shares with one that browsers send. It is the same for every spelling of a name that begins and ends with a letter or a
 /// digit, of which only the case can differ: that bit is set in all of them.
 fn sign(name: &[u8]) -> u8 {
     let [first, last] = [name.first(), name.last()].map(|end| end.map_or(0, |byte| byte | 0x20));
     let [length, ..] = name.len().to_le_bytes();
-    length.wrapping_mul(37).wrapping_add(first).wrapping_add(last.wrapping_mul(5))
+    length.wrapping_mul(49).wrapping_add(first).wrapping_add(last.wrapping_mul(7))
 }
 
 fn fold(byte: u8) -> u8 {
@@ -97,11 +133,14 @@ impl Reserved {
         let own = own.into_iter().flatten().chain(identity.assertion.iter().map(|it| &it.header));
         let is_plain = |sign: char| sign.is_ascii_alphanumeric();
         let (mut by_length, mut signs) = (Vec::new(), [0; 4]);
-        for name in HOP_BY_HOP.iter().chain(OURS).copied().chain(own.map(String::as_str)) {
+        // `Host` is written first, as it came.
+        let known = HOP_BY_HOP.iter().chain(OURS).chain(OTHER_REQUEST).copied().chain(["host"]);
+        let known = known.chain(own.map(String::as_str)).map(|name| (name, false));
+        for (name, of_networks) in known.chain(OF_NETWORKS.iter().map(|name| (*name, true))) {
             if by_length.len() <= name.len() {
                 by_length.resize(name.len() + 1, Vec::new());
             }
-            by_length[name.len()].push(name.bytes().map(fold).collect());
+            by_length[name.len()].push(Name { folded: name.bytes().map(fold).collect(), of_networks });
             let sign = sign(name.as_bytes());
             signs[usize::from(sign >> 6)] |= 1 << (sign & 63);
             if !(name.starts_with(is_plain) && name.ends_with(is_plain)) {
@@ -111,8 +150,8 @@ impl Reserved {
         Self { by_length, signs }
     }
 
-    /// Whether a client's field of this name must not reach the app.
-    pub fn covers(&self, name: &[u8]) -> bool {
+    /// Whether a field of this name must not reach the app, from a client or from a proxy that is `trusted`.
+    pub fn covers(&self, name: &[u8], trusted: bool) -> bool {
         let Some(&first) = name.first() else { return true };
         if first | 0x20 == b'x' && FAMILIES.iter().any(|family| starts_folded(name, family.as_bytes())) {
             return true;
@@ -124,7 +163,8 @@ impl Reserved {
         let candidates = self.by_length.get(name.len());
         // Nearly always it is the usual spelling.
         candidates.is_some_and(|names| {
-            names.iter().any(|reserved| **reserved == *name || same_folded(name, reserved))
+            let is = |folded: &[u8]| *folded == *name || same_folded(name, folded);
+            names.iter().any(|reserved| is(&reserved.folded) && !(trusted && reserved.of_networks))
         })
     }
 }
@@ -176,14 +216,79 @@ mod tests {
             "x_webauth_user",
             "forwarded",
             "x_real_ip",
+            "Client_IP",
+            "x-remote-addr",
+            "X_Remote_IP",
+            "X_Remote-Groups",
+            "x-remote-extra-scopes",
+            "x.originating.ip",
+            "proxy_client_ip",
+            "WL_Proxy_Client_IP",
+            "x_scheme",
+            "x-url-scheme",
+            "front_end_https",
+            "x_host",
+            "x-http_host_override",
+            "x_original_path",
+            "x_override_url",
+            "x_sendfile_type",
+            "x-accel-mapping",
+            "client_cert",
+            "client-cert_chain",
+            "host",
         ] {
-            assert!(reserved.covers(name.as_bytes()), "{name}");
+            assert!(reserved.covers(name.as_bytes(), true), "{name}");
         }
         for name in
             ["accept", "x-user-idx", "user-agent", "x-mai", "x-forward", "authorization", "remote-use"]
         {
-            assert!(!reserved.covers(name.as_bytes()), "{name}");
+            assert!(!reserved.covers(name.as_bytes(), true), "{name}");
         }
+    }
+
+    #[test]
+    fn what_only_networks_in_front_may_say_passes_from_a_trusted_proxy() {
+        let reserved = reserved();
+        for name in ["cf-connecting-ip", "CF_Connecting_IP", "fastly-client-ip", "fly_client_ip"] {
+            assert!(reserved.covers(name.as_bytes(), false), "{name}");
+            assert!(!reserved.covers(name.as_bytes(), true), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_names_that_everybody_sends_cost_one_look() {
+        let reserved = reserved();
+        let passed = |name: &&str| {
+            let sign = sign(name.as_bytes());
+            reserved.signs[usize::from(sign >> 6)] & (1 << (sign & 63)) == 0
+        };
+        let usual = [
+            "accept",
+            "accept-encoding",
+            "accept-language",
+            "cache-control",
+            "content-type",
+            "dnt",
+            "if-modified-since",
+            "if-none-match",
+            "origin",
+            "pragma",
+            "priority",
+            "range",
+            "referer",
+            "sec-ch-ua",
+            "sec-ch-ua-mobile",
+            "sec-ch-ua-platform",
+            "sec-fetch-dest",
+            "sec-fetch-mode",
+            "sec-fetch-site",
+            "sec-fetch-user",
+            "upgrade-insecure-requests",
+            "user-agent",
+            "x-requested-with",
+        ];
+        let looked_up: Vec<_> = usual.iter().filter(|name| !passed(name)).collect();
+        assert!(looked_up.is_empty(), "{looked_up:?}");
     }
 
     #[test]
@@ -193,9 +298,9 @@ mod tests {
             for spelling in
                 [name.to_owned(), name.to_uppercase(), name.replace('_', "."), name.replace('_', "-")]
             {
-                assert!(reserved.covers(spelling.as_bytes()), "{spelling}");
+                assert!(reserved.covers(spelling.as_bytes(), false), "{spelling}");
             }
-            assert!(!reserved.covers(b"accept") && !reserved.covers(b"x-idx"));
+            assert!(!reserved.covers(b"accept", false) && !reserved.covers(b"x-idx", false));
         }
     }
 }
