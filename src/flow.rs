@@ -8,7 +8,7 @@ use crate::answer::{self, Answer, Desk};
 use crate::app::App;
 use crate::error::Error;
 use crate::gate::endpoint::{self, Endpoint};
-use crate::http::visit::{Visit, is_json};
+use crate::http::visit::{Credential, ReplyTo, Visit, is_json};
 use crate::id::UserId;
 use crate::refusal::Refusal;
 use crate::store::auth_log::{Action, LogEntry};
@@ -27,7 +27,7 @@ mod dev_mail;
 pub mod ending;
 mod entry;
 pub mod exchange;
-mod forward_auth;
+pub mod forward_auth;
 mod logout_token;
 mod not_me;
 mod pair;
@@ -64,6 +64,17 @@ pub async fn run(app: &App, endpoint: Endpoint, visit: Visit) -> Answer {
         && answer.status() != StatusCode::TOO_MANY_REQUESTS
     {
         floor.await;
+    }
+    answer
+}
+
+/// The answer to who has to sign in, which takes back a cookie that was good for nothing.
+pub fn ask_to_sign_in(app: &App, credential: Credential, reply_to: &ReplyTo) -> Answer {
+    let mut answer = answer::ask_to_sign_in(desk(app), reply_to);
+    if credential == Credential::Cookie {
+        for cookie in app.sessions.forget_cookies() {
+            answer.headers_mut().append(SET_COOKIE, cookie);
+        }
     }
     answer
 }

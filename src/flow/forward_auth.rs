@@ -1,46 +1,62 @@
 //! Answers a proxy that asks what it may let through: the same judgement as of a request that comes to us, told in the
 //! convention of the one who asks.
 
-use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SET_COOKIE, WWW_AUTHENTICATE};
+use http::header::{HOST, HeaderName, HeaderValue, UPGRADE, WWW_AUTHENTICATE};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::desk;
+use crate::flow::{self, desk};
 use crate::gate::endpoint::Asker;
 use crate::gate::{self, Pass, Verdict};
 use crate::http::fields::{Fields, Value};
 use crate::http::path::Path;
-use crate::http::visit::{AnswerForm, Credential, ReplyTo, Visit};
+use crate::http::visit::{AnswerForm, ReplyTo, Visit};
 use crate::proxy::headers;
 use crate::proxy::reserved;
 use crate::refusal::Refusal;
 
+/// `Sec-Fetch-Mode` (Fetch Metadata).
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
+/// What a question is about, as it goes with the answer to whoever writes it down.
+#[derive(Clone)]
+pub struct About {
+    /// The method of the request that was asked about.
+    pub method: Method,
+    /// Its path, without the query.
+    pub path: String,
+}
+
 /// Answers one question. What is not a plain yes is a no: a question that is incomplete or could be understood in two
 /// ways, a path that its readers would judge differently, a fault of ours.
 pub(super) fn verify(app: &App, asker: Asker, visit: Visit) -> Answer {
-    let mut reply_to = readable(visit.reply_to());
+    let reply_to = readable(visit.reply_to());
     let original = match Asked::of(asker, &visit, app) {
-        Ok(about) => about.visit(visit),
+        Ok(original) => original,
         Err(refusal) => return no(asker, answer::told(desk(app), &reply_to, refusal)),
     };
-    reply_to = readable(original.reply_to());
-    match gate::decide(&app.rules, &original) {
-        Verdict::Forward(pass) => match yes(app, &original, &pass) {
+    let about = About { method: original.method.clone(), path: original.path.raw().to_owned() };
+    let mut answer = if deceives(asker, &visit.headers, app) {
+        no(asker, answer::told(desk(app), &reply_to, Refusal::Forbidden))
+    } else {
+        judged(app, asker, &original.visit(visit))
+    };
+    answer.extensions_mut().insert(about);
+    answer
+}
+
+/// What is said of the request that the question is about.
+fn judged(app: &App, asker: Asker, original: &Visit) -> Answer {
+    let reply_to = readable(original.reply_to());
+    match gate::decide(&app.rules, original) {
+        Verdict::Forward(pass) => match yes(app, original, &pass) {
             Ok(yes) => yes,
             Err(error) => no(asker, answer::refuse(desk(app), &reply_to, error)),
         },
-        Verdict::AskToSignIn => {
-            let mut answer = answer::ask_to_sign_in(desk(app), &reply_to);
-            if original.credential == Credential::Cookie {
-                for cookie in app.sessions.forget_cookies() {
-                    answer.headers_mut().append(SET_COOKIE, cookie);
-                }
-            }
-            no(asker, answer)
-        }
+        Verdict::AskToSignIn => no(asker, flow::ask_to_sign_in(app, original.credential, &reply_to)),
         Verdict::AskForCode => no(asker, answer::ask_for_code(desk(app), &reply_to)),
         Verdict::Refuse(refusal) => no(asker, answer::told(desk(app), &reply_to, refusal)),
         // Ours to answer: the proxy is to send it here, not to the app.
@@ -67,6 +83,15 @@ impl Asked {
     /// be: it writes these fields itself, or asks at a path that tells the same.
     fn of(asker: Asker, visit: &Visit, app: &App) -> Result<Self, Refusal> {
         let headers = &visit.headers;
+        // Whose question is made of the request's own fields shows its `Host`; the others say it in a field of theirs.
+        if matches!(asker, Asker::Nginx | Asker::Envoy)
+            && !headers
+                .get(&HOST)
+                .and_then(|host| host.to_str().ok())
+                .is_some_and(|host| app.config.public.is_host(host))
+        {
+            return Err(Refusal::Misdirected);
+        }
         let (method, target) = match asker {
             Asker::Nginx => (
                 Method::from_bytes(only(headers, "x-original-method")?),
@@ -103,23 +128,25 @@ impl Asked {
         // A fragment would be dropped without a word.
         let parsed = target.parse::<PathAndQuery>().ok().filter(|parsed| parsed.as_str() == target);
         let path = Path::parse(parsed.ok_or(Refusal::MalformedTarget)?)?;
-        if claims_identity(headers, app) {
-            return Err(Refusal::Forbidden);
-        }
         Ok(Self { method, path })
     }
 
-    /// The request as it would be if it had come to us. That it is the handshake of a WebSocket shows in a field that
-    /// proxies pass on, unlike `Upgrade`.
+    /// The request as it would be if it had come to us.
     fn visit(self, question: Visit) -> Visit {
-        let handshake = question.headers.contains_key(&SEC_WEBSOCKET_KEY);
-        Visit {
-            method: self.method,
-            path: self.path,
-            upgrade: handshake.then(|| HeaderValue::from_static("websocket")),
-            ..question
-        }
+        let handshake = question.upgrade.is_none() && begins_websocket(&question.headers);
+        let upgrade = if handshake { Some(HeaderValue::from_static("websocket")) } else { question.upgrade };
+        Visit { method: self.method, path: self.path, upgrade, ..question }
     }
+}
+
+/// Whether anything says that this is the handshake of a WebSocket. Not every proxy passes on `Upgrade`, and one by HTTP/2
+/// has no key (RFC 8441 §5).
+fn begins_websocket(headers: &Fields) -> bool {
+    headers.iter().any(|(name, _)| name.starts_with(b"sec-websocket-"))
+        || headers
+            .get_all(&UPGRADE)
+            .any(|offers| offers.as_bytes().to_ascii_lowercase().starts_with(b"websocket"))
+        || headers.get(&SEC_FETCH_MODE).is_some_and(|mode| mode == "websocket")
 }
 
 /// The one field of this name. Two, of which the proxy wrote one and a client the other, are none.
@@ -136,14 +163,20 @@ fn text(value: &[u8]) -> Result<&str, Refusal> {
     std::str::from_utf8(value).map_err(|_| Refusal::MalformedTarget)
 }
 
-/// Whether the client names an identity, in whatever spelling. It is the proxy that carries the request on, and not
-/// every proxy takes out what the answer does not replace.
-fn claims_identity(headers: &Fields, app: &App) -> bool {
+/// Whether the client names an identity, or another request than the one that is asked about, in whatever spelling. It is
+/// the proxy that carries the request on, and not every proxy takes out what the answer does not replace.
+fn deceives(asker: Asker, headers: &Fields, app: &App) -> bool {
     let own = &app.config.identity;
     let names = [&own.user_id, &own.email, &own.name, &own.groups].into_iter().flatten();
     let names = names.chain(own.assertion.iter().map(|assertion| &assertion.header));
     let names: Vec<&[u8]> = names.map(String::as_bytes).collect();
-    headers.iter().any(|(name, _)| names.iter().any(|own| reserved::same_folded(name, own)))
+    // The question itself, of which there was one.
+    let asks =
+        |name: &[u8]| asker == Asker::Nginx && matches!(name, b"x-original-method" | b"x-original-uri");
+    headers.iter().any(|(name, _)| {
+        names.iter().any(|own| reserved::same_folded(name, own))
+            || (reserved::names_another_request(name) && !asks(name))
+    })
 }
 
 /// It may pass, and this is what the app is to be told.

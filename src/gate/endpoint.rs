@@ -339,13 +339,8 @@ impl Endpoint {
         }
     }
 
-    /// Whether the answer needs nothing that is waited for, so that whoever carries the traffic gives it.
-    pub fn answered_at_once(self) -> bool {
-        matches!(self, E::Verify(_))
-    }
-
     /// Whether it is for who can vouch for others alone: a proxy that asks, perhaps under a name of ours that only the
-    /// two of us know.
+    /// two of us know. The answer needs nothing that is waited for, so that whoever carries the traffic gives it.
     pub fn for_proxies(self) -> bool {
         matches!(self, E::Verify(_))
     }

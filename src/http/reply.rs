@@ -59,23 +59,3 @@ impl<B> From<Response<B>> for Reply<B> {
         Self { refusal, ..Self::new(parts.status, parts.headers, body) }
     }
 }
-
-impl<B> From<Reply<B>> for Response<B> {
-    fn from(reply: Reply<B>) -> Self {
-        let private = reply.stays_private();
-        let mut headers = reply.headers;
-        if !reply.passed.is_empty() {
-            let added = std::mem::replace(&mut headers, HeaderMap::from(&reply.passed));
-            for (name, value) in &added {
-                headers.append(name.clone(), value.clone());
-            }
-        }
-        if private {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
-        }
-        let mut response = Self::new(reply.body);
-        *response.status_mut() = reply.status;
-        *response.headers_mut() = headers;
-        response
-    }
-}

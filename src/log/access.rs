@@ -23,6 +23,8 @@ const BATCH: usize = 32 * 1024;
 const SPARE: usize = 256;
 /// What is kept of `User-Agent`, in bytes.
 const LONGEST_AGENT: usize = 256;
+/// What is kept of what a proxy asks about, in bytes.
+const LONGEST_ASKED: usize = 512;
 /// How long the end of the process waits for the last lines.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -168,6 +170,13 @@ impl Access {
             line.text("agent", &agent[..agent.len().min(LONGEST_AGENT)]);
         }
         out
+    }
+
+    /// Adds to a line what the question of a proxy is about.
+    pub fn about(&self, out: &mut Vec<u8>, method: &str, path: &[u8]) {
+        let mut line = Line { out, json: self.json };
+        line.text("asked_method", &method.as_bytes()[..method.len().min(LONGEST_ASKED)]);
+        line.text("asked_path", &path[..path.len().min(LONGEST_ASKED)]);
     }
 
     /// Ends it and puts it into the batch.

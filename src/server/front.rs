@@ -11,6 +11,7 @@ use http_body::Body as _;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::{Error, Fault};
+use crate::flow::forward_auth::About;
 use crate::flow::{self, desk};
 use crate::gate::endpoint::{self, Asker, Endpoint};
 use crate::gate::{self, Pass, Verdict};
@@ -25,7 +26,7 @@ use crate::proxy::{Leaving, Sending};
 use crate::refusal::Refusal;
 use crate::server::read::{self, Head};
 use crate::server::recognise;
-use crate::server::record::Via;
+use crate::server::record::{Record, Via};
 use crate::server::reply::ReplyBody;
 use crate::server::worker::Worker;
 use crate::session::renewal::Renewal;
@@ -91,7 +92,7 @@ pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived<'_>
             (forward(worker, &visit, pass, Sending { body, upgrade: leaving }).await, Some(asked))
         }
         // Boxed: what is not forwarded need not be carried along by what is.
-        verdict => (Box::pin(act(&worker.app, visit, verdict, body)).await, None),
+        verdict => (Box::pin(act(&worker.app, &mut record, visit, verdict, body)).await, None),
     };
     if let Some(renewal) = effort.renewal {
         add_renewed(app, &mut response, &renewal);
@@ -172,14 +173,24 @@ fn failed(worker: &Worker, visit: &Visit, failure: &Failure) -> Reply<ReplyBody>
 }
 
 /// Does what the gate decided, when that is not to forward.
-async fn act(app: &Arc<App>, mut visit: Visit, verdict: Verdict, body: RequestBody) -> Reply<ReplyBody> {
+async fn act(
+    app: &Arc<App>,
+    record: &mut Record,
+    mut visit: Visit,
+    verdict: Verdict,
+    body: RequestBody,
+) -> Reply<ReplyBody> {
     match verdict {
         Verdict::Ours(endpoint) => {
             let renewed = recognise::renew(app, &visit).await;
             let mut response = match body.collect_whole(app.config.limits.body_idle).await {
                 Ok(bytes) => {
                     visit.body = bytes;
-                    own(in_office(app, endpoint, &mut visit).await)
+                    let answer = in_office(app, endpoint, &mut visit).await;
+                    if let Some(about) = answer.extensions().get::<About>() {
+                        record.about(about);
+                    }
+                    own(answer)
                 }
                 Err(refusal) => close(own(answer::told(desk(app), &visit.reply_to(), refusal))),
             };
@@ -192,12 +203,7 @@ async fn act(app: &Arc<App>, mut visit: Visit, verdict: Verdict, body: RequestBo
             response
         }
         Verdict::AskToSignIn => {
-            let mut asked = answer::ask_to_sign_in(desk(app), &visit.reply_to());
-            if visit.credential == Credential::Cookie {
-                for cookie in app.sessions.forget_cookies() {
-                    asked.headers_mut().append(SET_COOKIE, cookie);
-                }
-            }
+            let asked = flow::ask_to_sign_in(app, visit.credential, &visit.reply_to());
             unread(body, own(asked)).await
         }
         Verdict::AskForCode => {
@@ -226,7 +232,7 @@ fn add_cookie(reply: &mut Reply<ReplyBody>, cookie: HeaderValue) {
 async fn in_office(app: &Arc<App>, endpoint: Endpoint, visit: &mut Visit) -> Answer {
     let reply_to = visit.reply_to();
     let (office, visit) = (Arc::clone(app), visit.for_the_office());
-    if endpoint.answered_at_once() {
+    if endpoint.for_proxies() {
         return flow::run(app, endpoint, visit).await;
     }
     match app.office.spawn(async move { flow::run(&office, endpoint, visit).await }).await {

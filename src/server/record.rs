@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::header::USER_AGENT;
 use http::{HeaderName, StatusCode};
 
+use crate::flow::forward_auth::About;
 use crate::gate::Verdict;
 use crate::http::client::Peer;
 use crate::http::fields::Value;
@@ -172,6 +173,13 @@ impl Record {
                 self.endpoint = Some(endpoint.place());
             }
             Verdict::AskToSignIn | Verdict::AskForCode | Verdict::Refuse(_) => {}
+        }
+    }
+
+    /// What the question of a proxy is about.
+    pub(super) fn about(&mut self, about: &About) {
+        if let Some(line) = &mut self.line {
+            self.recorder.access.about(line, about.method.as_str(), about.path.as_bytes());
         }
     }
 

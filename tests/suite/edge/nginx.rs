@@ -106,3 +106,18 @@ fn behind_nginx_the_client_is_who_nginx_says_and_nothing_else_of_a_request_chang
     assert_eq!(arrived.header("x-user-id"), Some(stage.me.as_str()));
     assert_eq!(arrived.body, b"hello");
 }
+
+#[test]
+fn nothing_that_nginx_asks_by_reaches_the_app_as_a_client_wrote_it_nor_under_another_host() {
+    let asking = start();
+    let stage = &asking.stage;
+    let lies = "X-Original-URI: /admin\r\nX-Original-Method: DELETE\r\n";
+    assert_eq!(stage.ask(stage.signed("GET /app HTTP/1.1", lies)).status, 200);
+    let arrived = asking.app.only();
+    assert_eq!((arrived.header("x-original-uri"), arrived.header("x-original-method")), (None, None));
+    let elsewhere = stage.signed("GET /public/x HTTP/1.1", "").replace(stage.host(), "evil.example");
+    assert_eq!(stage.ask(elsewhere).status, 403);
+    let lie = "X-Rewrite-URL: /admin\r\n";
+    assert_eq!(stage.ask(stage.signed("GET /public/x HTTP/1.1", lie)).status, 403);
+    assert_eq!(asking.app.arrived().len(), 1);
+}

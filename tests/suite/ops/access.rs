@@ -57,6 +57,47 @@ fn a_line_of_json_says_who_asked_for_what_and_what_became_of_it() {
 }
 
 #[test]
+fn the_line_of_a_proxys_question_says_what_it_is_about() {
+    let app = Upstream::hello();
+    let program = Program::start(
+        app.address,
+        &format!(
+            "{JSON}[proxies]\ntrusted = [\"127.0.0.1\"]\n[forward_auth]\nenabled = true\n\
+             [[rules]]\npath = \"/open/**\"\naccess = \"public\"\n"
+        ),
+    );
+    let ask = |method: &str, target: &str, fields: &str| {
+        let host = program.address;
+        let question = format!(
+            "GET /auth/verify/nginx HTTP/1.1\r\nHost: {host}\r\nX-Original-Method: {method}\r\n\
+             X-Original-URI: {target}\r\n{fields}\r\n"
+        );
+        Raw::connect(host).send(question).answer().status
+    };
+    let long = format!("/open/{}", "x".repeat(2000));
+    for (method, target, fields, path, status) in [
+        ("POST", "/open/x?token=hush", "", "/open/x", 200),
+        ("GET", "/closed/%22", "", "/closed/%22", 401),
+        ("GET", "/open/y", "X-Rewrite-URL: /z\r\n", "/open/y", 403),
+        ("GET", long.as_str(), "", &long[..512], 200),
+    ] {
+        assert_eq!(ask(method, target, fields), status, "{target}");
+        let line = line(&program, "access", |line| line["asked_path"] == path);
+        assert_eq!((&line["path"], &line["status"]), (&"/auth/verify/nginx".into(), &status.into()));
+        assert_eq!((&line["method"], &line["asked_method"]), (&"GET".into(), &method.into()));
+    }
+    assert_eq!(
+        Raw::connect(program.address)
+            .send(format!("GET /auth/ok HTTP/1.1\r\nHost: {}\r\n\r\n", program.address))
+            .answer()
+            .status,
+        200
+    );
+    assert!(line(&program, "access", |line| line["path"] == "/auth/ok").get("asked_path").is_none());
+    assert!(!program.says("hush"), "a query is logged nowhere");
+}
+
+#[test]
 fn refusals_and_failed_sign_ins_stand_out() {
     let app = Upstream::hello();
     let program = Program::start(app.address, JSON);
