@@ -139,7 +139,7 @@ fn traffic(numbers: &mut Numbers) {
 /// Those of people, mails, jobs and the store.
 fn upkeep(numbers: &mut Numbers) {
     numbers.begins("sidegate_session_cache_entries", "", Numbers::someone_visits);
-    numbers.begins("sidegate_session_cache_evictions_total", "", Numbers::someone_visits);
+    numbers.grows("sidegate_session_cache_evictions_total", "", Numbers::someone_visits);
     // Nobody listens where mails are to go.
     numbers.grows("sidegate_mails_total", "put_off", |_| {});
     numbers.grows("sidegate_mails_waiting", "", |numbers| drop(numbers.sign_up_someone()));
