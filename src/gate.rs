@@ -35,11 +35,6 @@ impl Pass {
     pub fn rule(&self) -> Option<u16> {
         self.rule
     }
-
-    /// What remains of a permit that has been used: the session with which the answer ends.
-    pub fn into_session(self) -> Option<Arc<Session>> {
-        self.session
-    }
 }
 
 /// What is done with a request.

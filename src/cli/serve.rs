@@ -138,7 +138,12 @@ pub(super) async fn until_told(
             _ = stop.interrupt.recv() => break,
             _ = stop.hangup.recv() => {
                 if let Some(reloader) = reloader {
-                    app = reload(app, &server, reloader).await;
+                    let fresh = reload(Arc::clone(&app), &server, reloader);
+                    tokio::select! {
+                        fresh = fresh => app = fresh,
+                        // Whatever it waits for, nobody needs it any more.
+                        () = stop.told() => break,
+                    }
                 } else {
                     tracing::info!("there is nothing to be read again");
                 }

@@ -57,8 +57,6 @@ pub struct Wire {
     modern: bool,
     /// Which of [`READS`] comes next.
     pace: usize,
-    /// Bytes that were read so far: every byte of every request passes here.
-    pub received: u64,
     /// Bytes that were written so far: every byte of every answer passes here.
     pub sent: u64,
 }
@@ -74,7 +72,6 @@ impl Wire {
             ahead: BytesMut::new(),
             modern: false,
             pace: 0,
-            received: 0,
             sent: 0,
         }
     }
@@ -96,7 +93,6 @@ impl Wire {
     pub fn poll_read(&mut self, cx: &mut Context<'_>, size: usize) -> Poll<io::Result<usize>> {
         make_room(&mut self.unread, size);
         let count = ready!(pin!(self.socket.read_buf(&mut self.unread)).poll(cx))?;
-        self.received += count as u64;
         Poll::Ready(Ok(count))
     }
 

@@ -31,7 +31,11 @@ impl Live {
         let cut = Arc::new(AtomicBool::new(false));
         let mut lines = self.lock();
         let of_session = lines.entry(session.token).or_default();
-        of_session.retain(|line| line.strong_count() > 0);
+        // Only when it has doubled: whoever has thousands open must not have all of them looked at each time.
+        if of_session.len() == of_session.capacity() {
+            of_session.retain(|line| line.strong_count() > 0);
+            of_session.reserve(of_session.len() + 1);
+        }
         of_session.push(Arc::downgrade(&cut));
         drop(lines);
         // Asked once it is registered, because an end is listed before it is cut. The list tells it also of a copy that
