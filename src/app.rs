@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::error::Fault;
 use crate::gate::rules::Rules;
 use crate::limit::Limits;
-use crate::log::access::Sink;
+use crate::log::sink::Sink;
 use crate::mail::Mailer;
 use crate::metrics::Metrics;
 use crate::oauth::Providers;

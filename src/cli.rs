@@ -1,7 +1,6 @@
 //! The command line: arguments to one command, its outcome to an exit code.
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,6 +21,7 @@ mod user;
 use crate::account::place::Geo;
 use crate::config::problem::Problems;
 use crate::config::{self, Config, Flags, NewSecret, Sources};
+use crate::log;
 use crate::proxy::connect::Connector;
 use crate::server::tls::Tls;
 
@@ -132,20 +132,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(question) => explain::run(&question),
         Command::Healthcheck(settings) => healthcheck::run(&settings),
     };
-    let mut err = std::io::stderr().lock();
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Configuration(problems)) => {
-            let _ = write!(err, "{problems}");
-            ExitCode::from(EXIT_USAGE)
-        }
-        Err(Failure::Usage(what)) => {
-            let _ = writeln!(err, "{what}");
-            ExitCode::from(EXIT_USAGE)
-        }
-        Err(Failure::Other(what)) => {
-            let _ = writeln!(err, "{what}");
-            ExitCode::FAILURE
-        }
-    }
+    let (code, text) = match outcome {
+        Ok(()) => (ExitCode::SUCCESS, String::new()),
+        Err(Failure::Configuration(problems)) => (ExitCode::from(EXIT_USAGE), problems.to_string()),
+        Err(Failure::Usage(what)) => (ExitCode::from(EXIT_USAGE), format!("{what}\n")),
+        Err(Failure::Other(what)) => (ExitCode::FAILURE, format!("{what}\n")),
+    };
+    log::last_words(&text);
+    code
 }

@@ -1,6 +1,10 @@
-//! Log lines: text for people or one JSON object a line, always to standard error.
+//! Log lines: text for people or one JSON object a line, always to standard error, by a thread of their own.
 
-use std::io::IsTerminal as _;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::panic::{self, PanicHookInfo};
+use std::sync::OnceLock;
+use std::thread;
 
 use tracing::Subscriber;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -10,8 +14,15 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{fmt, registry, reload};
 
 use crate::config::Log;
+use crate::log::sink::Sink;
 
 pub mod access;
+pub mod sink;
+
+/// Where the lines of this process go once it logs.
+static SINK: OnceLock<Sink> = OnceLock::new();
+/// The target of lines that tell of panics: they are written whatever the filter says.
+const PANIC: &str = "panic";
 
 /// Changes which lines are written while the program runs.
 pub struct Levels(Box<dyn Fn(Targets) + Send + Sync>);
@@ -23,18 +34,59 @@ impl Levels {
     }
 }
 
-/// Sends the process's log lines to standard error from now on. Where a subscriber is set already
-/// (tests start many sites in one process) that one stays.
-pub fn start(config: &Log) -> Levels {
-    let colours = !config.json && std::io::stderr().is_terminal();
-    let (subscriber, levels) = subscriber(config, colours, std::io::stderr);
-    let _already_started = subscriber.try_init();
-    levels
+/// Sends the process's log lines, and what is to be said of panics, to standard error from now on. Nobody waits for
+/// whoever reads them; the process must end by [`last_words`], which does. Where a subscriber is set already (tests
+/// start many sites in one process) that one stays.
+///
+/// # Errors
+/// If the thread that writes cannot be started.
+pub fn start(config: &Log) -> io::Result<(Levels, Sink)> {
+    let sink = Sink::start()?;
+    let colours = !config.json && io::stderr().is_terminal();
+    let (subscriber, levels) = subscriber(config, colours, sink.clone());
+    if subscriber.try_init().is_ok() {
+        let _ = SINK.set(sink.clone());
+        panic::set_hook(Box::new(panicked));
+    }
+    Ok((levels, sink))
+}
+
+/// Writes `text` to standard error behind all lines, and waits for them: for two seconds at most if the process logs,
+/// without end otherwise.
+pub fn last_words(text: &str) {
+    if let Some(sink) = SINK.get() {
+        if !text.is_empty() {
+            sink.hand_over(text.as_bytes().to_vec(), 1);
+        }
+        sink.finish();
+    } else {
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+}
+
+/// Tells of a panic what the standard library would.
+fn panicked(info: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let name = thread.name().unwrap_or("?");
+    // It may hold bytes of a client's.
+    let said = info.payload_as_str().unwrap_or("?");
+    let at = info.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        tracing::error!(target: PANIC, "thread {name} panicked at {at}: {said:?}\n{backtrace}");
+    } else {
+        tracing::error!(target: PANIC, "thread {name} panicked at {at}: {said:?}");
+    }
+    // It ends the process.
+    if name == "main" {
+        last_words("");
+    }
 }
 
 fn filter(config: &Log) -> Targets {
     // `config` has checked the filter; if it did not, silence would be the worse answer.
-    config.filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO))
+    let filter = config.filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    filter.with_target(PANIC, LevelFilter::ERROR)
 }
 
 fn subscriber<W>(config: &Log, colours: bool, to: W) -> (Box<dyn Subscriber + Send + Sync>, Levels)
@@ -53,37 +105,21 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex, PoisonError};
     use std::time::Duration;
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Sink(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::log::sink::tests::unread;
 
     fn lines(config: &Log) -> String {
-        let sink = Sink::default();
-        let writer = sink.clone();
-        let (subscriber, levels) = subscriber(config, false, move || writer.clone());
+        let (sink, read) = unread(8);
+        let (subscriber, levels) = subscriber(config, false, sink);
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(status = 200, "answered");
             tracing::debug!("not asked for");
             levels.apply(&Log { filter: "error".to_owned(), ..*config });
             tracing::info!("no longer asked for");
         });
-        let bytes = sink.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        String::from_utf8(bytes).expect("log lines are UTF-8")
+        read()
     }
 
     #[test]
@@ -108,5 +144,28 @@ mod tests {
         });
         assert!(text.contains("answered") && text.contains("status=200"), "{text}");
         assert_eq!(text.lines().count(), 1, "{text}");
+    }
+
+    #[test]
+    fn a_panic_is_one_line_whatever_the_filter_says_and_whatever_bytes_it_tells_of() {
+        let (sink, read) = unread(8);
+        let config =
+            Log { json: false, filter: "off".to_owned(), access: true, keep_sign_ins: Duration::ZERO };
+        let (subscriber, _levels) = subscriber(&config, false, sink);
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if info.payload_as_str().is_some_and(|said| said.starts_with("on purpose")) {
+                panicked(info);
+            } else {
+                before(info);
+            }
+        }));
+        tracing::subscriber::with_default(subscriber, || {
+            panic::catch_unwind(|| panic!("on purpose\n forged")).expect_err("a panic");
+        });
+        drop(panic::take_hook());
+        let text = read();
+        assert!(text.contains("ERROR panic: thread ") && text.contains(r"on purpose\n forged"), "{text}");
+        assert!(text.contains("src/log.rs:"), "{text}");
     }
 }

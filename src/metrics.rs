@@ -220,8 +220,6 @@ pub struct Metrics {
     pub providers: Arc<ProviderRequests>,
     /// Rows that were deleted because they were old, by what they are.
     pub deleted: Named,
-    /// Lines of the access log that nobody could take in time.
-    pub lost_lines: Counter,
     /// Spans that were sent to the collector, and those that were lost.
     pub spans: [Counter; 2],
     /// Reloads that took effect, and those that did not.

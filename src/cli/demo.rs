@@ -67,7 +67,7 @@ async fn serve(held: Reservation, directory: &Directory) -> Result<(), Failure> 
     provider
         .start(&Handle::current(), &redirect_uri, Clock::System)
         .map_err(|error| Failure::Other(format!("the demo's provider cannot be started: {error}")))?;
-    log::start(&config.log);
+    log::start(&config.log).map_err(serve::no_log)?;
     let app = App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
     let _jobs = Jobs::start(&app);
     let server = Server::start(&app).map_err(|error| cannot_listen(address, &error))?;

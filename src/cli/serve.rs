@@ -1,5 +1,6 @@
 //! `sidegate serve`: runs until it is told to stop, then lets what is in flight finish.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::config::listen::Place;
 use crate::config::unusual::Mode;
 use crate::config::{self, Config, NewSecret, Sources};
 use crate::jobs::Jobs;
-use crate::log::access::Sink;
+use crate::log::sink::Sink;
 use crate::log::{self, Levels};
 use crate::server::Server;
 use crate::server::listen::Reservation;
@@ -32,7 +33,7 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
         None => Passed::default(),
     };
     let config = settings.load(NewSecret::Keep)?;
-    let levels = log::start(&config.log);
+    let (levels, sink) = log::start(&config.log).map_err(no_log)?;
     tell_dangers(&config, &passed.addresses().collect::<Vec<_>>());
     passed.dangers().for_each(|danger| tracing::warn!("{danger}"));
     if !passed.is_empty() && !config.listen.places.contains(&Place::Passed) {
@@ -40,13 +41,17 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     }
     let office = office()?;
     let sources = settings.sources(NewSecret::Leave);
-    let outcome = office.block_on(serve(config, (sources, levels), passed));
+    let outcome = office.block_on(serve(config, (sources, levels, sink), passed));
     // A computation that nobody waits for any more must not delay the end.
     office.shutdown_background();
     outcome
 }
 
-async fn serve(config: Config, (sources, levels): (Sources, Levels), passed: Passed) -> Result<(), Failure> {
+async fn serve(
+    config: Config,
+    (sources, levels, sink): (Sources, Levels, Sink),
+    passed: Passed,
+) -> Result<(), Failure> {
     let mut held = Vec::new();
     for address in config.listen.addresses().chain(config.listen.redirect_http) {
         let reserved = Reservation::take(address)
@@ -54,7 +59,6 @@ async fn serve(config: Config, (sources, levels): (Sources, Levels), passed: Pas
         held.push(reserved);
     }
     let app = App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
-    let sink = Sink::start().map_err(|error| Failure::Other(format!("lines cannot be logged: {error}")))?;
     app.log_to(sink);
     if app.config.unusual.mode != Mode::Off
         && let Some(what) = app.geo.blind_spots()
@@ -103,6 +107,12 @@ fn try_mail(app: &App) {
             tracing::warn!("mail cannot be sent at present: {what}; `sidegate doctor` tries again");
         }
     });
+}
+
+/// Why nothing can be logged.
+#[expect(clippy::needless_pass_by_value, reason = "the form in which it is passed on")]
+pub(super) fn no_log(error: io::Error) -> Failure {
+    Failure::Other(format!("lines cannot be logged: {error}"))
 }
 
 /// The runtime for everything that may take its time.
@@ -168,9 +178,6 @@ pub(super) async fn until_told(
         () = stop.told() => return at_once(),
     }
     app.store.close().await;
-    if let Some(sink) = app.log_sink() {
-        sink.finish();
-    }
     Ok(())
 }
 

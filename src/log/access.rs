@@ -1,22 +1,17 @@
-//! The access log: one line for each request, written by its worker into a batch, and handed in batches to a
-//! thread that may wait for whoever reads them. A worker never waits; lines that find no room are counted.
+//! The access log: one line for each request, written by its worker into a batch, and handed in batches to the
+//! thread that writes.
 
 use std::cell::{Cell, RefCell};
 use std::io::Write as _;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread;
 use std::time::Duration;
 
 use crate::id::RequestId;
-use crate::metrics::Metrics;
+use crate::log::sink::Sink;
 use crate::time::Now;
 use crate::trace::hex;
 use crate::visitor::Session;
 
-/// Batches that wait to be written.
-const QUEUE: usize = 256;
 /// A batch of this size is handed over at once, in bytes; a smaller one at the next tick.
 const BATCH: usize = 32 * 1024;
 /// Lines under way whose memory is kept for the next ones.
@@ -25,53 +20,6 @@ const SPARE: usize = 256;
 const LONGEST_AGENT: usize = 256;
 /// What is kept of what a proxy asks about, in bytes.
 const LONGEST_ASKED: usize = 512;
-/// How long the end of the process waits for the last lines.
-const FAREWELL: Duration = Duration::from_secs(2);
-
-/// What the thread that writes is told.
-enum Message {
-    Lines(Vec<u8>),
-    /// Say when all that came before is written.
-    Finish(SyncSender<()>),
-}
-
-/// The way to the thread that writes.
-#[derive(Clone)]
-pub struct Sink(SyncSender<Message>);
-
-impl Sink {
-    /// Starts the thread, which writes to standard error.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
-    pub fn start() -> std::io::Result<Self> {
-        let (sender, receiver) = sync_channel(QUEUE);
-        thread::Builder::new().name("log".to_owned()).spawn(move || write(&receiver))?;
-        Ok(Self(sender))
-    }
-
-    /// Waits, but not for long, until all that was handed over is written.
-    pub fn finish(&self) {
-        let (done, is_done) = sync_channel(1);
-        if self.0.try_send(Message::Finish(done)).is_ok() {
-            let _ = is_done.recv_timeout(FAREWELL);
-        }
-    }
-}
-
-fn write(receiver: &Receiver<Message>) {
-    while let Ok(message) = receiver.recv() {
-        match message {
-            // One write, so that no other line comes in between. Who does not read gets nothing.
-            Message::Lines(lines) => {
-                let _ = std::io::stderr().lock().write_all(&lines);
-            }
-            Message::Finish(done) => {
-                let _ = done.send(());
-            }
-        }
-    }
-}
 
 /// What is known of a request when it has been read.
 pub struct Asked<'a> {
@@ -119,7 +67,6 @@ pub struct Told {
 pub struct Access {
     json: bool,
     sink: Option<Sink>,
-    metrics: Arc<Metrics>,
     batch: RefCell<Vec<u8>>,
     lines: Cell<u64>,
     spare: RefCell<Vec<Vec<u8>>>,
@@ -129,11 +76,10 @@ pub struct Access {
 
 impl Access {
     /// A log of JSON or text lines. Without a sink every line becomes an event of the `access` target.
-    pub fn new(json: bool, sink: Option<Sink>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(json: bool, sink: Option<Sink>) -> Self {
         Self {
             json,
             sink,
-            metrics,
             batch: RefCell::default(),
             lines: Cell::new(0),
             spare: RefCell::default(),
@@ -227,11 +173,7 @@ impl Access {
             return;
         }
         let batch = self.batch.replace(Vec::with_capacity(size.min(BATCH) + 1024));
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
-            sink.0.try_send(Message::Lines(batch))
-        {
-            self.metrics.lost_lines.add(lines);
-        }
+        sink.hand_over(batch, lines);
     }
 }
 

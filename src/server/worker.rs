@@ -78,7 +78,7 @@ impl Worker {
         let app = &serving.app;
         let recorder = Rc::new(Recorder {
             counts: app.metrics.enlist(endpoint::PLACES),
-            access: Rc::new(Access::new(app.config.log.json, app.log_sink(), Arc::clone(&app.metrics))),
+            access: Rc::new(Access::new(app.config.log.json, app.log_sink())),
             tracing: serving.tracing.clone(),
             lost: Arc::clone(&app.metrics),
         });

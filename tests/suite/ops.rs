@@ -22,6 +22,7 @@ mod families;
 mod load;
 mod numbers;
 mod reload;
+mod silence;
 pub(crate) mod stop;
 mod trace;
 

@@ -214,8 +214,8 @@ fn upkeep(text: &mut Text, app: &App) {
         text.sample(name, &[("what", &what)], count);
     }
     let name = "sidegate_lost_log_lines_total";
-    let help = "Lines of the access log that nobody took in time.";
-    text.single((name, "counter", help), metrics.lost_lines.get());
+    let help = "Lines of the log that nobody took in time.";
+    text.single((name, "counter", help), app.log_sink().map_or(0, |sink| sink.lost()));
     let name = "sidegate_spans_total";
     text.family(name, "counter", "Spans, by whether the collector has them.");
     for (outcome, count) in ["sent", "lost"].into_iter().zip(&metrics.spans) {
