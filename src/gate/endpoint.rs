@@ -262,18 +262,24 @@ pub fn parameter(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, last)| last)
 }
 
-/// How many places [`Endpoint::place`] can name.
-pub const PLACES: usize = TABLE.len();
+/// How many places [`Endpoint::place`] can name: the last is that of Envoy's questions, which have no row.
+pub const PLACES: usize = TABLE.len() + 1;
 
 /// The method and path below the mount prefix by which the endpoint of this place is known.
 pub fn at_place(place: usize) -> Option<(&'static str, &'static str)> {
-    TABLE.get(place).map(|(method, path, _)| (method.as_str(), *path))
+    let envoy = (place == TABLE.len()).then_some(("*", Asker::ENVOY));
+    TABLE.get(place).map(|(method, path, _)| (method.as_str(), *path)).or(envoy)
+}
+
+/// The proxy whose questions come to `path`, below the mount prefix, by whatever method.
+pub fn asker(path: &str) -> Option<Asker> {
+    if let Lookup::Found(E::Verify(asker)) = find(&Method::GET, path) { Some(asker) } else { None }
 }
 
 impl Endpoint {
     /// The first row of the table that leads here: a number for it.
     pub fn place(self) -> usize {
-        TABLE.iter().position(|(_, _, endpoint)| *endpoint == self).unwrap_or_default()
+        TABLE.iter().position(|(_, _, endpoint)| *endpoint == self).unwrap_or(TABLE.len())
     }
 
     /// Whether a stranger is answered with 401.

@@ -1,6 +1,37 @@
 //! Paths under our prefix: found by method and segment, never the app's.
 
+use std::collections::BTreeSet;
+
+use http::Method;
+use sidegate::gate::endpoint::{Asker, Lookup, PLACES, at_place, find};
+
 use crate::support::stage::Stage;
+
+#[test]
+fn every_endpoint_has_a_place_of_its_own() {
+    let (mut places, mut found) = (BTreeSet::new(), BTreeSet::new());
+    for place in 0..PLACES {
+        let (method, path) = at_place(place).expect("a name");
+        let below = if method == "*" { format!("{path}/x") } else { path.to_owned() };
+        let method = if method == "*" { Method::POST } else { method.parse().expect("a method") };
+        let Lookup::Found(endpoint) = find(&method, &below) else { panic!("{method} {path}") };
+        places.insert(endpoint.place());
+        // Some are found by several ways, and known by the first.
+        assert!(endpoint.place() <= place, "{method} {path}");
+        found.insert(format!("{endpoint:?}"));
+    }
+    assert_eq!(places.len(), found.len());
+    assert!(at_place(PLACES).is_none());
+    // As many as are declared, each proxy that asks for one.
+    let source = include_str!("../../../src/gate/endpoint.rs");
+    let declared = |name: &str| {
+        let (_, rest) = source.split_once(&format!("pub enum {name} {{")).expect("it is there");
+        let (body, _) = rest.split_once("\n}").expect("an end");
+        body.lines().filter(|line| line.trim_end().ends_with(',')).count()
+    };
+    assert_eq!(found.len(), declared("Endpoint") - 1 + declared("Asker"), "{found:?}");
+    assert_eq!(find(&Method::PATCH, &format!("{}/x", Asker::ENVOY)), find(&Method::GET, "verify/envoy/y"));
+}
 
 #[test]
 fn px_9_everything_under_the_prefix_is_ours_and_nothing_of_it_reaches_the_app() {
