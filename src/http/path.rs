@@ -29,24 +29,18 @@ impl Path {
     /// that RFC 3986 has no place for, bytes outside ASCII, broken percent-encodings, encoded control bytes,
     /// and what is not UTF-8 once decoded.
     pub fn parse(target: PathAndQuery) -> Result<Self, Refusal> {
-        if !target.as_str().starts_with('/') {
-            return Err(Refusal::MalformedTarget);
+        Self::read(target).map_err(|(refusal, _)| refusal)
+    }
+
+    /// The same, which gives back what is refused.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn read(target: PathAndQuery) -> Result<Self, (Refusal, PathAndQuery)> {
+        match others(&target) {
+            Ok((others, uppercase)) => Ok(Self { target, others, uppercase }),
+            Err(refusal) => Err((refusal, target)),
         }
-        let raw = target.path();
-        let scan = Scan::of(raw)?;
-        if let Some(query) = target.query()
-            && !query.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
-        {
-            return Err(Refusal::MalformedTarget);
-        }
-        let others = match scan.ordinary {
-            true => Vec::new(),
-            false if raw.len() > LONGEST_EXTRAORDINARY => return Err(Refusal::TargetTooLong),
-            false => readings(raw)?,
-        };
-        let uppercase =
-            scan.uppercase || others.iter().any(|path| path.bytes().any(|b| b.is_ascii_uppercase()));
-        Ok(Self { target, others, uppercase })
     }
 
     /// The path as it came, without the query.
@@ -89,6 +83,27 @@ impl Path {
 pub fn segments(path: &str) -> impl Iterator<Item = &str> {
     // As a set of one: the search for a single character is made for long texts.
     path.strip_prefix('/').unwrap_or(path).split(['/'])
+}
+
+/// The other ways in which the path may be read, and whether any has capitals.
+fn others(target: &PathAndQuery) -> Result<(Vec<String>, bool), Refusal> {
+    if !target.as_str().starts_with('/') {
+        return Err(Refusal::MalformedTarget);
+    }
+    let raw = target.path();
+    let scan = Scan::of(raw)?;
+    if let Some(query) = target.query()
+        && !query.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
+    {
+        return Err(Refusal::MalformedTarget);
+    }
+    let others = match scan.ordinary {
+        true => Vec::new(),
+        false if raw.len() > LONGEST_EXTRAORDINARY => return Err(Refusal::TargetTooLong),
+        false => readings(raw)?,
+    };
+    let uppercase = scan.uppercase || others.iter().any(|path| path.bytes().any(|b| b.is_ascii_uppercase()));
+    Ok((others, uppercase))
 }
 
 /// What one look at the raw bytes says.

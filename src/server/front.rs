@@ -56,6 +56,8 @@ pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived<'_>
     let app = &*worker.app;
     let Arrived { head, request, body, leaving, via } = arrived;
     if request.misdirected && !(peer.trusted && app.rules.is_for_proxies(&head.method, &request.path)) {
+        // What was taken of it, for the log.
+        head.uri = request.path.raw().parse().unwrap_or_default();
         return doubtful(worker, (peer, via), Some(head), Refusal::Misdirected);
     }
     let mut visit = Visit {
@@ -82,6 +84,9 @@ pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived<'_>
     // A tunnel leads to the app; our own success would be taken for one (RFC 9110 §9.3.6).
     let verdict = match verdict {
         Verdict::Ours(_) if leaving == Some(Leaving::Http2) => Verdict::Refuse(Refusal::NotImplemented),
+        Verdict::Refuse(refusal @ Refusal::MethodNotAllowed) => {
+            Verdict::Refuse(to_an_asker(app, visit.path.raw(), refusal))
+        }
         verdict => verdict,
     };
     let proxy = if let Verdict::Ours(Endpoint::Verify(proxy)) = &verdict { Some(*proxy) } else { None };
@@ -261,12 +266,26 @@ pub(super) fn doubtful(
 ) -> Reply<ReplyBody> {
     let (app, id) = (&worker.app, RequestId::next());
     let mut record = worker.recorder.begin();
-    record.malformed((id, app.clock.now()), (peer, via), head, app.config.log.access);
+    let client = head.map_or(peer.ip(), |head| client::address(peer, &head.headers, &app.config.proxies));
+    record.malformed((id, app.clock.now()), (client, via), head, app.config.log.access);
+    let refusal = head.map_or(refusal, |head| to_an_asker(app, head.uri.path(), refusal));
     let nothing = Fields::default();
     let mut response = malformed(app, head.map_or(&nothing, |head| &head.headers), id, refusal);
     record.told(&response, None);
     response.body.record(record);
     response
+}
+
+/// The refusal in the words of the proxy that asked at `path`, if one did: it reads the status, and takes others than
+/// these for a fault of its own.
+#[cold]
+fn to_an_asker(app: &App, path: &str, refusal: Refusal) -> Refusal {
+    let asker = if app.rules.forward_auth { endpoint::asker(app.rules.endpoint_of(path)) } else { None };
+    match (asker, refusal.status()) {
+        (Some(Asker::Nginx), status) if ![401, 403].contains(&status.as_u16()) => Refusal::Forbidden,
+        (Some(Asker::Envoy), status) if status.is_server_error() => Refusal::Forbidden,
+        _ => refusal,
+    }
 }
 
 /// An answer to a request whose message is in doubt: nothing that follows on the connection is believed.

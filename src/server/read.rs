@@ -66,12 +66,27 @@ pub(crate) fn read(head: &mut Head, config: &Config) -> Result<Request, Refusal>
     let modern = head.version == Version::HTTP_11;
     let (waits, persists) = (modern && facts.expects, facts.persists(modern));
     let takes_trailers = facts.takes_trailers;
-    let target = std::mem::take(&mut head.uri).into_parts().path_and_query.ok_or(Refusal::MalformedTarget)?;
-    if target.as_str().len() > config.limits.target {
-        return Err(Refusal::TargetTooLong);
-    }
-    let path = Path::parse(target)?;
+    let path = match target(std::mem::take(&mut head.uri), config) {
+        Ok(path) => path,
+        Err((refusal, uri)) => {
+            head.uri = uri;
+            return Err(refusal);
+        }
+    };
     Ok(Request { path, upgrade, length, waits, persists, takes_trailers, misdirected })
+}
+
+/// The path and query of the target, or the target again.
+fn target(uri: Uri, config: &Config) -> Result<Path, (Refusal, Uri)> {
+    let mut parts = uri.into_parts();
+    let Some(target) = parts.path_and_query.take() else {
+        let bare = parts.authority.map_or_else(Uri::default, Uri::from);
+        return Err((Refusal::MalformedTarget, bare));
+    };
+    if target.as_str().len() > config.limits.target {
+        return Err((Refusal::TargetTooLong, target.into()));
+    }
+    Path::read(target).map_err(|(refusal, target)| (refusal, target.into()))
 }
 
 /// The fields that say how the message is to be read, found in one pass.

@@ -1,6 +1,7 @@
 //! What is written down of a request: its line of the access log and its share of the metrics, from the first
 //! look to the last byte of the answer.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,6 @@ use http::{HeaderName, StatusCode};
 
 use crate::flow::forward_auth::About;
 use crate::gate::Verdict;
-use crate::http::client::Peer;
 use crate::http::fields::Value;
 use crate::http::reply::Reply;
 use crate::http::visit::Visit;
@@ -29,6 +29,8 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// What is told of a path in a span, in bytes.
 const LONGEST_PATH: usize = 256;
+/// What is told of a path that was refused, in bytes.
+const LONGEST_REFUSED: usize = 2048;
 
 /// How a request came.
 #[derive(Clone, Copy)]
@@ -140,18 +142,20 @@ impl Record {
     pub(super) fn malformed(
         &mut self,
         (id, at): (RequestId, Now),
-        (peer, via): (Peer, Via),
+        (client, via): (IpAddr, Via),
         head: Option<&Head>,
         logged: bool,
     ) {
+        let path = head.map_or("", |head| head.uri.path()).as_bytes();
+        let path = if path.is_empty() { b"-" } else { &path[..path.len().min(LONGEST_REFUSED)] };
         self.method = head.map_or(METHODS.len() - 1, |head| method(&head.method));
         if logged {
             self.line = Some(self.recorder.access.asked(&Asked {
                 at,
                 id,
-                client: peer.ip(),
+                client,
                 method: head.map_or("-", |head| head.method.as_str()),
-                path: head.map_or(b"-", |head| head.uri.path().as_bytes()),
+                path,
                 http: via.http,
                 tls: via.tls,
                 session: None,
@@ -197,7 +201,9 @@ impl Record {
         }
         if let Some(asked) = asked {
             let took = asked.elapsed();
-            counts.upstream.note(took);
+            if self.reason.is_none() {
+                counts.upstream.note(took);
+            }
             self.upstream = Some(took);
         }
     }

@@ -233,6 +233,28 @@ fn fa_5_nginx_hears_nothing_but_200_401_and_403() {
             assert!([200, 401, 403].contains(&status), "{target}: {status}");
         }
     }
+    // Fields of the client's that nginx passes on, and what is wrong with the question itself.
+    for fields in [
+        "Expect: miracles\r\n",
+        "Transfer-Encoding: gzip\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Authorization: a\r\nAuthorization: b\r\n",
+        &format!("Connection: {}\r\n", "a,".repeat(40)),
+    ] {
+        for method in ["GET", "POST", "DELETE", "TRACE"] {
+            let whole = question(&stage, "nginx", "GET", "/public/x", fields).replacen("GET", method, 1);
+            assert_eq!(stage.ask(whole).status, 403, "{method} {fields}");
+        }
+        let status = stage.ask(question(&stage, "envoy", "GET", "/public/x", fields)).status;
+        assert!((400..500).contains(&status), "Envoy would ask again: {fields} {status}");
+        let app = stage.ask(stage.strange("GET /public/x HTTP/1.1", fields));
+        assert_ne!(app.status, 403, "who asks nothing hears what is wrong: {fields}");
+    }
+    for method in ["POST", "DELETE", "TRACE"] {
+        let whole = question(&stage, "nginx", "GET", "/public/x", "").replacen("GET", method, 1);
+        assert_eq!(stage.ask(whole).status, 403, "{method}");
+    }
     let body = format!("Content-Length: 100000\r\n\r\n{}", "x".repeat(100_000));
     let whole = question(&stage, "nginx", "POST", "/public/x", "");
     let refused = stage.ask(format!("{}{body}", whole.trim_end_matches("\r\n").to_owned() + "\r\n"));

@@ -122,7 +122,7 @@ fn refusals_and_failed_sign_ins_stand_out() {
 #[test]
 fn no_byte_of_a_client_forges_a_line_and_what_is_malformed_is_logged_too() {
     let app = Upstream::hello();
-    let program = Program::start(app.address, "");
+    let program = Program::start(app.address, "[proxies]\ntrusted = [\"127.0.0.1\"]\n");
     let host = program.address;
     let forged = b"x\xff\x09 2026-01-01T00:00:00.000Z  INFO access: request status=200";
     let head = format!("GET /forged HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ");
@@ -132,7 +132,21 @@ fn no_byte_of_a_client_forges_a_line_and_what_is_malformed_is_logged_too() {
         Raw::connect(host).send("GET /two HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").answer().status,
         400
     );
+    let long = format!("/long/{}", "x".repeat(9000));
+    for (path, host, status) in [
+        (&*long, &*host.to_string(), 414),
+        ("/elsewhere", "other.example", 421),
+        ("/zero%00", &host.to_string(), 400),
+    ] {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: 192.0.2.77\r\n\r\n");
+        assert_eq!(Raw::connect(program.address).send(head).answer().status, status, "{path}");
+    }
+    assert_eq!(Raw::connect(host).send("GET /three\r\nHost: a\r\n\r\n").answer().status, 400);
     for (path, says) in [
+        ("client=192.0.2.77 method=GET path=/long/xxx", "x http=1.1 status=414 decision=refused"),
+        ("client=192.0.2.77 method=GET path=/elsewhere ", "status=421 decision=refused"),
+        ("client=192.0.2.77 method=GET path=/zero%00 ", "status=400 decision=refused"),
+        ("client=127.0.0.1 method=- path=- ", "status=400 decision=refused"),
         (
             "path=/forged ",
             r#"agent="x\u00ff\u0009 2026-01-01T00:00:00.000Z  INFO access: request status=200" status=401"#,

@@ -1,6 +1,8 @@
 //! What is counted, and what no label ever holds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::net::Shutdown;
 
 use serde_json::json;
 
@@ -10,7 +12,8 @@ use crate::support::database::{Database, on_both_databases};
 use crate::support::provider::{Answer, Endpoint, Lie, Provider};
 use crate::support::raw::Raw;
 use crate::support::site::Site;
-use crate::support::upstream::Upstream;
+use crate::support::stage::Stage;
+use crate::support::upstream::{Upstream, ok};
 
 const ADMIN: &str = "address = \"127.0.0.1:0\"";
 
@@ -260,4 +263,22 @@ fn the_end_of_a_certificate_is_told() {
     let end = end.trim_end_matches('Z');
     let end = sidegate::time::Now::from_iso(&format!("{end}.000Z")).unwrap_or_else(|| panic!("{end}"));
     assert_eq!(i64::try_from(told), Ok(end.seconds()), "{text}");
+}
+
+#[test]
+fn how_long_the_app_takes_is_measured_only_of_what_it_answers() {
+    let app = Upstream::with(|arrived, stream| {
+        let _ = if arrived.line.contains("broken") {
+            stream.shutdown(Shutdown::Both)
+        } else {
+            stream.write_all(ok("hello").as_bytes())
+        };
+    });
+    let site = Stage::plan().upstream(app).set("admin", ADMIN).rule("/open/**", "public").start();
+    for (path, status) in [("/open/x", 200), ("/open/broken", 502)] {
+        assert_eq!(site.stranger().get(path).status, status);
+    }
+    let text = told(site.admin(), "/metrics").text();
+    assert_eq!(number(&text, "sidegate_upstream_duration_seconds_count"), 1);
+    assert_eq!(number(&text, "sidegate_upstream_errors_total{kind=\"closed\"}"), 1);
 }
