@@ -74,6 +74,7 @@ async fn introduced(
 ) -> io::Result<(Peer, Socket, Speaks)> {
     let peer = proxy_protocol::peer(&mut stream, from, &worker.app.config).await?;
     if peer.ip() != from.ip() && !seat.is_for(peer.ip()) {
+        worker.turn_away(peer.ip());
         return Err(io::Error::other("too many connections for one client"));
     }
     let (socket, speaks) = match (&worker.tls, handshake) {

@@ -21,7 +21,7 @@ use crate::server::{connection, proxy_protocol, read};
 pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, seat: Seat) {
     let config = &worker.app.config;
     let patience = config.limits.head_timeout;
-    match connection::in_time(&worker, patience, answered(stream, peer, config, &seat)).await {
+    match connection::in_time(&worker, patience, answered(stream, peer, &worker, &seat)).await {
         Some(Ok(stream)) => linger(stream).await,
         Some(Err(error)) => {
             tracing::debug!(peer = %peer.address, %error, "a redirect that did not come about");
@@ -30,9 +30,11 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, sea
     }
 }
 
-async fn answered(mut stream: TcpStream, from: Peer, config: &Config, seat: &Seat) -> io::Result<TcpStream> {
+async fn answered(mut stream: TcpStream, from: Peer, worker: &Worker, seat: &Seat) -> io::Result<TcpStream> {
+    let config = &worker.app.config;
     let peer = proxy_protocol::peer(&mut stream, from, config).await?;
     if peer.ip() != from.ip() && !seat.is_for(peer.ip()) {
+        worker.turn_away(peer.ip());
         return Err(io::Error::other("too many connections for one client"));
     }
     let mut head = Vec::with_capacity(1024);

@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 
 use crate::server::crowd::Crowd;
 use crate::server::listen::{Acceptor, Serves, Share};
-use crate::server::silenced::Silenced;
 use crate::server::worker::{Seat, Serving, Worker};
 use crate::server::{connection, redirect};
 
@@ -126,7 +125,6 @@ async fn accept(worker: Rc<Worker>, way: Rc<Way>, crowd: Arc<Crowd>) {
     let config = &worker.app.config;
     let mut wait = SHORTAGE.0;
     let encrypted = worker.tls.is_some() && matches!(way.serves, Serves::Site);
-    let mut refused = Silenced::new("connections were refused: there are too many");
     loop {
         // It is never closed.
         let turn = if encrypted { Arc::clone(&way.turn).acquire_owned().await.ok() } else { None };
@@ -136,8 +134,7 @@ async fn accept(worker: Rc<Worker>, way: Rc<Way>, crowd: Arc<Crowd>) {
                 // Closed at once, before anything is read or kept for it. What a trusted proxy connects is for
                 // many; where it names them, they are counted.
                 let Some(member) = crowd.enter((!peer.trusted).then(|| peer.ip())) else {
-                    refused.note(peer.ip(), worker.ticker.now());
-                    worker.recorder.counts.turned_away.add_alone(1);
+                    worker.turn_away(peer.ip());
                     continue;
                 };
                 let seat = Seat::take(&worker.seats, member);

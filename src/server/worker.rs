@@ -25,6 +25,7 @@ use crate::server::hands::Hands;
 use crate::server::handshakes::Handshakes;
 use crate::server::http2::Asked;
 use crate::server::record::Recorder;
+use crate::server::silenced::Silenced;
 use crate::server::tls::Tls;
 use crate::session::cache::Near;
 use crate::trace::Tracing;
@@ -131,6 +132,14 @@ impl Worker {
         worker
     }
 
+    /// A connection of this address is one too many: it is counted, and now and then told of.
+    pub(super) fn turn_away(&self, from: IpAddr) {
+        self.recorder.counts.turned_away.add_alone(1);
+        let mut told = self.seats.refused.borrow_mut();
+        let told = told.get_or_insert_with(|| Silenced::new("connections were refused: there are too many"));
+        told.note(from, self.ticker.now());
+    }
+
     /// What is done at every tick.
     pub(super) fn tick(&self) {
         self.proxy.sweep();
@@ -166,6 +175,8 @@ pub(super) struct Seats {
     pub(super) open: Cell<usize>,
     /// Told whenever one has been closed.
     pub(super) one_less: Notify,
+    /// Told of those for which there was no room.
+    refused: RefCell<Option<Silenced>>,
 }
 
 /// Counts one open socket.

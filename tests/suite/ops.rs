@@ -136,7 +136,7 @@ fn written(directory: &Path, text: &str) {
 }
 
 /// What an admin listener answers.
-fn told(admin: SocketAddr, path: &str) -> Response {
+pub(crate) fn told(admin: SocketAddr, path: &str) -> Response {
     Raw::connect(admin)
         .send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
         .answer()

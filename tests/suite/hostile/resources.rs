@@ -258,6 +258,7 @@ fn r_6_behind_a_proxy_that_names_its_clients_each_of_them_is_counted() {
     let site = plan
         .set("listen", "proxy_protocol = \"required\"")
         .set("proxies", "trusted = [\"127.0.0.1\"]")
+        .set("admin", "address = \"127.0.0.1:0\"")
         .start();
     let host = site.origin.split("://").nth(1).expect("a host").to_owned();
     let begin = |client: &str| {
@@ -270,6 +271,7 @@ fn r_6_behind_a_proxy_that_names_its_clients_each_of_them_is_counted() {
     let held = [begin("192.0.2.1"), begin("192.0.2.1")];
     assert!(held.iter().all(Option::is_some) && begin("192.0.2.1").is_none());
     assert!(begin("192.0.2.2").is_some(), "others are not hurt");
+    assert!(crate::ops::told(site.admin(), "/metrics").text().contains("connections_refused_total 1\n"));
     drop(held);
     let again = (0..500).any(|_| {
         thread::sleep(Duration::from_millis(10));
