@@ -8,6 +8,7 @@ pub mod cookie;
 pub mod duplex;
 pub mod fields;
 pub mod form;
+pub mod gathered;
 pub mod head;
 pub mod path;
 pub mod reply;

@@ -21,6 +21,8 @@ pub enum Failure {
     },
     /// The app gave the request up, with these words (RFC 9113 §7).
     GivenUp(String),
+    /// We ended the connection, which it shared with others, for what came of one of them.
+    Shared,
     /// The session that the request came with ended before there was an answer.
     SessionEnded,
     /// The head of the answer is not HTTP that can be passed on without a doubt.
@@ -45,6 +47,7 @@ impl Failure {
             Self::NoneWell
             | Self::Unreachable(_)
             | Self::ConnectTimeout
+            | Self::Shared
             | Self::SessionEnded
             | Self::NotSwitched
             | Self::BodyTooLarge
@@ -58,7 +61,7 @@ impl Failure {
         match self {
             Self::NoneWell => Refusal::UpstreamUnavailable,
             Self::Unreachable(_) => Refusal::UpstreamUnreachable,
-            Self::Closed { .. } | Self::GivenUp(_) | Self::Invalid(_) | Self::NotSwitched => {
+            Self::Closed { .. } | Self::GivenUp(_) | Self::Shared | Self::Invalid(_) | Self::NotSwitched => {
                 Refusal::UpstreamInvalid
             }
             Self::SessionEnded => Refusal::SignInRequired,
@@ -73,7 +76,7 @@ impl Failure {
         match self {
             Self::Unreachable(_) => Some(Trouble::Unreachable),
             Self::ConnectTimeout => Some(Trouble::ConnectTimeout),
-            Self::Closed { .. } | Self::GivenUp(_) => Some(Trouble::Closed),
+            Self::Closed { .. } | Self::GivenUp(_) | Self::Shared => Some(Trouble::Closed),
             Self::Invalid(_) => Some(Trouble::Invalid),
             Self::ResponseTimeout => Some(Trouble::ResponseTimeout),
             Self::NoneWell => Some(Trouble::NoneWell),
@@ -93,6 +96,7 @@ impl Failure {
             Self::ConnectTimeout => "connecting to the app took too long".to_owned(),
             Self::Closed { .. } => "the app closed the connection before it answered".to_owned(),
             Self::GivenUp(why) => format!("the app gave the request up: {why}"),
+            Self::Shared => "the connection that it shared was ended for others".to_owned(),
             Self::SessionEnded => "its session ended before the app answered".to_owned(),
             Self::Invalid(what) => format!("the app's answer is not valid HTTP: {what}"),
             Self::NotSwitched => "the app answered a handshake with success and did not switch".to_owned(),

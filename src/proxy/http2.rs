@@ -42,6 +42,7 @@ pub(super) mod body;
 mod connection;
 pub(super) mod connections;
 pub(super) mod fields;
+mod hollow;
 mod tunnel;
 mod upload;
 
@@ -87,6 +88,8 @@ impl Trouble {
         };
         let failure = match error.reason() {
             Some(reason) if error.is_remote() => Failure::GivenUp(reason.description().to_owned()),
+            // A limit of ours, which others may have reached who share the connection.
+            Some(Reason::ENHANCE_YOUR_CALM) => Failure::Shared,
             Some(_) => Failure::Invalid("it breaks the rules of HTTP/2"),
             None => Failure::Closed { untouched: true },
         };
@@ -329,4 +332,16 @@ fn request(lease: &Lease, visit: &Visit, method: Method, fields: HeaderMap) -> R
     *request.uri_mut() = uri;
     *request.headers_mut() = fields;
     Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_ours_is_no_word_on_the_app() {
+        let of = |reason: Reason| Trouble::of(&h2::Error::from(reason), true).failure;
+        assert!(!of(Reason::ENHANCE_YOUR_CALM).of_the_app());
+        assert!(of(Reason::PROTOCOL_ERROR).of_the_app());
+    }
 }

@@ -270,6 +270,7 @@ fn a_tool_is_named_only_where_it_belongs() {
                 "src/proxy/http2/",
                 "src/server/http2.rs",
                 "src/server/http2/",
+                "src/http/gathered.rs",
                 "src/http/stream.rs",
                 "src/http/duplex.rs",
             ][..],

@@ -9,6 +9,7 @@ mod http1;
 mod http2;
 mod http2_again;
 mod http2_app;
+mod http2_shared;
 mod http2_tunnel;
 mod http2_ways;
 mod instances;

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
+use crate::http::gathered::Gathered;
 use crate::proxy::Proxy;
 use crate::proxy::http2::connections::Lease;
 use crate::proxy::http2::fields::answer_trailer_may_pass;
@@ -86,6 +87,8 @@ pub(super) struct GoesOn {
 pub struct Http2Body {
     /// There until the end.
     receive: Option<RecvStream>,
+    /// What came while the client took nothing.
+    gathered: Gathered,
     rest: Rest,
     _lease: Lease,
     length: Option<u64>,
@@ -132,6 +135,7 @@ impl Http2Body {
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         Self {
             receive: (!whole).then_some(receive),
+            gathered: Gathered::default(),
             rest,
             _lease: lease,
             length: if whole { Some(0) } else { length },
@@ -147,9 +151,18 @@ impl Http2Body {
         }
     }
 
-    /// Sends on what has come of the request, whether or not the answer can be passed on. A body that breaks off ends
-    /// the stream: whatever the app still says of it answers no whole request.
+    /// Sends on what has come of the request while nothing of the answer can be passed on, of which what comes is
+    /// gathered.
     pub fn drive(&mut self, cx: &mut Context<'_>) {
+        self.send_on(cx);
+        if let Some(receive) = &mut self.receive {
+            self.gathered.gather(receive, cx);
+        }
+    }
+
+    /// Sends on what has come of the request. A body that breaks off ends the stream: whatever the app still says of it
+    /// answers no whole request.
+    fn send_on(&mut self, cx: &mut Context<'_>) {
         let Rest::Within(rest) = &mut self.rest else { return };
         let (upload, source) = &mut **rest;
         match upload.poll(cx, source) {
@@ -167,6 +180,7 @@ impl Http2Body {
     /// Ends the stream, as far as it has not ended.
     fn end(&mut self) {
         self.receive = None;
+        self.gathered = Gathered::default();
         self.rest = Rest::None;
     }
 
@@ -182,7 +196,10 @@ impl Http2Body {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let Some(receive) = &mut self.receive else { return Poll::Ready(None) };
-        let mut next = ready!(receive.poll_data(cx));
+        let mut next = match self.gathered.take() {
+            Some(data) => Some(Ok(data)),
+            None => ready!(receive.poll_data(cx)),
+        };
         // Only ever the end of the stream carries nothing.
         while matches!(&next, Some(Ok(data)) if data.is_empty()) {
             next = ready!(receive.poll_data(cx));
@@ -194,7 +211,7 @@ impl Http2Body {
                 if let Some(left) = &mut self.length {
                     *left = left.saturating_sub(data.len() as u64);
                 }
-                if receive.is_end_stream() {
+                if self.gathered.is_empty() && receive.is_end_stream() {
                     self.end();
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
@@ -242,7 +259,7 @@ impl Body for Http2Body {
         if !this.pace.pass(std::mem::take(&mut this.given), this.ticker.now()) {
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         }
-        this.drive(cx);
+        this.send_on(cx);
         if this.term.is_over(this.ticker.now(), &this.live) {
             return Poll::Ready(Some(this.cut(Cut::SessionEnded)));
         }

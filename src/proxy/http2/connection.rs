@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::config::upstream::Upstream;
 use crate::proxy::connect::Stream;
+use crate::proxy::http2::hollow::Hollow;
 use crate::proxy::ticker::{Deadline, TICK, Ticker};
 
 /// Requests under way on one connection, if the app allows as many.
@@ -26,6 +27,9 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = (MOST_STREAMS as u32 + 1) * STREAM_WINDOW;
 /// What is kept of a body that the app does not read, for each stream, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
+/// Streams that were given up, and whose frames may still be on their way: so many are remembered for so long. A frame of
+/// any other that has ended is answered by a reset.
+const GIVEN_UP: (usize, Duration) = (20 * MOST_STREAMS, Duration::from_secs(30));
 /// Between two questions whether the app is still there while it says nothing: gRPC servers end a connection that
 /// asks more often.
 const BETWEEN_PINGS: Duration = Duration::from_mins(5);
@@ -82,7 +86,12 @@ impl Life {
             answered: AtomicBool::new(false),
             encrypted: matches!(stream, Stream::Tls(_)),
         });
-        let io = Listening { stream, state: Arc::clone(&state), ticker: ticker.clone() };
+        let io = Listening {
+            stream,
+            state: Arc::clone(&state),
+            ticker: ticker.clone(),
+            hollow: Hollow::default(),
+        };
         let (sender, mut connection) = Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -90,6 +99,12 @@ impl Life {
             .max_header_list_size(u32::try_from(settings.head).unwrap_or(u32::MAX))
             .max_send_buffer_size(SEND_BUFFER)
             .enable_push(false)
+            // What is meant for a stranger who wants to do harm, and would end what everybody shares. The windows say
+            // how much is kept, and what comes in small pieces is gathered by whoever waits for its client.
+            .data_frame_budget(usize::MAX)
+            .max_local_error_reset_streams(None)
+            .max_concurrent_reset_streams(GIVEN_UP.0)
+            .reset_stream_duration(GIVEN_UP.1)
             .handshake::<_, Bytes>(io)
             .await
             .map_err(unspoken)?;
@@ -173,6 +188,7 @@ struct Listening {
     stream: Stream,
     state: Arc<State>,
     ticker: Ticker,
+    hollow: Hollow,
 }
 
 impl AsyncRead for Listening {
@@ -181,8 +197,10 @@ impl AsyncRead for Listening {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let polled = pin!(&mut self.stream).poll_read(cx, buffer);
         if polled.is_ready() {
+            self.hollow.hide(&mut buffer.filled_mut()[before..]);
             self.state.heard.store(self.ticker.now(), Ordering::Relaxed);
         }
         polled

@@ -94,6 +94,11 @@ impl Bare {
         Some((kind, flags, of, payload))
     }
 
+    /// Listens until something is said on this stream.
+    pub(crate) fn is_answered(&mut self, stream: u32) -> bool {
+        std::iter::from_fn(|| self.hears_a_frame()).any(|(_, _, of, _)| of == stream)
+    }
+
     /// Listens until this stream has ended.
     pub(crate) fn hears(&mut self, stream: u32) -> End {
         let mut count = 0;
