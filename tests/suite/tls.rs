@@ -15,6 +15,7 @@ use crate::serve::{free_port, minimal, serve};
 use crate::support::child::Child;
 use crate::support::database::Database;
 use crate::support::h2::until_ended;
+use crate::support::program::optional;
 use crate::support::raw::Raw;
 use crate::support::site::{Plan, Site};
 use crate::support::upstream::Upstream;
@@ -316,10 +317,7 @@ fn run(program: &str, arguments: &[&str]) -> std::io::Result<(bool, String)> {
 
 #[test]
 fn rfc_9113_h2spec_finds_nothing() {
-    let h2spec = std::env::var("SIDEGATE_TEST_H2SPEC").unwrap_or_else(|_| "h2spec".to_owned());
-    if h2spec == "none" {
-        return; // tests/run has said that it could not be had.
-    }
+    let Some(h2spec) = optional("h2spec") else { return };
     let site = plan("").start();
     let port = site.address.port().to_string();
     let arguments = ["-h", "127.0.0.1", "-p", &port, "-t", "-k", "-S", "-P", "/open/x", "-o", "10"];

@@ -31,25 +31,12 @@ fn caddy_passes_refusals_on_as_they_are() {
 #[test]
 fn fa_2_fa_4_hdr_1_hdr_2_nothing_that_a_client_writes_changes_what_caddy_asks() {
     let asking = start();
-    let stage = &asking.stage;
     let lies = "X-Forwarded-Uri: /public/x\r\nX-Forwarded-Method: OPTIONS\r\nX-Forwarded-For: 6.6.6.6\r\n\
                 X-Original-URI: /public/x\r\nX-Forwarded-Host: evil.test\r\nX-Forwarded-Proto: https\r\n";
     let paths =
         ["/auth/verify/caddy", "/auth/verify/envoy/public/x", "/auth/./verify/nginx", "/auth/%76erify/caddy"];
     asking.believes_no_client(lies, &paths);
-    for name in ["X-User-Id", "X_User_Id", "x.user_id", "X-USER_ID"] {
-        for path in ["/app", "/public/x", "/maybe/x"] {
-            let line = format!("GET {path} HTTP/1.1");
-            assert_eq!(
-                stage.ask(stage.signed(&line, &format!("{name}: admin\r\n"))).status,
-                403,
-                "{name} {path}"
-            );
-            let stranger = stage.ask(stage.strange(&line, &format!("{name}: admin\r\n"))).status;
-            assert_eq!(stranger, 403, "{name} {path}");
-        }
-    }
-    assert!(asking.app.arrived().is_empty());
+    asking.refuses_claimed_identities(&["X-User-Id", "X_User_Id", "x.user_id", "X-USER_ID"]);
 }
 
 #[test]
@@ -65,23 +52,27 @@ fn caddy_passes_a_renewed_cookie_on() {
 #[test]
 fn caddy_passes_both_signed_cookies_on_and_shows_them_to_no_page() {
     let asking = Asking::start(|plan| plan.set("session", "cookie = \"jwt\""), asking);
-    let site = &asking.stage.site;
-    let (mut ada, id) = site.member("second@example.org");
-    assert_eq!(ada.get("/app").status, 200);
-    for (path, status) in [("/app", 200), ("/missing", 404), ("/admin/x", 403), ("/maybe/x", 200)] {
-        site.pass(std::time::Duration::from_mins(5));
-        let renewed = ada.get(path);
-        assert_eq!(renewed.status, status, "{path}");
-        if status != 403 {
-            assert_eq!(asking.app.last().header("x-user-id"), Some(id.as_str()), "{path}");
-        }
-        let lines = renewed.all("set-cookie");
-        let given: Vec<_> = lines.iter().filter_map(|line| line.split('=').next()).collect();
-        assert_eq!(given, ["sidegate", "sidegate-refresh"], "{path}");
-        assert!(lines.iter().all(|line| line.contains("HttpOnly") && !line.contains(',')), "{lines:?}");
-        assert!(renewed.headers.iter().all(|(name, _)| !name.contains("renewed")), "{:?}", renewed.headers);
-    }
-    assert!(ada.get("/app").all("set-cookie").is_empty());
+    asking.passes_both_signed_cookies_on(&[
+        ("/app", 200),
+        ("/missing", 404),
+        ("/admin/x", 403),
+        ("/maybe/x", 200),
+    ]);
+}
+
+#[test]
+fn caddy_passes_bodies_on_and_asks_without_them() {
+    start().passes_bodies_on();
+}
+
+#[test]
+fn handshakes_are_judged_through_caddy() {
+    start().judges_handshakes();
+}
+
+#[test]
+fn fa_3_caddy_lets_nobody_pass_without_us() {
+    start().denies_without_us(503, &[502]);
 }
 
 #[test]

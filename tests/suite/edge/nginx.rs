@@ -63,20 +63,17 @@ fn auth_request_passes_a_renewed_cookie_on() {
 #[test]
 fn auth_request_passes_both_signed_cookies_on_whatever_the_app_answers() {
     let asking = Asking::start(|plan| plan.set("session", "cookie = \"jwt\""), asking);
-    let site = &asking.stage.site;
-    let (mut ada, id) = site.member("second@example.org");
-    assert_eq!(ada.get("/app").status, 200);
-    for path in ["/app", "/missing", "/app"] {
-        site.pass(std::time::Duration::from_mins(5));
-        let renewed = ada.get(path);
-        assert_eq!(renewed.status, if path == "/app" { 200 } else { 404 });
-        assert_eq!(asking.app.last().header("x-user-id"), Some(id.as_str()));
-        let given: Vec<_> =
-            renewed.all("set-cookie").iter().filter_map(|line| line.split('=').next()).collect();
-        assert_eq!(given, ["sidegate", "sidegate-refresh"]);
-        assert!(renewed.headers.iter().all(|(name, _)| !name.contains("renewed")), "{:?}", renewed.headers);
-    }
-    assert!(ada.get("/app").all("set-cookie").is_empty());
+    asking.passes_both_signed_cookies_on(&[("/app", 200), ("/missing", 404), ("/maybe/x", 200)]);
+}
+
+#[test]
+fn auth_request_passes_bodies_on_and_asks_without_them() {
+    start().passes_bodies_on();
+}
+
+#[test]
+fn fa_3_nginx_lets_nobody_pass_without_us() {
+    start().denies_without_us(403, &[500, 502]);
 }
 
 #[test]

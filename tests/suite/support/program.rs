@@ -80,6 +80,29 @@ impl Program {
         Self::start(directory, &mut command, address)
     }
 
+    /// Envoy with this configuration, unless it could not be had.
+    pub(crate) fn envoy(address: SocketAddr, text: &str) -> Option<Self> {
+        let mut command = Command::new(optional("envoy")?);
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("envoy.yaml");
+        fs::write(&file, text).expect("a file");
+        command.args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warn", "-c"]).arg(&file);
+        Some(Self::start(directory, &mut command, address))
+    }
+
+    /// Traefik with this dynamic configuration and an entry point `websecure` here, unless it could not be had.
+    pub(crate) fn traefik(address: SocketAddr, text: &str) -> Option<Self> {
+        let mut command = Command::new(optional("traefik")?);
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("dynamic.yaml");
+        fs::write(&file, text).expect("a file");
+        command
+            .arg(format!("--entrypoints.websecure.address={address}"))
+            .arg(format!("--providers.file.filename={}", file.display()))
+            .args(["--global.checknewversion=false", "--global.sendanonymoususage=false"]);
+        Some(Self::start(directory, &mut command, address))
+    }
+
     /// A script for this interpreter; it finds its port in its first argument.
     pub(crate) fn script(address: SocketAddr, interpreter: &str, text: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
@@ -95,6 +118,13 @@ impl Program {
         let bytes = fs::read(self.directory.path().join("log")).expect("a log");
         String::from_utf8_lossy(&bytes).into_owned()
     }
+}
+
+/// Where this program is, by what tests/run says or in `PATH`; none where tests/run has said that it could not be had.
+pub(crate) fn optional(name: &str) -> Option<String> {
+    let variable = format!("SIDEGATE_TEST_{}", name.to_ascii_uppercase());
+    let program = std::env::var(variable).unwrap_or_else(|_| name.to_owned());
+    (program != "none").then_some(program)
 }
 
 /// The first block of code of this kind in `docs/behind-a-proxy.md`, below the line that holds `heading`.
