@@ -327,3 +327,53 @@ impl Near {
         usize::try_from(number % NEAR_SLOTS as u64).unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::id::{SessionId, UserId};
+    use crate::secret::{Purpose, RootSecret};
+    use crate::visitor::User;
+
+    fn session(token: TokenHash, now: Now) -> Session {
+        let (name, email) = ("Ada".to_owned(), "ada@example.com".to_owned());
+        let (id, email_verified, image) = (UserId::random(), false, None);
+        let user = User { id, name, email, email_verified, image, created: now, updated: now };
+        let flag = || AtomicBool::new(false);
+        Session {
+            id: SessionId::random(),
+            token,
+            user,
+            opened: now,
+            renewed: now,
+            expires: now.plus(Duration::from_hours(1)),
+            remember: true,
+            address: None,
+            agent: None,
+            fresh_until: now.plus(Duration::from_secs(30)),
+            stale: flag(),
+            over: flag(),
+            renewing: flag(),
+            assertion: OnceLock::new(),
+            grant: None,
+        }
+    }
+
+    #[test]
+    fn a_question_that_was_listed_just_after_other_settings_came_to_count_is_overtaken() {
+        let (cache, now) = (Cache::new(100), Now::from_millis(1_000_000));
+        let token =
+            RootSecret::new(vec![1; 32]).expect("long enough").key(Purpose::SessionTag).issue().hash();
+        let lookup = Lookup::default();
+        cache.supersede(1);
+        for (edition, said) in [(0, false), (1, true)] {
+            cache.lock().insert(token, Arc::clone(&lookup));
+            let settled = cache.settle((token, edition), &lookup, Ok(Some(session(token, now))));
+            assert_eq!(matches!(settled, Settled::Said(_)), said, "edition {edition}");
+            assert_eq!(cache.get(&token, now).is_some(), said, "edition {edition}");
+        }
+    }
+}

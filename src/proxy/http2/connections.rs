@@ -13,6 +13,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Error, SendStream};
 use http::Request;
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::config::upstream::{Protocol, Upstream};
@@ -210,10 +211,6 @@ impl Connections {
         let mut may_be_full = false;
         for _ in 0..MOST_WAITS {
             if let Some(lease) = self.lease(place, now, may_be_full) {
-                // Nobody looks after what is kept here any more: it ends with its last request.
-                if self.retired.get() {
-                    self.retire();
-                }
                 return Ok(Leased::Stream(lease));
             }
             match self.opened(place).await {
@@ -292,6 +289,12 @@ impl Connections {
         *opening.outcome.borrow_mut() = Some(outcome);
         opening.told.notify_waiters();
         let Some(life) = life else { return };
+        if self.retired.get() {
+            // Nobody looks after what is kept here any more: once who waited for it has a stream of it, or has gone,
+            // it ends with the last of its requests.
+            yield_now().await;
+            self.retire();
+        }
         let state = Arc::clone(life.state());
         if let Err(error) = life.run().await {
             tracing::debug!(%error, "a connection to the app ended");

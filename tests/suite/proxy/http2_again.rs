@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use bytes::Bytes;
 use h2::Reason;
 use h2::server::Builder;
 
+use crate::proxy::streaming::{noise, unchunked};
 use crate::support::app2::App2;
 use crate::support::h2::{answered, frames, goaway};
 use crate::support::raw::PATIENCE;
@@ -63,6 +65,46 @@ fn rfc_9113_8_7_what_the_app_did_not_look_at_is_sent_again_whole() {
         let response = stage.ask(format!("{post}4\r\nfour\r\n0\r\nx-md5: 1\r\n\r\n"));
         assert_eq!((response.status, app.arrived().len()), (200, 2 * count));
     }
+}
+
+#[test]
+fn rfc_9113_8_7_a_body_that_is_sent_again_goes_on_to_its_end_though_it_is_answered_before() {
+    let body = noise(10_000);
+    let calls = AtomicUsize::new(0);
+    let mut builder = Builder::new();
+    // So that most of what is sent again still waits when the answer begins.
+    builder.initial_window_size(1000);
+    let app = App2::with(builder, move |mut call| {
+        let first = calls.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            if first {
+                let mut got = 0;
+                while got < 8000 {
+                    let data = call.body.data().await.expect("more of it").expect("a body");
+                    let _ = call.body.flow_control().release_capacity(data.len());
+                    got += data.len();
+                }
+                call.reply.send_reset(Reason::REFUSED_STREAM);
+                return;
+            }
+            let mut answer = call.begin("application/octet-stream");
+            let _ = answer.send_data(Bytes::from_static(b"early"), false);
+            let (body, _) = call.collect().await;
+            let _ = answer.send_data(Bytes::from(body), true);
+        }
+    });
+    let stage = Stage::on(before(&app));
+    let mut raw = stage.connect();
+    raw.send(stage.signed("POST /x HTTP/1.1", "Transfer-Encoding: chunked\r\n"));
+    let chunk = |piece: &[u8]| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
+    body[..8000].chunks(2000).for_each(|piece| drop(raw.send(chunk(piece))));
+    // The rest comes when the second answer has begun.
+    assert_eq!(raw.head().expect("a head").status, 200);
+    raw.send(chunk(&body[8000..])).send("0\r\n\r\n").end();
+    let answer = raw.rest().expect("an answer");
+    let echoed = unchunked(&answer);
+    assert!(echoed.strip_prefix(b"early") == Some(&body), "{} bytes came back", echoed.len());
+    assert_eq!(app.arrived().len(), 2);
 }
 
 #[test]

@@ -232,7 +232,7 @@ fn trailers_that_nobody_announced_or_asked_for_are_dropped_and_the_body_still_en
 }
 
 /// Bytes without a pattern that a shift would hide.
-fn noise(length: usize) -> Vec<u8> {
+pub(super) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_u32;
     (0..length)
         .map(|_| {
@@ -304,7 +304,8 @@ fn large_answers_arrive_whole_at_clients_that_do_not_read_at_once() {
     });
 }
 
-fn unchunked(mut wire: &[u8]) -> Vec<u8> {
+/// What these chunks carry.
+pub(super) fn unchunked(mut wire: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     loop {
         let end = wire.windows(2).position(|window| window == b"\r\n").expect("a chunk line");

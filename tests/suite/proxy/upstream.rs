@@ -110,11 +110,11 @@ fn u_5_an_app_that_closes_after_every_answer_costs_no_request() {
     });
     let stage = Stage::on(Stage::plan().upstream(upstream));
     thread::scope(|scope| {
-        for client in 1..=8 {
+        for client in 1..=40 {
             let stage = &stage;
             scope.spawn(move || {
                 let mut raw = stage.connect();
-                for number in 0..150 {
+                for number in 0..250 {
                     let status = raw.send(stage.signed("GET /x HTTP/1.1", "")).answer().status;
                     assert_eq!(status, 200, "request {number} of client {client}");
                     pause(client * 1000 + number);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use sidegate::error::Fault;
 use sidegate::id::{SessionId, UserId};
 use sidegate::secret::{Purpose, RootSecret, Token, TokenHash};
-use sidegate::session::Recognised;
 use sidegate::session::cache::{Cache, Near};
+use sidegate::session::{Recognised, Sessions};
 use sidegate::visitor::{Session, User};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -141,6 +141,25 @@ async fn a_copy_that_is_made_under_settings_of_before_is_kept_by_nobody() {
     assert!(cache.get(&token, START).is_some());
     cache.supersede(2);
     assert!(cache.get(&token, START).is_none(), "nor is one that was there");
+}
+
+#[test]
+fn who_works_under_settings_of_before_takes_nothing_from_memory_and_puts_nothing_there() {
+    let site = Site::start();
+    let (config, before) = (&site.app.config, &site.app.sessions);
+    let latest = before.under(config.session, &config.secret, config.public.https, false);
+    // What looks like an access token, and is said to have been verified.
+    let text = format!("a.b.{}", "A".repeat(86));
+    let (text, until) = (text.as_bytes(), START.plus(Duration::from_mins(5)));
+    let knows = |sessions: &Sessions| sessions.vouched(&mut Near::default(), text, START).is_some();
+    before.vouch(text, until, None);
+    assert!(knows(before));
+    latest.take_over();
+    assert!(!knows(&latest), "memory is emptied");
+    before.vouch(text, until, None);
+    assert!(!knows(&latest), "nothing is put there");
+    latest.vouch(text, until, None);
+    assert!(knows(&latest) && !knows(before), "nothing is taken from there");
 }
 
 #[tokio::test]

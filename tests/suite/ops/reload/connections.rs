@@ -2,6 +2,7 @@
 //! request is one of now.
 
 use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -14,7 +15,7 @@ use http_body_util::Full;
 use super::{Program, rule};
 use crate::jobs::eventually;
 use crate::ops::number;
-use crate::support::h2::H2;
+use crate::support::h2::{H2, answered, frame, frames, read_frame};
 use crate::support::raw::{PATIENCE, Raw};
 use crate::support::upstream::{Upstream, switch};
 
@@ -79,6 +80,78 @@ fn u_11_the_next_request_on_an_open_connection_is_judged_by_the_rules_of_now() {
     }
     assert_eq!(unused.send(get(&program, "/a/x", "")).answer().status, 200);
     assert!(h2.is_open(), "none was cut");
+}
+
+/// A program before an app that speaks HTTP/2, which is told that the app is elsewhere now after somebody has asked.
+fn leave(old: SocketAddr, app: &Upstream, ask: impl FnOnce(&Program) -> Raw) -> (Program, Raw) {
+    let program = Program::start(old, &rule("public"));
+    program.edit("[password]", "protocol = \"h2c\"\n[password]");
+    assert!(program.reload().contains("was read again"));
+    let asking = ask(&program);
+    program.configure(app.address, &rule("public"));
+    assert!(program.reload().contains("was read again"));
+    eventually("the app has moved", || (0..20).all(|_| program.visitor().get("/a/x").text() == "hello"));
+    (program, asking)
+}
+
+#[test]
+fn a_connection_by_http_2_to_where_the_app_was_ends_with_its_last_request() {
+    let (told, events) = channel();
+    let old = frames(move |_, stream, (kind, _, id, _)| {
+        let _ = told.send((kind, id, stream.try_clone().expect("a socket")));
+        true
+    });
+    let app = Upstream::hello();
+    let mut begun = None;
+    let (program, mut asking) = leave(old.address, &app, |program| {
+        let mut raw = Raw::connect(program.address);
+        raw.send(get(program, "/a/slow", ""));
+        begun = std::iter::from_fn(|| events.recv_timeout(PATIENCE).ok()).find(|(kind, ..)| *kind == 1);
+        raw
+    });
+    let (_, id, mut stream) = begun.expect("it has begun");
+    stream.write_all(&answered(id)).expect("it is still there");
+    assert_eq!(asking.answer().status, 200);
+    let goodbye = std::iter::from_fn(|| events.recv_timeout(PATIENCE).ok()).find(|(kind, ..)| *kind == 7);
+    assert!(goodbye.is_some(), "the connection has ended");
+    assert_eq!(asking.send(get(&program, "/a/x", "")).answer().text(), "hello");
+    assert_eq!(old.connections(), 1);
+}
+
+#[test]
+fn a_connection_to_where_the_app_was_that_nobody_waits_for_any_more_ends() {
+    let (told, ended) = channel();
+    let (go, may_go) = channel::<()>();
+    let may_go = Mutex::new(may_go);
+    // It greets nobody until it may, then answers whatever is asked of a connection.
+    let old = Upstream::listening(move |mut stream| {
+        let _ = may_go.lock().expect("no panic").recv_timeout(PATIENCE);
+        let _ = stream.write_all(&frame(4, 0, 0, b""));
+        let mut preface = [0; 24];
+        let _ = stream.read_exact(&mut preface);
+        while let Some((kind, flags, _, payload)) = read_frame(&mut stream) {
+            let answer = match (kind, flags) {
+                (4, 0) => frame(4, 1, 0, b""),
+                (6, 0) => frame(6, 1, 0, &payload),
+                _ => continue,
+            };
+            let _ = stream.write_all(&answer);
+        }
+        let _ = told.send(());
+    });
+    let app = Upstream::hello();
+    let (program, asking) = leave(old.address, &app, |program| {
+        let mut raw = Raw::connect(program.address);
+        raw.send(get(program, "/a/x", ""));
+        eventually("a connection is being made", || old.connections() == 1);
+        raw
+    });
+    drop(asking);
+    eventually("its end was noticed", || {
+        number(&program.told("/metrics").text(), "sidegate_connections_open") == 0
+    });
+    go.send(()).expect("it waits");
+    ended.recv_timeout(PATIENCE).expect("nobody keeps the connection");
 }
 
 #[test]
