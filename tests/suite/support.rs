@@ -5,6 +5,7 @@ pub(crate) mod bare;
 pub(crate) mod browser;
 pub(crate) mod child;
 pub(crate) mod database;
+pub(crate) mod frame;
 pub(crate) mod geo;
 pub(crate) mod h2;
 pub(crate) mod journal;

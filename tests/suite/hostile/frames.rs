@@ -1,29 +1,8 @@
 //! HTTP/2 frame by frame: malformed requests and floods, each with the section or the advisory it is from.
 
+use crate::support::frame::block;
 use crate::support::h2::{frame, preface, until_ended};
 use crate::support::stage::Stage;
-
-/// A header block without compression and without the static table: what is written is what is read (RFC 7541 §6.2.2).
-fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    fn string(text: &str) -> Vec<u8> {
-        let length = text.len();
-        let mut bytes = Vec::new();
-        if let Some(rest) = length.checked_sub(127) {
-            bytes.push(127);
-            let mut rest = rest;
-            while rest > 127 {
-                bytes.push(u8::try_from(rest % 128).expect("seven bits") | 128);
-                rest /= 128;
-            }
-            bytes.push(u8::try_from(rest).expect("seven bits"));
-        } else {
-            bytes.push(u8::try_from(length).expect("seven bits"));
-        }
-        bytes.extend_from_slice(text.as_bytes());
-        bytes
-    }
-    fields.iter().flat_map(|(name, value)| [vec![0], string(name), string(value)].concat()).collect()
-}
 
 /// What was said: of each frame its type, its stream, and the code of a reset or a goodbye.
 fn said(mut bytes: &[u8]) -> Vec<(u8, u32, u32)> {

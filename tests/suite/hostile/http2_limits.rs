@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 
 use crate::hostile::memory::Measured;
 use crate::support::bare::{Bare, End};
+use crate::support::frame::{AGAIN, kept};
 use crate::support::h2::{frame, get};
 use crate::support::raw::PATIENCE;
 use crate::support::stage::Stage;
@@ -19,18 +20,6 @@ const REFUSED_STREAM: u32 = 7;
 const FRAME_SIZE_ERROR: u32 = 6;
 /// `SETTINGS_MAX_FRAME_SIZE` of who says nothing of it.
 const LARGEST_FRAME: usize = 16_384;
-
-/// A field that is put into the dynamic table, as large as fits in there (RFC 7541 §6.2.1, §4.1).
-fn kept() -> Vec<u8> {
-    const LENGTH: usize = 4000;
-    let rest = LENGTH - 127;
-    let length =
-        [127, u8::try_from(rest % 128).expect("seven bits") | 128, u8::try_from(rest / 128).expect("short")];
-    [&[0x40, 1, b'a'][..], &length, &[b'b'; LENGTH]].concat()
-}
-
-/// The latest field of the dynamic table once more: index 62 (RFC 7541 §6.1).
-const AGAIN: u8 = 0xbe;
 
 #[test]
 fn dos_1_a_bomb_of_references_costs_nothing_and_is_refused() {

@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+pub(crate) use crate::support::frame::{answered, frame, get, goaway, preface, read_frame};
 use crate::support::raw::PATIENCE;
 use crate::support::upstream::Upstream;
 
@@ -106,25 +107,6 @@ impl H2 {
     }
 }
 
-/// A frame: its type, flags, stream and payload (RFC 9113 §4.1).
-pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// What a client begins with: the preface and empty settings.
-pub(crate) fn preface() -> Vec<u8> {
-    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, b"")].concat()
-}
-
-/// The header block of `GET path` to `authority`, without compression (RFC 7541 §6).
-pub(crate) fn get(authority: &str, path: &str) -> Vec<u8> {
-    let literal = |name: u8, value: &str| {
-        [&[name, u8::try_from(value.len()).expect("short")], value.as_bytes()].concat()
-    };
-    [&[0x82, 0x86][..], &literal(0x04, path), &literal(0x01, authority)].concat()
-}
-
 /// Sends these bytes and reads until the other side ends the connection. Fails if it does not.
 pub(crate) fn until_ended(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).expect("it listens");
@@ -137,15 +119,6 @@ pub(crate) fn until_ended(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("it was not ended"),
         Ok(_) | Err(_) => answer,
     }
-}
-
-/// What one side of HTTP/2 says in frames: each with its type, flags, stream and payload.
-pub(crate) fn read_frame(stream: &mut TcpStream) -> Option<(u8, u8, u32, Vec<u8>)> {
-    let mut head = [0; 9];
-    stream.read_exact(&mut head).ok()?;
-    let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
-    stream.read_exact(&mut payload).ok()?;
-    Some((head[3], head[4], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload))
 }
 
 /// An app of single frames: `script` sees every frame of a connection but those of the greeting, which is answered.
@@ -174,13 +147,4 @@ pub(crate) fn frames(
         }
         let _ = stream.shutdown(Shutdown::Both);
     })
-}
-
-/// `:status: 200`, and nothing behind it.
-pub(crate) fn answered(stream: u32) -> Vec<u8> {
-    frame(1, 5, stream, &[0x88])
-}
-
-pub(crate) fn goaway(last: u32) -> Vec<u8> {
-    frame(7, 0, 0, &[&last.to_be_bytes()[..], &0_u32.to_be_bytes()].concat())
 }
