@@ -1,30 +1,37 @@
-//! An app for load that is hostile or long: answers small and large, swallows uploads, echoes `WebSocket` bytes,
-//! and closes connections when it is asked to.
+//! An app for load that is hostile or long, by HTTP/1.1: answers small and large, events, echoes of `WebSocket` bytes,
+//! uploads of which it knows the sum, and connections that it closes when it is asked to.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::runtime::Builder;
 use tokio::time::timeout;
 
-/// Bytes of the answer to `/large`.
-const LARGE: usize = 1024 * 1024;
+use crate::pattern::{self, LARGE};
+use crate::restarts::Restarts;
 
 /// How long it listens to a connection that it has closed for what was sent in the belief that it was open.
 const LINGER: Duration = Duration::from_millis(500);
 
+/// What the kernel keeps of a large answer.
+const SMALL: usize = 64 * 1024;
+
+/// How many events there are, and how long it is until the next.
+pub(crate) const EVENTS: usize = 10;
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
+
 /// Who it is, and what it did.
 pub(crate) struct App {
     pub(crate) address: SocketAddr,
+    pub(crate) restarts: Restarts,
     unanswered: Unanswered,
 }
 
@@ -49,34 +56,20 @@ impl App {
 
 /// Starts it on a thread of its own; it ends with this process.
 ///
-/// * `/large…`: 1 MiB
+/// * `/large?n`: 1 MiB, the `n`-th
+/// * `/events?n`: events, each in a chunk
 /// * `/close…`: answers, and closes the connection without saying so, sometimes a little later; what comes all the
 ///   same is not answered, and remembered
 /// * a handshake: says back what it is told
-/// * anything else: how many bytes of body came
+/// * anything else: what came, from whom
 pub(crate) fn start() -> io::Result<App> {
-    let listener = TcpListener::bind(("127.0.0.1", 0))?;
-    listener.set_nonblocking(true)?;
-    let app = App { address: listener.local_addr()?, unanswered: Unanswered::default() };
-    let unanswered = Arc::clone(&app.unanswered);
-    thread::Builder::new().name("app".to_owned()).spawn(move || {
-        let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
-        runtime.block_on(async {
-            let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-            loop {
-                if let Ok((stream, _)) = listener.accept().await {
-                    let unanswered = Arc::clone(&unanswered);
-                    #[expect(clippy::disallowed_methods, reason = "this app has one runtime and no office")]
-                    tokio::spawn(async move { serve(stream, &unanswered).await.ok() });
-                }
-            }
-        });
-    })?;
-    Ok(app)
+    let unanswered = Unanswered::default();
+    let kept = Arc::clone(&unanswered);
+    let restarts = Restarts::start(move |stream| serve(stream, Arc::clone(&kept)))?;
+    Ok(App { address: restarts.address, restarts, unanswered })
 }
 
-async fn serve(mut stream: TcpStream, unanswered: &Unanswered) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+async fn serve(mut stream: TcpStream, unanswered: Unanswered) -> io::Result<()> {
     let mut unread: Vec<u8> = Vec::with_capacity(4096);
     loop {
         let Some(end) = memchr::memmem::find(&unread, b"\r\n\r\n") else {
@@ -88,24 +81,41 @@ async fn serve(mut stream: TcpStream, unanswered: &Unanswered) -> io::Result<()>
         let head = String::from_utf8_lossy(&unread[..end + 2]).into_owned();
         unread.drain(..end + 4);
         let body = swallow(&mut stream, &mut unread, &head).await?;
-        let path = head.split(' ').nth(1).unwrap_or_default();
+        let target = head.split(' ').nth(1).unwrap_or_default();
+        let user = field(&head, "x-user-id").unwrap_or("nobody");
         if let Some(key) = field(&head, "sec-websocket-key") {
             return echo(stream, key).await;
         }
-        if path.starts_with("/large") {
-            stream
-                .write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n").as_bytes())
-                .await?;
-            stream.write_all(&vec![b'x'; LARGE]).await?;
+        if target.starts_with("/large") {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\nX-Said: {user}\r\n\r\n");
+            // What is not read on is not to lie in the kernel, where it costs this thread its time.
+            SockRef::from(&stream).set_send_buffer_size(SMALL)?;
+            stream.write_all(head.as_bytes()).await?;
+            stream.write_all(pattern::large(pattern::number(target))).await?;
             continue;
         }
-        let text = body.to_string();
+        if target.starts_with("/events") {
+            events(&mut stream, target, user).await?;
+            continue;
+        }
+        let text = pattern::said(target, user, &body);
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
         stream.write_all(answer.as_bytes()).await?;
-        if path.starts_with("/close") {
-            return close(stream, unanswered).await;
+        if target.starts_with("/close") {
+            return close(stream, &unanswered).await;
         }
     }
+}
+
+async fn events(stream: &mut TcpStream, target: &str, user: &str) -> io::Result<()> {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(head).await?;
+    for number in 0..EVENTS {
+        let event = pattern::event(target, user, number);
+        stream.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes()).await?;
+        tokio::time::sleep(PAUSE).await;
+    }
+    stream.write_all(b"0\r\n\r\n").await
 }
 
 /// Closes without a word, 0 to 50 ms later, by the port, so that it falls now before and now under the next request.
@@ -131,16 +141,16 @@ async fn close(mut stream: TcpStream, unanswered: &Unanswered) -> io::Result<()>
     Ok(())
 }
 
-/// Reads a body to its end and says how long it was.
-async fn swallow(stream: &mut TcpStream, unread: &mut Vec<u8>, head: &str) -> io::Result<usize> {
+/// Reads a body to its end.
+async fn swallow(stream: &mut TcpStream, unread: &mut Vec<u8>, head: &str) -> io::Result<Vec<u8>> {
     let length: usize = field(head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     while unread.len() < length {
         if stream.read_buf(unread).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    unread.drain(..length);
-    Ok(length)
+    let rest = unread.split_off(length);
+    Ok(std::mem::replace(unread, rest))
 }
 
 async fn echo(mut stream: TcpStream, key: &str) -> io::Result<()> {
@@ -151,7 +161,7 @@ async fn echo(mut stream: TcpStream, key: &str) -> io::Result<()> {
          Sec-WebSocket-Accept: {accept}\r\n\r\n"
     );
     stream.write_all(switch.as_bytes()).await?;
-    let mut buffer = vec![0; 16 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     loop {
         match stream.read(&mut buffer).await? {
             0 => return Ok(()),

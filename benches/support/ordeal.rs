@@ -8,32 +8,42 @@ use std::time::{Duration, Instant};
 
 use crate::servers::process::Process;
 use crate::servers::running::Plan;
+use crate::servers::tls::Certificate;
 
 pub(crate) const PASSWORD: &str = "vexed quarry lamp";
 
-/// Starts it in front of `upstream`, with these further keys of `[limits]` and sections after it.
-pub(crate) fn start(
-    binary: &Path,
-    folder: &Path,
-    upstream: SocketAddr,
-    sections: &str,
-) -> Result<Process, Box<dyn Error>> {
+/// Where it runs, and between whom.
+pub(crate) struct Place<'a> {
+    pub(crate) folder: &'a Path,
+    /// The app, and what is spoken to it.
+    pub(crate) upstream: (SocketAddr, &'a str),
+    /// With it, clients come by TLS.
+    pub(crate) certificate: Option<&'a Certificate>,
+    /// How many files it may have open.
+    pub(crate) files: Option<u32>,
+}
+
+/// Starts it there, with these further keys of `[limits]` and sections after it.
+pub(crate) fn start(binary: &Path, place: &Place<'_>, sections: &str) -> Result<Process, Box<dyn Error>> {
     let sections = format!(
         "[limits]\nattempts_per_address = 1000000\nattempts_per_account = 1000000\nattempts_in_all = 1000000\n\
          body_idle = \"5s\"\n{sections}"
     );
-    let store = format!("url = \"sqlite:{}\"", folder.join("sidegate.db").display());
+    let store = format!("url = \"sqlite:{}\"", place.folder.join("sidegate.db").display());
+    let (upstream, protocol) = place.upstream;
     let plan = Plan {
         binary,
         cores: None,
         callgrind: false,
-        certificate: None,
+        certificate: place.certificate,
+        files: place.files,
         workers: 2,
         upstream,
+        protocol,
         store,
         sections: &sections,
     };
-    plan.start(folder)
+    plan.start(place.folder)
 }
 
 /// A connection of a client with this patience.

@@ -20,7 +20,9 @@ pub(crate) fn plan<'a>(
         callgrind: false,
         certificate: None,
         workers: 1,
+        files: None,
         upstream: process::free_address()?,
+        protocol: "http1",
         store: format!("url = \"{}\"", database.url()),
         sections,
     })

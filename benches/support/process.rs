@@ -46,12 +46,7 @@ impl Process {
         if let Some(cores) = cores {
             launcher.args(["taskset", "-c", cores]);
         }
-        // Sidegate takes any `SIDEGATE_…` for configuration, and what is measured is configured here alone.
-        for (name, _) in
-            std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SIDEGATE_"))
-        {
-            launcher.env_remove(name);
-        }
+        configured_here_alone(&mut launcher);
         let child = launcher
             .args(command)
             .current_dir(directory)
@@ -105,6 +100,11 @@ impl Process {
         self.child.id()
     }
 
+    /// How many files and sockets it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
+    }
+
     /// Processor time used so far.
     pub(crate) fn cpu(&self) -> Duration {
         self.pids.iter().map(|pid| cpu_of(&format!("/proc/{pid}"))).sum()
@@ -122,6 +122,14 @@ impl Drop for Process {
         // Both fail if it has ended, which is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Takes away what Sidegate would take for configuration: any `SIDEGATE_…`.
+pub(crate) fn configured_here_alone(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SIDEGATE_"))
+    {
+        command.env_remove(name);
     }
 }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::process::{self, CALLGRIND, Cores, Process};
@@ -23,7 +23,11 @@ pub(crate) struct Plan<'a> {
     /// Run it under callgrind.
     pub(crate) callgrind: bool,
     pub(crate) workers: usize,
+    /// How many files it may have open, if not as many as the system allows.
+    pub(crate) files: Option<u32>,
     pub(crate) upstream: SocketAddr,
+    /// What is spoken to the app, as `upstream.protocol` has it.
+    pub(crate) protocol: &'a str,
     /// What it shows to those who come by TLS; without it, nobody can.
     pub(crate) certificate: Option<&'a Certificate>,
     /// The lines of `[store]`.
@@ -33,11 +37,11 @@ pub(crate) struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Starts it with its configuration in `folder`.
-    pub(crate) fn start(&self, folder: &Path) -> Result<Process, Box<dyn Error>> {
+    /// Writes its configuration into `folder`: where it will listen, and the file.
+    pub(crate) fn write(&self, folder: &Path) -> std::io::Result<(SocketAddr, PathBuf)> {
         let address = process::free_address()?;
         let file = folder.join("sidegate.toml");
-        let Self { workers, upstream, store, sections, .. } = self;
+        let Self { workers, upstream, protocol, store, sections, .. } = self;
         let (scheme, tls) = match self.certificate {
             None => ("http", String::new()),
             Some(Certificate { chain, key, .. }) => (
@@ -52,16 +56,24 @@ impl Plan<'_> {
                 "secret = \"{SECRET}\"\n\n\
                  [listen]\naddress = \"{address}\"\nworkers = {workers}\n\n\
                  [public]\nurl = \"{scheme}://{address}\"\n\n{tls}\
-                 [upstream]\nurl = \"http://{upstream}\"\n\n\
+                 [upstream]\nurl = \"http://{upstream}\"\nprotocol = \"{protocol}\"\n\n\
                  [store]\n{store}\n\n\
                  [log]\naccess = {access}\nlevel = \"warn\"\n\n\
                  {sections}"
             ),
         )?;
+        Ok((address, file))
+    }
+
+    /// Starts it with its configuration in `folder`.
+    pub(crate) fn start(&self, folder: &Path) -> Result<Process, Box<dyn Error>> {
+        let (address, file) = self.write(folder)?;
         // It runs in `folder`, and whoever named it did not.
         let binary = std::path::absolute(self.binary)?;
         let callgrind = if self.callgrind { &CALLGRIND[..] } else { &[] };
-        let command = callgrind.iter().map(AsRef::as_ref).chain([
+        let limit = self.files.map(|files| format!("--nofile={files}:{files}"));
+        let limit = limit.iter().flat_map(|limit| ["prlimit".as_ref(), limit.as_ref()]);
+        let command = limit.chain(callgrind.iter().map(AsRef::as_ref)).chain([
             binary.as_os_str(),
             "serve".as_ref(),
             "--config".as_ref(),
@@ -82,10 +94,11 @@ pub(crate) struct Client {
 trait Stream: Read + Write {}
 impl<S: Read + Write> Stream for S {}
 
-/// An answer's status and head.
+/// An answer.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Client {
@@ -173,10 +186,10 @@ fn tcp(address: SocketAddr) -> std::io::Result<TcpStream> {
 /// The answer and the length of the whole message, once its head is there.
 fn complete(bytes: &[u8]) -> Option<(Answer, usize)> {
     let text = str::from_utf8(bytes).ok()?;
-    let (head, _) = text.split_once("\r\n\r\n")?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     let length: usize = field(head, "content-length").find_map(|value| value.parse().ok()).unwrap_or(0);
-    Some((Answer { status, head: head.to_owned() }, head.len() + 4 + length))
+    Some((Answer { status, head: head.to_owned(), body: body.to_owned() }, head.len() + 4 + length))
 }
 
 fn field<'h>(head: &'h str, name: &str) -> impl Iterator<Item = &'h str> {

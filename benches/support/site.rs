@@ -130,7 +130,9 @@ impl Layout<'_> {
             callgrind: self.callgrind,
             certificate,
             workers: self.workers,
+            files: None,
             upstream,
+            protocol: "http1",
             store,
             sections: if self.assertion { ASSERTION } else { RULES },
         }
