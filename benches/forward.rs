@@ -10,6 +10,7 @@
 //! cargo bench --bench forward -- --only sidegate --protocol https     # also with --fresh: full handshakes
 //! cargo bench --bench forward -- --only sidegate --protocol h2  # of 8 streams; also --connections 1000 --streams 1
 //! cargo bench --bench forward -- --verify                      # /auth/verify/nginx, asked as a proxy asks
+//! cargo bench --bench forward -- --only sidegate,oauth2-proxy --oauth2-proxy path   # it takes part if it is in PATH
 //! cargo bench --bench forward -- --pinned                      # one worker, alone on core 0
 //! cargo bench --bench forward -- --memory                      # only what is kept in memory
 //! cargo bench --bench forward -- --instructions                # user instructions of one forward, under valgrind
@@ -57,6 +58,8 @@ mod load;
 mod memory;
 #[path = "support/nginx.rs"]
 mod nginx;
+#[path = "support/oauth2_proxy.rs"]
+mod oauth2_proxy;
 #[path = "support/options.rs"]
 mod options;
 #[path = "support/report.rs"]
@@ -96,12 +99,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     if pinned {
         process::pin_self(&rest)?;
     }
+    let oauth2_proxy = options.oauth2_proxy();
     let layout = Layout {
         workers: options.workers,
         proxies: pinned.then_some("0"),
         rest: pinned.then_some(rest.as_str()),
         tuned: options.tuned,
         sidegate: Path::new(&options.sidegate),
+        oauth2_proxy: oauth2_proxy.as_deref(),
         callgrind: options.instructions,
         assertion: options.assertion,
     };

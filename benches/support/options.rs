@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use crate::oauth2_proxy;
 use crate::site::{Protocol, Target};
 
 /// Compares forwarding through Sidegate with nginx.
@@ -63,6 +64,9 @@ pub(crate) struct Options {
     /// Have Sidegate send the app a signed identity with each request.
     #[arg(long)]
     pub(crate) assertion: bool,
+    /// The oauth2-proxy to compare with, unless it is in `PATH`; without one, it is left out.
+    #[arg(long)]
+    pub(crate) oauth2_proxy: Option<PathBuf>,
     /// Measure this binary instead of the one that cargo has just built.
     #[arg(long, default_value = env!("CARGO_BIN_EXE_sidegate"))]
     pub(crate) sidegate: PathBuf,
@@ -107,11 +111,19 @@ impl Options {
         }
         let mut all = Target::value_variants().to_vec();
         all.retain(|target| !matches!(target, Target::Yes | Target::Verify));
+        if self.oauth2_proxy().is_none() {
+            all.retain(|target| *target != Target::Oauth2Proxy);
+        }
         if self.protocol != Protocol::Http {
             // Those who ask others are measured without TLS, and so is the app.
             all.retain(|target| matches!(target, Target::Nginx | Target::SidegateOpen | Target::Sidegate));
         }
         all
+    }
+
+    /// The oauth2-proxy to compare with, if there is one.
+    pub(crate) fn oauth2_proxy(&self) -> Option<PathBuf> {
+        oauth2_proxy::found(self.oauth2_proxy.as_deref())
     }
 
     /// The traffic as a table names it.

@@ -86,6 +86,7 @@ struct Row {
     to_base: Vec<Ratio>,
     to_auth_request: Vec<Ratio>,
     to_session_checked: Vec<Ratio>,
+    to_oauth2_proxy: Vec<Ratio>,
     to_open: Vec<Ratio>,
 }
 
@@ -99,6 +100,7 @@ impl Report {
                 to_base: Vec::new(),
                 to_auth_request: Vec::new(),
                 to_session_checked: Vec::new(),
+                to_oauth2_proxy: Vec::new(),
                 to_open: Vec::new(),
             })
             .collect();
@@ -117,6 +119,7 @@ impl Report {
             row.to_base.push(figures.over(base));
             row.to_auth_request.extend(of(Target::AuthRequest).map(|base| figures.over(base)));
             row.to_session_checked.extend(of(Target::AuthRequestSession).map(|base| figures.over(base)));
+            row.to_oauth2_proxy.extend(of(Target::Oauth2Proxy).map(|base| figures.over(base)));
             row.to_open.extend(of(Target::SidegateOpen).map(|base| figures.over(base)));
         }
     }
@@ -149,6 +152,7 @@ impl Report {
                 ratio_row(&mut text, row.target, "nginx auth_request", &row.to_auth_request);
                 let checked = "nginx auth_request, session checked";
                 ratio_row(&mut text, row.target, checked, &row.to_session_checked);
+                ratio_row(&mut text, row.target, "oauth2-proxy, signed in", &row.to_oauth2_proxy);
                 ratio_row(&mut text, row.target, "its own public path", &row.to_open);
             }
         }
@@ -227,6 +231,8 @@ impl Report {
         at_least(&mut text, "req/s against nginx auth_request", rate, 1.9, 2.1);
         let rate = median_of(&row.to_session_checked, |ratio| ratio.rate);
         at_least(&mut text, "req/s against nginx auth_request, session checked", rate, 1.9, 2.1);
+        let rate = median_of(&row.to_oauth2_proxy, |ratio| ratio.rate);
+        at_least(&mut text, "req/s against oauth2-proxy, signed in", rate, 3.5, 5.0);
         let p99 = median_of(&row.to_base, |ratio| ratio.p99);
         at_most(&mut text, "p99 against nginx proxy_pass", p99, 1.2, 1.0);
         let authentication = (median_of(&row.to_open, |ratio| ratio.cpu) - 1.0) * 100.0;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::nginx;
+use crate::oauth2_proxy;
 use crate::servers::process::{Cores, Process};
 use crate::servers::running::{Client, Plan};
 use crate::servers::tls::Certificate;
@@ -31,6 +32,9 @@ pub(crate) enum Target {
     AuthRequest,
     /// nginx asking a Sidegate in the same way, which looks at the session.
     AuthRequestSession,
+    /// oauth2-proxy with a signed-in visitor, if it is installed.
+    #[value(name = "oauth2-proxy")]
+    Oauth2Proxy,
     /// Sidegate on a public path, with a cookie that is none of ours.
     SidegateOpen,
     /// Sidegate with a signed-in visitor whose session is cached.
@@ -49,6 +53,7 @@ impl Target {
             Self::Nginx => "nginx proxy_pass",
             Self::AuthRequest => "nginx auth_request",
             Self::AuthRequestSession => "nginx auth_request, session checked",
+            Self::Oauth2Proxy => "oauth2-proxy, signed in",
             Self::SidegateOpen => "sidegate, public path",
             Self::Sidegate => "sidegate, signed in",
             Self::Yes => "nginx return 204",
@@ -100,6 +105,8 @@ pub(crate) struct Layout<'a> {
     pub(crate) tuned: bool,
     /// The Sidegate to measure.
     pub(crate) sidegate: &'a Path,
+    /// The oauth2-proxy to compare it with.
+    pub(crate) oauth2_proxy: Option<&'a Path>,
     /// Run it under callgrind.
     pub(crate) callgrind: bool,
     /// Send the app a signed identity.
@@ -148,6 +155,8 @@ pub(crate) struct Site {
     auth_request: Option<Process>,
     /// nginx, the Sidegate that it asks, and the cookie of who is signed in there.
     auth_request_session: Option<(Process, Process, String)>,
+    /// And the cookie of who is signed in there; the same of the next.
+    oauth2_proxy: Option<(Process, String)>,
     sidegate: Option<(Process, String)>,
     /// Who says yes unseen, and the Sidegate that is asked the same, with the cookie of who is signed in there.
     verify: Option<(Process, Process, String)>,
@@ -171,10 +180,8 @@ impl Site {
             Ok(path)
         };
         let buffers = if layout.tuned { "proxy_buffers 16 16k;\n" } else { "" };
-        let certificate = match traffic.protocol {
-            Protocol::Http => None,
-            Protocol::Https | Protocol::H2 => Some(Certificate::make(&folder("tls")?)?),
-        };
+        let encrypted = traffic.protocol != Protocol::Http;
+        let certificate = encrypted.then(|| Certificate::make(&folder("tls")?)).transpose()?;
         let shown = certificate.as_ref();
         let own = |name: &str, cores, workers, sections: Option<&'static str>, upstream| {
             let folder = folder(name)?;
@@ -207,6 +214,7 @@ impl Site {
             auth_server: None,
             auth_request: None,
             auth_request_session: None,
+            oauth2_proxy: None,
             sidegate: None,
             verify: None,
             certificate: None,
@@ -223,6 +231,11 @@ impl Site {
             let (judge, cookie, _) = own("judge", layout.rest, 1, Some(FORWARD_AUTH), app)?;
             let nginx = asking("auth_request_session", judge.address, nginx::SESSION)?;
             site.auth_request_session = Some((nginx, judge, cookie));
+        }
+        if targets.contains(&Target::Oauth2Proxy) {
+            let program = layout.oauth2_proxy.ok_or("oauth2-proxy is not installed")?;
+            let (place, folder) = ((layout.proxies, layout.workers), folder("oauth2_proxy")?);
+            site.oauth2_proxy = Some(oauth2_proxy::start((program, &folder), place, app)?);
         }
         if targets.contains(&Target::Sidegate) || targets.contains(&Target::SidegateOpen) {
             let (process, cookie, fresh) = own("sidegate", layout.proxies, layout.workers, None, app)?;
@@ -248,6 +261,7 @@ impl Site {
             Target::Nginx => Some(&self.nginx),
             Target::AuthRequest => self.auth_request.as_ref(),
             Target::AuthRequestSession => self.auth_request_session.as_ref().map(|(nginx, ..)| nginx),
+            Target::Oauth2Proxy => self.oauth2_proxy.as_ref().map(|(process, _)| process),
             Target::SidegateOpen | Target::Sidegate => self.sidegate.as_ref().map(|(process, _)| process),
             Target::Yes => self.verify.as_ref().map(|(yes, ..)| yes),
             Target::Verify => self.verify.as_ref().map(|(_, process, _)| process),
@@ -265,6 +279,7 @@ impl Site {
             self.auth_request.as_ref(),
             self.proxy(Target::AuthRequestSession),
             self.auth_request_session.as_ref().map(|(_, judge, _)| judge),
+            self.proxy(Target::Oauth2Proxy),
             self.proxy(Target::Sidegate),
             self.proxy(Target::Yes),
             self.proxy(Target::Verify),
@@ -293,13 +308,14 @@ impl Site {
 
     /// What a browser sends to this target, and what nginx does that asks; without `Host`.
     pub(crate) fn fields(&self, target: Target) -> String {
-        let cookie = match (target, &self.sidegate, &self.auth_request_session, &self.verify) {
-            (Target::Sidegate, Some((_, cookie)), ..)
-            | (Target::AuthRequestSession, _, Some((.., cookie)), _)
-            | (Target::Verify, .., Some((.., cookie))) => cookie,
-            _ => FOREIGN_COOKIE,
+        let cookie = match target {
+            Target::Sidegate => self.sidegate.as_ref().map(|(_, cookie)| cookie),
+            Target::AuthRequestSession => self.auth_request_session.as_ref().map(|(.., cookie)| cookie),
+            Target::Oauth2Proxy => self.oauth2_proxy.as_ref().map(|(_, cookie)| cookie),
+            Target::Verify => self.verify.as_ref().map(|(.., cookie)| cookie),
+            _ => None,
         };
-        let mut fields = fields(cookie);
+        let mut fields = fields(cookie.map_or(FOREIGN_COOKIE, String::as_str));
         if self.traffic.post {
             let scheme = if self.certificate.is_some() { "https" } else { "http" };
             let _ =
