@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use crate::database::Kind;
 use crate::ordeal::{self, PASSWORD, now};
@@ -54,7 +54,9 @@ fn around(url: &str) -> Result<String, Box<dyn Error>> {
     let server = (options.get_host(), options.get_port());
     let server = std::net::ToSocketAddrs::to_socket_addrs(&server)?.next().ok_or("no address")?;
     let deaf = deaf::start(server)?;
-    Ok(options.host("127.0.0.1").port(deaf.port()).to_url_lossy().to_string())
+    // Messages are to be told apart on the way.
+    let options = options.ssl_mode(PgSslMode::Disable).host("127.0.0.1").port(deaf.port());
+    Ok(options.to_url_lossy().to_string())
 }
 
 fn start(

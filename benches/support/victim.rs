@@ -87,7 +87,7 @@ impl Victim {
         attack: impl FnOnce(&Self) -> io::Result<Aftermath>,
     ) -> Result<(), Box<dyn Error>> {
         let before = self.process.resident();
-        let cpu = self.process.cpu();
+        let cpu = self.process.whole_cpu();
         let over = AtomicBool::new(false);
         let (became, (mut times, bad), most) = thread::scope(|scope| {
             let honest = scope.spawn(|| self.honest(&over));
@@ -109,7 +109,7 @@ impl Victim {
                 watched.join().unwrap_or(before),
             )
         });
-        let cpu = self.process.cpu().saturating_sub(cpu);
+        let cpu = self.process.whole_cpu().saturating_sub(cpu);
         let (became, took) = became?;
         let became = became();
         thread::sleep(REST);
