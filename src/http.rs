@@ -11,6 +11,7 @@ pub mod form;
 pub mod gathered;
 pub mod head;
 pub mod path;
+pub mod pipe;
 pub mod reply;
 pub mod return_to;
 pub mod socket;

@@ -124,7 +124,8 @@
 //!    (`proxy/http2.rs`).
 //! 6. What of the answer's head passes is copied as it came ([`http::reply`]); head and first piece leave in one write
 //!    (`server/http1/write.rs`). The rest follows straight from
-//!    the app's socket as the client takes it; at its end both connections are idle again. If the session was used
+//!    the app's socket as the client takes it, where nobody speaks TLS by pipes of the kernel (`http/pipe.rs`), and so
+//!    do large bodies of requests; at its end both connections are idle again. If the session was used
 //!    after a day, its end was moved and its cookie is sent again.
 //!
 //! A proxy that is told to ask instead (`flow/forward_auth.rs`) gets the same judgement of the request that it asks

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
+use crate::http::pipe::Piece;
 use crate::http::stream::{Answering, StreamBody};
 use crate::http::wire::Wire;
 use crate::refusal::Refusal;
@@ -58,6 +59,14 @@ impl RequestBody {
     /// Whether it says of itself that it is larger than [`ENDPOINT_LIMIT`].
     fn is_too_large(&self) -> bool {
         self.size_hint().lower() > ENDPOINT_LIMIT as u64
+    }
+
+    /// The next piece of it, in a pipe if that is wanted (`piped`), possible and worth it.
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>, piped: bool) -> Poll<Option<io::Result<Piece>>> {
+        match self {
+            Self::Http1(wire) => wire.borrow_mut().poll_piece(cx, piped),
+            Self::Http2(body) => body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map(Piece::Frame))),
+        }
     }
 
     /// Whoever sends it.

@@ -6,6 +6,8 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 
+use crate::http::pipe::{Pipe, Pipes};
+
 /// Most that is kept to read into, in bytes: as many requests as are under way at a time have one each.
 const MOST_TO_READ: usize = 512 * 1024;
 /// Most buffers that are kept to read into: of one that is partly in use, only the rest is counted in bytes.
@@ -46,6 +48,7 @@ pub struct Buffers {
     to_write: RefCell<Vec<Vec<u8>>>,
     heads: RefCell<BytesMut>,
     large: Rc<Large>,
+    pipes: Rc<Pipes>,
 }
 
 /// The large ones.
@@ -108,8 +111,14 @@ impl Buffers {
         Some(Loan { large: Rc::clone(large), buffer: Some(buffer) })
     }
 
-    /// Lets go of the large ones if none was lent since it was called last.
+    /// A pipe to move a piece of a body through; none if there is none to be had.
+    pub fn pipe(&self) -> Option<Pipe> {
+        self.pipes.lend()
+    }
+
+    /// Lets go of the large ones and the pipes if none was lent since it was called last.
     pub fn sweep(&self) {
+        self.pipes.sweep();
         if !self.large.used.replace(false) {
             *self.large.kept.borrow_mut() = Vec::new();
         }

@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::http::pipe::End;
+
 /// A connection of a client.
 pub enum Socket {
     /// As it is.
@@ -41,6 +43,15 @@ impl Socket {
         match self {
             Self::Plain(stream) => Self::Begun(Box::new((read, stream))),
             socket => socket,
+        }
+    }
+
+    /// What can be read and written through a pipe, if it can.
+    pub fn end(&self) -> Option<End<'_>> {
+        match self {
+            Self::Plain(stream) => Some(End::Tcp(stream)),
+            Self::Begun(begun) if begun.0.is_empty() => Some(End::Tcp(&begun.1)),
+            Self::Begun(_) | Self::Tls(_) => None,
         }
     }
 

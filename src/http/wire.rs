@@ -3,18 +3,22 @@
 
 use std::io;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncReadExt as _, AsyncWrite};
 
-use crate::http::buffers::make_room;
+use crate::http::buffers::{Buffers, make_room};
 use crate::http::chunked::{Chunked, Piece};
+use crate::http::pipe::{self, Pipe};
 use crate::http::socket::Socket;
 
-/// What is read at a time of a body, at first and once it proves to be large, in bytes.
+/// What is read at a time of a body in chunks, at first and once it proves to be large, in bytes.
 const READS: [usize; 2] = [16 * 1024, 48 * 1024];
+/// The least and the most that is read at a time of a body that says its length, in bytes: one of 64 KiB as a whole.
+const MEASURED: [u64; 2] = [4 * 1024, 64 * 1024];
 
 /// What a client hears whose body is wanted (RFC 9110 §10.1.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -46,6 +50,7 @@ enum Coming {
 /// A client's connection.
 pub struct Wire {
     socket: Socket,
+    buffers: Rc<Buffers>,
     /// What was read and belongs to nobody yet.
     pub unread: BytesMut,
     coming: Coming,
@@ -62,10 +67,11 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// A connection on which nothing was said yet.
-    pub fn new(socket: Socket) -> Self {
+    /// A connection on which nothing was said yet, which is lent these buffers.
+    pub fn new(socket: Socket, buffers: Rc<Buffers>) -> Self {
         Self {
             socket,
+            buffers,
             unread: BytesMut::new(),
             coming: Coming::Nothing,
             invitation: b"",
@@ -114,6 +120,18 @@ impl Wire {
         Poll::Ready(Ok(count))
     }
 
+    /// Whether an answer can come through a pipe.
+    pub fn takes_pipes(&self) -> bool {
+        self.socket.end().is_some()
+    }
+
+    /// Writes what the socket takes of what is in a pipe, which is something.
+    pub fn poll_drain(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<()>> {
+        let Some(end) = self.socket.end() else { return Poll::Ready(Err(io::ErrorKind::Unsupported.into())) };
+        self.sent += ready!(pipe.poll_drain(cx, &end))? as u64;
+        Poll::Ready(Ok(()))
+    }
+
     /// Has what was written sent; only TLS keeps something back.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.socket {
@@ -159,8 +177,41 @@ impl Wire {
         }
     }
 
+    /// The next piece of the body, in a pipe if that is wanted (`piped`), possible and worth it.
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>, piped: bool) -> Poll<Option<io::Result<pipe::Piece>>> {
+        if piped && let Some(pipe) = ready!(self.poll_fill(cx)) {
+            return Poll::Ready(Some(pipe.map(pipe::Piece::Pipe)));
+        }
+        self.poll_frame(cx).map(|frame| frame.map(|frame| frame.map(pipe::Piece::Frame)))
+    }
+
+    /// Moves what comes of the body into a pipe. `None` if it has to be read.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Pipe>>> {
+        let Coming::Bytes(left) = self.coming else { return Poll::Ready(None) };
+        let heard = self.invitation.is_empty() && self.ahead.is_empty();
+        if left < pipe::BULK || !self.unread.is_empty() || !heard {
+            return Poll::Ready(None);
+        }
+        let Some(end) = self.socket.end() else { return Poll::Ready(None) };
+        let Some(mut pipe) = self.buffers.pipe() else { return Poll::Ready(None) };
+        self.buffers.read(std::mem::take(&mut self.unread));
+        let Some(moved) = ready!(pipe.poll_fill(cx, &end, left)) else { return Poll::Ready(None) };
+        let moved = moved.and_then(|count| match count {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            count => Ok(count as u64),
+        });
+        let Ok(count) = moved else {
+            self.coming = Coming::Broken;
+            return Poll::Ready(moved.err().map(Err));
+        };
+        self.received += count;
+        self.coming = if count == left { Coming::Nothing } else { Coming::Bytes(left - count) };
+        Poll::Ready(Some(Ok(pipe)))
+    }
+
     /// The next piece of the body.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.poll_rest(cx);
         loop {
             match self.piece() {
                 Ok(Some(frame)) => {
@@ -178,7 +229,7 @@ impl Wire {
                 }
             }
             let polled = match ready!(self.poll_invite(cx)) {
-                Ok(()) => ready!(self.poll_read(cx, READS[self.pace])),
+                Ok(()) => ready!(self.poll_more(cx)),
                 Err(error) => Err(error),
             };
             match polled {
@@ -195,6 +246,31 @@ impl Wire {
         }
     }
 
+    /// Reads more of the body. Who has to wait for it holds no buffer.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.unread.capacity() == 0 {
+            self.unread = self.buffers.to_read();
+        }
+        let size = match self.coming {
+            Coming::Bytes(left) => usize::try_from(left.clamp(MEASURED[0], MEASURED[1])).unwrap_or(READS[0]),
+            _ => READS[self.pace],
+        };
+        let polled = self.poll_read(cx, size);
+        if polled.is_pending() && self.unread.is_empty() {
+            self.buffers.read(std::mem::take(&mut self.unread));
+        }
+        polled
+    }
+
+    /// Of a body of which some came with its head, what else is there comes along: all of it is one piece then.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) {
+        let some = !self.unread.is_empty() && self.invitation.len() != CONTINUE.len();
+        if matches!(self.coming, Coming::Bytes(left) if some && (self.unread.len() as u64) < left) {
+            // Whatever is wrong is found again by who asks for the next piece.
+            let _ = self.poll_more(cx);
+        }
+    }
+
     /// Takes what is there of the body. `None` if nothing is, or nothing more comes.
     fn piece(&mut self) -> io::Result<Option<Frame<Bytes>>> {
         match &mut self.coming {
@@ -206,10 +282,15 @@ impl Wire {
                     return Ok(None);
                 }
                 *left -= most as u64;
+                let data = self.unread.split_to(most).freeze();
                 if *left == 0 {
                     self.coming = Coming::Nothing;
+                    // Who waits for the answer holds no buffer.
+                    if self.unread.is_empty() {
+                        self.buffers.read(std::mem::take(&mut self.unread));
+                    }
                 }
-                Ok(Some(Frame::data(self.unread.split_to(most).freeze())))
+                Ok(Some(Frame::data(data)))
             }
             Coming::Chunks(chunked) => match chunked.take(&mut self.unread)? {
                 Piece::Data(data) => Ok(Some(Frame::data(data))),
@@ -299,7 +380,7 @@ mod tests {
         let _client =
             TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
         let (stream, _) = listener.accept().await.expect("a connection");
-        let mut wire = Wire::new(Socket::Plain(stream));
+        let mut wire = Wire::new(Socket::Plain(stream), Rc::default());
         for (modern, most) in [(true, MOST_UNHEARD), (false, 0)] {
             wire.expect(Length::Exactly(0), false, modern);
             for _ in 0..8 {

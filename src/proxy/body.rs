@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::http::pipe::Piece;
 use crate::proxy::http2::body::Http2Body;
 use crate::proxy::response::Http1Body;
 
@@ -24,6 +25,16 @@ impl UpstreamBody {
         match self {
             Self::Http1(body) => body.drive(cx),
             Self::Http2(body) => body.drive(cx),
+        }
+    }
+
+    /// The next piece of it, in a pipe if that is wanted (`piped`), possible and worth it.
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>, piped: bool) -> Poll<Option<io::Result<Piece>>> {
+        match self {
+            Self::Http1(body) => body.poll_piece(cx, piped),
+            Self::Http2(body) => {
+                Pin::new(&mut **body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map(Piece::Frame)))
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::config::problem::Problems;
 use crate::config::upstream::{Protocol, Target, UpstreamTls};
+use crate::http::pipe::End;
 use crate::proxy::pem;
 
 /// Makes connections to the app. Clones share what was read.
@@ -143,6 +144,15 @@ impl Stream {
     /// Whether HTTP/2 was agreed on.
     pub(super) fn agreed_on_http2(&self) -> bool {
         matches!(self, Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(H2))
+    }
+
+    /// What can be read and written through a pipe, if it can.
+    pub(super) fn end(&self) -> Option<End<'_>> {
+        match self {
+            Self::Tcp(stream) => Some(End::Tcp(stream)),
+            Self::Unix(stream) => Some(End::Unix(stream)),
+            Self::Tls(_) => None,
+        }
     }
 
     /// Whether what it takes may be sent only once it is flushed.

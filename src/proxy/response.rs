@@ -15,6 +15,7 @@ use crate::http::buffers::{Buffers, LARGE, Loan, make_room};
 use crate::http::chunked::Piece;
 use crate::http::fields::Fields;
 use crate::http::head::Search;
+use crate::http::pipe::Piece as Part;
 use crate::proxy::failure::Failure;
 use crate::proxy::interim;
 use crate::proxy::pace::Pace;
@@ -24,6 +25,7 @@ use crate::proxy::upload::Upload;
 use crate::proxy::upstream::{Connection, Pool};
 
 mod head;
+mod piped;
 mod reads;
 
 pub(super) use head::Head;
@@ -229,6 +231,72 @@ impl Http1Body {
         if self.large.is_some() { LARGE } else { self.reads.size() }
     }
 
+    /// The next piece of it, in a pipe if that is wanted (`piped`), possible and worth it.
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>, piped: bool) -> Poll<Option<io::Result<Part>>> {
+        let this = self;
+        // Asked for more: the client has taken what it was given.
+        let given = std::mem::take(&mut this.given);
+        this.reads.taken(given);
+        if !this.pace.pass(given, this.pool.now()) {
+            return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
+        }
+        if let Some(connection) = &mut this.connection
+            && !this.upload.finished(connection)
+            && let Poll::Ready(Err(_)) = this.upload.poll(cx, connection)
+        {
+            // The client's body broke: whatever the app still says of it answers no whole request.
+            return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+        }
+        if let Some(connection) = &this.connection
+            && this.upload.has_moved()
+        {
+            this.term.moved(&connection.deadline);
+        }
+        loop {
+            if this.term.is_over(this.pool.now(), this.pool.live()) {
+                return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+            }
+            if let Some(frame) = this.piece()? {
+                this.given = frame.data_ref().map_or(0, Bytes::len) as u64;
+                this.moved = false;
+                this.pace.wait(this.pool.now());
+                return Poll::Ready(Some(Ok(Part::Frame(frame))));
+            }
+            let patience = this.pool.settings().idle_timeout;
+            let mut pipe = if piped { this.pipe() } else { None };
+            let polled = match &mut pipe {
+                Some(pipe) => this.poll_fill(cx, pipe),
+                None => this.poll_read(cx),
+            };
+            let Some(polled) = polled else { return Poll::Ready(None) };
+            let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
+            match polled {
+                Poll::Ready(Ok(0)) if matches!(this.body, Delimited::Close) => {
+                    this.connection = None;
+                    return Poll::Ready(None);
+                }
+                // Cut short: the client must be able to see it (RFC 9112 §8).
+                Poll::Ready(Ok(0)) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
+                Poll::Ready(Ok(count)) => {
+                    this.term.moved(&connection.deadline);
+                    this.reads.read(count);
+                    if let Some(pipe) = pipe.filter(|pipe| !pipe.is_empty()) {
+                        return Poll::Ready(Some(Ok(this.piped(pipe))));
+                    }
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Poll::Pending => {
+                    let over = this.term.poll_over(cx, &connection.deadline, patience, this.pool.live());
+                    let kind = match ready!(over) {
+                        Over::Session => io::ErrorKind::ConnectionAborted,
+                        Over::Patience => io::ErrorKind::TimedOut,
+                    };
+                    return Poll::Ready(Some(Err(kind.into())));
+                }
+            }
+        }
+    }
+
     /// The answer has been read to its end: the connection can carry the next one if all of the request went
     /// out.
     fn finish(&mut self) {
@@ -293,60 +361,13 @@ impl http_body::Body for Http1Body {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let this = &mut *self;
-        // Asked for more: the client has taken what it was given.
-        let given = std::mem::take(&mut this.given);
-        this.reads.taken(given);
-        if !this.pace.pass(given, this.pool.now()) {
-            return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
-        }
-        if let Some(connection) = &mut this.connection
-            && !this.upload.finished(connection)
-            && let Poll::Ready(Err(_)) = this.upload.poll(cx, connection)
-        {
-            // The client's body broke: whatever the app still says of it answers no whole request.
-            return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
-        }
-        if let Some(connection) = &this.connection
-            && this.upload.has_moved()
-        {
-            this.term.moved(&connection.deadline);
-        }
-        loop {
-            if this.term.is_over(this.pool.now(), this.pool.live()) {
-                return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
-            }
-            if let Some(frame) = this.piece()? {
-                this.given = frame.data_ref().map_or(0, Bytes::len) as u64;
-                this.moved = false;
-                this.pace.wait(this.pool.now());
-                return Poll::Ready(Some(Ok(frame)));
-            }
-            let patience = this.pool.settings().idle_timeout;
-            let Some(polled) = this.poll_read(cx) else { return Poll::Ready(None) };
-            let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
-            match polled {
-                Poll::Ready(Ok(0)) if matches!(this.body, Delimited::Close) => {
-                    this.connection = None;
-                    return Poll::Ready(None);
-                }
-                // Cut short: the client must be able to see it (RFC 9112 §8).
-                Poll::Ready(Ok(0)) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
-                Poll::Ready(Ok(count)) => {
-                    this.term.moved(&connection.deadline);
-                    this.reads.read(count);
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
-                Poll::Pending => {
-                    let over = this.term.poll_over(cx, &connection.deadline, patience, this.pool.live());
-                    let kind = match ready!(over) {
-                        Over::Session => io::ErrorKind::ConnectionAborted,
-                        Over::Patience => io::ErrorKind::TimedOut,
-                    };
-                    return Poll::Ready(Some(Err(kind.into())));
-                }
-            }
-        }
+        self.poll_piece(cx, false).map(|polled| {
+            polled.map(|piece| match piece? {
+                Part::Frame(frame) => Ok(frame),
+                // It was not asked for.
+                Part::Pipe(_) => Err(io::ErrorKind::Unsupported.into()),
+            })
+        })
     }
 
     fn is_end_stream(&self) -> bool {

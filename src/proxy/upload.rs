@@ -12,6 +12,7 @@ use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite as _;
 
 use crate::http::body::{Client, RequestBody};
+use crate::http::pipe::{Piece, Pipe};
 use crate::proxy::failure::Failure;
 use crate::proxy::headers::{Framing, HeadWriter};
 use crate::proxy::pace::Pace;
@@ -35,6 +36,8 @@ pub(super) struct Upload {
     written: usize,
     /// The piece of the body that follows `Connection::out`.
     piece: Bytes,
+    /// The piece, if it is in a pipe.
+    pipe: Option<Pipe>,
     /// What follows the piece: the end of its chunk.
     tail: &'static [u8],
     waits: Waits,
@@ -70,6 +73,7 @@ impl Upload {
             body: None,
             written: 0,
             piece: Bytes::new(),
+            pipe: None,
             tail: b"",
             waits: Waits::Client,
             held_back: false,
@@ -116,7 +120,7 @@ impl Upload {
 
     /// Whether nothing is left of what was taken of the body.
     fn sent(&self) -> bool {
-        self.piece.is_empty() && self.tail.is_empty() && !self.held_back
+        self.piece.is_empty() && self.pipe.is_none() && self.tail.is_empty() && !self.held_back
     }
 
     /// The answer has begun: from here on the app's silence is measured, not the client's.
@@ -170,6 +174,7 @@ impl Upload {
         loop {
             let head = &connection.out[self.written..];
             if head.is_empty() && self.piece.is_empty() && self.tail.is_empty() {
+                ready!(self.poll_drain(cx, connection))?;
                 if self.held_back {
                     ready!(Pin::new(&mut connection.stream).poll_flush(cx))?;
                     self.held_back = false;
@@ -198,15 +203,33 @@ impl Upload {
         }
     }
 
+    /// Writes what is in a pipe.
+    fn poll_drain(&mut self, cx: &mut Context<'_>, connection: &Connection) -> Poll<io::Result<()>> {
+        while let Some(pipe) = self.pipe.as_mut().filter(|pipe| !pipe.is_empty()) {
+            let Some(end) = connection.stream.end() else { break };
+            ready!(pipe.poll_drain(cx, &end))?;
+            (self.waits, self.moved) = (Waits::Client, true);
+        }
+        self.pipe = None;
+        Poll::Ready(Ok(()))
+    }
+
     /// Waits for the next piece of the client's body.
     fn poll_piece(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Result<(), Failure>> {
         let Some(body) = &mut self.body else { return Poll::Ready(Ok(())) };
         let awaited = (body.patience, &body.deadline, &mut body.pace);
-        let frame = ready!(poll_in_time(&mut body.incoming, awaited, cx))?;
         let out = &mut connection.out;
-        match frame {
+        // Behind the head, what comes first leaves with it.
+        let length = matches!(body.framing, Framing::Length(_));
+        let piped = length && out.is_empty() && connection.stream.end().is_some();
+        let piece = ready!(poll_in_time(&mut body.incoming, awaited, (cx, piped)))?;
+        match piece {
             Some(Err(_)) => return Poll::Ready(Err(Failure::BadBody)),
-            Some(Ok(frame)) => body.pass(frame, out, &mut self.piece, &mut self.tail)?,
+            Some(Ok(Piece::Pipe(pipe))) => {
+                body.count(pipe.held())?;
+                self.pipe = Some(pipe);
+            }
+            Some(Ok(Piece::Frame(frame))) => body.pass(frame, out, &mut self.piece, &mut self.tail)?,
             None => {
                 match body.framing {
                     Framing::Chunked => out.extend_from_slice(b"0\r\n\r\n"),
@@ -229,16 +252,17 @@ impl Upload {
     }
 }
 
-/// The next piece of a client's body, for which there is patience for so long, or for ever.
+/// The next piece of a client's body, in a pipe if that is wanted (`piped`) and possible, for which there is patience
+/// for so long, or for ever.
 ///
 /// # Errors
 /// [`Failure::BodyTimeout`] if the client pauses for longer, or is slower than its pace has to be.
 pub(super) fn poll_in_time(
     body: &mut RequestBody,
     (patience, deadline, pace): (Option<Duration>, &Deadline, &mut Pace),
-    cx: &mut Context<'_>,
-) -> Poll<Result<Option<io::Result<Frame<Bytes>>>, Failure>> {
-    let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
+    (cx, piped): (&mut Context<'_>, bool),
+) -> Poll<Result<Option<io::Result<Piece>>, Failure>> {
+    let Poll::Ready(piece) = body.poll_piece(cx, piped) else {
         if let Some(patience) = patience {
             deadline.arm_once(patience);
             pace.wait(deadline.now());
@@ -246,17 +270,22 @@ pub(super) fn poll_in_time(
         return deadline.poll(cx).map(|()| Err(Failure::BodyTimeout));
     };
     deadline.disarm();
-    let length = match &frame {
-        Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+    let length = match &piece {
+        Some(Ok(piece)) => piece.size(),
         Some(Err(_)) | None => 0,
     };
     if !pace.pass(length as u64, deadline.now()) && patience.is_some() {
         return Poll::Ready(Err(Failure::BodyTimeout));
     }
-    Poll::Ready(Ok(frame))
+    Poll::Ready(Ok(piece))
 }
 
 impl Body {
+    fn count(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.passed = self.passed.saturating_add(bytes as u64);
+        if self.passed > self.limit { Err(Failure::BodyTooLarge) } else { Ok(()) }
+    }
+
     fn pass(
         &mut self,
         frame: Frame<Bytes>,
@@ -273,10 +302,7 @@ impl Body {
                     out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
                     *tail = b"\r\n";
                 }
-                self.passed = self.passed.saturating_add(data.len() as u64);
-                if self.passed > self.limit {
-                    return Err(Failure::BodyTooLarge);
-                }
+                self.count(data.len())?;
                 *piece = data;
             }
             Err(frame) => {

@@ -78,7 +78,7 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) -> Opt
         tls: socket.tls(),
         peer,
         is_new: true,
-        wire: Rc::new(RefCell::new(Wire::new(socket))),
+        wire: Rc::new(RefCell::new(Wire::new(socket, Rc::clone(&worker.buffers)))),
         head: read::Head::default(),
         patience: worker.ticker.deadline(),
         watch: Watch { deadline: worker.ticker.deadline(), looking: false },

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::http::pipe::Piece;
 use crate::proxy::Following;
 use crate::proxy::body::UpstreamBody;
 use crate::proxy::upgrade::Tunnel;
@@ -63,6 +64,24 @@ impl ReplyBody {
         }
     }
 
+    /// The next piece of it, in a pipe if that is wanted (`piped`), possible and worth it.
+    pub(super) fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        piped: bool,
+    ) -> Poll<Option<io::Result<Piece>>> {
+        let polled = match &mut self.kind {
+            Kind::Own(body) if body.is_empty() => Poll::Ready(None),
+            Kind::Own(body) => Poll::Ready(Some(Ok(Piece::Frame(Frame::data(std::mem::take(body)))))),
+            Kind::App(body) => body.poll_piece(cx, piped),
+            Kind::Tunnel(_) => Poll::Ready(None),
+        };
+        if let (Poll::Ready(Some(Ok(piece))), Some(record)) = (&polled, &mut self.record) {
+            record.passed(piece.size());
+        }
+        polled
+    }
+
     /// The tunnel, if it is one.
     pub(super) fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
         self.kind = match std::mem::replace(&mut self.kind, Kind::Own(Bytes::new())) {
@@ -78,18 +97,13 @@ impl Body for ReplyBody {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let polled = match &mut self.kind {
-            Kind::Own(body) if body.is_empty() => Poll::Ready(None),
-            Kind::Own(body) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(body))))),
-            Kind::App(body) => Pin::new(body).poll_frame(cx),
-            Kind::Tunnel(_) => Poll::Ready(None),
-        };
-        if let (Poll::Ready(Some(Ok(frame))), Some(record)) = (&polled, &mut self.record)
-            && let Some(data) = frame.data_ref()
-        {
-            record.passed(data.len());
-        }
-        polled
+        self.poll_piece(cx, false).map(|piece| {
+            piece.map(|piece| match piece? {
+                Piece::Frame(frame) => Ok(frame),
+                // It was not asked for.
+                Piece::Pipe(_) => Err(io::ErrorKind::Unsupported.into()),
+            })
+        })
     }
 
     fn is_end_stream(&self) -> bool {

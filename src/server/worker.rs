@@ -143,6 +143,7 @@ impl Worker {
     /// What is done at every tick.
     pub(super) fn tick(&self) {
         self.proxy.sweep();
+        self.buffers.sweep();
         let now = self.app.clock.now();
         self.date.tick(now);
         self.near.borrow_mut().sweep(now);

@@ -14,6 +14,7 @@ mod http2_tunnel;
 mod http2_ways;
 mod instances;
 mod interim;
+mod pipes;
 mod streaming;
 mod term;
 mod trailers;

@@ -13,6 +13,7 @@ use http::HeaderMap;
 use http_body::Body as _;
 
 use crate::http::body::RequestBody;
+use crate::http::pipe;
 use crate::proxy::Proxy;
 use crate::proxy::failure::Failure;
 use crate::proxy::headers::HeadWriter;
@@ -120,10 +121,10 @@ impl Source {
             return Poll::Ready(Ok(None));
         }
         let awaited = (self.patience, &self.deadline, &mut self.pace);
-        let frame = ready!(poll_in_time(&mut self.body, awaited, cx))?;
-        let piece = match frame {
-            Some(Err(_)) => return Poll::Ready(Err(Failure::BadBody)),
-            Some(Ok(frame)) => match frame.into_data() {
+        let piece = match ready!(poll_in_time(&mut self.body, awaited, (cx, false)))? {
+            // A pipe was not asked for.
+            Some(Err(_) | Ok(pipe::Piece::Pipe(_))) => return Poll::Ready(Err(Failure::BadBody)),
+            Some(Ok(pipe::Piece::Frame(frame))) => match frame.into_data() {
                 Ok(data) => Piece::Data(data),
                 Err(frame) => Piece::Trailers(self.may_pass(&frame.into_trailers().unwrap_or_default())),
             },

@@ -47,6 +47,11 @@ impl Reads {
         self.wide && self.full && self.fluent >= Self::FLUENT
     }
 
+    /// Whether the client took what it was given last.
+    pub(super) fn flows(&self) -> bool {
+        self.wide && self.fluent > 0
+    }
+
     /// So much was read.
     pub(super) fn read(&mut self, count: usize) {
         self.full = if self.wide { count >= Self::FURTHER } else { self.full || count >= Self::NARROW[0] };

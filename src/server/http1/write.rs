@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::io::{IoSlice, Write as _};
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
@@ -12,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Body as _;
 
 use crate::http::fields::{Value, put};
+use crate::http::pipe::{Piece, Pipe};
 use crate::http::reply::Reply;
 use crate::http::wire::Wire;
 use crate::proxy::upgrade::Tunnel;
@@ -78,6 +78,8 @@ pub(super) struct Answer {
     out: Vec<u8>,
     written: usize,
     piece: Bytes,
+    /// The piece, if it is in a pipe.
+    pipe: Option<Pipe>,
     /// What follows the piece.
     tail: &'static [u8],
     /// Nothing more comes of the body.
@@ -156,6 +158,7 @@ impl Answer {
             out,
             written: 0,
             piece: Bytes::new(),
+            pipe: None,
             tail: b"",
             ended: framing == Framing::Nothing,
             waits_for_client: false,
@@ -190,7 +193,8 @@ impl Answer {
     /// Sends what can be sent; ready at the end.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, wire: &RefCell<Wire>) -> Poll<Sent> {
         loop {
-            let next = self.poll_piece(cx);
+            let piped = self.framing == Framing::Length && wire.borrow().takes_pipes();
+            let next = self.poll_piece(cx, piped);
             if let Poll::Ready(Err(())) = next {
                 return Poll::Ready(Sent::Broken);
             }
@@ -217,13 +221,17 @@ impl Answer {
     }
 
     /// Takes the next piece of the body, once the one before is on its way.
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
-        if self.ended || !self.piece.is_empty() || !self.tail.is_empty() {
+    fn poll_piece(&mut self, cx: &mut Context<'_>, piped: bool) -> Poll<Result<(), ()>> {
+        if self.ended || self.pipe.is_some() || !self.piece.is_empty() || !self.tail.is_empty() {
             return Poll::Ready(Ok(()));
         }
         let chunked = self.framing == Framing::Chunked;
-        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            Some(Ok(frame)) => match frame.into_data() {
+        match ready!(self.body.poll_piece(cx, piped)) {
+            Some(Ok(Piece::Pipe(pipe))) => {
+                self.ended = self.body.is_end_stream();
+                self.pipe = Some(pipe);
+            }
+            Some(Ok(Piece::Frame(frame))) => match frame.into_data() {
                 Ok(data) if data.is_empty() => {}
                 Ok(data) => {
                     self.ended = self.body.is_end_stream();
@@ -274,6 +282,10 @@ impl Answer {
                 self.written = 0;
                 // Nothing is left of it, but it holds the buffer that it was read into.
                 self.piece = Bytes::new();
+                while let Some(pipe) = self.pipe.as_mut().filter(|pipe| !pipe.is_empty()) {
+                    ready!(wire.poll_drain(cx, pipe))?;
+                }
+                self.pipe = None;
                 return wire.poll_flush(cx);
             }
             let slices = [IoSlice::new(head), IoSlice::new(&self.piece), IoSlice::new(self.tail)];
