@@ -204,7 +204,6 @@ impl Wire {
             self.coming = Coming::Broken;
             return Poll::Ready(moved.err().map(Err));
         };
-        self.received += count;
         self.coming = if count == left { Coming::Nothing } else { Coming::Bytes(left - count) };
         Poll::Ready(Some(Ok(pipe)))
     }

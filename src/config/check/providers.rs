@@ -58,12 +58,14 @@ pub(super) fn providers(raw: &[RawProvider], p: &mut Problems, dangers: &mut Vec
             let key = at.key("danger_private_addresses");
             dangers.push(format!("{key}: the metadata of {id:?} may name addresses of private networks"));
         }
+        let provider = provider(&at, raw, kind, id, p);
         let own = kind == Kind::Oidc || raw.base_url.is_some();
-        if raw.trust_email == Some(true) && own {
-            let key = at.key("trust_email");
+        // Who runs one on this machine is whoever runs us.
+        if raw.trust_email == Some(true) && own && provider.reach != Reach::Loopback {
+            let (key, id) = (at.key("trust_email"), &provider.id);
             dangers.push(format!("{key}: whoever runs {id:?} can be anyone here whose address is known"));
         }
-        providers.push(provider(&at, raw, kind, id, p));
+        providers.push(provider);
     }
     providers
 }

@@ -128,7 +128,9 @@ fn f_21_answers_without_a_body_are_not_waited_for() {
                 assert_eq!(response.header("content-length"), Some("100"));
             }
         }
-        assert_eq!(stage.site.upstream.connections(), 1, "{head:?}");
+        // One that announces a body may send it all the same.
+        let announced = head.contains("100") || head.contains("chunked");
+        assert_eq!(stage.site.upstream.connections(), if announced { 3 } else { 1 }, "{head:?}");
     }
 }
 

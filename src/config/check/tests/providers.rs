@@ -146,3 +146,16 @@ fn providers_on_private_networks_are_reported() {
     assert_eq!(config.providers[0].reach, Reach::Private);
     assert!(config.dangers.iter().any(|danger| danger.contains("danger_private_addresses")));
 }
+
+#[test]
+fn a_provider_of_ones_own_whose_word_counts_for_addresses_is_a_danger() {
+    let dangers = |kind: &str, more: &str| config(&one(kind, &format!("{more}\ntrust_email = true"))).dangers;
+    let told = dangers("oidc", "issuer = \"https://id.example\"");
+    assert!(
+        told.len() == 1 && told[0].starts_with("providers[0].trust_email: whoever runs \"oidc\""),
+        "{told:?}"
+    );
+    assert_eq!(dangers("gitlab", "base_url = \"https://gitlab.example\"").len(), 1);
+    assert_eq!(dangers("oidc", "issuer = \"http://127.0.0.1:9000\""), [""; 0], "whoever runs us runs it");
+    assert_eq!(dangers("google", ""), [""; 0]);
+}
