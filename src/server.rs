@@ -147,8 +147,8 @@ impl Server {
         self.metrics.begin_draining();
     }
 
-    /// Takes no new connections, lets running requests finish within `limits.drain`, and returns when every
-    /// worker has ended. Blocks the calling thread.
+    /// Takes no new connections, tells those that are open to end, lets running requests finish within
+    /// `limits.drain`, and returns when every worker has ended. Blocks the calling thread.
     pub fn stop(self) {
         self.announce_end();
         let _ = self.stopping.send(true);
@@ -175,9 +175,13 @@ pub struct Ready {
 fn serving(app: &Arc<App>, before: Option<&Serving>) -> Result<(Serving, Option<Exporter>), Problems> {
     let config = &app.config;
     let tls = config.tls.as_ref().map(Tls::load).transpose()?;
-    let connector = Connector::new(&config.upstream.tls)?;
+    let room = files::make_room(config.limits.connections);
+    // What leads to the app under the configuration before counts too.
+    let places = before.map_or_else(Arc::default, |before| Arc::clone(before.connector.places()));
+    places.allow(room.to_the_app);
+    let connector = Connector::new(&config.upstream.tls)?.within(places);
     let (tracing, exporter) = Exporter::start(app)?.unzip();
-    let most = files::make_room(config.limits.connections);
+    let most = room.clients;
     let (of_one, uncounted) = (config.limits.connections_per_address, config.uncounted.clone());
     let instances = Arc::new(match before {
         Some(before) => Instances::after(&config.upstream, (&before.instances, &before.app.config.upstream)),

@@ -33,6 +33,8 @@ pub struct Limits {
     pub connections: Connections,
     /// Connections from one address (IPv4 address or IPv6 /64).
     pub connections_per_address: u32,
+    /// Requests of one address that may be under way by HTTP/2, beside one on each of its connections.
+    pub requests_per_address: u32,
     /// TLS handshakes with clients that are under way at once, in all.
     pub handshakes: usize,
     /// Requests on one connection; `u64::MAX` if there is no limit.
@@ -95,6 +97,7 @@ impl Limits {
         tunnel_idle: Duration::ZERO,
         connections: Connections::Chosen(0),
         connections_per_address: 0,
+        requests_per_address: 0,
         handshakes: 0,
         min_rate: 0,
         min_rate_grace: Duration::ZERO,

@@ -33,8 +33,8 @@ pub const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
 /// Classes of status codes: 1xx to 5xx.
 pub const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Ways in which the app can fail to answer.
-pub const TROUBLES: [&str; 6] =
-    ["unreachable", "connect_timeout", "closed", "invalid", "response_timeout", "none_well"];
+pub const TROUBLES: [&str; 7] =
+    ["unreachable", "connect_timeout", "closed", "invalid", "response_timeout", "none_well", "no_room"];
 
 /// How the app failed to answer: a place in [`TROUBLES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub enum Trouble {
     ResponseTimeout,
     /// No instance is well.
     NoneWell,
+    /// We cannot have any more connections.
+    NoRoom,
 }
 
 /// What one worker counts, on cache lines of its own.

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use rustls::crypto::aws_lc_rs;
@@ -24,6 +25,56 @@ use crate::proxy::pem;
 pub struct Connector {
     /// For each [`Offer`].
     tls: [TlsConnector; 4],
+    places: Arc<Places>,
+}
+
+/// How many connections to the app there may be, over all workers and configurations, and how many there are.
+pub struct Places {
+    most: AtomicUsize,
+    taken: AtomicUsize,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { most: AtomicUsize::new(usize::MAX), taken: AtomicUsize::new(0) }
+    }
+}
+
+impl Places {
+    /// So many from now on.
+    pub fn allow(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
+    }
+
+    /// Counts one. `None` if there are too many.
+    fn take(self: &Arc<Self>) -> Option<Taken> {
+        let taken = Taken(Arc::clone(self));
+        let before = self.taken.fetch_add(1, Ordering::Relaxed);
+        (before < self.most.load(Ordering::Relaxed)).then_some(taken)
+    }
+
+    /// Whether three of four are taken.
+    fn are_few(&self) -> bool {
+        let (taken, most) = (self.taken.load(Ordering::Relaxed), self.most.load(Ordering::Relaxed));
+        taken > most / 4 * 3
+    }
+}
+
+/// One connection, counted as long as this is kept.
+struct Taken(Arc<Places>);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether it is we who can make no further connection, rather than the app that takes none.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    const OURS: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
+    error.kind() == io::ErrorKind::QuotaExceeded
+        || Errno::from_io_error(error).is_some_and(|error| OURS.contains(&error))
 }
 
 /// What is offered by ALPN (RFC 7301), where TLS is spoken.
@@ -98,7 +149,23 @@ impl Connector {
             client.alpn_protocols = offer.names();
             TlsConnector::from(Arc::new(client))
         });
-        Ok(Self { tls })
+        Ok(Self { tls, places: Arc::default() })
+    }
+
+    /// The same, whose connections have these places.
+    #[must_use]
+    pub fn within(self, places: Arc<Places>) -> Self {
+        Self { places, ..self }
+    }
+
+    /// The places of its connections.
+    pub fn places(&self) -> &Arc<Places> {
+        &self.places
+    }
+
+    /// Whether so many connections are made that none should be kept for later.
+    pub(super) fn is_short(&self) -> bool {
+        self.places.are_few()
     }
 
     /// A new connection to `target`.
@@ -106,13 +173,24 @@ impl Connector {
     /// # Errors
     /// If there is nobody, or not who the certificate says.
     pub async fn open(&self, target: &Target) -> io::Result<Stream> {
-        self.offering(target, Offer::Nothing).await
+        self.uncounted(target, Offer::Nothing).await
     }
 
-    /// The same, with this offered by ALPN.
+    /// The same, with this offered by ALPN, if there is a place for it.
+    ///
+    /// # Errors
+    /// As for [`Self::open`]; [`io::ErrorKind::QuotaExceeded`] if there is none.
     pub(super) async fn offering(&self, target: &Target, offer: Offer) -> io::Result<Stream> {
+        let full = || io::Error::new(io::ErrorKind::QuotaExceeded, "too many connections");
+        let place = self.places.take().ok_or_else(full)?;
+        let stream = self.uncounted(target, offer).await?;
+        Ok(Stream { _place: Some(place), ..stream })
+    }
+
+    /// The same, whatever other connections there are.
+    pub(super) async fn uncounted(&self, target: &Target, offer: Offer) -> io::Result<Stream> {
         let (host, port, tls) = match target {
-            Target::Unix(path) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
+            Target::Unix(path) => return Ok(Kind::Unix(UnixStream::connect(path).await?).into()),
             Target::Tcp { host, port, tls } => (host.as_str(), *port, *tls),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -122,16 +200,22 @@ impl Connector {
         };
         stream.set_nodelay(true)?;
         if !tls {
-            return Ok(Stream::Tcp(stream));
+            return Ok(Kind::Tcp(stream).into());
         }
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let tls = &self.tls[offer as usize];
-        Ok(Stream::Tls(Box::new(tls.connect(name, stream).await?)))
+        Ok(Kind::Tls(Box::new(tls.connect(name, stream).await?)).into())
     }
 }
 
 /// A socket to the app.
-pub enum Stream {
+pub struct Stream {
+    kind: Kind,
+    /// Its place, unless it needs none.
+    _place: Option<Taken>,
+}
+
+enum Kind {
     /// Over the network, or the loopback interface.
     Tcp(TcpStream),
     /// Through the file system.
@@ -140,34 +224,45 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl From<Kind> for Stream {
+    fn from(kind: Kind) -> Self {
+        Self { kind, _place: None }
+    }
+}
+
 impl Stream {
+    /// Whether TLS is spoken.
+    pub(super) fn is_encrypted(&self) -> bool {
+        matches!(self.kind, Kind::Tls(_))
+    }
+
     /// Whether HTTP/2 was agreed on.
     pub(super) fn agreed_on_http2(&self) -> bool {
-        matches!(self, Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(H2))
+        matches!(&self.kind, Kind::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(H2))
     }
 
     /// What can be read and written through a pipe, if it can.
     pub(super) fn end(&self) -> Option<End<'_>> {
-        match self {
-            Self::Tcp(stream) => Some(End::Tcp(stream)),
-            Self::Unix(stream) => Some(End::Unix(stream)),
-            Self::Tls(_) => None,
+        match &self.kind {
+            Kind::Tcp(stream) => Some(End::Tcp(stream)),
+            Kind::Unix(stream) => Some(End::Unix(stream)),
+            Kind::Tls(_) => None,
         }
     }
 
     /// Whether what it takes may be sent only once it is flushed.
     pub(super) fn holds_back(&self) -> bool {
-        matches!(self, Self::Tls(_))
+        self.is_encrypted()
     }
 
     /// Whether the app closed an idle connection, or spoke without being asked.
     pub(super) fn spoiled(&mut self) -> bool {
         let mut byte = [0];
-        let polled = match self {
-            Self::Tcp(stream) => stream.try_read(&mut byte),
-            Self::Unix(stream) => stream.try_read(&mut byte),
+        let polled = match &mut self.kind {
+            Kind::Tcp(stream) => stream.try_read(&mut byte),
+            Kind::Unix(stream) => stream.try_read(&mut byte),
             // Nothing short of reading tells whether a record is one that matters.
-            Self::Tls(stream) => {
+            Kind::Tls(stream) => {
                 let mut read = ReadBuf::new(&mut byte);
                 return Pin::new(&mut **stream)
                     .poll_read(&mut Context::from_waker(Waker::noop()), &mut read)
@@ -181,16 +276,16 @@ impl Stream {
 /// Does the same on every kind of socket.
 macro_rules! each {
     ($socket:expr, $stream:ident => $body:expr) => {
-        match $socket.get_mut() {
-            Stream::Tcp($stream) => {
+        match &mut $socket.get_mut().kind {
+            Kind::Tcp($stream) => {
                 let $stream = Pin::new($stream);
                 $body
             }
-            Stream::Unix($stream) => {
+            Kind::Unix($stream) => {
                 let $stream = Pin::new($stream);
                 $body
             }
-            Stream::Tls($stream) => {
+            Kind::Tls($stream) => {
                 let $stream = Pin::new(&mut **$stream);
                 $body
             }
@@ -227,5 +322,43 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, stream => stream.poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r_5_there_are_so_many_places_and_most_of_them_are_not_kept_idle() {
+        let places = Arc::<Places>::default();
+        let unbounded = places.take();
+        places.allow(8);
+        let mut taken: Vec<_> = (0..5).map(|_| places.take().expect("a place")).collect();
+        assert!(!places.are_few());
+        taken.push(places.take().expect("a place"));
+        assert!(places.are_few(), "seven of eight");
+        taken.push(places.take().expect("a place"));
+        assert!(places.take().is_none() && places.take().is_none());
+        drop(unbounded);
+        assert!(places.take().is_some() && places.take().is_some(), "it was given back");
+        drop(taken);
+        assert_eq!(places.taken.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_we_are_short_of_is_told_from_an_app_that_takes_no_connection() {
+        use rustix::io::Errno;
+        for (code, shortage) in [
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+            (Errno::ADDRNOTAVAIL, true),
+            (Errno::CONNREFUSED, false),
+            (Errno::HOSTUNREACH, false),
+        ] {
+            assert_eq!(is_shortage(&code.into()), shortage, "{code}");
+        }
+        assert!(is_shortage(&io::ErrorKind::QuotaExceeded.into()));
+        assert!(!is_shortage(&io::ErrorKind::TimedOut.into()));
     }
 }

@@ -10,6 +10,8 @@ use crate::refusal::Refusal;
 pub enum Failure {
     /// No instance of the app is well.
     NoneWell,
+    /// We cannot have any more connections.
+    NoRoom,
     /// No connection could be made.
     Unreachable(io::Error),
     /// No connection could be made in time.
@@ -45,6 +47,7 @@ impl Failure {
         match self {
             Self::Closed { .. } | Self::GivenUp(_) | Self::Invalid(_) | Self::ResponseTimeout => true,
             Self::NoneWell
+            | Self::NoRoom
             | Self::Unreachable(_)
             | Self::ConnectTimeout
             | Self::Shared
@@ -60,6 +63,7 @@ impl Failure {
     pub fn refusal(&self) -> Refusal {
         match self {
             Self::NoneWell => Refusal::UpstreamUnavailable,
+            Self::NoRoom => Refusal::Overloaded,
             Self::Unreachable(_) => Refusal::UpstreamUnreachable,
             Self::Closed { .. } | Self::GivenUp(_) | Self::Shared | Self::Invalid(_) | Self::NotSwitched => {
                 Refusal::UpstreamInvalid
@@ -74,6 +78,7 @@ impl Failure {
     /// What is counted of it, unless it was the client's fault.
     pub fn trouble(&self) -> Option<Trouble> {
         match self {
+            Self::NoRoom => Some(Trouble::NoRoom),
             Self::Unreachable(_) => Some(Trouble::Unreachable),
             Self::ConnectTimeout => Some(Trouble::ConnectTimeout),
             Self::Closed { .. } | Self::GivenUp(_) | Self::Shared => Some(Trouble::Closed),
@@ -92,6 +97,7 @@ impl Failure {
     pub fn reason(&self) -> String {
         match self {
             Self::NoneWell => "no instance of the app is well".to_owned(),
+            Self::NoRoom => "there is no room for another connection to the app".to_owned(),
             Self::Unreachable(error) => format!("the app cannot be reached: {error}"),
             Self::ConnectTimeout => "connecting to the app took too long".to_owned(),
             Self::Closed { .. } => "the app closed the connection before it answered".to_owned(),

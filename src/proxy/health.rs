@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::config::upstream::{Health, Protocol, Target, Upstream};
-use crate::proxy::connect::{Connector, Offer, Stream};
+use crate::proxy::connect::{Connector, Offer, Stream, is_shortage};
 use crate::proxy::http2;
 use crate::proxy::instances::Instances;
 
@@ -60,6 +60,10 @@ impl Patient {
         loop {
             beats.tick().await;
             let found = self.ask(&connector, &health).await;
+            // No word on the instance: it was not asked.
+            if found.as_ref().is_err_and(is_shortage) {
+                continue;
+            }
             if found.is_ok() == well {
                 in_a_row = 0;
                 continue;
@@ -90,7 +94,7 @@ impl Patient {
     }
 
     async fn status(&self, connector: &Connector, health: &Health) -> io::Result<u16> {
-        let stream = connector.offering(&self.target, Offer::of(self.protocol)).await?;
+        let stream = connector.uncounted(&self.target, Offer::of(self.protocol)).await?;
         if self.protocol == Protocol::H2c || stream.agreed_on_http2() {
             http2::status(stream, &health.host, &health.path).await
         } else {

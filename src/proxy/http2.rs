@@ -195,7 +195,7 @@ impl Http2 {
 
 /// The status of the answer to one `GET` on a connection of its own.
 pub(super) async fn status(stream: Stream, authority: &str, path: &str) -> io::Result<u16> {
-    let scheme = if matches!(stream, Stream::Tls(_)) { Scheme::HTTPS } else { Scheme::HTTP };
+    let scheme = if stream.is_encrypted() { Scheme::HTTPS } else { Scheme::HTTP };
     let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
     let mut request = Request::new(());
     *request.uri_mut() = uri.map_err(io::Error::other)?;

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::config::upstream::{Protocol, Upstream};
 use crate::http::buffers::Buffers;
-use crate::proxy::connect::{Connector, Offer, Stream};
+use crate::proxy::connect::{Connector, Offer, Stream, is_shortage};
 use crate::proxy::failure::Failure;
 use crate::proxy::instances::{Instances, UnderWay};
 use crate::proxy::ticker::{Deadline, Ticker};
@@ -111,11 +111,17 @@ impl Pool {
             connection.under_way = self.instances.begin(place);
             return Ok(connection);
         }
-        let mut tried = Vec::new();
+        let (mut tried, mut shed) = (Vec::new(), false);
         loop {
             // Boxed: it happens once for many requests.
             match Box::pin(self.connect(place)).await {
                 Ok(connection) => return Ok(connection),
+                // What is idle may be connections to other instances.
+                Err(Failure::NoRoom) if !shed => {
+                    self.shed();
+                    shed = true;
+                }
+                Err(Failure::NoRoom) => return Err(Failure::NoRoom),
                 Err(failure) => {
                     tried.push(place);
                     self.instances.failed(place, now);
@@ -155,6 +161,7 @@ impl Pool {
         let clean = connection.unread.is_empty() && connection.out.is_empty();
         if clean
             && !self.retired.get()
+            && !self.connector.is_short()
             && connection.requests < MOST_REQUESTS
             && idle.len() < self.settings.max_idle
         {
@@ -199,7 +206,9 @@ impl Pool {
         let stream = timeout(self.settings.connect_timeout, self.connector.offering(target, offer))
             .await
             .map_err(|_| Failure::ConnectTimeout)?
-            .map_err(Failure::Unreachable)?;
+            .map_err(
+                |error| if is_shortage(&error) { Failure::NoRoom } else { Failure::Unreachable(error) },
+            )?;
         Ok(self.fresh(stream, place))
     }
 

@@ -41,11 +41,13 @@ pub(super) async fn serve(
     match begun {
         Some(Ok((peer, socket, Speaks::Http1))) => {
             if let Some(socket) = http1::serve(Rc::clone(&worker), socket, peer).await {
-                Box::pin(http2::serve(worker, socket, peer)).await;
+                Box::pin(http2::serve(worker, socket, peer, seat.requests())).await;
             }
         }
         // Boxed: it is larger, and there are fewer of them.
-        Some(Ok((peer, socket, Speaks::Http2))) => Box::pin(http2::serve(worker, socket, peer)).await,
+        Some(Ok((peer, socket, Speaks::Http2))) => {
+            Box::pin(http2::serve(worker, socket, peer, seat.requests())).await;
+        }
         Some(Err(error)) => tracing::debug!(peer = %from.address, %error, "a connection that did not begin"),
         None => tracing::debug!(peer = %from.address, "a connection took too long to begin"),
     }

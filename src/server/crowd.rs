@@ -1,12 +1,14 @@
-//! How many connections there are, in all and from each address, over all workers.
+//! How many connections there are, in all and from each address, over all workers; and how many requests of an address
+//! are under way by HTTP/2.
 //!
-//! Asked when a connection is accepted and told when it is closed, never by a request.
+//! Asked when a connection is accepted and told when it is closed, never by a request: a connection of HTTP/2 has the
+//! number of its address at hand.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ipnet::IpNet;
@@ -29,7 +31,45 @@ struct Present {
     open: AtomicUsize,
     /// Chosen by chance, because an attacker chooses the addresses.
     spread: RandomState,
-    sources: [Mutex<HashMap<Source, u32>>; SHARDS],
+    sources: [Mutex<HashMap<Source, Has>>; SHARDS],
+}
+
+/// What comes from one address.
+#[derive(Default)]
+struct Has {
+    connections: u32,
+    requests: Requests,
+}
+
+/// Requests of one address that are under way by HTTP/2, but for one of each connection. Clones count the same.
+#[derive(Clone, Default)]
+pub(super) struct Requests(Arc<AtomicU32>);
+
+impl Requests {
+    /// Counts so many more. False if there would be more than `most`.
+    pub(super) fn take(&self, count: u32, most: u32) -> bool {
+        let before = self.0.fetch_add(count, Ordering::Relaxed);
+        let fits = before.saturating_add(count) <= most;
+        if !fits {
+            self.give(count);
+        }
+        fits
+    }
+
+    /// Whether so many are counted and one more.
+    pub(super) fn are_more_than(&self, count: u32) -> bool {
+        self.count() > count
+    }
+
+    /// How many are counted.
+    pub(super) fn count(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// So many are not under way any more.
+    pub(super) fn give(&self, count: u32) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
 }
 
 /// Whom connections are counted for: an IPv4 address, or what a subscriber of IPv6 has, a /64.
@@ -38,7 +78,7 @@ type Source = u128;
 /// One connection, counted as long as this is kept.
 pub(super) struct Member {
     crowd: Arc<Crowd>,
-    source: OnceLock<Source>,
+    source: OnceLock<(Source, Requests)>,
 }
 
 impl Crowd {
@@ -65,7 +105,7 @@ impl Crowd {
 }
 
 impl Present {
-    fn shard(&self, source: Source) -> MutexGuard<'_, HashMap<Source, u32>> {
+    fn shard(&self, source: Source) -> MutexGuard<'_, HashMap<Source, Has>> {
         let hash = self.spread.hash_one(source);
         let place = usize::try_from(hash % SHARDS as u64).unwrap_or_default();
         self.sources[place].lock().unwrap_or_else(PoisonError::into_inner)
@@ -82,25 +122,30 @@ impl Member {
         }
         let source = source(address);
         let mut counts = self.crowd.present.shard(source);
-        let count = counts.entry(source).or_default();
-        if *count >= self.crowd.most_of_one {
+        let has = counts.entry(source).or_default();
+        if has.connections >= self.crowd.most_of_one {
             return false;
         }
-        if self.source.set(source).is_ok() {
-            *count += 1;
+        if self.source.set((source, has.requests.clone())).is_ok() {
+            has.connections += 1;
         }
         true
+    }
+
+    /// The requests of the address that it is counted for, if it is for one.
+    pub(super) fn requests(&self) -> Option<Requests> {
+        self.source.get().map(|(_, requests)| requests.clone())
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
         self.crowd.present.open.fetch_sub(1, Ordering::Relaxed);
-        let Some(source) = self.source.get() else { return };
+        let Some((source, _)) = self.source.get() else { return };
         let mut counts = self.crowd.present.shard(*source);
-        if let Some(count) = counts.get_mut(source) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(has) = counts.get_mut(source) {
+            has.connections -= 1;
+            if has.connections == 0 {
                 counts.remove(source);
                 // What a crowd needed is not kept for ever.
                 if counts.len() < counts.capacity() / 8 {

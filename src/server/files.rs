@@ -6,17 +6,25 @@ use crate::config::limits::Connections;
 
 /// Kept back for the store, listeners, logs and look-ups of names: an eighth of all, within these bounds.
 const OURS: (u64, u64) = (32, 256);
-/// A connection of a client and one to the app.
+/// A connection of a client and one to the app. A client of HTTP/2 may need more of those: see [`Room::to_the_app`].
 const PER_CONNECTION: u64 = 2;
 
 /// So many connections are enough for a small site: fewer are told of, whoever chose their number.
 const FEW: usize = 1_000;
 
+/// How many connections fit into the open files.
+pub(super) struct Room {
+    /// Of clients.
+    pub(super) clients: usize,
+    /// To the app: all that clients cannot take.
+    pub(super) to_the_app: usize,
+}
+
 /// Asks for as many open files as this process may have, and says how many connections fit into them if those that
 /// are wanted do not. That is worth a warning if somebody chose their number, or if very few fit.
 ///
 /// The limit that a process begins with is often 1024, for programs that cannot take more.
-pub(super) fn make_room(connections: Connections) -> usize {
+pub(super) fn make_room(connections: Connections) -> Room {
     let wanted = connections.wanted();
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised =
@@ -33,13 +41,22 @@ pub(super) fn make_room(connections: Connections) -> usize {
     } else if room < wanted {
         tracing::debug!(files, connections = room, "as many connections as the system allows open files for");
     }
-    wanted.min(room)
+    let clients = wanted.min(room);
+    let to_the_app = files.map_or(usize::MAX, |files| number(for_connections(files)).saturating_sub(clients));
+    Room { clients, to_the_app: to_the_app.max(1) }
 }
 
 fn room_in(files: u64) -> usize {
-    let ours = (files / 8).clamp(OURS.0, OURS.1);
-    let room = files.saturating_sub(ours) / PER_CONNECTION;
-    usize::try_from(room).unwrap_or(usize::MAX).max(1)
+    number(for_connections(files) / PER_CONNECTION).max(1)
+}
+
+/// Files that are not kept back.
+fn for_connections(files: u64) -> u64 {
+    files.saturating_sub((files / 8).clamp(OURS.0, OURS.1))
+}
+
+fn number(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use h2::RecvStream;
 use h2::server::{Builder, SendResponse};
+use h2::{Reason, RecvStream};
 use http::header::{CONTENT_LENGTH, COOKIE};
 use http::{Method, Request};
 
@@ -25,6 +25,7 @@ use crate::http::wire::Length;
 use crate::proxy::Leaving;
 use crate::proxy::upgrade::Tunnel;
 use crate::refusal::Refusal;
+use crate::server::crowd::Requests;
 use crate::server::front::{self, Arrived};
 use crate::server::linger::linger;
 use crate::server::read::{self, Head};
@@ -40,7 +41,7 @@ mod patience;
 
 use answer::Sending;
 use line::{Gathering, Line};
-use patience::{Client, Open};
+use patience::{Client, Open, Share};
 
 /// What is kept for a client that does not read, for each stream, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -60,10 +61,12 @@ struct Common {
     via: Via,
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) {
+/// Serves a connection to its end. Its streams beyond the first count among the `requests` of its address.
+pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer, requests: Option<Requests>) {
     let limits = &worker.app.config.limits;
-    let client = Rc::new(Client::new(limits.requests_per_connection, limits.keep_alive, &worker.ticker));
+    let share = requests.map(|requests| Share::new(requests, limits.requests_per_address));
+    let client = Client::new(limits.requests_per_connection, limits.keep_alive, share, &worker.ticker);
+    let client = Rc::new(client);
     let via = Via { http: "2", tls: socket.tls() };
     let means = (&worker.buffers, &worker.ticker);
     let patience = (limits.body_idle, limits.head_timeout);
@@ -104,11 +107,16 @@ async fn run(common: &Rc<Common>, client: &Rc<Client>, line: &Rc<RefCell<Line>>)
                 connection.graceful_shutdown();
             }
             match pin!(connection.accept()).poll(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    let (common, open) = (Rc::clone(common), client.asks());
+                Poll::Ready(Some(Ok((request, mut respond)))) => {
+                    let more = line.borrow_mut().take();
+                    let Some(open) = client.asks() else {
+                        // Nobody has looked at it (RFC 9113 §8.7).
+                        respond.send_reset(Reason::REFUSED_STREAM);
+                        continue;
+                    };
+                    let common = Rc::clone(common);
                     worker.hands.give(Asked { common, request, respond, open }, answer);
                     // To ask once more is to have the library go through all that it could do.
-                    let more = line.borrow_mut().take();
                     if !more && (told || !client.has_had_enough()) {
                         return poll_send(line, cx);
                     }

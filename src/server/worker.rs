@@ -19,7 +19,7 @@ use crate::proxy::health::Rounds;
 use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
 use crate::proxy::{Means, Proxy};
-use crate::server::crowd::{Crowd, Member};
+use crate::server::crowd::{Crowd, Member, Requests};
 use crate::server::date::Date;
 use crate::server::hands::Hands;
 use crate::server::handshakes::Handshakes;
@@ -195,6 +195,11 @@ impl Seat {
     /// Counts it for this client, whom a proxy in front has named. False if there are too many of the same.
     pub(super) fn is_for(&self, client: IpAddr) -> bool {
         self.member.comes_from(client)
+    }
+
+    /// The requests by HTTP/2 of everybody who is counted for the same client, if it is counted for one.
+    pub(super) fn requests(&self) -> Option<Requests> {
+        self.member.requests()
     }
 }
 

@@ -7,6 +7,7 @@ mod handshake;
 mod headers;
 mod http2;
 mod http2_bodies;
+mod http2_crowd;
 mod http2_identity;
 mod http2_limits;
 mod identity;

@@ -23,6 +23,7 @@ pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
         between(p, "limits.connections", connections, 1, 10_000_000);
     }
     between(p, "limits.connections_per_address", raw.connections_per_address, 1, 10_000_000);
+    between(p, "limits.requests_per_address", raw.requests_per_address, 1, 10_000_000);
     between(p, "limits.handshakes", raw.handshakes, 1, 10_000_000);
     between(p, "limits.min_rate", raw.min_rate, Size(0), Size::mib(1));
     between(p, "limits.min_rate_grace", raw.min_rate_grace, Span::seconds(1), hour);
@@ -49,6 +50,7 @@ pub(super) fn limits(raw: &RawLimits, p: &mut Problems) -> Limits {
         tunnel_idle: raw.tunnel_idle.0,
         connections: raw.connections.map_or(Connections::Usual, Connections::Chosen),
         connections_per_address: raw.connections_per_address,
+        requests_per_address: raw.requests_per_address,
         handshakes: raw.handshakes,
         min_rate: raw.min_rate.0,
         min_rate_grace: raw.min_rate_grace.0,

@@ -179,6 +179,7 @@ fn wrong_times_sizes_and_numbers_are_refused() {
         ("limits.min_rate = \"2MiB\"", "limits.min_rate", "too much"),
         ("limits.min_rate_grace = \"0s\"", "limits.min_rate_grace", "too little"),
         ("limits.connections_per_address = 0", "limits.connections_per_address", "too little"),
+        ("limits.requests_per_address = 0", "limits.requests_per_address", "too little"),
         ("limits.handshakes = 0", "limits.handshakes", "too little"),
         ("limits.uncounted = [\"10.0.0.1/8\"]", "limits.uncounted[0]", "10.0.0.0/8"),
         ("limits.stream_window = \"1KiB\"", "limits.stream_window", "too little"),

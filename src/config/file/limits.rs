@@ -19,6 +19,7 @@ table! {
         tunnel_idle: Span = Span::minutes(5),
         connections: Option<usize> = None,
         connections_per_address: u32 = 256,
+        requests_per_address: u32 = 1024,
         handshakes: usize = 1000,
         uncounted: Vec<String> = vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()],
         requests_per_connection: u64 = 10_000,

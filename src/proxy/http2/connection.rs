@@ -84,7 +84,7 @@ impl Life {
             heard: AtomicU64::new(now),
             retired: AtomicBool::new(false),
             answered: AtomicBool::new(false),
-            encrypted: matches!(stream, Stream::Tls(_)),
+            encrypted: stream.is_encrypted(),
         });
         let io = Listening {
             stream,
@@ -221,7 +221,7 @@ impl AsyncWrite for Listening {
     }
 
     fn is_write_vectored(&self) -> bool {
-        !matches!(self.stream, Stream::Tls(_))
+        !self.stream.is_encrypted()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

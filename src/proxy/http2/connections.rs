@@ -17,7 +17,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::config::upstream::{Protocol, Upstream};
-use crate::proxy::connect::{Connector, Offer, Stream};
+use crate::proxy::connect::{Connector, Offer, is_shortage};
 use crate::proxy::failure::Failure;
 use crate::proxy::http2::connection::{Life, MOST_STREAMS, State};
 use crate::proxy::instances::{Instances, UnderWay};
@@ -78,6 +78,7 @@ enum Outcome {
     Open,
     Http1,
     TooSlow,
+    NoRoom,
     Failed(io::ErrorKind, String),
 }
 
@@ -198,6 +199,7 @@ impl Connections {
         loop {
             match self.stream_to(place, now).await {
                 Ok(leased) => return Ok(leased),
+                Err(Failure::NoRoom) => return Err(Failure::NoRoom),
                 Err(failure) => {
                     tried.push(place);
                     self.instances.failed(place, now);
@@ -217,6 +219,7 @@ impl Connections {
                 // An app that allows nothing at all may yet change its mind (RFC 9113 §5.1.2).
                 Outcome::Open => may_be_full = self.all_are_unused(place),
                 Outcome::Http1 => return Ok(Leased::Http1),
+                Outcome::NoRoom => return Err(Failure::NoRoom),
                 Outcome::TooSlow => return Err(Failure::ConnectTimeout),
                 Outcome::Failed(kind, text) => return Err(Failure::Unreachable(io::Error::new(kind, text))),
             }
@@ -279,6 +282,7 @@ impl Connections {
         let made = timeout(self.settings.connect_timeout, self.make(place)).await;
         let (outcome, life) = match made {
             Err(_) => (Outcome::TooSlow, None),
+            Ok(Err(error)) if is_shortage(&error) => (Outcome::NoRoom, None),
             Ok(Err(error)) => (Outcome::Failed(error.kind(), error.to_string()), None),
             Ok(Ok(None)) => (Outcome::Http1, None),
             Ok(Ok(Some(life))) => (Outcome::Open, Some(life)),
@@ -309,7 +313,7 @@ impl Connections {
         let target = self.settings.targets.get(place).ok_or(io::ErrorKind::NotFound)?;
         let protocol = self.settings.protocol;
         let stream = self.connector.offering(target, Offer::of(protocol)).await?;
-        if matches!(stream, Stream::Tls(_)) && !stream.agreed_on_http2() {
+        if stream.is_encrypted() && !stream.agreed_on_http2() {
             if protocol == Protocol::Auto {
                 let until = self.ticker.now() + u64::try_from(CHOICE.as_millis()).unwrap_or(u64::MAX);
                 self.http1_until.set(until);

@@ -236,7 +236,7 @@ mod tests {
             TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
         let (stream, _) = listener.accept().await.expect("a connection");
         let ticker = Ticker::default();
-        let known = Rc::new(Client::new(1, Duration::from_secs(1), &ticker));
+        let known = Rc::new(Client::new(1, Duration::from_secs(1), None, &ticker));
         let (means, second) = ((&Rc::default(), &ticker), Duration::from_secs(1));
         (Rc::new(RefCell::new(Line::new(Socket::Plain(stream), known, means, (second, second)))), client)
     }

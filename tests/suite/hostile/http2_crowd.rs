@@ -1,0 +1,95 @@
+//! What one client may have under way by HTTP/2: streams multiply connections (RFC 9113 §10.5).
+
+use std::fs;
+use std::io::Write as _;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+
+use tempfile::TempDir;
+
+use crate::jobs::eventually;
+use crate::serve;
+use crate::support::bare::{Bare, End};
+use crate::support::raw::{PATIENCE, Raw};
+use crate::support::stage::Stage;
+use crate::support::upstream::{Upstream, ok};
+
+const REFUSED_STREAM: u32 = 7;
+const HELLO: End = End::Whole("hello".len());
+
+#[test]
+fn r_6_the_streams_of_all_connections_of_an_address_are_counted_together() {
+    let (asked, was_asked) = channel();
+    let (go, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let upstream = Upstream::with(move |_, stream| {
+        let _ = asked.send(());
+        let _ = wait.lock().expect("no panic").recv_timeout(PATIENCE);
+        let _ = stream.write_all(ok("hello").as_bytes());
+    });
+    let limits = "requests_per_address = 10\nuncounted = []\nstreams = 100";
+    let stage = Stage::on(Stage::plan().rule("/open/**", "public").set("limits", limits).upstream(upstream));
+    let mut first = Bare::greets(&stage, 65_535);
+    let mut second = Bare::greets(&stage, 65_535);
+    // One that is the connection's own, and ten.
+    let streams: Vec<u32> = (0..11).map(|n| 2 * n + 1).collect();
+    for stream in &streams {
+        first.asks(*stream, "/open/x");
+        was_asked.recv_timeout(PATIENCE).expect("the app is asked");
+    }
+    first.asks(23, "/open/x");
+    assert_eq!(first.hears(23), End::Reset(REFUSED_STREAM));
+    second.asks(1, "/open/x");
+    was_asked.recv_timeout(PATIENCE).expect("the app is asked");
+    second.asks(3, "/open/x");
+    assert_eq!(second.hears(3), End::Reset(REFUSED_STREAM));
+    assert!(first.goodbyes.is_empty() && second.goodbyes.is_empty());
+    for _ in 0..200 {
+        go.send(()).expect("it waits");
+    }
+    assert_eq!(second.hears(1), HELLO);
+    // Those that are answered make room, for others too.
+    drop((first, second));
+    eventually("there is room", || {
+        let mut third = Bare::greets(&stage, 65_535);
+        third.asks(1, "/open/x");
+        third.asks(3, "/open/x");
+        third.hears(3) == HELLO
+    });
+}
+
+#[test]
+fn r_5_requests_by_http_2_leave_files_for_others() {
+    let (directory, address) = (TempDir::new().expect("a directory"), serve::free_port());
+    let (go, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let app = Upstream::with(move |_, stream| {
+        let _ = wait.lock().expect("no panic").recv_timeout(PATIENCE);
+        let _ = stream.write_all(ok("hello").as_bytes());
+    });
+    serve::minimal(directory.path(), address, app.address, "sqlite:sidegate.db");
+    let file = directory.path().join("sidegate.toml");
+    let text = fs::read_to_string(&file).expect("a file");
+    let rule = "[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n";
+    fs::write(&file, format!("{text}{rule}")).expect("a file");
+    let _program = serve::serve_with("ulimit -n 128; exec \"$0\" \"$@\"", directory.path(), address);
+    let host = address.to_string();
+    let mut client = Bare::connects(address, &host, 65_535);
+    for n in 0..100 {
+        client.asks(2 * n + 1, "/open/x");
+    }
+    // What 128 files leave beside those of ours, but for as many connections of clients.
+    eventually("the app is asked", || app.arrived().len() >= 48);
+    let get = |path: &str| {
+        Raw::connect(address).send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).answer()
+    };
+    let refused = get("/open/y");
+    assert_eq!((refused.status, refused.header("retry-after").is_some()), (503, true));
+    assert_eq!(refused.code(), "OVERLOADED");
+    assert_eq!(get("/auth/ok").status, 200);
+    assert_eq!(app.arrived().len(), 48);
+    for _ in 0..60 {
+        go.send(()).expect("it waits");
+    }
+    eventually("there is room again", || get("/open/y").status == 200);
+}
