@@ -45,6 +45,8 @@ use patience::{Client, Open, Share};
 
 /// What is kept for a client that does not read, for each stream, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
+/// For how long a stream that has been reset is remembered, so that what was on its way is not held against the client.
+const REMEMBERED: Duration = Duration::from_secs(5);
 
 /// A request that is to be answered, on a stream that is open as long as it is.
 pub(super) struct Asked {
@@ -152,6 +154,9 @@ fn builder(limits: &Limits) -> Builder {
         // CVE-2023-44487, CVE-2025-8671.
         .max_local_error_reset_streams(Some(limits.resets))
         .max_pending_accept_reset_streams(limits.resets)
+        // All of one round and of the next. What was on its way of one that is forgotten ends the connection.
+        .max_concurrent_reset_streams(2 * limits.streams as usize)
+        .reset_stream_duration(REMEMBERED)
         .enable_connect_protocol();
     builder
 }

@@ -1,19 +1,27 @@
-//! What one client may have under way by HTTP/2: streams multiply connections (RFC 9113 §10.5).
+//! What one client may have under way by HTTP/2 (streams multiply connections, RFC 9113 §10.5), and what is remembered
+//! of it.
 
 use std::fs;
 use std::io::Write as _;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::jobs::eventually;
 use crate::serve;
 use crate::support::bare::{Bare, End};
+use crate::support::h2::{frame, get};
 use crate::support::raw::{PATIENCE, Raw};
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
 
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+/// `END_HEADERS`.
+const OPEN: u8 = 4;
 const REFUSED_STREAM: u32 = 7;
 const HELLO: End = End::Whole("hello".len());
 
@@ -92,4 +100,24 @@ fn r_5_requests_by_http_2_leave_files_for_others() {
         go.send(()).expect("it waits");
     }
     eventually("there is room again", || get("/open/y").status == 200);
+}
+
+#[test]
+fn what_is_on_its_way_of_refused_uploads_ends_no_connection() {
+    let stage = Stage::on(Stage::plan().rule("/open/**", "public"));
+    let mut client = Bare::greets(&stage, 65_535);
+    let streams: Vec<u32> = (0..120).map(|n| 2 * n + 1).collect();
+    let post = [&[0x83][..], &get(stage.host(), "/x")[1..]].concat();
+    for stream in &streams {
+        client.sends(&frame(HEADERS, OPEN, *stream, &post));
+        assert!(matches!(client.hears(*stream), End::Whole(_)), "a refusal");
+    }
+    // Longer than the library would remember them.
+    thread::sleep(Duration::from_millis(1500));
+    for stream in &streams {
+        client.sends(&frame(DATA, 0, *stream, &[b'x'; 300]));
+    }
+    client.asks(301, "/open/x");
+    assert_eq!(client.hears(301), HELLO);
+    assert!(client.goodbyes.is_empty());
 }
