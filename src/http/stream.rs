@@ -9,11 +9,19 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Frame, SizeHint};
+use memchr::memchr;
 
 /// Most of what is kept for a client that does not read what precedes an answer, in bytes.
 const MOST_UNHEARD: usize = 16 * 1024;
+
+/// Whether the library should have taken this field: it lets a quote pass in a name, which is no token (RFC 9110 §5.1),
+/// and white space around a value (RFC 9113 §8.2.1).
+pub fn is_sound((name, value): (&HeaderName, &HeaderValue)) -> bool {
+    let padded = matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t']);
+    !padded && memchr(b'"', name.as_str().as_bytes()).is_none()
+}
 
 /// The side of a stream that the answer goes to.
 pub struct Answering {
@@ -122,6 +130,9 @@ impl StreamBody {
             }
         }
         let trailers = ready!(receive.poll_trailers(cx)).map_err(io::Error::other)?;
+        if trailers.as_ref().is_some_and(|trailers| !trailers.iter().all(is_sound)) {
+            return Poll::Ready(Some(Err(io::ErrorKind::InvalidData.into())));
+        }
         Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
     }
 }

@@ -9,6 +9,7 @@ use http::{Extensions, Method, Uri, Version};
 
 use crate::http::buffers::Buffers;
 use crate::http::fields::Fields;
+use crate::http::stream::is_sound;
 use crate::refusal::Refusal;
 use crate::secret::random;
 use crate::server::read::Head;
@@ -16,7 +17,7 @@ use crate::server::read::Head;
 /// Puts a request that came by HTTP/2 into the form of HTTP/1.1: `:authority` becomes `Host`, and a bootstrapped
 /// WebSocket becomes a handshake (RFC 8441 §5).
 ///
-/// Fails with [`Refusal::BadHost`] if the request names two hosts (RFC 9113 §8.3.1), and with
+/// Fails with [`Refusal::BadFraming`] for a field that is none, with [`Refusal::BadHost`] if the request names two hosts (RFC 9113 §8.3.1), and with
 /// [`Refusal::MethodNotAllowed`] and [`Refusal::NotImplemented`] for tunnels that are not served. The head is of use
 /// in a log even then.
 pub(super) fn adapt(parts: Parts, buffers: &Buffers) -> (Head, Result<(), Refusal>) {
@@ -45,9 +46,10 @@ pub(super) fn adapt(parts: Parts, buffers: &Buffers) -> (Head, Result<(), Refusa
         }
     }
     let host = authority.map(|authority| (&b"host"[..], authority));
-    let mut two_hosts = false;
+    let (mut two_hosts, mut sound) = (false, true);
     let others = headers
         .iter()
+        .inspect(|field| sound &= is_sound(*field))
         .filter(|(name, value)| {
             let Some(authority) = authority else { return true };
             let is_host = *name == HOST;
@@ -61,6 +63,9 @@ pub(super) fn adapt(parts: Parts, buffers: &Buffers) -> (Head, Result<(), Refusa
     let headers = buffers.gather(|head| Fields::gather(head, all));
     if two_hosts {
         outcome = Err(Refusal::BadHost);
+    }
+    if !sound {
+        outcome = Err(Refusal::BadFraming);
     }
     let uri = Uri::from_parts(uri).unwrap_or_else(|_| {
         outcome = outcome.and(Err(Refusal::MalformedTarget));

@@ -106,6 +106,11 @@ fn smug_6_hdr_4_r_8_and_t_5_nothing_malformed_becomes_a_request_to_the_app() {
         ("LF in a value", with("x-note", b"1\nX-User-Id: admin")),
         ("CR in a value", with("x-note", b"1\rX")),
         ("NUL in a value", with("x-note", b"1\0")),
+        ("a space before a value", with("x-note", b" 1")),
+        ("a tab behind a value", with("x-note", b"1\t")),
+        ("a space and nothing", with("x-note", b" ")),
+        ("a space behind a cookie", with("cookie", b"a=b ")),
+        ("a quote in a name", with("x\"note", b"1")),
         ("a name in capitals", with("X-Note", b"1")),
         ("a colon in a name", with("x-note:y", b"1")),
         ("a line in a name", with("x\r\nx-user-id", b"admin")),
@@ -150,6 +155,28 @@ fn hdr_9_and_f_12_trailers_by_http_2_cannot_claim_what_headers_cannot() {
     assert!(body.starts_with("3\r\nabc\r\n0\r\n") && body.ends_with("\r\n\r\n"), "{body}");
     assert!(!body.contains("admin"), "{body}");
     assert_eq!(arrived.all("x-user-id"), [stage.me.as_str()]);
+}
+
+#[test]
+fn hdr_4_and_f_12_malformed_trailers_by_http_2_do_not_reach_the_app() {
+    let stage = Stage::new();
+    let mut fields = sound(&stage);
+    fields[0].1 = b"POST".to_vec();
+    let mut arrived = 0;
+    for (name, value, passes) in [("x-sum", "7", true), ("x\"sum", "7", false), ("x-sum", "7 ", false)] {
+        let bytes = [
+            h2::preface(),
+            h2::frame(1, 4, 1, &block(&fields)),
+            h2::frame(0, 0, 1, b"abc"),
+            h2::frame(1, 5, 1, &field(name, value.as_bytes())),
+            h2::frame(7, 0, 0, &[0; 8]),
+        ];
+        h2::until_ended(stage.site.address, &bytes.concat());
+        // Whole only with its end.
+        arrived += usize::from(passes);
+        assert_eq!(stage.site.upstream.arrived().len(), arrived, "{name}: {value:?}");
+    }
+    assert!(stage.site.upstream.last().body.ends_with(b"x-sum: 7\r\n\r\n") && stage.site.is_well());
 }
 
 #[test]
