@@ -1,5 +1,4 @@
 //! One HTTP/1.1 connection: its requests one after the other, each from its head to the end of its answer.
-//!
 //! Nothing here sets a timer: every wait is bounded by a [`Deadline`] of the worker's ticker.
 
 use std::cell::RefCell;
@@ -30,7 +29,7 @@ use crate::server::linger::LINGER;
 use crate::server::read;
 use crate::server::record::Via;
 use crate::server::reply::ReplyBody;
-use crate::server::worker::Worker;
+use crate::server::worker::{Trust, Worker};
 
 mod head;
 mod write;
@@ -82,6 +81,7 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) -> Opt
         head: read::Head::default(),
         patience: worker.ticker.deadline(),
         watch: Watch { deadline: worker.ticker.deadline(), looking: false },
+        trust: worker.trust.clone(),
         worker,
     };
     match connection.run().await {
@@ -105,6 +105,7 @@ struct Connection {
     /// Which TLS is spoken, if any.
     tls: Option<&'static str>,
     worker: Rc<Worker>,
+    trust: Trust,
     peer: Peer,
     /// Nothing has been heard yet.
     is_new: bool,
@@ -175,8 +176,7 @@ impl Connection {
     /// Waits for the next head; `None` if none comes: not in time, not any more, or not before the worker stops.
     async fn hear(&mut self, patience: Duration) -> Option<Heard> {
         let limits = &self.worker.app.config.limits;
-        let (bounds, head_timeout) =
-            (Bounds { size: limits.head, fields: limits.headers }, limits.head_timeout);
+        let bounds = Bounds { size: limits.head, fields: limits.headers };
         let mut search = Search::default();
         let mut begun = false;
         self.patience.arm(patience);
@@ -193,12 +193,12 @@ impl Connection {
                     Err(refusal) => return Poll::Ready(Some(Heard::Request(Err(refusal)))),
                 }
                 if wire.unread.is_empty() {
-                    if self.worker.stopping() {
+                    if self.worker.stopping() || self.trust.has_ended() {
                         return Poll::Ready(None);
                     }
                 } else if !begun {
                     begun = true;
-                    self.patience.arm(head_timeout);
+                    self.patience.arm(limits.head_timeout);
                 }
                 if wire.unread.capacity() == 0 {
                     wire.unread = self.worker.buffers.to_read();
@@ -274,7 +274,7 @@ impl Connection {
 
     /// Sends an answer to its end.
     async fn send(&mut self, asked: Asked, reply: Reply<ReplyBody>) -> Next {
-        let stopping = self.worker.stopping();
+        let stopping = self.worker.stopping() || self.trust.has_ended();
         let date = self.worker.date.line();
         let mut out = self.worker.buffers.to_write();
         self.wire.borrow_mut().unheard(&mut out);

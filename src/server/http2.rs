@@ -104,14 +104,17 @@ async fn run(common: &Rc<Common>, client: &Rc<Client>, line: &Rc<RefCell<Line>>)
         loop {
             // Asked at every turn rather than awaited beside it: a stop is rare, and the ticker wakes everybody for
             // it.
-            if !told && (worker.stopping() || client.has_had_enough()) {
+            let distrusted = worker.trust.has_ended();
+            if !told && (distrusted || worker.stopping() || client.has_had_enough()) {
                 told = true;
                 connection.graceful_shutdown();
             }
             match pin!(connection.accept()).poll(cx) {
                 Poll::Ready(Some(Ok((request, mut respond)))) => {
                     let more = line.borrow_mut().take();
-                    let Some(open) = client.asks() else {
+                    // Who is not trusted any more need not answer that it was told.
+                    let open = if distrusted { None } else { client.asks() };
+                    let Some(open) = open else {
                         // Nobody has looked at it (RFC 9113 §8.7).
                         respond.send_reset(Reason::REFUSED_STREAM);
                         continue;

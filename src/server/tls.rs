@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, Ticketer};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, TrustAnchor};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
@@ -32,6 +32,14 @@ const REMEDY: &str = "name the key and the certificate that were made together";
 pub struct Tls {
     acceptor: TlsAcceptor,
     shelf: Arc<Shelf>,
+    clients: Option<Clients>,
+}
+
+/// Whose certificates let a client in, and whether there has to be one.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Clients {
+    authorities: Vec<TrustAnchor<'static>>,
+    required: bool,
 }
 
 impl Tls {
@@ -45,6 +53,11 @@ impl Tls {
         let certificates = certificates(config, &provider, &mut problems);
         let clients = config.client_ca.as_deref().map(|file| pem::authorities(file, CLIENT_CA));
         let clients = clients.and_then(|roots| problems.take(roots));
+        let who = |roots: &RootCertStore| Clients {
+            authorities: roots.roots.clone(),
+            required: config.client_required,
+        };
+        let lets_in = clients.as_ref().map(who);
         let shelf = Arc::new(Shelf(problems.none_or(certificates)?));
         let trouble = |what: rustls::Error| Problems::one("tls", what.to_string(), REMEDY);
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -60,7 +73,12 @@ impl Tls {
         server.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
         // Its own, so that who was let in under another configuration is looked at again.
         server.ticketer = Ticketer::new().map_err(trouble)?;
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(server)), shelf })
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(server)), shelf, clients: lets_in })
+    }
+
+    /// Who is let in by a certificate.
+    pub(super) fn clients(tls: Option<&Self>) -> Option<&Clients> {
+        tls.and_then(|tls| tls.clients.as_ref())
     }
 
     /// Until when each certificate is good, in seconds since the epoch, in the order of the configuration.

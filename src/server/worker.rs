@@ -51,6 +51,8 @@ pub(super) struct Worker {
     /// Its connections.
     pub(super) seats: Rc<Seats>,
     stopping: Rc<Cell<bool>>,
+    /// Whom it lets in by their certificates.
+    pub(super) trust: Trust,
     /// The one under the configuration that counts now.
     pub(super) latest: Rc<RefCell<Weak<Worker>>>,
 }
@@ -96,6 +98,7 @@ impl Worker {
             hands: Rc::default(),
             seats: Rc::default(),
             stopping: Rc::default(),
+            trust: Trust::default(),
             latest: Rc::default(),
         });
         *worker.latest.borrow_mut() = Rc::downgrade(&worker);
@@ -125,10 +128,14 @@ impl Worker {
             hands: Rc::clone(&self.hands),
             seats: Rc::clone(&self.seats),
             stopping: Rc::clone(&self.stopping),
+            trust: self.trust.under(Tls::clients(self.tls.as_ref()) != Tls::clients(serving.tls.as_ref())),
             latest: Rc::clone(&self.latest),
         });
         *worker.latest.borrow_mut() = Rc::downgrade(&worker);
         self.proxy.retire();
+        if self.trust.has_ended() {
+            self.ticker.wake_all();
+        }
         worker
     }
 
@@ -167,6 +174,26 @@ fn proxy(serving: &Serving, ticker: &Ticker, recorder: &Recorder) -> Proxy {
         counts: Arc::clone(&recorder.counts),
     };
     Proxy::new(Arc::clone(&app.config), means)
+}
+
+/// By whose certificates clients are let in, from one change of that to the next.
+#[derive(Clone, Default)]
+pub(super) struct Trust {
+    /// How often it had changed, and how often it has by now.
+    since: u64,
+    now: Rc<Cell<u64>>,
+}
+
+impl Trust {
+    fn under(&self, changed: bool) -> Self {
+        self.now.set(self.now.get() + u64::from(changed));
+        Self { since: self.now.get(), now: Rc::clone(&self.now) }
+    }
+
+    /// Whether others are let in now than when this connection was: it ends with the request that is under way.
+    pub(super) fn has_ended(&self) -> bool {
+        self.since != self.now.get()
+    }
 }
 
 /// The connections of one worker, counted.

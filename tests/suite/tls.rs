@@ -20,6 +20,7 @@ use crate::support::raw::Raw;
 use crate::support::site::{Plan, Site};
 use crate::support::upstream::Upstream;
 
+mod clients;
 mod handshakes;
 
 /// Certificates made by `openssl`, once for all tests.
