@@ -88,13 +88,21 @@ impl Settings {
 
     /// Reads the configuration with the environment of this process.
     pub(crate) fn load(&self, new_secret: NewSecret) -> Result<Config, Failure> {
+        self.read(new_secret, |_| Problems::default())
+    }
+
+    /// The same for whoever serves with it: larger files are opened too.
+    pub(crate) fn load_whole(&self, new_secret: NewSecret) -> Result<Config, Failure> {
+        self.read(new_secret, |config| Geo::open(&config.geo).err().unwrap_or_default())
+    }
+
+    fn read(&self, new_secret: NewSecret, more: impl Fn(&Config) -> Problems) -> Result<Config, Failure> {
         let config = config::load(&self.sources(new_secret)).map_err(Failure::Configuration)?;
-        let mut problems = Problems::default();
+        let mut problems = more(&config);
         if let Some(tls) = &config.tls {
             problems.take(Tls::load(tls));
         }
         problems.take(Connector::new(&config.upstream.tls));
-        problems.take(Geo::open(&config.geo));
         config.unless(problems).map_err(Failure::Configuration)
     }
 }

@@ -55,10 +55,12 @@ pub fn start(config: &Log) -> io::Result<(Levels, Sink)> {
 /// without end otherwise.
 pub fn last_words(text: &str) {
     if let Some(sink) = SINK.get() {
-        if !text.is_empty() {
-            sink.hand_over(text.as_bytes().to_vec(), 1);
-        }
         sink.finish();
+        if !text.is_empty() {
+            // There is room for it now.
+            sink.hand_over(text.as_bytes().to_vec(), 1);
+            sink.finish();
+        }
     } else {
         let _ = io::stderr().write_all(text.as_bytes());
     }

@@ -81,7 +81,8 @@ impl Server {
     /// # Errors
     /// As for [`Self::start`], or if a socket is asked for and none was handed over.
     pub fn start_with(app: &Arc<App>, passed: &Passed) -> io::Result<Self> {
-        let (serving, exporter) = serving(app, None).map_err(io::Error::other)?;
+        let Ready { serving, exporter, to_the_app } = serving(app, None).map_err(io::Error::other)?;
+        serving.connector.places().allow(to_the_app);
         let (serve, served) = watch::channel(serving);
         let admin = app.config.admin.map(|address| Admin::start(&served, address)).transpose()?;
         let Places { shares, first: place, redirect, files } = listen::bind(&app.config.listen, passed)?;
@@ -127,14 +128,14 @@ impl Server {
     /// If a file that the configuration names cannot be used.
     pub fn prepare(&self, app: &Arc<App>) -> Result<Ready, Problems> {
         let before = self.serving.borrow().clone();
-        let (serving, exporter) = serving(app, Some(&before))?;
-        Ok(Ready { serving, exporter })
+        serving(app, Some(&before))
     }
 
     /// Serves with what is ready from now on. Requests that have begun end as they began, and open connections stay.
     pub fn apply(&self, ready: Ready) {
-        let Ready { serving, exporter } = ready;
+        let Ready { serving, exporter, to_the_app } = ready;
         let app = Arc::clone(&serving.app);
+        serving.connector.places().allow(to_the_app);
         self.serving.send_replace(serving);
         app.sessions.take_over();
         let mut exporters = self.exporters.lock().unwrap_or_else(PoisonError::into_inner);
@@ -169,16 +170,17 @@ impl Server {
 pub struct Ready {
     serving: Serving,
     exporter: Option<Exporter>,
+    /// Connections to the app that there may be.
+    to_the_app: usize,
 }
 
 /// What the workers need of an application, in place of what they had `before`.
-fn serving(app: &Arc<App>, before: Option<&Serving>) -> Result<(Serving, Option<Exporter>), Problems> {
+fn serving(app: &Arc<App>, before: Option<&Serving>) -> Result<Ready, Problems> {
     let config = &app.config;
     let tls = config.tls.as_ref().map(Tls::load).transpose()?;
-    let room = files::make_room(config.limits.connections);
+    let room = files::make_room(config.limits.connections, config.listen.workers);
     // What leads to the app under the configuration before counts too.
     let places = before.map_or_else(Arc::default, |before| Arc::clone(before.connector.places()));
-    places.allow(room.to_the_app);
     let connector = Connector::new(&config.upstream.tls)?.within(places);
     let (tracing, exporter) = Exporter::start(app)?.unzip();
     let most = room.clients;
@@ -200,5 +202,5 @@ fn serving(app: &Arc<App>, before: Option<&Serving>) -> Result<(Serving, Option<
         },
         tracing,
     };
-    Ok((serving, exporter))
+    Ok(Ready { serving, exporter, to_the_app: room.to_the_app })
 }

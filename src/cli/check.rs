@@ -10,7 +10,7 @@ use crate::config::upstream::Protocol;
 use crate::config::{Config, Database, NewSecret};
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
-    let config = settings.load(NewSecret::Leave)?;
+    let config = settings.load_whole(NewSecret::Leave)?;
     print(&config, &mut io::stdout().lock())
         .map_err(|error| Failure::Other(format!("writing the report: {error}")))
 }

@@ -32,7 +32,7 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
         }
         None => Passed::default(),
     };
-    let config = settings.load(NewSecret::Keep)?;
+    let config = settings.load_whole(NewSecret::Keep)?;
     let (levels, sink) = log::start(&config.log).map_err(no_log)?;
     tell_dangers(&config, &passed.addresses().collect::<Vec<_>>());
     passed.dangers().for_each(|danger| tracing::warn!("{danger}"));

@@ -70,6 +70,7 @@ pub(super) async fn receive(
                         && !head.keep
                         && connection.requests > 0
                         && upload.repeatable()
+                        && method.is_safe()
                     {
                         return Poll::Ready(Err(Failure::Closed { untouched: interim == 0 }));
                     }
@@ -237,6 +238,12 @@ impl Http1Body {
         // Asked for more: the client has taken what it was given.
         let given = std::mem::take(&mut this.given);
         this.reads.taken(given);
+        if given > 0
+            && let Some(connection) = &this.connection
+        {
+            // While the client took its time, the app was not silent.
+            this.term.moved(&connection.deadline);
+        }
         if !this.pace.pass(given, this.pool.now()) {
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         }

@@ -121,9 +121,12 @@ async fn accept(listener: TcpListener, serving: watch::Receiver<Serving>) -> io:
 /// Whether the question can be meant for this listener. On loopback no other name leads here but one that a page of
 /// somebody else's was made to resolve to it, so that its scripts could read the answer.
 fn is_for_us(request: &Request<Incoming>, near: bool) -> bool {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).and_then(host_name);
-    let plain = host.map(|host| host.trim_start_matches('[').trim_end_matches(']'));
-    !near || plain.is_none_or(|host| host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok())
+    let ours = |host: &HeaderValue| {
+        let name = host.to_str().ok().and_then(host_name).unwrap_or_default();
+        let plain = name.trim_start_matches('[').trim_end_matches(']');
+        plain.eq_ignore_ascii_case("localhost") || plain.parse::<IpAddr>().is_ok()
+    };
+    !near || request.headers().get_all(HOST).iter().all(ours)
 }
 
 async fn answer(app: &App, tls: Option<&Tls>, request: &Request<Incoming>) -> Response<Full<Bytes>> {

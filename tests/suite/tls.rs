@@ -284,7 +284,7 @@ fn clients_without_a_certificate_are_turned_away_where_one_is_required() {
 }
 
 #[test]
-fn the_health_check_passes_where_tls_is_spoken_and_knows_us() {
+fn the_health_check_passes_where_tls_is_spoken() {
     let (directory, section) = changing();
     let (app, address) = (Upstream::hello(), free_port());
     minimal(directory.path(), address, app.address, "sqlite:site.db");
@@ -296,9 +296,9 @@ fn the_health_check_passes_where_tls_is_spoken_and_knows_us() {
     let _program = serve(directory.path(), address, &["--config", "sidegate.toml"]);
     let check = || crate::serve::run(directory.path(), &["healthcheck", "--config", "sidegate.toml"]);
     assert!(check().status.success(), "{:?}", check());
-    // Somebody else's is not ours.
+    // The file may be newer than what is served with.
     change(directory.path(), "renewed");
-    assert_eq!(check().status.code(), Some(1), "{:?}", check());
+    assert!(check().status.success(), "{:?}", check());
 }
 
 #[test]

@@ -256,8 +256,13 @@ impl Body for Http2Body {
         if this.receive.is_none() {
             return Poll::Ready(None);
         }
-        if !this.pace.pass(std::mem::take(&mut this.given), this.ticker.now()) {
+        let given = std::mem::take(&mut this.given);
+        if !this.pace.pass(given, this.ticker.now()) {
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
+        }
+        if given > 0 {
+            // While the client took its time, the app was not silent.
+            this.term.moved(&this.deadline);
         }
         this.send_on(cx);
         if this.term.is_over(this.ticker.now(), &this.live) {

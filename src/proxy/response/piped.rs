@@ -9,7 +9,7 @@ use crate::proxy::response::head::Delimited;
 
 impl Http1Body {
     /// How much of the body may be moved through a pipe next: all that is still to come, if that is much and comes as
-    /// it is, and the client took what it was given before.
+    /// it is, and the client took the first piece.
     fn bulk(&self) -> Option<u64> {
         let Delimited::Length(left) = self.body else { return None };
         let connection = self.connection.as_ref()?;

@@ -2,7 +2,7 @@
 //!
 //! Few large reads are cheap, but what was read waits in memory for its client. So a body is read in large pieces only
 //! as long as its client takes them, and nobody who reads nothing gets that far: by then it holds up one of
-//! [`Reads::FURTHER`].
+//! [`Reads::FURTHER`]. What goes through a pipe is no memory of ours, and as large whoever takes it.
 
 use bytes::{Bytes, BytesMut};
 
@@ -47,7 +47,7 @@ impl Reads {
         self.wide && self.full && self.fluent >= Self::FLUENT
     }
 
-    /// Whether the client took what it was given last.
+    /// Whether the client took the first piece, as nobody does who reads nothing.
     pub(super) fn flows(&self) -> bool {
         self.wide && self.fluent > 0
     }

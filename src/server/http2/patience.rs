@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::proxy::ticker::{Deadline, Ticker};
 use crate::server::crowd::Requests;
 
-/// So many requests are counted for an address at a time, as long as not half of them are taken: what all workers
+/// So many requests are counted for an address at a time, as long as not a quarter of them is taken: what all workers
 /// count is touched the more rarely.
 const LOT: u32 = 8;
 
@@ -30,7 +30,7 @@ impl Share {
         if open <= self.taken.get() {
             return true;
         }
-        let lots = [(LOT, self.most / 2), (1, self.most)];
+        let lots = [(LOT, self.most / 4), (1, self.most)];
         let took = lots.into_iter().find(|(count, most)| self.requests.take(*count, *most));
         self.taken.set(self.taken.get() + took.map_or(0, |(count, _)| count));
         took.is_some()
@@ -43,7 +43,7 @@ impl Share {
             return;
         }
         let keeps =
-            if needs == 0 || self.requests.are_more_than(self.most / 2) { needs } else { needs + LOT };
+            if needs == 0 || self.requests.are_more_than(self.most / 4) { needs } else { needs + LOT };
         if taken > keeps {
             self.requests.give(taken - keeps);
             self.taken.set(keeps);
@@ -125,7 +125,7 @@ mod tests {
     fn r_6_requests_are_counted_in_lots_while_there_are_many_left_and_given_back() {
         let (requests, ticker) = (Requests::default(), Ticker::default());
         let connects = || {
-            let share = Share::new(requests.clone(), 32);
+            let share = Share::new(requests.clone(), 64);
             Rc::new(Client::new(100, Duration::from_secs(1), Some(share), &ticker))
         };
         let ask = |client: &Rc<Client>, count| -> Vec<Open> {
@@ -137,12 +137,12 @@ mod tests {
         open.extend(ask(&first, 9));
         assert_eq!(requests.count(), 16, "nine, in two lots");
         let mut all = ask(&second, 2);
-        assert_eq!(requests.count(), 17, "half are taken");
+        assert_eq!(requests.count(), 17, "a quarter is taken");
         all.extend(ask(&second, 100));
-        assert_eq!((all.len(), requests.count()), (17, 32), "one by one, and no more");
+        assert_eq!((all.len(), requests.count()), (49, 64), "one by one, and no more");
         assert!(second.asks().is_none());
         open.truncate(9);
-        assert_eq!(requests.count(), 24, "nothing is kept for later");
+        assert_eq!(requests.count(), 56, "nothing is kept for later");
         drop(all);
         assert_eq!(requests.count(), 8);
         open.truncate(2);

@@ -78,9 +78,13 @@ fn silence_keeps_no_probe_out_and_no_page_of_another_name_reads_the_numbers() {
     let silent: Vec<_> = (0..64).map(|_| std::net::TcpStream::connect(admin).expect("it listens")).collect();
     assert_eq!(told(admin, "/healthz").status, 200);
     drop(silent);
-    for (host, status) in
-        [("evil.test", 421), ("evil.test:9180", 421), ("localhost:9180", 200), ("[::1]:9180", 200)]
-    {
+    for (host, status) in [
+        ("evil.test", 421),
+        ("evil.test:9180", 421),
+        ("a+b.evil.test", 421),
+        ("localhost:9180", 200),
+        ("[::1]:9180", 200),
+    ] {
         let answer =
             ask(admin, format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
         assert_eq!(answer.status, status, "{host}");
