@@ -35,6 +35,7 @@ mod hands;
 mod handshakes;
 mod http1;
 mod http2;
+mod inherited;
 mod linger;
 pub mod listen;
 mod otlp;

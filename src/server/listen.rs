@@ -15,11 +15,9 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use crate::config::listen::{Listen, Place};
 use crate::http::client::Peer;
+use crate::server::inherited::inherited;
 use crate::server::passed::{Passed, Socket as Handed};
 
-/// What of an answer may wait in the kernel to be sent, in bytes. Without a bound it takes megabytes of it at once, and
-/// then none for so long that a client that reads slowly looks like one that does not read.
-const NOT_SENT: u32 = 256 * 1024;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
 
@@ -161,15 +159,6 @@ fn listener(address: SocketAddr) -> io::Result<net::TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
-}
-
-/// Sets what every accepted connection inherits.
-///
-/// # Errors
-/// As `setsockopt(2)`.
-pub(super) fn inherited(listener: &Socket) -> io::Result<()> {
-    listener.set_tcp_nodelay(true)?;
-    listener.set_tcp_notsent_lowat(NOT_SENT)
 }
 
 /// A socket that others of this process may share an address with.

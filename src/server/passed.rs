@@ -11,7 +11,7 @@ use listenfd::ListenFd;
 use socket2::SockRef;
 
 use crate::config::listen::Place;
-use crate::server::listen;
+use crate::server::inherited::inherited;
 
 /// The first of them (`SD_LISTEN_FDS_START`).
 const FIRST: usize = 3;
@@ -113,7 +113,7 @@ impl Socket {
         self.as_ref().set_nonblocking(true)?;
         Ok(match self {
             Self::Tcp(listener) => {
-                listen::inherited(&self.as_ref())?;
+                inherited(&self.as_ref())?;
                 Self::Tcp(listener.try_clone()?)
             }
             Self::Unix(listener) => Self::Unix(listener.try_clone()?),
