@@ -199,7 +199,7 @@ fn the_health_check_asks_with_the_public_host_and_takes_only_200_for_good() {
 
 #[test]
 fn the_health_check_fails_where_nobody_listens() {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").to_string();
+    let free = crate::serve::free_port().to_string();
     let output =
         Home::with("").run(&["healthcheck", "--upstream", "http://127.0.0.1:1", "--listen", &free], &[]);
     assert_eq!(output.status.code(), Some(1));

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LazyLock, mpsc};
 use std::thread;
 
 use serde_json::json;
@@ -39,9 +41,19 @@ pub(crate) fn run(directory: &Path, arguments: &[&str]) -> Output {
     command(directory, arguments).output().expect("the program runs")
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, given to nobody else. It is below those that Linux gives to whoever asks for any
+/// (from 32,768), or the app of another test would be there before the program that it is meant for.
 pub(crate) fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
+    const PORTS: Range<u32> = 20_000..32_000;
+    /// Two runs of the suite at the same time begin at different places.
+    static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(std::process::id().wrapping_mul(509)));
+    let count = PORTS.end - PORTS.start;
+    (0..count)
+        .map(|_| PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % count)
+        .filter_map(|port| u16::try_from(port).ok())
+        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .find(|address| TcpListener::bind(address).is_ok())
+        .expect("a port")
 }
 
 /// Starts `serve` and waits for the line that says that it does.

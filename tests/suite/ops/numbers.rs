@@ -195,7 +195,7 @@ fn no_label_can_be_made_by_who_sends_requests() {
 
 #[test]
 fn an_app_that_does_not_answer_is_counted_by_how_it_fails() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+    let gone = crate::serve::free_port();
     let site = Site::on(Database::sqlite())
         .set("admin", ADMIN)
         .set("upstream", &format!("url = \"http://{gone}\""))

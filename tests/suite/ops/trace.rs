@@ -157,7 +157,7 @@ fn a_collector_that_does_not_answer_costs_spans_and_no_request() {
         pass(&site, &[]);
     }
     drop(collector);
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+    let gone = crate::serve::free_port();
     let site = plan().set("trace", &format!("otlp_endpoint = \"http://{gone}\"")).start();
     for _ in 0..10 {
         pass(&site, &[]);

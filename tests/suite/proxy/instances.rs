@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -13,8 +12,7 @@ use crate::support::upstream::{Upstream, ok};
 
 /// A port where nobody listens.
 fn deserted() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    format!("http://{}", listener.local_addr().expect("an address"))
+    format!("http://{}", crate::serve::free_port())
 }
 
 fn get(stage: &Stage) -> u16 {
@@ -107,9 +105,7 @@ fn an_app_is_reached_through_the_file_system() {
 #[test]
 fn an_app_behind_tls_must_show_the_certificate_of_its_authority() {
     let files = crate::tls::certificates();
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    drop(listener);
+    let port = crate::serve::free_port().port();
     let mut openssl = Command::new("openssl");
     openssl
         .args(["s_server", "-accept", &format!("127.0.0.1:{port}"), "-cert", "app.pem", "-key", "app.key"])
