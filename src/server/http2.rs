@@ -47,6 +47,9 @@ use patience::{Client, Open, Share};
 const SEND_BUFFER: usize = 64 * 1024;
 /// For how long a stream that has been reset is remembered, so that what was on its way is not held against the client.
 const REMEMBERED: Duration = Duration::from_secs(5);
+/// How long a client that was told to go may take to answer that it heard it: a round trip of any line there is. The last
+/// `GOAWAY` waits for that (RFC 9113 §6.8), for longer it does not.
+const ROUND_TRIP: Duration = Duration::from_secs(3);
 
 /// A request that is to be answered, on a stream that is open as long as it is.
 pub(super) struct Asked {
@@ -94,12 +97,13 @@ async fn run(common: &Rc<Common>, client: &Rc<Client>, line: &Rc<RefCell<Line>>)
         }
     })
     .await?;
-    let mut told = false;
-    // Never due: it has the ticker wake this task too, which may wait for nothing but its streams.
+    let (mut told, mut leaves) = (false, false);
+    // Never due until the client is told to go: it has the ticker wake this task too, which may wait for nothing but its
+    // streams.
     let word = worker.ticker.deadline();
     word.arm(Duration::from_secs(u64::from(u32::MAX)));
     poll_fn(|cx| {
-        let _ = word.poll(cx);
+        let overdue = word.poll(cx).is_ready();
         line.borrow_mut().begin_turn();
         loop {
             // Asked at every turn rather than awaited beside it: a stop is rare, and the ticker wakes everybody for
@@ -108,12 +112,15 @@ async fn run(common: &Rc<Common>, client: &Rc<Client>, line: &Rc<RefCell<Line>>)
             if !told && (distrusted || worker.stopping() || client.has_had_enough()) {
                 told = true;
                 connection.graceful_shutdown();
+                word.arm(ROUND_TRIP);
             }
-            match pin!(connection.accept()).poll(cx) {
+            let accepted = pin!(connection.accept()).poll(cx);
+            match accepted {
                 Poll::Ready(Some(Ok((request, mut respond)))) => {
                     let more = line.borrow_mut().take();
-                    // Who is not trusted any more need not answer that it was told.
-                    let open = if distrusted { None } else { client.asks() };
+                    // Who is not trusted any more need not answer that it was told, and who does not answer may not go
+                    // on.
+                    let open = if distrusted || overdue { None } else { client.asks() };
                     let Some(open) = open else {
                         // Nobody has looked at it (RFC 9113 §8.7).
                         respond.send_reset(Reason::REFUSED_STREAM);
@@ -128,6 +135,11 @@ async fn run(common: &Rc<Common>, client: &Rc<Client>, line: &Rc<RefCell<Line>>)
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(io::Error::other(error))),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
+                // What was asked in time has been answered.
+                Poll::Pending if overdue && !leaves && !connection.has_streams() => {
+                    leaves = true;
+                    connection.abrupt_shutdown(Reason::NO_ERROR);
+                }
                 Poll::Pending => {
                     line.borrow_mut().took_all();
                     return poll_send(line, cx);

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::sync::Mutex;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
 
 /// An app that says when it was asked and answers when it may.
-fn waiting() -> (Upstream, std::sync::mpsc::Receiver<()>, Sender<()>) {
+fn waiting() -> (Upstream, Receiver<()>, Sender<()>) {
     let (asked, was_asked) = channel();
     let (go, may_go) = channel::<()>();
     let may_go = Mutex::new(may_go);
@@ -92,8 +92,8 @@ fn u_10_tunnels_have_the_drain_time_too() {
     assert!(raw.is_closed());
 }
 
-#[test]
-fn rfc_9113_6_8_after_as_many_requests_as_were_chosen_a_connection_of_http_2_ends_in_order() {
+/// An app that answers at once, but at `/open/slow` only when it may.
+fn waiting_where_slow() -> (Upstream, Receiver<()>, Sender<()>) {
     let (asked, was_asked) = channel();
     let (go, may_go) = channel::<()>();
     let may_go = Mutex::new(may_go);
@@ -104,6 +104,12 @@ fn rfc_9113_6_8_after_as_many_requests_as_were_chosen_a_connection_of_http_2_end
         }
         let _ = stream.write_all(ok("at last").as_bytes());
     });
+    (upstream, was_asked, go)
+}
+
+#[test]
+fn rfc_9113_6_8_after_as_many_requests_as_were_chosen_a_connection_of_http_2_ends_in_order() {
+    let (upstream, was_asked, go) = waiting_where_slow();
     let plan = Stage::plan().set("limits", "requests_per_connection = 3").rule("/open/**", "public");
     let stage = Stage::on(plan.upstream(upstream));
     let mut client = Bare::greets(&stage, 65_535);
@@ -122,4 +128,41 @@ fn rfc_9113_6_8_after_as_many_requests_as_were_chosen_a_connection_of_http_2_end
     client.asks(1, "/open/x");
     assert_eq!(client.hears(1), End::Whole(7), "another connection is as good");
     assert!(client.goodbyes.is_empty());
+}
+
+#[test]
+fn rfc_9113_6_8_who_does_not_answer_that_it_was_told_to_go_is_not_served_for_ever() {
+    let (upstream, was_asked, go) = waiting_where_slow();
+    let plan = Stage::plan().set("limits", "requests_per_connection = 2").rule("/open/**", "public");
+    let stage = Stage::on(plan.upstream(upstream));
+    let mut client = Bare::greets(&stage, 65_535).deaf();
+    client.asks(1, "/open/slow");
+    was_asked.recv_timeout(PATIENCE).expect("the app was asked");
+    let mut asks = (3..).step_by(2).map(|stream| {
+        thread::sleep(Duration::from_millis(50));
+        client.asks(stream, "/open/x");
+        (stream, client.hears(stream))
+    });
+    assert_eq!(asks.next(), Some((3, End::Whole(7))));
+    assert_eq!(asks.next(), Some((5, End::Whole(7))), "it may not have heard of it yet");
+    let (last, end) = asks.take(400).find(|(_, end)| *end != End::Whole(7)).expect("an end of it");
+    assert_eq!(end, End::Reset(7), "refused unseen");
+    go.send(()).expect("the app waits");
+    assert_eq!(client.hears(1), End::Whole(7), "what was under way ends");
+    assert!(client.is_ended(), "and the connection with it");
+    assert_eq!(client.goodbyes, [(i32::MAX.cast_unsigned(), 0), (last, 0)]);
+}
+
+#[test]
+fn u_10_who_does_not_answer_that_it_was_told_to_go_holds_nobody_up() {
+    let plan = Stage::plan().set("limits", "drain = \"10m\"").rule("/open/**", "public");
+    let mut stage = Stage::on(plan);
+    let mut client = Bare::greets(&stage, 65_535).deaf();
+    client.asks(1, "/open/x");
+    assert_eq!(client.hears(1), End::Whole("hello".len()));
+    let server = stage.site.take_server();
+    let stopped = thread::spawn(move || server.stop());
+    assert!(client.is_ended());
+    assert_eq!(client.goodbyes, [(i32::MAX.cast_unsigned(), 0), (1, 0)]);
+    stopped.join().expect("no panic");
 }

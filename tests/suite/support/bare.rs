@@ -22,6 +22,8 @@ pub(crate) struct Bare {
     stream: TcpStream,
     /// What was said on leaving: the last stream that counts, and a code.
     pub(crate) goodbyes: Vec<(u32, u32)>,
+    /// Pings are not answered.
+    deaf: bool,
 }
 
 /// How a stream ended.
@@ -52,13 +54,18 @@ impl Bare {
         let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
         let hello = [preface(), frame(SETTINGS, 0, 0, &settings), frame(SETTINGS, 1, 0, b"")];
         stream.write_all(&hello.concat()).expect("it is sent");
-        Self { host: host.to_owned(), stream, goodbyes: Vec::new() }
+        Self { host: host.to_owned(), stream, goodbyes: Vec::new(), deaf: false }
     }
 
     /// The same connection, to send and listen at the same time.
     pub(crate) fn again(&self) -> Self {
         let stream = self.stream.try_clone().expect("a socket");
-        Self { host: self.host.clone(), stream, goodbyes: Vec::new() }
+        Self { host: self.host.clone(), stream, goodbyes: Vec::new(), deaf: self.deaf }
+    }
+
+    /// The same connection, on which pings are not answered any more.
+    pub(crate) fn deaf(self) -> Self {
+        Self { deaf: true, ..self }
     }
 
     pub(crate) fn sends(&mut self, bytes: &[u8]) {
@@ -83,12 +90,12 @@ impl Bare {
         }
     }
 
-    /// The next frame: its type, flags, stream and payload. Answers a ping, and keeps a goodbye.
+    /// The next frame: its type, flags, stream and payload. Answers a ping unless it is deaf, and keeps a goodbye.
     fn hears_a_frame(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
         let (kind, flags, of, payload) = read_frame(&mut self.stream)?;
         match kind {
             GOAWAY => self.goodbyes.push((number(&payload[..4]), number(&payload[4..8]))),
-            PING if flags == 0 => self.sends(&frame(PING, 1, 0, &payload)),
+            PING if flags == 0 && !self.deaf => self.sends(&frame(PING, 1, 0, &payload)),
             _ => {}
         }
         Some((kind, flags, of, payload))
