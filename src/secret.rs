@@ -12,28 +12,30 @@ use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
 
 pub mod pair;
 
-/// Random bytes in a token.
-const RANDOM: usize = 32;
+/// Random bytes in a token: characters of base64url hold them with no bit left over.
+const RANDOM: usize = 33;
+/// The characters that these are.
+const RANDOM_TEXT: usize = RANDOM / 3 * 4;
 /// Bytes of the keyed tag behind them.
-const TAG: usize = 8;
-/// Bytes of a token.
-const TOKEN: usize = RANDOM + TAG;
-/// Bytes at the beginning of a token that its successors begin with too.
+const TAG: usize = 7;
+/// Characters of a token (base64url without padding): SHA-256 takes them, and one more, as one block.
+pub const TOKEN_TEXT: usize = RANDOM_TEXT + (TAG * 4).div_ceil(3);
+/// Random bytes at the beginning of a token that its successors begin with too.
 const FAMILY: usize = 12;
+/// The characters that these are.
+const FAMILY_TEXT: usize = FAMILY / 3 * 4;
 /// What a successor is computed from begins with this: the message is longer than that of any tag.
 const SUCCESSOR: &[u8] = b"successor";
-/// Characters of a token as text (base64url without padding).
-pub const TOKEN_TEXT: usize = 54;
 
 /// What the text of a personal access token begins with, so that people and scanners know one where they find it.
 pub const PERSONAL_PREFIX: &str = "sgp_";
 
-/// A token in clear, of a session or for one use: 32 random bytes and an 8-byte keyed tag. It exists in clear
+/// A token in clear, of a session or for one use: 33 random bytes and a 7-byte keyed tag, as text. It exists in clear
 /// when it is made and when a request carries it; it has no `Debug`, no `Clone` and is wiped when dropped.
 #[derive(ZeroizeOnDrop)]
-pub struct Token([u8; TOKEN]);
+pub struct Token([u8; TOKEN_TEXT]);
 
-/// What is stored and cached of a [`Token`]: its SHA-256. Worth nothing to a thief.
+/// What is stored and cached of a [`Token`]: the SHA-256 of its text. Worth nothing to a thief.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TokenHash(pub [u8; 32]);
 
@@ -47,14 +49,7 @@ impl Hash for TokenHash {
 impl Token {
     /// Reads the text of a cookie or bearer token; `None` for what cannot be one. Allocates nothing.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let mut bytes = [0; TOKEN];
-        if text.len() != TOKEN_TEXT {
-            return None;
-        }
-        match URL_SAFE_NO_PAD.decode_slice_unchecked(text, &mut bytes) {
-            Ok(TOKEN) => Some(Self(bytes)),
-            _ => None,
-        }
+        text.is_ascii().then_some(text)?.try_into().ok().map(Self)
     }
 
     /// The hash under which the session is stored.
@@ -65,25 +60,44 @@ impl Token {
     /// The hash under which it is stored as a personal access token. It is not [`Self::hash`], so that neither
     /// kind is ever found where the other is looked for.
     pub fn personal_hash(&self) -> TokenHash {
-        const START: usize = PERSONAL_PREFIX.len();
-        let mut bytes = Zeroizing::new([0; START + TOKEN]);
-        bytes[..START].copy_from_slice(PERSONAL_PREFIX.as_bytes());
-        bytes[START..].copy_from_slice(&self.0);
-        TokenHash::of(&bytes[..])
+        let mut text = Zeroizing::new([b'p'; TOKEN_TEXT + 1]);
+        text[..TOKEN_TEXT].copy_from_slice(&self.0);
+        TokenHash::of(&text[..])
     }
 
     /// What it has in common with its successors and their successors, as text (16 of base64url). No secret.
+    ///
+    /// # Panics
+    /// Never, as [`Self::reveal`].
     pub fn family(&self) -> String {
-        URL_SAFE_NO_PAD.encode(&self.0[..FAMILY])
+        text(&self.0[..FAMILY_TEXT])
+    }
+
+    /// Its text, borrowed.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// The text for a cookie value or a link.
+    ///
+    /// # Panics
+    /// Never: a token is ASCII.
     pub fn reveal(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.0)
+        text(&self.0)
     }
 }
 
+/// Text of the characters of a token.
+fn text(ascii: &[u8]) -> String {
+    std::str::from_utf8(ascii).expect("ASCII").to_owned()
+}
+
 impl TokenHash {
+    /// The hash of what may be the text of a token, without a copy of it; `None` for what cannot be one.
+    pub fn of_text(text: &[u8]) -> Option<Self> {
+        (text.len() == TOKEN_TEXT).then(|| Self::of(text))
+    }
+
     fn of(bytes: &[u8]) -> Self {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
@@ -271,30 +285,48 @@ impl Key {
 
     /// A new token, tagged with this key.
     pub fn issue(&self) -> Token {
-        self.tagged(random::<RANDOM>())
+        let mut text = Zeroizing::new([0; RANDOM_TEXT]);
+        encode(&Zeroizing::new(random::<RANDOM>())[..], &mut text[..]);
+        self.tagged(&text)
     }
 
     /// The one token that follows on `token`: whoever has the key and `token` comes to the same, and nobody
     /// else to any, so that it need not be kept anywhere.
     pub fn successor(&self, token: &Token) -> Token {
-        let mut random = self.mac(&[SUCCESSOR, &token.0].concat());
-        random[..FAMILY].copy_from_slice(&token.0[..FAMILY]);
-        self.tagged(random)
+        let mac = Zeroizing::new(self.mac(&[SUCCESSOR, &token.0].concat()));
+        let mut text = Zeroizing::new([0; RANDOM_TEXT]);
+        let (family, rest) = text.split_at_mut(FAMILY_TEXT);
+        family.copy_from_slice(&token.0[..FAMILY_TEXT]);
+        encode(&mac[..RANDOM - FAMILY], rest);
+        self.tagged(&text)
     }
 
-    fn tagged(&self, random: [u8; RANDOM]) -> Token {
-        let mut bytes = [0; TOKEN];
-        bytes[..RANDOM].copy_from_slice(&random);
-        let tag = self.mac(&random);
-        bytes[RANDOM..].copy_from_slice(&tag[..TAG]);
-        Token(bytes)
+    fn tagged(&self, random: &[u8; RANDOM_TEXT]) -> Token {
+        let mut text = [0; TOKEN_TEXT];
+        text[..RANDOM_TEXT].copy_from_slice(random);
+        text[RANDOM_TEXT..].copy_from_slice(&self.tag(random));
+        Token(text)
+    }
+
+    fn tag(&self, random: &[u8]) -> [u8; TOKEN_TEXT - RANDOM_TEXT] {
+        let mut tag = [0; TOKEN_TEXT - RANDOM_TEXT];
+        encode(&self.mac(random)[..TAG], &mut tag);
+        tag
     }
 
     /// Whether `token` was issued with this key. Spares the store the question for invented ones;
     /// it does not say that the session lives.
     pub fn issued(&self, token: &Token) -> bool {
-        equal(&self.mac(&token.0[..RANDOM])[..TAG], &token.0[RANDOM..])
+        let (random, tag) = token.0.split_at(RANDOM_TEXT);
+        equal(&self.tag(random), tag)
     }
+}
+
+/// Writes `bytes` as base64url without padding: `text` is as long as that is.
+fn encode(bytes: &[u8], text: &mut [u8]) {
+    let length = text.len();
+    let written = URL_SAFE_NO_PAD.encode_slice(bytes, text);
+    assert!(written.is_ok_and(|written| written == length), "a buffer as long as the text");
 }
 
 /// Compares in a time that depends on the lengths only.
@@ -358,7 +390,7 @@ mod tests {
 
     #[test]
     fn texts_that_no_token_has_are_refused() {
-        for bad in ["", "x", &"*".repeat(54), &"A".repeat(55), &"é".repeat(27)] {
+        for bad in ["", "x", &"A".repeat(53), &"A".repeat(55), &"é".repeat(27)] {
             assert!(Token::parse(bad.as_bytes()).is_none(), "{bad}");
         }
     }

@@ -103,19 +103,24 @@ impl Sessions {
         }
     }
 
-    /// Looks a token up in memory: first in the worker's own table, then in the shared cache. Never waits.
-    pub fn recognise(&self, near: &mut Near, token: &Token, now: Now) -> Recognised {
-        self.asked(near, token.hash(), now, || self.key.issued(token))
+    /// Looks the text of a token up in memory: first in the worker's own table, then in the shared cache. Whether it
+    /// is one that was issued here is looked at only if it is in neither. Never waits.
+    pub fn recognise(&self, near: &mut Near, text: &[u8], now: Now) -> Recognised {
+        match TokenHash::of_text(text).map(|hash| self.recognise_issued(near, hash, now)) {
+            None => Recognised::Nobody,
+            Some(Recognised::Ask(_)) if !Token::parse(text).is_some_and(|token| self.issued(&token)) => {
+                Recognised::Nobody
+            }
+            Some(recognised) => recognised,
+        }
     }
 
-    fn asked(&self, near: &mut Near, hash: TokenHash, now: Now, issued: impl FnOnce() -> bool) -> Recognised {
+    /// The same for a token that was issued here, of a session or a personal one.
+    pub fn recognise_issued(&self, near: &mut Near, hash: TokenHash, now: Now) -> Recognised {
         if let Some(session) = self.remembered(near, &hash, now) {
             return Recognised::Known(session);
         }
-        if !issued() || self.cache.is_gone(&hash) {
-            return Recognised::Nobody;
-        }
-        Recognised::Ask(hash)
+        if self.cache.is_gone(&hash) { Recognised::Nobody } else { Recognised::Ask(hash) }
     }
 
     /// The session with this token as the store gave it, if memory has it. Never waits.

@@ -47,7 +47,10 @@ pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) -> Effort {
         // One of them was planted.
         Found::Conflict => Some(Question::Answered(Visitor::Stranger)),
         found if app.sessions.signed => signed::question(worker, visit, &found),
-        Found::One(value) => Some(by_token(worker, Token::parse(value), visit.now)),
+        Found::One(value) => {
+            let recognised = app.sessions.recognise(&mut worker.near.borrow_mut(), value, visit.now);
+            Some(question(recognised, Question::Session))
+        }
         Found::Nothing => None,
     };
     let (credential, question) = match by_cookie {
@@ -55,8 +58,8 @@ pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) -> Effort {
         None => match shown {
             Shown::Nothing => (Credential::None, Question::Answered(Visitor::Stranger)),
             Shown::Foreign => (Credential::UnknownBearer, Question::Answered(Visitor::Stranger)),
-            Shown::Session(token) => (Credential::UnknownBearer, by_token(worker, Some(token), visit.now)),
-            Shown::Personal(token) => (Credential::UnknownBearer, by_personal(worker, &token, visit.now)),
+            Shown::Session(token) => (Credential::UnknownBearer, by_token(worker, token, visit.now)),
+            Shown::Personal(token) => (Credential::UnknownBearer, by_personal(worker, token, visit.now)),
             Shown::Access(question) => (Credential::UnknownBearer, question),
         },
     };
@@ -104,9 +107,9 @@ enum Shown {
     /// Nothing of ours; perhaps the app knows it.
     Foreign,
     /// The token of a session.
-    Session(Token),
+    Session(TokenHash),
     /// A personal access token.
-    Personal(Token),
+    Personal(TokenHash),
     /// An access token.
     Access(Question),
 }
@@ -137,12 +140,12 @@ fn shown(worker: &Worker, visit: &mut Visit) -> Shown {
             return Shown::Foreign;
         };
         visit.headers.remove(&AUTHORIZATION);
-        return Shown::Session(token);
+        return Shown::Session(token.hash());
     }
     if text.starts_with(PERSONAL_PREFIX.as_bytes()) {
         let Some(token) = app.sessions.personal_parse(text) else { return Shown::Foreign };
         visit.headers.remove(&AUTHORIZATION);
-        return Shown::Personal(token);
+        return Shown::Personal(token.personal_hash());
     }
     let question = match app.sessions.vouched(&mut worker.near.borrow_mut(), text, visit.now) {
         Some(Vouched::Opens(session)) => Question::Answered(Visitor::Known(session)),
@@ -162,19 +165,18 @@ fn shown(worker: &Worker, visit: &mut Visit) -> Shown {
 }
 
 /// Who holds the token of a session, as far as memory knows.
-fn by_token(worker: &Worker, token: Option<Token>, now: Now) -> Question {
-    let Some(token) = token else { return Question::Answered(Visitor::Stranger) };
-    let recognised = worker.app.sessions.recognise(&mut worker.near.borrow_mut(), &token, now);
+fn by_token(worker: &Worker, token: TokenHash, now: Now) -> Question {
+    let recognised = worker.app.sessions.recognise_issued(&mut worker.near.borrow_mut(), token, now);
     question(recognised, Question::Session)
 }
 
 /// Whose this personal access token is, as far as memory knows.
-fn by_personal(worker: &Worker, token: &Token, now: Now) -> Question {
+fn by_personal(worker: &Worker, token: TokenHash, now: Now) -> Question {
     let app = &worker.app;
     if !app.config.tokens.personal {
         return Question::Answered(Visitor::Stranger);
     }
-    let recognised = app.sessions.personal_recognise(&mut worker.near.borrow_mut(), token, now);
+    let recognised = app.sessions.recognise_issued(&mut worker.near.borrow_mut(), token, now);
     question(recognised, Question::Personal)
 }
 

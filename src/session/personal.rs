@@ -10,8 +10,8 @@ use tokio::runtime::Handle;
 use crate::error::Fault;
 use crate::id::{RowId, SessionId};
 use crate::secret::{PERSONAL_PREFIX, Token, TokenHash};
-use crate::session::cache::{Found, Near};
-use crate::session::{Recognised, Sessions};
+use crate::session::Sessions;
+use crate::session::cache::Found;
 use crate::store::Store;
 use crate::store::personal_tokens::PersonalRow;
 use crate::time::Now;
@@ -30,11 +30,6 @@ impl Sessions {
     pub fn personal_parse(&self, text: &[u8]) -> Option<Token> {
         let token = Token::parse(text.strip_prefix(PERSONAL_PREFIX.as_bytes())?)?;
         self.personal_key.issued(&token).then_some(token)
-    }
-
-    /// Looks a token up in memory, as [`Self::recognise`] does with a session's. Never waits.
-    pub fn personal_recognise(&self, near: &mut Near, token: &Token, now: Now) -> Recognised {
-        self.asked(near, token.personal_hash(), now, || true)
     }
 
     /// Asks the store for a token and keeps the answer, as [`Self::fetch`] does for a session. That it is used
