@@ -303,7 +303,7 @@ fn the_health_check_passes_where_tls_is_spoken() {
 
 #[test]
 fn plain_http_on_a_port_for_tls_is_refused_and_silence_is_not_waited_for() {
-    let site = plan("").set("limits", "head_timeout = \"300ms\"").start();
+    let site = plan("").set("limits", "head_timeout = \"2s\"").start();
     let plain = until_ended(site.address, b"GET /auth/ok HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(!plain.starts_with(b"HTTP/"), "{plain:?}");
     assert!(Raw::connect(site.address).is_closed(), "a client that says nothing");

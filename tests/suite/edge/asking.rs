@@ -11,7 +11,7 @@ use crate::flow::token;
 use crate::jobs::eventually;
 use crate::support::journal;
 use crate::support::node;
-use crate::support::program::Program;
+use crate::support::program::{Program, optional};
 use crate::support::raw::{Raw, Response};
 use crate::support::site::Plan;
 use crate::support::stage::Stage;
@@ -279,8 +279,12 @@ impl Asking {
     }
 }
 
-/// A proxy that `start` puts before a site, before this app of gRPC: `at` there, and where the site is.
-pub(crate) fn grpc_passes(start: impl FnOnce(SocketAddr, SocketAddr) -> Option<Program>) {
+/// A proxy that `start` puts before a site, before this app of gRPC: `at` there, and where the site is. Nothing, where
+/// there is no such `program`.
+pub(crate) fn grpc_passes(program: &str, start: impl FnOnce(SocketAddr, SocketAddr) -> Option<Program>) {
+    if optional(program).is_none() {
+        return;
+    }
     let (at, node) = (crate::serve::free_port(), node::Program::start("grpc.mjs"));
     let upstream = format!("url = \"http://127.0.0.1:{}\"\nprotocol = \"h2c\"", node.port);
     let plan = asked().public(&format!("http://{at}")).set("upstream", &upstream);

@@ -112,5 +112,5 @@ const BY_HTTP_2: &str = "http2_protocol_options: { max_concurrent_streams: 100 }
 
 #[test]
 fn calls_of_grpc_pass_envoy_and_us() {
-    grpc_passes(|at, site| in_front(BY_HTTP_2, at, site));
+    grpc_passes("envoy", |at, site| in_front(BY_HTTP_2, at, site));
 }

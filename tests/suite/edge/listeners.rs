@@ -10,7 +10,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tempfile::TempDir;
 
 use crate::serve::{command, free_port, run, serve};
-use crate::support::raw::{Raw, ask};
+use crate::support::raw::{Raw, ask, many_files};
 use crate::support::site::Site;
 use crate::support::stage::Stage;
 use crate::support::upstream::Upstream;
@@ -122,6 +122,7 @@ fn what_a_dead_process_left_is_replaced_and_nothing_else_is() {
     refused("somebody listens there");
     assert!(socket.exists());
     // It has so much to do that nobody is let in any more.
+    many_files();
     let many: Vec<_> = (0..5000).map_while(|_| crowd_in(&socket)).collect();
     assert!(many.len() < 5000);
     refused("somebody listens there");

@@ -19,7 +19,7 @@ fn site() -> Site {
     let file = |name: &str| certificates().join(name).display().to_string();
     let lines = format!("certificate = \"{}\"\nkey = \"{}\"", file("app.pem"), file("app.key"));
     let plan = Site::on(Database::sqlite()).https().set("tls", &lines);
-    plan.set("limits", "head_timeout = \"3s\"").rule("/open/**", "public").start()
+    plan.set("limits", "head_timeout = \"10s\"").rule("/open/**", "public").start()
 }
 
 fn config() -> ClientConfig {

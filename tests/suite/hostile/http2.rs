@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
 
+use crate::support::bare::{Bare, End};
 use crate::support::h2::{self, H2};
 use crate::support::raw::PATIENCE;
 use crate::support::stage::Stage;
@@ -361,12 +362,18 @@ fn dos_1_what_a_client_may_have_under_way_and_send_ahead_is_bounded_and_can_be_c
 #[test]
 fn r_7_fewer_streams_that_are_given_up_are_put_up_with_if_so_chosen() {
     let stage = Stage::on(Stage::plan().set("limits", "resets = 2"));
-    let mut bytes = h2::preface();
-    for number in 0..200_u32 {
-        let stream = 2 * number + 1;
-        bytes.extend(h2::frame(1, 5, stream, &h2::get(stage.host(), "/auth/ok")));
-        bytes.extend(h2::frame(3, 0, stream, &8_u32.to_be_bytes()));
-    }
-    let answer = h2::until_ended(stage.site.address, &bytes);
+    let few = |stage: &Stage| {
+        let given_up = |stream| {
+            let asked = h2::frame(1, 5, stream, &h2::get(stage.host(), "/auth/ok"));
+            [asked, h2::frame(3, 0, stream, &8_u32.to_be_bytes())].concat()
+        };
+        (1..20).step_by(2).flat_map(given_up).collect::<Vec<_>>()
+    };
+    let answer = h2::until_ended(stage.site.address, &[h2::preface(), few(&stage)].concat());
     assert!(!answer.is_empty() && stage.site.is_well());
+    let stage = Stage::new();
+    let mut client = Bare::greets(&stage, 65_535);
+    client.sends(&few(&stage));
+    client.asks(21, "/auth/ok");
+    assert!(matches!(client.hears(21), End::Whole(1..)), "unless told otherwise, these few are put up with");
 }

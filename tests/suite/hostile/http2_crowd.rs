@@ -106,14 +106,14 @@ fn r_5_requests_by_http_2_leave_files_for_others() {
 fn what_is_on_its_way_of_refused_uploads_ends_no_connection() {
     let stage = Stage::on(Stage::plan().rule("/open/**", "public"));
     let mut client = Bare::greets(&stage, 65_535);
-    let streams: Vec<u32> = (0..120).map(|n| 2 * n + 1).collect();
+    let streams: Vec<u32> = (0..60).map(|n| 2 * n + 1).collect();
     let post = [&[0x83][..], &get(stage.host(), "/x")[1..]].concat();
     for stream in &streams {
         client.sends(&frame(HEADERS, OPEN, *stream, &post));
         assert!(matches!(client.hears(*stream), End::Whole(_)), "a refusal");
     }
     // Longer than the library would remember them.
-    thread::sleep(Duration::from_millis(1500));
+    thread::sleep(Duration::from_millis(1100));
     for stream in &streams {
         client.sends(&frame(DATA, 0, *stream, &[b'x'; 300]));
     }

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, SockRef, Socket, Type};
 use tempfile::TempDir;
 
+use crate::jobs::eventually;
 use crate::serve::{Program, free_port, minimal, serve};
-use crate::support::raw::Raw;
+use crate::support::raw::{Raw, many_files};
 use crate::support::upstream::{Upstream, ok};
 
 /// A program of its own, whose memory is nobody else's.
@@ -105,15 +105,6 @@ impl Measured {
     }
 }
 
-/// As many open files as the clients of a test need.
-fn many_files() {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = Some(maximum.map_or(8192, |most| most.min(8192)));
-    if current.is_some_and(|current| Some(current) < wanted) {
-        setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum }).expect("it is allowed");
-    }
-}
-
 #[test]
 fn r_04_and_dos_2_clients_that_never_read_cost_no_more_than_100_kib_each() {
     const READERS: u64 = 400;
@@ -123,7 +114,7 @@ fn r_04_and_dos_2_clients_that_never_read_cost_no_more_than_100_kib_each() {
     let before = site.settled();
     let held: Vec<_> = (0..READERS).map(|_| site.stuck()).collect();
     let each = site.settled().saturating_sub(before) / READERS;
-    assert_eq!(site.app.arrived().len(), warm.len() + held.len());
+    eventually("all have asked", || site.app.arrived().len() == warm.len() + held.len());
     assert!(each <= 100, "{each} KiB each");
     let whole = site.whole.load(Ordering::SeqCst);
     assert!(whole < held.len() / 4, "the app is read on: it got rid of {whole} answers");
@@ -134,7 +125,7 @@ fn r_04_and_dos_2_clients_that_never_read_cost_no_more_than_100_kib_each() {
 fn r_06_idle_clients_cost_no_more_than_20_kib_each() {
     const CLIENTS: u64 = 2000;
     many_files();
-    let site = Measured::start("");
+    let site = Measured::start("[limits]\nkeep_alive = \"10m\"\n");
     let warm: Vec<_> = (0..100).map(|_| site.idle()).collect();
     let before = site.settled();
     let mut held: Vec<_> = (0..CLIENTS).map(|_| site.idle()).collect();

@@ -48,7 +48,7 @@ fn r_3_a_client_that_reads_slowly_but_steadily_is_not_taken_for_one_that_does_no
         let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n");
         let _ = stream.write_all(&vec![b'x'; SIZE]);
     });
-    let stage = Stage::on(Stage::plan().set("limits", "body_idle = \"1s\"").upstream(upstream));
+    let stage = Stage::on(Stage::plan().set("limits", "body_idle = \"2s\"").upstream(upstream));
     let mut stream = TcpStream::connect(stage.site.address).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
     stream.write_all(stage.signed("GET /x HTTP/1.1", "").as_bytes()).expect("it is sent");

@@ -16,7 +16,7 @@ use crate::support::upstream::{Upstream, ok};
 
 #[test]
 fn r_1_and_dos_3_a_head_that_does_not_come_ends_the_connection() {
-    let stage = Stage::on(Stage::plan().set("limits", "head_timeout = \"200ms\""));
+    let stage = Stage::on(Stage::plan().set("limits", "head_timeout = \"1s\""));
     let mut silent = stage.connect();
     let mut slow = stage.connect();
     slow.send("GET /x HTTP/1.1\r\nHost: ");

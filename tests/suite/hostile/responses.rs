@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::Shutdown;
 
 use crate::support::bare::{Bare, End};
+use crate::support::raw::PATIENCE;
 use crate::support::raw::Response;
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
@@ -90,20 +91,21 @@ fn f_20_and_u_6_bytes_behind_an_answer_are_never_the_next_ones() {
 
 #[test]
 fn u_6_an_app_that_speaks_on_an_idle_connection_is_not_heard() {
-    let upstream = Upstream::with(|_, stream| {
+    let (speaks, spoken) = std::sync::mpsc::channel();
+    let upstream = Upstream::with(move |_, stream| {
         let _ = stream.write_all(ok("good").as_bytes());
-        let mut later = stream.try_clone().expect("a socket");
+        let (mut later, speaks) = (stream.try_clone().expect("a socket"), speaks.clone());
         std::thread::spawn(move || {
             std::thread::sleep(std::time::Duration::from_millis(30));
             let _ = later.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+            let _ = speaks.send(());
         });
     });
     let stage = Stage::on(Stage::plan().upstream(upstream));
     for count in 1..=3 {
         assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).text(), "good");
         assert_eq!(stage.site.upstream.connections(), count);
-        // What the app says too much must have come.
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        spoken.recv_timeout(PATIENCE).expect("the app says too much");
     }
 }
 

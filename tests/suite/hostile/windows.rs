@@ -91,12 +91,12 @@ fn r_3_who_takes_a_little_each_time_is_waited_for_and_so_is_an_app_that_pauses()
             return;
         }
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
-        for _ in 0..5 {
-            thread::sleep(Duration::from_millis(800));
-            let _ = stream.write_all(b"x");
+        for piece in ["xxx", "xx"] {
+            thread::sleep(Duration::from_millis(2500));
+            let _ = stream.write_all(piece.as_bytes());
         }
     });
-    let stage = Stage::on(plan().set("limits", "body_idle = \"700ms\"").upstream(upstream));
+    let stage = Stage::on(plan().set("limits", "body_idle = \"2s\"").upstream(upstream));
     let mut client = Bare::greets(&stage, 0);
     client.asks(1, "/open/large");
     for _ in 0..SIZE.div_ceil(16_384) {

@@ -41,7 +41,7 @@ fn u_10_a_stop_under_load_loses_no_request() {
         thread::sleep(Duration::from_millis(5));
         let _ = stream.write_all(ok("hello").as_bytes());
     });
-    let open = "[limits]\ngrace = \"2s\"\n[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n";
+    let open = "[limits]\ngrace = \"5s\"\n[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n";
     let mut program = Program::start(app.address, open);
     let (leaving, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     let lost = Mutex::new(Vec::new());
@@ -55,7 +55,7 @@ fn u_10_a_stop_under_load_loses_no_request() {
         }
         let more = |what: &str| {
             let before = answered.load(Ordering::SeqCst);
-            eventually(what, || answered.load(Ordering::SeqCst) > before + 100);
+            eventually(what, || answered.load(Ordering::SeqCst) > before + 30);
         };
         more("the load begins");
         program.signal("-TERM");

@@ -29,7 +29,8 @@ const PROVIDER: &str =
 #[test]
 fn rules_change_under_load_and_not_one_request_fails() {
     let app = Upstream::hello();
-    let program = Program::start(app.address, &rule("public"));
+    let program =
+        Program::start(app.address, &format!("[limits]\nrequests_per_connection = 0\n{}", rule("public")));
     let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..4 {

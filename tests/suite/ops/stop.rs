@@ -42,7 +42,7 @@ fn open(stage: &Stage) -> Raw {
 fn readiness_fails_first_and_for_the_grace_everything_is_served() {
     let app = Upstream::hello();
     let open = "[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n";
-    let mut program = Program::start(app.address, &format!("[limits]\ngrace = \"1500ms\"\n{open}"));
+    let mut program = Program::start(app.address, &format!("[limits]\ngrace = \"4s\"\n{open}"));
     assert_eq!(program.told("/readyz").status, 200);
     program.signal("-TERM");
     eventually("it is not ready any more", || program.told("/readyz").status == 503);

@@ -74,7 +74,7 @@ fn u_10_tunnels_have_the_drain_time_too() {
     });
     let mut stage = Stage::on(
         Stage::plan()
-            .set("limits", "drain = \"1500ms\"")
+            .set("limits", "drain = \"4s\"")
             .set("upstream", "upgrades = [\"x\"]")
             .upstream(upstream),
     );

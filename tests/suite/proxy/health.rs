@@ -14,7 +14,8 @@ use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
 
 /// Asked often, and believed at once.
-const CHECKS: &str = "path = \"/healthz\"\ninterval = \"100ms\"\nhealthy = 1\nunhealthy = 1";
+const CHECKS: &str =
+    "path = \"/healthz\"\ninterval = \"100ms\"\nhealthy = 1\nunhealthy = 1\ntimeout = \"20s\"";
 
 /// A site in front of these.
 fn before(nginxes: [&Nginx; 2]) -> Plan {

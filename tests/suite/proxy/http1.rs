@@ -188,12 +188,12 @@ fn a_client_that_has_been_answered_for_the_last_time_can_read_it_however_much_it
 
 #[test]
 fn r_2_a_chunked_body_may_be_slow_but_not_silent() {
-    let stage = Stage::on(Stage::plan().set("limits", "body_idle = \"1s\""));
+    let stage = Stage::on(Stage::plan().set("limits", "body_idle = \"1500ms\""));
     let mut raw = stage.connect();
     raw.send(stage.signed("POST /x HTTP/1.1", "Transfer-Encoding: chunked\r\n"));
     for byte in b"5\r\nhello\r\n0\r\n\r\n" {
         raw.send([*byte]);
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(150));
     }
     assert_eq!(raw.answer().status, 200);
     assert_eq!(stage.site.upstream.only().body.last(), Some(&b'\n'));

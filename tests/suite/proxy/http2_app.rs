@@ -150,8 +150,8 @@ fn u_8_a_client_that_goes_away_takes_its_stream_along() {
     assert_eq!(ended.recv_timeout(PATIENCE), Ok(Reason::CANCEL));
     for path in ["/answered", "/waiting"] {
         let mut client = H2::connect(stage.site.address);
-        let (_pieces, answer) = client.stream(signed(&stage, Method::POST, path));
         let before = app.arrived().len();
+        let (_pieces, answer) = client.stream(signed(&stage, Method::POST, path));
         client.block_on(async {
             let answer = tokio::runtime::Handle::current().spawn(answer);
             while app.arrived().len() == before {
@@ -363,13 +363,13 @@ fn u_1_what_goes_wrong_is_told_and_takes_no_longer_than_configured() {
         (Upstream::answering("HTTP/1.1 400 Bad Request\r\n\r\n"), 502),
         (
             Upstream::listening(|stream| {
-                std::thread::sleep(Duration::from_secs(3));
+                std::thread::sleep(Duration::from_secs(10));
                 drop(stream);
             }),
             504,
         ),
     ] {
-        let upstream = "protocol = \"h2c\"\nconnect_timeout = \"500ms\"";
+        let upstream = "protocol = \"h2c\"\nconnect_timeout = \"2s\"";
         let stage = Stage::on(Stage::plan().upstream(app).set("upstream", upstream));
         assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).status, status);
     }

@@ -72,7 +72,7 @@ fn what_a_client_did_not_take_reaches_nobody_else() {
 
 #[test]
 fn clients_that_stop_reading_do_not_keep_others_from_large_answers() {
-    let stage = Stage::on(Stage::plan().upstream(numbered()));
+    let stage = Stage::on(Stage::plan().set("limits", "body_idle = \"5m\"").upstream(numbered()));
     let mut slow: Vec<Raw> = (LONG..LONG + CLIENTS / 2)
         .map(|number| {
             let mut raw = Raw::connect_narrow(stage.site.address);

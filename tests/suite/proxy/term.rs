@@ -15,7 +15,7 @@ use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
 
 /// Longer than an answer is taken for a short one, whose session is not looked at again.
-const LONG: Duration = Duration::from_millis(1600);
+const LONG: Duration = Duration::from_millis(2500);
 
 /// What waits for its answer when its session ends is refused, whether the app is silent or `speaks` right then.
 fn a_long_poll_ends_with_its_session(plan: Plan, speaks: Option<&dyn Fn()>) {

@@ -230,11 +230,11 @@ fn a_tunnel_whose_session_ends_while_the_app_makes_up_its_mind_does_not_stay_ope
 
 #[test]
 fn a_silent_tunnel_is_closed_and_one_that_is_used_is_not() {
-    let plan = Stage::plan().set("limits", "tunnel_idle = \"1s\"").upstream(echo(b""));
+    let plan = Stage::plan().set("limits", "tunnel_idle = \"2s\"").upstream(echo(b""));
     let stage = Stage::on(plan);
     let mut used = open(&stage);
     let mut silent = open(&stage);
-    for _ in 0..8 {
+    for _ in 0..12 {
         used.send("ping");
         assert_eq!(used.exactly(4).expect("the echo"), b"ping");
         std::thread::sleep(Duration::from_millis(250));

@@ -1,9 +1,11 @@
 //! Programs from npm, unmodified, against a site.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
+
+use crate::support::child::Child;
 
 /// The directory in which they are installed, once for all tests and for as long as its lock file stays the same.
 pub(crate) fn installed() -> &'static Path {
@@ -55,13 +57,13 @@ impl Program {
     }
 
     fn run_by(command: &mut Command) -> Self {
-        let mut child = command
-            .current_dir(installed())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("node is installed");
+        let mut child = Child::start(
+            command
+                .current_dir(installed())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped()),
+        );
         let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut port = String::new();
         out.read_line(&mut port).expect("a line");
@@ -74,7 +76,9 @@ impl Program {
         writeln!(self.child.stdin.as_mut().expect("a pipe"), "{told}").expect("it listens");
         let mut said = String::new();
         let _ = self.out.read_line(&mut said);
-        let output = self.child.wait_with_output().expect("it ends");
-        format!("{said}{}", String::from_utf8_lossy(&output.stderr)).trim().to_owned()
+        drop(self.child.stdin.take());
+        let mut errors = self.child.stderr.take().expect("a pipe");
+        errors.read_to_string(&mut said).expect("text");
+        said.trim().to_owned()
     }
 }

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
 /// No answer takes longer on any machine; a test that waits this long has failed.
@@ -261,4 +262,13 @@ fn fields<'l>(lines: impl Iterator<Item = &'l str>) -> Vec<(String, String)> {
 /// Sends `request` on a new connection and reads the answer.
 pub(crate) fn ask(to: SocketAddr, request: impl AsRef<[u8]>) -> Response {
     Raw::connect(to).send(request).answer()
+}
+
+/// As many open files as the clients of a test need.
+pub(crate) fn many_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = Some(maximum.map_or(8192, |most| most.min(8192)));
+    if current.is_some_and(|current| Some(current) < wanted) {
+        setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum }).expect("it is allowed");
+    }
 }

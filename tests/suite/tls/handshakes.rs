@@ -48,7 +48,7 @@ fn r_12_handshakes_that_do_not_go_on_make_room_and_take_neither_connections_nor_
 
 #[test]
 fn handshakes_are_left_alone_where_there_is_room_for_them() {
-    let site = plan("").set("limits", "handshakes = 20").start();
+    let site = plan("").set("limits", "handshakes = 20\nhead_timeout = \"10m\"").start();
     let stuck: Vec<TcpStream> = (0..19).map(|_| half_open(&site, 1)).collect();
     thread::sleep(Duration::from_millis(1500));
     for _ in 0..20 {
