@@ -69,6 +69,13 @@ impl RequestBody {
         }
     }
 
+    /// Takes what has come of it while it cannot be passed on, where that is as good for all that its client does.
+    pub fn gather(&mut self, cx: &mut Context<'_>) {
+        if let Self::Http2(body) = self {
+            body.gather(cx);
+        }
+    }
+
     /// Whoever sends it.
     pub fn client(&self) -> Client {
         match self {

@@ -1,4 +1,6 @@
 //! A stream of HTTP/2 that has become a tunnel, read and written as a socket is.
+//!
+//! Whoever writes to it or flushes it is taken for its only reader too, as in a tunnel: what comes is gathered then.
 
 use std::io;
 use std::pin::Pin;
@@ -8,13 +10,15 @@ use bytes::{Buf as _, Bytes};
 use h2::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::http::gathered::Received;
+
 /// What is written at a time, in bytes.
 const LARGEST_WRITE: usize = 16 * 1024;
 
 /// Both directions of one stream.
 pub struct Duplex<K> {
     send: SendStream<Bytes>,
-    receive: RecvStream,
+    received: Received,
     unread: Bytes,
     _kept: K,
 }
@@ -22,7 +26,7 @@ pub struct Duplex<K> {
 impl<K> Duplex<K> {
     /// What is sent and what is received, and what is kept as long as the tunnel is.
     pub fn new(send: SendStream<Bytes>, receive: RecvStream, kept: K) -> Self {
-        Self { send, receive, unread: Bytes::new(), _kept: kept }
+        Self { send, received: Received::new(receive), unread: Bytes::new(), _kept: kept }
     }
 }
 
@@ -34,13 +38,10 @@ impl<K: Unpin> AsyncRead for Duplex<K> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         while this.unread.is_empty() {
-            match ready!(this.receive.poll_data(cx)) {
+            match ready!(this.received.poll_data(cx)) {
                 None => return Poll::Ready(Ok(())),
                 Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
-                Some(Ok(data)) => {
-                    let _ = this.receive.flow_control().release_capacity(data.len());
-                    this.unread = data;
-                }
+                Some(Ok(data)) => this.unread = data,
             }
         }
         let count = this.unread.len().min(buffer.remaining());
@@ -57,7 +58,11 @@ impl<K: Unpin> AsyncWrite for Duplex<K> {
         }
         self.send.reserve_capacity(bytes.len().min(LARGEST_WRITE));
         while self.send.capacity() == 0 {
-            match ready!(self.send.poll_capacity(cx)) {
+            let polled = self.send.poll_capacity(cx);
+            if polled.is_pending() {
+                self.received.gather(cx);
+            }
+            match ready!(polled) {
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
                 None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
@@ -68,7 +73,8 @@ impl<K: Unpin> AsyncWrite for Duplex<K> {
         Poll::Ready(self.send.send_data(part, false).map(|()| count).map_err(io::Error::other))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.received.gather(cx);
         Poll::Ready(Ok(()))
     }
 

@@ -1,31 +1,78 @@
 //! Pieces of a body that wait for whoever takes them, small ones in one buffer rather than each with what it costs to
 //! keep a frame of HTTP/2. How much waits is for the window of the stream to say.
+//!
+//! The library bounds what such frames cost it by ending the connection, and with it the streams of everybody who shares
+//! it. So whoever does not take a body for now, because it has to wait for somebody else, has it gathered.
 
 use std::collections::VecDeque;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use h2::RecvStream;
+use h2::{Error, RecvStream};
+use http::HeaderMap;
 
 /// From so many bytes on a piece is kept as it is.
 const LARGE: usize = 2 * 1024;
 
-/// What was received and is not taken yet. It keeps its part of the windows until it is.
+/// What comes in a stream.
+pub struct Received {
+    stream: RecvStream,
+    gathered: Gathered,
+}
+
+impl Received {
+    /// By what the stream receives.
+    pub fn new(stream: RecvStream) -> Self {
+        Self { stream, gathered: Gathered::default() }
+    }
+
+    /// Takes what has come while nobody else does. It keeps its part of the windows.
+    pub fn gather(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(Ok(data))) = self.stream.poll_data(cx) {
+            self.gathered.add(data);
+        }
+    }
+
+    /// The next piece, or what was gathered. The other side may send as much again.
+    ///
+    /// # Errors
+    /// If the stream has ended in another way than in order.
+    pub fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        let data = match self.gathered.take() {
+            Some(data) => data,
+            None => match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) => data,
+                end => return Poll::Ready(end),
+            },
+        };
+        // It fails only if more is released than came.
+        let _ = self.stream.flow_control().release_capacity(data.len());
+        Poll::Ready(Some(Ok(data)))
+    }
+
+    /// The trailer fields, behind all of the data.
+    ///
+    /// # Errors
+    /// As [`Received::poll_data`].
+    pub fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, Error>> {
+        self.stream.poll_trailers(cx)
+    }
+
+    /// Whether nothing comes any more.
+    pub fn is_end_stream(&self) -> bool {
+        self.gathered.is_empty() && self.stream.is_end_stream()
+    }
+}
+
+/// What was received and is not taken yet.
 #[derive(Default)]
-pub struct Gathered {
+struct Gathered {
     pieces: VecDeque<Bytes>,
     /// Small ones that came last.
     tail: BytesMut,
 }
 
 impl Gathered {
-    /// Takes what has come, as long as nobody else does.
-    pub fn gather(&mut self, receive: &mut RecvStream, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(Ok(data))) = receive.poll_data(cx) {
-            self.add(data);
-        }
-    }
-
     fn add(&mut self, data: Bytes) {
         if data.len() < LARGE {
             self.tail.extend_from_slice(&data);
@@ -38,13 +85,13 @@ impl Gathered {
     }
 
     /// What came first.
-    pub fn take(&mut self) -> Option<Bytes> {
+    fn take(&mut self) -> Option<Bytes> {
         let last = || (!self.tail.is_empty()).then(|| std::mem::take(&mut self.tail).freeze());
         self.pieces.pop_front().or_else(last)
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.pieces.is_empty() && self.tail.is_empty()
     }
 }

@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -12,6 +12,8 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use memchr::memchr;
+
+use crate::http::gathered::Received;
 
 /// Most of what is kept for a client that does not read what precedes an answer, in bytes.
 const MOST_UNHEARD: usize = 16 * 1024;
@@ -72,8 +74,8 @@ impl Answering {
 
 /// The body of a request. Dropped before its end, it ends the client's side of the stream with the answer.
 pub struct StreamBody {
-    /// None if the request has no body but is to become a tunnel.
-    receive: Option<RecvStream>,
+    /// None if nothing comes: the request has no body, or is to become a tunnel.
+    received: Option<Rc<RefCell<Received>>>,
     /// Bytes that are still to come, if the request says how many.
     left: Option<u64>,
     /// Only trailer fields may still come.
@@ -83,16 +85,31 @@ pub struct StreamBody {
     answering: Rc<Answering>,
 }
 
+/// What comes of a body that whoever has it may not ask for yet. It does not keep the body.
+pub struct Ahead(Weak<RefCell<Received>>);
+
+impl Ahead {
+    /// Takes what has come. Whoever waits for the body has to be woken as whoever calls this.
+    pub fn gather(&self, cx: &mut Context<'_>) {
+        if let Some(received) = self.0.upgrade() {
+            received.borrow_mut().gather(cx);
+        }
+    }
+}
+
 impl StreamBody {
     /// What is received behind a request whose head speaks of so many bytes, if it does.
     pub fn new(receive: RecvStream, length: Option<u64>, waits: bool, answering: Rc<Answering>) -> Self {
-        let left = if receive.is_end_stream() { Some(0) } else { length };
-        Self { receive: Some(receive), left, data_ended: false, waits, answering }
+        if receive.is_end_stream() {
+            return Self::none(answering);
+        }
+        let received = Some(Rc::new(RefCell::new(Received::new(receive))));
+        Self { received, left: length, data_ended: false, waits, answering }
     }
 
-    /// None, of a request that is to become a tunnel.
+    /// None, of a request that is complete with its head or is to become a tunnel.
     pub fn none(answering: Rc<Answering>) -> Self {
-        Self { receive: None, left: Some(0), data_ended: true, waits: false, answering }
+        Self { received: None, left: Some(0), data_ended: true, waits: false, answering }
     }
 
     /// Who hears of the answer.
@@ -100,9 +117,21 @@ impl StreamBody {
         Rc::clone(&self.answering)
     }
 
+    /// What comes of it while it is not asked for.
+    pub fn ahead(&self) -> Ahead {
+        Ahead(self.received.as_ref().map_or_else(Weak::new, Rc::downgrade))
+    }
+
+    /// Takes what has come while it cannot be passed on.
+    pub fn gather(&mut self, cx: &mut Context<'_>) {
+        if let Some(received) = &self.received {
+            received.borrow_mut().gather(cx);
+        }
+    }
+
     /// Whether nothing comes any more.
     pub fn is_end_stream(&self) -> bool {
-        self.receive.as_ref().is_none_or(RecvStream::is_end_stream)
+        self.received.as_ref().is_none_or(|received| received.borrow().is_end_stream())
     }
 
     /// How much of the body is still to come.
@@ -112,16 +141,15 @@ impl StreamBody {
 
     /// The next piece of the body.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let Some(receive) = &mut self.receive else { return Poll::Ready(None) };
+        let Some(received) = &self.received else { return Poll::Ready(None) };
+        let mut received = received.borrow_mut();
         if !self.data_ended {
-            let polled = receive.poll_data(cx);
+            let polled = received.poll_data(cx);
             if polled.is_pending() && std::mem::take(&mut self.waits) {
                 self.answering.inform(StatusCode::CONTINUE, HeaderMap::new());
             }
             match ready!(polled) {
                 Some(Ok(data)) => {
-                    // It fails only if more is released than came.
-                    let _ = receive.flow_control().release_capacity(data.len());
                     self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
@@ -129,7 +157,7 @@ impl StreamBody {
                 None => self.data_ended = true,
             }
         }
-        let trailers = ready!(receive.poll_trailers(cx)).map_err(io::Error::other)?;
+        let trailers = ready!(received.poll_trailers(cx)).map_err(io::Error::other)?;
         if trailers.as_ref().is_some_and(|trailers| !trailers.iter().all(is_sound)) {
             return Poll::Ready(Some(Err(io::ErrorKind::InvalidData.into())));
         }

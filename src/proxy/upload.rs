@@ -159,6 +159,9 @@ impl Upload {
                 }
                 Poll::Pending => {
                     self.waits = Waits::App;
+                    if let Some(body) = &mut self.body {
+                        body.incoming.gather(cx);
+                    }
                     return Poll::Pending;
                 }
             }

@@ -45,6 +45,9 @@ use patience::{Client, Open, Share};
 
 /// What is kept for a client that does not read, for each stream, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
+/// What small frames may cost beside what they carry, in bytes, between two turns of whoever takes them: twice what is let
+/// in during one ([`line`]).
+const FRAMES: usize = 512 * 1024;
 /// For how long a stream that has been reset is remembered, so that what was on its way is not held against the client.
 const REMEMBERED: Duration = Duration::from_secs(5);
 /// How long a client that was told to go may take to answer that it heard it: a round trip of any line there is. The last
@@ -165,6 +168,7 @@ fn builder(limits: &Limits) -> Builder {
         .initial_window_size(limits.stream_window)
         .initial_connection_window_size(limits.connection_window)
         .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(FRAMES)
         .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
         // CVE-2023-44487, CVE-2025-8671.
         .max_local_error_reset_streams(Some(limits.resets))
@@ -205,13 +209,17 @@ async fn answer(asked: Asked) {
                 };
                 (StreamBody::new(receive, length, request.waits, Rc::clone(&answering)), None)
             };
+            let ahead = body.ahead();
             let (head, body) = (&mut head, RequestBody::Http2(body));
             let leaving = leaves.then_some(Leaving::Http2);
             let mut answer =
                 pin!(front::answer(&worker, peer, Arrived { head, request, body, leaving, via }));
             let reply = poll_fn(|cx| match answer.as_mut().poll(cx) {
                 Poll::Ready(reply) => Poll::Ready(Some(reply)),
-                Poll::Pending => answering.poll_given_up(cx).map(|()| None),
+                Poll::Pending => {
+                    ahead.gather(cx);
+                    answering.poll_given_up(cx).map(|()| None)
+                }
             })
             .await;
             (reply, receive)

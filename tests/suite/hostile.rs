@@ -10,6 +10,7 @@ mod http2_bodies;
 mod http2_crowd;
 mod http2_identity;
 mod http2_limits;
+mod http2_pieces;
 mod identity;
 mod memory;
 mod order;

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
-use crate::http::gathered::Gathered;
+use crate::http::gathered::Received;
 use crate::proxy::Proxy;
 use crate::proxy::http2::connections::Lease;
 use crate::proxy::http2::fields::answer_trailer_may_pass;
@@ -86,9 +86,7 @@ pub(super) struct GoesOn {
 /// The body of an answer.
 pub struct Http2Body {
     /// There until the end.
-    receive: Option<RecvStream>,
-    /// What came while the client took nothing.
-    gathered: Gathered,
+    receive: Option<Received>,
     rest: Rest,
     _lease: Lease,
     length: Option<u64>,
@@ -134,8 +132,7 @@ impl Http2Body {
         let rest = if whole || upload.is_done() { Rest::None } else { upload_behind(upload, source, &moved) };
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         Self {
-            receive: (!whole).then_some(receive),
-            gathered: Gathered::default(),
+            receive: (!whole).then(|| Received::new(receive)),
             rest,
             _lease: lease,
             length: if whole { Some(0) } else { length },
@@ -156,7 +153,7 @@ impl Http2Body {
     pub fn drive(&mut self, cx: &mut Context<'_>) {
         self.send_on(cx);
         if let Some(receive) = &mut self.receive {
-            self.gathered.gather(receive, cx);
+            receive.gather(cx);
         }
     }
 
@@ -180,7 +177,6 @@ impl Http2Body {
     /// Ends the stream, as far as it has not ended.
     fn end(&mut self) {
         self.receive = None;
-        self.gathered = Gathered::default();
         self.rest = Rest::None;
     }
 
@@ -196,22 +192,18 @@ impl Http2Body {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let Some(receive) = &mut self.receive else { return Poll::Ready(None) };
-        let mut next = match self.gathered.take() {
-            Some(data) => Some(Ok(data)),
-            None => ready!(receive.poll_data(cx)),
-        };
+        // Taken by the client, as good as: the app may send as much again.
+        let mut next = ready!(receive.poll_data(cx));
         // Only ever the end of the stream carries nothing.
         while matches!(&next, Some(Ok(data)) if data.is_empty()) {
             next = ready!(receive.poll_data(cx));
         }
         match next {
             Some(Ok(data)) => {
-                // Taken by the client, as good as: the app may send as much again.
-                let _ = receive.flow_control().release_capacity(data.len());
                 if let Some(left) = &mut self.length {
                     *left = left.saturating_sub(data.len() as u64);
                 }
-                if self.gathered.is_empty() && receive.is_end_stream() {
+                if receive.is_end_stream() {
                     self.end();
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))

@@ -225,7 +225,10 @@ impl Upload {
                 break;
             }
             if !self.piece.is_empty() {
-                ready!(self.poll_send(cx));
+                if self.poll_send(cx).is_pending() {
+                    source.body.gather(cx);
+                    return Poll::Pending;
+                }
                 continue;
             }
             match ready!(source.poll_piece(cx))? {

@@ -11,6 +11,7 @@ use crate::proxy::ticker::Ticker;
 const PREFACE: usize = 24;
 /// The head of a frame (RFC 9113 §4.1), in bytes.
 const HEAD: usize = 9;
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
@@ -20,6 +21,11 @@ const MOST: u64 = 1000;
 const FORGIVEN: u64 = 100;
 /// Bytes of answers for which one frame is forgiven. More than an answer to a ping has.
 const WORTH: usize = 64;
+
+/// DATA of less than this costs more to keep than it carries, in bytes: as the library counts it, with what may pad it.
+const SMALL: usize = 512;
+/// So many of these are let in before those have their turn who take them.
+const MOST_SMALL: usize = 1000;
 
 /// The frames of one connection.
 pub(super) struct Frames {
@@ -42,6 +48,8 @@ pub(super) struct Frames {
     headed: bool,
     /// At least as many as the requests that came and were not taken up: whatever could be one counts.
     requests: usize,
+    /// Small ones in this turn.
+    small: usize,
 }
 
 impl Frames {
@@ -60,7 +68,18 @@ impl Frames {
             in_head: true,
             headed: false,
             requests: 0,
+            small: 0,
         }
+    }
+
+    /// Whoever polls the connection begins to, and whoever takes what came has had its turn.
+    pub(super) fn begin_turn(&mut self) {
+        self.small = 0;
+    }
+
+    /// Whether so many came in this turn that it shall end.
+    pub(super) fn are_many(&self) -> bool {
+        self.small >= MOST_SMALL
     }
 
     /// Whether something has begun that has to come to its end soon: the greeting, the head of a request or that of a
@@ -107,6 +126,7 @@ impl Frames {
                 self.goes_on = self.in_head && flags & END_HEADERS == 0;
                 self.headed |= !self.in_head;
                 self.requests += usize::from(self.in_head && !self.goes_on);
+                self.small += usize::from(kind == DATA && self.skip < SMALL);
                 self.debt += cost(kind, flags, self.skip);
             }
         }
@@ -137,7 +157,7 @@ fn cost(kind: u8, flags: u8, length: usize) -> u64 {
     const ACK_OR_END: u8 = 1;
     match kind {
         // DATA that neither carries nor ends anything.
-        0 => u64::from(length == 0 && flags & ACK_OR_END == 0),
+        DATA => u64::from(length == 0 && flags & ACK_OR_END == 0),
         // HEADERS, PUSH_PROMISE, WINDOW_UPDATE and CONTINUATION have limits of their own, or are asked for by us.
         HEADERS | 5 | 8 | CONTINUATION => 0,
         // A request that was taken up for nothing.
@@ -190,6 +210,17 @@ mod tests {
         frames.read(&rest);
         frames.read(&whole);
         assert!(frames.take() && !frames.take());
+    }
+
+    #[test]
+    fn a_turn_ends_after_many_small_pieces_and_not_after_large_ones() {
+        let (small, large) = (frame(DATA, 0, b"x"), frame(DATA, 0, &[0; SMALL]));
+        let mut frames = Frames::new(&Ticker::default());
+        assert!(frames.read(&[0; PREFACE]) && fed(&mut frames, &large, 5000));
+        assert!(fed(&mut frames, &small, MOST_SMALL - 1) && !frames.are_many());
+        assert!(frames.read(&small) && frames.are_many());
+        frames.begin_turn();
+        assert!(!frames.are_many());
     }
 
     #[test]

@@ -83,6 +83,7 @@ impl Line {
     /// Whoever polls the connection begins to.
     pub(super) fn begin_turn(&mut self) {
         self.dry = false;
+        self.frames.begin_turn();
     }
 
     /// A request was taken up. Whether the library may have another one for this turn.
@@ -185,6 +186,11 @@ impl AsyncRead for Gathering {
         let line = &mut *self.0.borrow_mut();
         // The library asks at least once for each request that it hands out.
         if line.dry {
+            return Poll::Pending;
+        }
+        if line.frames.are_many() {
+            line.dry = true;
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         let before = buffer.filled().len();

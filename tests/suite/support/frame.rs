@@ -1,7 +1,6 @@
 //! Frames and header blocks of HTTP/2, byte by byte. The benchmarks use them too.
 
-use std::io::Read as _;
-use std::net::TcpStream;
+use std::io::Read;
 
 /// A frame: its type, flags, stream and payload (RFC 9113 §4.1).
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -57,7 +56,7 @@ pub(crate) fn kept() -> Vec<u8> {
 pub(crate) const AGAIN: u8 = 0xbe;
 
 /// What one side of HTTP/2 says in frames: each with its type, flags, stream and payload.
-pub(crate) fn read_frame(stream: &mut TcpStream) -> Option<(u8, u8, u32, Vec<u8>)> {
+pub(crate) fn read_frame(stream: &mut impl Read) -> Option<(u8, u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).ok()?;
     let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];

@@ -18,6 +18,7 @@ use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
 
 pub(crate) use crate::support::frame::{answered, frame, get, goaway, preface, read_frame};
 use crate::support::raw::PATIENCE;
@@ -94,6 +95,11 @@ impl H2 {
             trailers: collected.trailers().cloned(),
             body: collected.to_bytes().to_vec(),
         }
+    }
+
+    /// Has something go on beside all else.
+    pub(crate) fn spawn<F: Future<Output: Send> + Send + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        self.runtime.spawn(future)
     }
 
     /// Runs something beside the connection.
