@@ -24,6 +24,7 @@ use crate::session::live::Live;
 mod app_side;
 pub mod body;
 pub mod connect;
+pub mod ending;
 pub mod failure;
 pub mod headers;
 pub mod health;

@@ -61,6 +61,8 @@ pub struct Told {
     pub took: Duration,
     /// From asking the app to the head of its answer.
     pub upstream: Option<Duration>,
+    /// Why it ended before it was whole, if it did.
+    pub ended: Option<&'static str>,
 }
 
 /// One worker's access log.
@@ -143,6 +145,9 @@ impl Access {
         if let Some(upstream) = told.upstream {
             line.millis("upstream_ms", upstream);
         }
+        if let Some(ended) = told.ended {
+            line.plain("ended", ended.as_bytes());
+        }
         if self.json {
             out.push(b'}');
         }
@@ -174,6 +179,13 @@ impl Access {
         }
         let batch = self.batch.replace(Vec::with_capacity(size.min(BATCH) + 1024));
         sink.hand_over(batch, lines);
+    }
+}
+
+/// What came to its end with the worker is written too.
+impl Drop for Access {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 

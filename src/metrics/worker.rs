@@ -32,9 +32,18 @@ impl Outcome {
 pub const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
 /// Classes of status codes: 1xx to 5xx.
 pub const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-/// Ways in which the app can fail to answer.
-pub const TROUBLES: [&str; 7] =
-    ["unreachable", "connect_timeout", "closed", "invalid", "response_timeout", "none_well", "no_room"];
+/// Ways in which the app can fail to answer, or to go on with its answer.
+pub const TROUBLES: [&str; 9] = [
+    "unreachable",
+    "connect_timeout",
+    "closed",
+    "invalid",
+    "response_timeout",
+    "none_well",
+    "no_room",
+    "broken_off",
+    "idle_timeout",
+];
 
 /// How the app failed to answer: a place in [`TROUBLES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +62,10 @@ pub enum Trouble {
     NoneWell,
     /// We cannot have any more connections.
     NoRoom,
+    /// The answer broke off.
+    BrokenOff,
+    /// The answer paused for too long.
+    IdleTimeout,
 }
 
 /// What one worker counts, on cache lines of its own.

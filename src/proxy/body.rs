@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::http::pipe::Piece;
+use crate::proxy::ending::Ending;
 use crate::proxy::http2::body::Http2Body;
 use crate::proxy::response::Http1Body;
 
@@ -35,6 +36,14 @@ impl UpstreamBody {
             Self::Http2(body) => {
                 Pin::new(&mut **body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map(Piece::Frame)))
             }
+        }
+    }
+
+    /// Why it ended as it did, if that is told in words that a client takes for the end of an answer.
+    pub fn cut(&self) -> Option<Ending> {
+        match self {
+            Self::Http1(_) => None,
+            Self::Http2(body) => body.cut,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::http::chunked::Piece;
 use crate::http::fields::Fields;
 use crate::http::head::Search;
 use crate::http::pipe::Piece as Part;
+use crate::proxy::ending::Ending;
 use crate::proxy::failure::Failure;
 use crate::proxy::interim;
 use crate::proxy::pace::Pace;
@@ -245,14 +246,14 @@ impl Http1Body {
             this.term.moved(&connection.deadline);
         }
         if !this.pace.pass(given, this.pool.now()) {
-            return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
+            return Poll::Ready(Some(Err(Ending::Client.into())));
         }
         if let Some(connection) = &mut this.connection
             && !this.upload.finished(connection)
             && let Poll::Ready(Err(_)) = this.upload.poll(cx, connection)
         {
             // The client's body broke: whatever the app still says of it answers no whole request.
-            return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+            return Poll::Ready(Some(Err(Ending::Client.into())));
         }
         if let Some(connection) = &this.connection
             && this.upload.has_moved()
@@ -261,7 +262,7 @@ impl Http1Body {
         }
         loop {
             if this.term.is_over(this.pool.now(), this.pool.live()) {
-                return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+                return Poll::Ready(Some(Err(Ending::Session.into())));
             }
             if let Some(frame) = this.piece()? {
                 this.given = frame.data_ref().map_or(0, Bytes::len) as u64;
@@ -283,7 +284,7 @@ impl Http1Body {
                     return Poll::Ready(None);
                 }
                 // Cut short: the client must be able to see it (RFC 9112 §8).
-                Poll::Ready(Ok(0)) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Some(Err(Ending::App.into()))),
                 Poll::Ready(Ok(count)) => {
                     this.term.moved(&connection.deadline);
                     this.reads.read(count);
@@ -294,11 +295,7 @@ impl Http1Body {
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Poll::Pending => {
                     let over = this.term.poll_over(cx, &connection.deadline, patience, this.pool.live());
-                    let kind = match ready!(over) {
-                        Over::Session => io::ErrorKind::ConnectionAborted,
-                        Over::Patience => io::ErrorKind::TimedOut,
-                    };
-                    return Poll::Ready(Some(Err(kind.into())));
+                    return Poll::Ready(Some(Err(Ending::from(ready!(over)).into())));
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use crate::proxy::ending::Ending;
 use crate::proxy::ticker::{Deadline, TICK};
 use crate::session::live::{Line, Live};
 use crate::visitor::Session;
@@ -29,6 +30,15 @@ pub(super) enum Over {
     Session,
     /// The app was silent for longer than there is patience.
     Patience,
+}
+
+impl From<Over> for Ending {
+    fn from(over: Over) -> Self {
+        match over {
+            Over::Session => Self::Session,
+            Over::Patience => Self::Idle,
+        }
+    }
 }
 
 impl Term {

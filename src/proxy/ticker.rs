@@ -65,6 +65,11 @@ impl Ticker {
         self.wake_all();
     }
 
+    /// Whether what has no end of its own has to end.
+    pub fn is_cut(&self) -> bool {
+        self.0.cut.get()
+    }
+
     fn strike(&self, now: u64) {
         self.0.slots.borrow_mut().retain(|slot| {
             let Some(slot) = slot.upgrade() else { return false };
@@ -111,7 +116,7 @@ impl Deadline {
 
     /// Whether the worker ends what has no end of its own.
     pub fn is_cut(&self) -> bool {
-        self.ticker.0.cut.get()
+        self.ticker.is_cut()
     }
 
     /// Milliseconds since the worker started, as of the last tick.

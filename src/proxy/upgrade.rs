@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::http::visit::Visit;
 use crate::metrics::worker::Worker;
 use crate::proxy::app_side::AppSide;
+use crate::proxy::ending::Ending;
 use crate::proxy::failure::Failure;
 use crate::proxy::response::Head;
 use crate::proxy::ticker::{Deadline, TICK};
@@ -101,17 +102,43 @@ impl Drop for Open {
 enum End {
     /// Both sides are done.
     Done,
-    /// We end it, for this reason.
-    Cut(&'static str),
+    /// We end it, for this reason, which the client is told in these words.
+    Cut(Ending, &'static str),
+    /// One of them broke.
+    Broken(Broken),
+}
+
+/// What became of a tunnel.
+pub struct Ended {
+    /// Bytes that were passed on to the client.
+    pub bytes: u64,
+    /// Why it ended, unless both sides were done.
+    pub by: Option<Ending>,
+    /// What was wrong with a connection that broke.
+    pub error: Option<io::Error>,
+}
+
+/// A connection that broke.
+struct Broken {
+    error: io::Error,
+    /// It is the one that is written to.
+    sink: bool,
+}
+
+impl Broken {
+    fn source(error: io::Error) -> Self {
+        Self { error, sink: false }
+    }
+
+    fn sink(error: io::Error) -> Self {
+        Self { error, sink: true }
+    }
 }
 
 impl Tunnel {
     /// Carries bytes until the end. `early` is what the client sent behind its request. The client of a WebSocket
     /// that we end is told so where a frame can stand.
-    ///
-    /// # Errors
-    /// If one of the connections breaks.
-    pub async fn run<C>(self, client: C, early: BytesMut) -> io::Result<()>
+    pub async fn run<C>(self, client: C, early: BytesMut) -> Ended
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
@@ -122,34 +149,47 @@ impl Tunnel {
         silence.arm(patience);
         let end = std::future::poll_fn(|cx| {
             let before = to_client.passed + to_upstream.passed;
-            let down = to_client.poll(cx, &mut upstream, &mut client)?;
-            let up = to_upstream.poll(cx, &mut client, &mut upstream)?;
-            if down.is_ready() && up.is_ready() {
-                return Poll::Ready(io::Result::Ok(End::Done));
+            let down = to_client.poll_pass(cx, &mut upstream, &mut client);
+            let up = to_upstream.poll_pass(cx, &mut client, &mut upstream);
+            match (down, up) {
+                (Poll::Ready(Err(broken)), _) => return Poll::Ready(End::Broken(broken)),
+                (_, Poll::Ready(Err(Broken { error, sink }))) => {
+                    return Poll::Ready(End::Broken(Broken { error, sink: !sink }));
+                }
+                (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(End::Done),
+                _ => {}
             }
             if to_client.passed + to_upstream.passed > before {
                 silence.arm(patience);
             }
             if silence.is_cut() {
-                return Poll::Ready(Ok(End::Cut("going down")));
+                return Poll::Ready(End::Cut(Ending::Drain, "going down"));
             }
             if let Some(line) = &line {
                 watch.arm(TICK);
                 if line.is_cut() {
-                    return Poll::Ready(Ok(End::Cut("the session has ended")));
+                    return Poll::Ready(End::Cut(Ending::Session, "the session has ended"));
                 }
                 let _ = watch.poll(cx);
             }
-            silence.poll(cx).map(|()| Ok(End::Cut("silent for too long")))
+            silence.poll(cx).map(|()| End::Cut(Ending::Idle, "silent for too long"))
         })
-        .await?;
+        .await;
         drop(upstream);
-        if let End::Cut(why) = end
-            && to_client.frames.is_some_and(|frames| frames.between())
-        {
-            say_goodbye(&mut client, why).await;
+        let bytes = to_client.passed;
+        match end {
+            End::Done => Ended { bytes, by: None, error: None },
+            End::Broken(Broken { error, sink }) => {
+                let by = Some(if sink { Ending::Client } else { Ending::App });
+                Ended { bytes, by, error: Some(error) }
+            }
+            End::Cut(by, why) => {
+                if to_client.frames.is_some_and(|frames| frames.between()) {
+                    say_goodbye(&mut client, why).await;
+                }
+                Ended { bytes, by: Some(by), error: None }
+            }
         }
-        Ok(())
     }
 }
 
@@ -171,27 +211,16 @@ impl Pipe {
     }
 
     /// Ready once the source has ended and the sink has been told.
-    fn poll<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> io::Result<Poll<()>>
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        match self.poll_pass(cx, from, to) {
-            Poll::Ready(done) => done.map(Poll::Ready),
-            Poll::Pending => Ok(Poll::Pending),
-        }
-    }
-
-    fn poll_pass<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> Poll<io::Result<()>>
+    fn poll_pass<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> Poll<Result<(), Broken>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
         while !self.closed {
             while !self.buffer.is_empty() {
-                let count = ready!(Pin::new(&mut *to).poll_write(cx, &self.buffer))?;
+                let count = ready!(Pin::new(&mut *to).poll_write(cx, &self.buffer)).map_err(Broken::sink)?;
                 if count == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    return Poll::Ready(Err(Broken::sink(io::ErrorKind::WriteZero.into())));
                 }
                 if let Some(frames) = &mut self.frames {
                     frames.passed(&self.buffer[..count]);
@@ -200,7 +229,7 @@ impl Pipe {
                 self.passed += count as u64;
             }
             if self.ended {
-                ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(Broken::sink)?;
                 self.closed = true;
                 break;
             }
@@ -211,10 +240,10 @@ impl Pipe {
             self.buffer.truncate(count);
             match polled {
                 Poll::Pending => {
-                    ready!(Pin::new(&mut *to).poll_flush(cx))?;
+                    ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(Broken::sink)?;
                     return Poll::Pending;
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::source(error))),
                 Poll::Ready(Ok(())) => self.ended = count == 0,
             }
         }

@@ -1,7 +1,7 @@
 //! Tasks that do one job after the other: a new one takes two large pieces of memory, which the allocator has to look
 //! for.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
@@ -12,17 +12,19 @@ const MOST: usize = 64;
 /// The tasks of a worker that have nothing to do, the one that worked last first.
 pub(super) struct Hands<J> {
     idle: RefCell<Vec<Rc<Hand<J>>>>,
+    /// All that there are, and some that have gone.
+    all: RefCell<Vec<Weak<Hand<J>>>>,
 }
 
 /// One of them.
 struct Hand<J> {
     job: Cell<Option<J>>,
-    waker: Cell<Option<Waker>>,
+    waker: OnceCell<Waker>,
 }
 
 impl<J> Default for Hands<J> {
     fn default() -> Self {
-        Self { idle: RefCell::default() }
+        Self { idle: RefCell::default(), all: RefCell::default() }
     }
 }
 
@@ -35,13 +37,12 @@ impl<J: 'static> Hands<J> {
     ) {
         if let Some(hand) = self.idle.borrow_mut().pop() {
             hand.job.set(Some(job));
-            if let Some(waker) = hand.waker.take() {
-                waker.wake();
-            }
+            hand.wake();
             return;
         }
         let (hands, hand) =
-            (Rc::downgrade(self), Rc::new(Hand { job: Cell::new(Some(job)), waker: Cell::default() }));
+            (Rc::downgrade(self), Rc::new(Hand { job: Cell::new(Some(job)), waker: OnceCell::new() }));
+        self.enlist(&hand);
         // Boxed: a task is copied several times before it runs, and this one is large.
         tokio::task::spawn_local(Box::pin(async move {
             loop {
@@ -53,19 +54,39 @@ impl<J: 'static> Hands<J> {
             }
         }));
     }
+
+    fn enlist(&self, hand: &Rc<Hand<J>>) {
+        let mut all = self.all.borrow_mut();
+        // Only when it has doubled: who has thousands must not have all of them looked at each time.
+        if all.len() == all.capacity() {
+            all.retain(|hand| hand.strong_count() > 0);
+            let more = all.len() + 1;
+            all.reserve(more);
+        }
+        all.push(Rc::downgrade(hand));
+    }
+
+    /// Wakes all of them, so that they look at what has changed for all.
+    pub(super) fn wake_all(&self) {
+        self.all.borrow().iter().filter_map(Weak::upgrade).for_each(|hand| hand.wake());
+    }
 }
 
 impl<J> Hand<J> {
     /// The next job.
     async fn job(&self) -> J {
         poll_fn(|cx| {
-            if let Some(job) = self.job.take() {
-                return Poll::Ready(job);
-            }
-            self.waker.set(Some(cx.waker().clone()));
-            Poll::Pending
+            // That of a task is always the same.
+            self.waker.get_or_init(|| cx.waker().clone());
+            self.job.take().map_or(Poll::Pending, Poll::Ready)
         })
         .await
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
     }
 
     /// Has nothing to do. False if there are enough of those.

@@ -6,7 +6,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,14 +27,16 @@ use crate::refusal::Refusal;
 use crate::server::front::{self, Arrived};
 use crate::server::linger::LINGER;
 use crate::server::read;
-use crate::server::record::Via;
+use crate::server::record::{self, Opened, Via};
 use crate::server::reply::ReplyBody;
 use crate::server::worker::{Trust, Worker};
 
 mod head;
+mod watch;
 mod write;
 
 use head::Bounds;
+use watch::Watch;
 use write::{Asked, Sent};
 
 /// How HTTP/2 begins where it was not negotiated (RFC 9113 §3.4). No request of HTTP/1 that we take has a method of
@@ -42,10 +44,6 @@ use write::{Asked, Sent};
 const PREFACE: &[u8] = b"PRI ";
 /// What is read at a time while a head is waited for, in bytes.
 const READ: usize = 4 * 1024;
-/// After this time without an answer it is looked whether the client is still there.
-const LOOK: Duration = Duration::from_millis(250);
-/// What a client may send ahead while it waits for an answer, in bytes.
-const MOST_AHEAD: usize = 16 * 1024;
 /// How long a body that nobody wanted is read away before the connection is given up.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -66,7 +64,7 @@ enum Next {
     /// It does not, but the client may still be sending.
     Linger,
     /// Without HTTP.
-    Tunnel(Box<Tunnel>),
+    Tunnel(Box<Tunnel>, Option<Opened>),
     /// By HTTP/2.
     Http2,
 }
@@ -80,12 +78,12 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) -> Opt
         wire: Rc::new(RefCell::new(Wire::new(socket, Rc::clone(&worker.buffers)))),
         head: read::Head::default(),
         patience: worker.ticker.deadline(),
-        watch: Watch { deadline: worker.ticker.deadline(), looking: false },
+        watch: Watch::new(&worker.ticker),
         trust: worker.trust.clone(),
         worker,
     };
     match connection.run().await {
-        Next::Tunnel(tunnel) => connection.become_tunnel(tunnel).await,
+        Next::Tunnel(tunnel, opened) => connection.become_tunnel(tunnel, opened).await,
         Next::Linger => connection.linger().await,
         Next::Close | Next::Request => {}
         Next::Http2 => {
@@ -115,44 +113,6 @@ struct Connection {
     /// For whatever the client is to do next.
     patience: Deadline,
     watch: Watch,
-}
-
-/// Looks whether a client that waits for its answer is still there. Not at once: most answers are quick, and to
-/// be woken by what the client does would cost each of them.
-struct Watch {
-    deadline: Deadline,
-    looking: bool,
-}
-
-impl Watch {
-    fn begin(&mut self) {
-        self.looking = false;
-        self.deadline.arm(LOOK);
-    }
-
-    fn end(&self) {
-        self.deadline.disarm();
-    }
-
-    /// Ready once the client has gone. What it sends ahead is kept.
-    fn poll_gone(&mut self, cx: &mut Context<'_>, wire: &RefCell<Wire>) -> Poll<()> {
-        if let Poll::Ready(Err(_)) = wire.borrow_mut().poll_inform(cx) {
-            return Poll::Ready(());
-        }
-        if !self.looking {
-            ready!(self.deadline.poll(cx));
-            self.looking = true;
-            self.deadline.disarm();
-        }
-        let mut wire = wire.borrow_mut();
-        // Who reads the body hears of the end by it.
-        while wire.complete() && wire.unread.len() < MOST_AHEAD {
-            if !matches!(ready!(wire.poll_read(cx, READ)), Ok(1..)) {
-                return Poll::Ready(());
-            }
-        }
-        Poll::Pending
-    }
 }
 
 impl Connection {
@@ -295,7 +255,9 @@ impl Connection {
                 Poll::Ready(sent) => return Poll::Ready(sent),
                 Poll::Pending if answer.waits_for_client() => {
                     self.patience.arm_once(patience);
-                    ready!(self.patience.poll(cx));
+                    if !self.watch.is_cut() {
+                        ready!(self.patience.poll(cx));
+                    }
                 }
                 Poll::Pending => {
                     self.patience.disarm();
@@ -309,13 +271,14 @@ impl Connection {
         match sent {
             Sent::Lost | Sent::Broken => Next::Close,
             Sent::Whole => {
+                answer.whole();
                 let closes = answer.closes();
                 if answer.ends_with_connection() {
                     self.wire.borrow_mut().socket().breaks_off(false);
                 }
                 self.worker.buffers.written(answer.take_buffer());
                 match answer.take_tunnel() {
-                    Some(tunnel) => Next::Tunnel(tunnel),
+                    Some((tunnel, opened)) => Next::Tunnel(tunnel, opened),
                     None if closes => Next::Linger,
                     None => self.drain().await,
                 }
@@ -387,14 +350,13 @@ impl Connection {
         .await;
     }
 
-    async fn become_tunnel(self, tunnel: Box<Tunnel>) {
+    async fn become_tunnel(self, tunnel: Box<Tunnel>, opened: Option<Opened>) {
         // Whoever shared the wire has gone with the request.
         let Some(wire) = Rc::into_inner(self.wire) else { return };
         // It may last for days, and needs nothing of the configuration.
         drop(self.worker);
         let (socket, early) = wire.into_inner().into_parts();
-        if let Err(error) = Box::pin(tunnel.run(socket, early)).await {
-            tracing::debug!(peer = %self.peer.address, %error, "tunnel ended");
-        }
+        let ended = Box::pin(tunnel.run(socket, early)).await;
+        record::closed(opened, ended, self.peer.address);
     }
 }

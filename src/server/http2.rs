@@ -29,7 +29,7 @@ use crate::server::crowd::Requests;
 use crate::server::front::{self, Arrived};
 use crate::server::linger::linger;
 use crate::server::read::{self, Head};
-use crate::server::record::Via;
+use crate::server::record::{self, Opened, Via};
 use crate::server::reply::ReplyBody;
 use crate::server::worker::Worker;
 
@@ -106,7 +106,7 @@ async fn run(common: &Rc<Common>, client: &Rc<Client>, line: &Rc<RefCell<Line>>)
     let word = worker.ticker.deadline();
     word.arm(Duration::from_secs(u64::from(u32::MAX)));
     poll_fn(|cx| {
-        let overdue = word.poll(cx).is_ready();
+        let overdue = word.poll(cx).is_ready() || worker.ticker.is_cut();
         line.borrow_mut().begin_turn();
         loop {
             // Asked at every turn rather than awaited beside it: a stop is rare, and the ticker wakes everybody for
@@ -216,6 +216,10 @@ async fn answer(asked: Asked) {
                 pin!(front::answer(&worker, peer, Arrived { head, request, body, leaving, via }));
             let reply = poll_fn(|cx| match answer.as_mut().poll(cx) {
                 Poll::Ready(reply) => Poll::Ready(Some(reply)),
+                Poll::Pending if worker.ticker.is_cut() => {
+                    answering.break_off();
+                    Poll::Ready(None)
+                }
                 Poll::Pending => {
                     ahead.gather(cx);
                     answering.poll_given_up(cx).map(|()| None)
@@ -230,10 +234,9 @@ async fn answer(asked: Asked) {
     let left = send(&worker, &answering, reply, (to_head, receive)).await;
     // It may last for days, and needs nothing of the configuration.
     drop((common, worker));
-    if let Some((tunnel, stream)) = left
-        && let Err(error) = Box::pin(tunnel.run(stream, BytesMut::new())).await
-    {
-        tracing::debug!(%error, "tunnel ended");
+    if let Some(((tunnel, opened), stream)) = left {
+        let ended = Box::pin(tunnel.run(stream, BytesMut::new())).await;
+        record::closed(opened, ended, peer.address);
     }
 }
 
@@ -243,7 +246,7 @@ async fn send(
     answering: &Answering,
     mut reply: Reply<ReplyBody>,
     (to_head, receive): (bool, Option<RecvStream>),
-) -> Option<(Box<Tunnel>, Duplex<()>)> {
+) -> Option<((Box<Tunnel>, Option<Opened>), Duplex<()>)> {
     let tunnel = reply.body.take_tunnel();
     let (head, whole) = answer::head(&reply, worker.date.value(), to_head);
     let to = match answering.respond(head, whole && tunnel.is_none()) {
@@ -257,7 +260,9 @@ async fn send(
     if let (Some(tunnel), Some(receive)) = (tunnel, receive) {
         return Some((tunnel, Duplex::new(to, receive, ())));
     }
-    if !whole {
+    if whole {
+        reply.body.whole();
+    } else {
         let patience = worker.app.config.limits.body_idle;
         let mut sending = Sending::new(to, reply.body, (&worker.ticker, patience));
         poll_fn(|cx| sending.poll(cx)).await;

@@ -1,7 +1,7 @@
 //! What is written down of a request: its line of the access log and its share of the metrics, from the first
 //! look to the last byte of the answer.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,9 @@ use crate::id::RequestId;
 use crate::log::access::{Access, Asked, Told};
 use crate::metrics::Metrics;
 use crate::metrics::worker::{METHODS, Outcome, Worker as Counts, method};
+use crate::proxy::ending::Ending;
+use crate::proxy::ticker::Ticker;
+use crate::proxy::upgrade::Ended;
 use crate::refusal::Refusal;
 use crate::server::read::Head;
 use crate::time::{Moment, Now};
@@ -51,6 +54,8 @@ pub(super) struct Recorder {
     pub(super) tracing: Option<Tracing>,
     /// Counts those that do not get there.
     pub(super) lost: Arc<Metrics>,
+    /// Knows whether what is under way is cut.
+    pub(super) ticker: Ticker,
 }
 
 /// What is known of one request so far. Dropped when its answer has come to its end, and then counts.
@@ -65,6 +70,10 @@ pub(super) struct Record {
     reason: Option<Refusal>,
     upstream: Option<Duration>,
     bytes: u64,
+    /// The client was given all of the answer.
+    whole: bool,
+    /// Why the answer was not what it should have been, if that is known.
+    cut: Option<Ending>,
     /// Its line, without what only the end can tell; none if there is no access log.
     line: Option<Vec<u8>>,
     /// Its place in a trace, if it is traced.
@@ -92,6 +101,8 @@ impl Recorder {
             reason: None,
             upstream: None,
             bytes: 0,
+            whole: false,
+            cut: None,
             line: None,
             traced: None,
         }
@@ -212,6 +223,74 @@ impl Record {
     pub(super) fn passed(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
     }
+
+    /// The client was given all of the answer, which the app may have ended so because it was `cut`.
+    pub(super) fn whole(&mut self, cut: Option<Ending>) {
+        (self.whole, self.cut) = (true, cut);
+    }
+
+    /// Nothing more comes of the answer.
+    #[cold]
+    pub(super) fn cut(&mut self, ending: Ending) {
+        self.cut = Some(ending);
+    }
+
+    /// The request is over, but its line is written at the end of the tunnel that it has opened.
+    pub(super) fn opened(mut self) -> Option<Opened> {
+        self.whole = true;
+        let (line, told) = (self.line.take()?, self.told_at_last());
+        let access = Rc::clone(&self.recorder.access);
+        Some(Opened { access, begun: self.begun, line, told })
+    }
+
+    /// Why it ended before it was whole, if it did.
+    fn ended(&self) -> Option<Ending> {
+        let lost = || if self.recorder.ticker.is_cut() { Ending::Drain } else { Ending::Client };
+        if self.whole { self.cut } else { Some(self.cut.unwrap_or_else(lost)) }
+    }
+
+    /// What only the end tells.
+    fn told_at_last(&self) -> Told {
+        Told {
+            status: self.status.map(|status| status.as_u16()),
+            decision: if self.status.is_some() { self.outcome.name() } else { "abandoned" },
+            rule: self.rule,
+            reason: self.reason.map(Refusal::code),
+            bytes: self.bytes,
+            took: Duration::ZERO,
+            upstream: self.upstream,
+            ended: self.ended().map(Ending::name),
+        }
+    }
+}
+
+/// What is written down of a tunnel: the line of the request that opened it.
+pub(super) struct Opened {
+    access: Rc<Access>,
+    begun: Moment,
+    line: Vec<u8>,
+    told: Told,
+}
+
+impl Opened {
+    /// It has ended, and so much was passed on to the client.
+    pub(super) fn end(mut self, bytes: u64, ended: Option<Ending>) {
+        self.write(bytes, ended);
+    }
+
+    fn write(&mut self, bytes: u64, ended: Option<Ending>) {
+        let told = Told { bytes, took: self.begun.elapsed(), ended: ended.map(Ending::name), ..self.told };
+        self.access.told(std::mem::take(&mut self.line), &told);
+    }
+}
+
+/// One that has not ended by itself ends with its worker.
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            self.write(0, Some(Ending::Drain));
+        }
+    }
 }
 
 impl Drop for Record {
@@ -219,7 +298,9 @@ impl Drop for Record {
         let took = self.begun.elapsed();
         let recorder = &self.recorder;
         recorder.counts.done(self.outcome, took, self.bytes);
-        let decision = if self.status.is_some() { self.outcome.name() } else { "abandoned" };
+        if let Some(trouble) = self.cut.and_then(Ending::trouble) {
+            recorder.counts.troubles[trouble as usize].add_alone(1);
+        }
         if let Some(traced) = self.traced.take()
             && traced.context.sampled
             && let Some(tracing) = &recorder.tracing
@@ -232,7 +313,7 @@ impl Drop for Record {
                 method: self.method,
                 path: traced.path,
                 status: self.status.map(|status| status.as_u16()),
-                decision,
+                decision: if self.status.is_some() { self.outcome.name() } else { "abandoned" },
                 upstream_nanos: self.upstream.map(nanos),
             };
             if tracing.to.try_send(span).is_err() {
@@ -240,19 +321,18 @@ impl Drop for Record {
             }
         }
         if let Some(line) = self.line.take() {
-            recorder.access.told(
-                line,
-                &Told {
-                    status: self.status.map(|status| status.as_u16()),
-                    decision,
-                    rule: self.rule,
-                    reason: self.reason.map(Refusal::code),
-                    bytes: self.bytes,
-                    took,
-                    upstream: self.upstream,
-                },
-            );
+            recorder.access.told(line, &Told { took, ..self.told_at_last() });
         }
+    }
+}
+
+/// A tunnel has ended that was opened from this address.
+pub(super) fn closed(opened: Option<Opened>, ended: Ended, peer: SocketAddr) {
+    if let Some(error) = ended.error {
+        tracing::debug!(%peer, %error, "tunnel ended");
+    }
+    if let Some(opened) = opened {
+        opened.end(ended.bytes, ended.by);
     }
 }
 

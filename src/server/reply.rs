@@ -10,8 +10,9 @@ use http_body::{Body, Frame, SizeHint};
 use crate::http::pipe::Piece;
 use crate::proxy::Following;
 use crate::proxy::body::UpstreamBody;
+use crate::proxy::ending::Ending;
 use crate::proxy::upgrade::Tunnel;
-use crate::server::record::Record;
+use crate::server::record::{Opened, Record};
 
 /// What follows the head of an answer.
 pub(super) struct ReplyBody {
@@ -50,6 +51,13 @@ impl ReplyBody {
         self.record = Some(Box::new(record));
     }
 
+    /// The client was given all of it.
+    pub(super) fn whole(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.whole(if let Kind::App(body) = &self.kind { body.cut() } else { None });
+        }
+    }
+
     /// Passes on more of the request, while nothing of the answer can be.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
         if let Kind::App(body) = &mut self.kind {
@@ -76,16 +84,21 @@ impl ReplyBody {
             Kind::App(body) => body.poll_piece(cx, piped),
             Kind::Tunnel(_) => Poll::Ready(None),
         };
-        if let (Poll::Ready(Some(Ok(piece))), Some(record)) = (&polled, &mut self.record) {
-            record.passed(piece.size());
+        if let (Poll::Ready(Some(piece)), Some(record)) = (&polled, &mut self.record) {
+            match piece {
+                Ok(piece) => record.passed(piece.size()),
+                Err(error) => record.cut(Ending::of(error)),
+            }
         }
         polled
     }
 
-    /// The tunnel, if it is one.
-    pub(super) fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
+    /// The tunnel, if it is one, and what is written down of it.
+    pub(super) fn take_tunnel(&mut self) -> Option<(Box<Tunnel>, Option<Opened>)> {
         self.kind = match std::mem::replace(&mut self.kind, Kind::Own(Bytes::new())) {
-            Kind::Tunnel(tunnel) => return Some(tunnel),
+            Kind::Tunnel(tunnel) => {
+                return Some((tunnel, self.record.take().and_then(|record| record.opened())));
+            }
             kind => kind,
         };
         None

@@ -18,9 +18,8 @@ use crate::server::{connection, redirect};
 /// How long to wait after the system ran out of something, at first and at most.
 const SHORTAGE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// How long those that are cut may take to hear of it, and how often is looked.
+/// How long those that are cut may take to hear of it.
 const FAREWELL: Duration = Duration::from_millis(1500);
-const FAREWELL_LOOK: Duration = Duration::from_millis(20);
 
 /// What a worker is told while it runs.
 #[derive(Clone)]
@@ -91,25 +90,19 @@ async fn run(listeners: Vec<Share>, orders: Orders) -> io::Result<()> {
 
 /// Lets what is under way come to its end, and ends what has none of its own.
 async fn drain(worker: &Worker) {
-    let drained = async {
+    let drained = || async {
         while worker.seats.open.get() > 0 {
             worker.seats.one_less.notified().await;
         }
     };
-    if tokio::time::timeout(worker.app.config.limits.drain, drained).await.is_ok() {
+    if tokio::time::timeout(worker.app.config.limits.drain, drained()).await.is_ok() {
         return;
     }
     let open = worker.seats.open.get();
     tracing::warn!(connections = open, "connections are cut at the end of the drain time");
-    worker.ticker.cut();
-    let [begun, ended] = &worker.recorder.counts.tunnels;
-    let told = async {
-        while begun.get() > ended.get() {
-            tokio::time::sleep(FAREWELL_LOOK).await;
-        }
-    };
+    worker.cut();
     // Whoever does not hear of it is cut without.
-    let _ = tokio::time::timeout(FAREWELL, told).await;
+    let _ = tokio::time::timeout(FAREWELL, drained()).await;
 }
 
 /// A way by which connections come.

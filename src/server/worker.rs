@@ -64,6 +64,12 @@ impl Worker {
         self.ticker.wake_all();
     }
 
+    /// What is still under way ends now.
+    pub(super) fn cut(&self) {
+        self.ticker.cut();
+        self.hands.wake_all();
+    }
+
     /// Whether no further request should be taken on any connection.
     pub(super) fn stopping(&self) -> bool {
         self.stopping.get()
@@ -84,6 +90,7 @@ impl Worker {
             access: Rc::new(Access::new(app.config.log.json, app.log_sink())),
             tracing: serving.tracing.clone(),
             lost: Arc::clone(&app.metrics),
+            ticker: ticker.clone(),
         });
         let worker = Rc::new(Self {
             proxy: proxy(serving, &ticker, &recorder),
@@ -114,6 +121,7 @@ impl Worker {
             access: Rc::clone(&self.recorder.access),
             tracing: serving.tracing.clone(),
             lost: Arc::clone(&self.recorder.lost),
+            ticker: self.ticker.clone(),
         });
         let worker = Rc::new(Self {
             proxy: proxy(serving, &self.ticker, &recorder),

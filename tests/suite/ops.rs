@@ -8,16 +8,19 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::jobs::eventually;
 use crate::serve::{command, free_port};
 use crate::support::child::Child;
 use crate::support::raw::{Raw, Response};
+use crate::support::site::PASSWORD;
 use crate::support::visitor::Visitor;
 
 mod access;
 mod admin;
+mod ended;
 mod families;
 mod load;
 mod numbers;
@@ -146,4 +149,15 @@ pub(crate) fn told(admin: SocketAddr, path: &str) -> Response {
 fn number(text: &str, sample: &str) -> u64 {
     let value = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
     value.map_or(0, |value| value.parse().expect("a whole number"))
+}
+
+/// Ada, who has signed up and in, and her id.
+fn signed_in(program: &Program) -> (Visitor, String) {
+    let mut ada = program.visitor();
+    let account = json!({ "name": "Ada", "email": "ada@example.com", "password": PASSWORD });
+    assert_eq!(ada.post("/auth/signup", &account).status, 200);
+    let response = ada.post("/auth/login", &account);
+    assert_eq!(response.status, 200);
+    let id = response.json()["user"]["id"].as_str().expect("an id").to_owned();
+    (ada, id)
 }

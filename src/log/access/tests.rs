@@ -28,6 +28,7 @@ const TOLD: Told = Told {
     bytes: 1234,
     took: Duration::from_micros(1_002_003),
     upstream: Some(Duration::from_micros(5)),
+    ended: None,
 };
 
 /// The line as it goes to the thread that writes.

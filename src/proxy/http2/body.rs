@@ -18,11 +18,12 @@ use tokio::task::JoinHandle;
 
 use crate::http::gathered::Received;
 use crate::proxy::Proxy;
+use crate::proxy::ending::Ending;
 use crate::proxy::http2::connections::Lease;
 use crate::proxy::http2::fields::answer_trailer_may_pass;
 use crate::proxy::http2::upload::{Source, Upload};
 use crate::proxy::pace::Pace;
-use crate::proxy::term::{Over, Term};
+use crate::proxy::term::Term;
 use crate::proxy::ticker::{Deadline, Ticker};
 use crate::session::live::Live;
 
@@ -46,31 +47,14 @@ impl Calls {
     }
 }
 
-/// Why an answer does not go on.
-#[derive(Clone, Copy)]
-enum Cut {
-    Silent,
-    Broken,
-    SessionEnded,
-}
-
-impl Cut {
-    fn error(self) -> io::Error {
-        match self {
-            Self::Silent => io::ErrorKind::TimedOut.into(),
-            Self::Broken | Self::SessionEnded => io::ErrorKind::ConnectionAborted.into(),
-        }
-    }
-
-    /// The status of the call, and its text.
-    fn status(self) -> (HeaderValue, HeaderValue) {
-        let (status, text) = match self {
-            Self::Silent => ("4", "UPSTREAM_TIMEOUT"),
-            Self::Broken => ("14", "UPSTREAM_INVALID"),
-            Self::SessionEnded => ("16", "SIGN_IN_REQUIRED"),
-        };
-        (HeaderValue::from_static(status), HeaderValue::from_static(text))
-    }
+/// The status of a call whose answer does not go on, and its text.
+fn status(ending: Ending) -> (HeaderValue, HeaderValue) {
+    let (status, text) = match ending {
+        Ending::Idle => ("4", "UPSTREAM_TIMEOUT"),
+        Ending::App | Ending::Client | Ending::Drain => ("14", "UPSTREAM_INVALID"),
+        Ending::Session => ("16", "SIGN_IN_REQUIRED"),
+    };
+    (HeaderValue::from_static(status), HeaderValue::from_static(text))
 }
 
 /// What an answer goes on with behind its head.
@@ -91,6 +75,8 @@ pub struct Http2Body {
     _lease: Lease,
     length: Option<u64>,
     calls: Calls,
+    /// Why it does not go on, once it does not.
+    pub(in crate::proxy) cut: Option<Ending>,
     term: Term,
     live: Arc<Live>,
     ticker: Ticker,
@@ -137,6 +123,7 @@ impl Http2Body {
             _lease: lease,
             length: if whole { Some(0) } else { length },
             calls,
+            cut: None,
             term,
             live: Arc::clone(&proxy.live),
             ticker: proxy.ticker.clone(),
@@ -180,12 +167,13 @@ impl Http2Body {
         self.rest = Rest::None;
     }
 
-    fn cut(&mut self, cut: Cut) -> io::Result<Frame<Bytes>> {
+    fn cut(&mut self, ending: Ending) -> io::Result<Frame<Bytes>> {
         self.end();
+        self.cut = Some(ending);
         if self.calls == Calls::Plain {
-            return Err(cut.error());
+            return Err(ending.into());
         }
-        let (status, text) = cut.status();
+        let (status, text) = status(ending);
         let trailers = HeaderMap::from_iter([(GRPC_STATUS, status), (GRPC_MESSAGE, text)]);
         Ok(Frame::trailers(trailers))
     }
@@ -208,17 +196,23 @@ impl Http2Body {
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
-            Some(Err(_)) => Poll::Ready(Some(self.cut(Cut::Broken))),
+            Some(Err(error)) => Poll::Ready(Some(self.cut(ending(&error)))),
             None => match ready!(receive.poll_trailers(cx)) {
                 Ok(trailers) => {
                     self.end();
                     let trailers = trailers.as_ref().map(passing).filter(|trailers| !trailers.is_empty());
                     Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
                 }
-                Err(_) => Poll::Ready(Some(self.cut(Cut::Broken))),
+                Err(error) => Poll::Ready(Some(self.cut(ending(&error)))),
             },
         }
     }
+}
+
+/// Why a stream did not come to its end that failed with this `error`: we give one up for a client whose body breaks off.
+fn ending(error: &h2::Error) -> Ending {
+    let by_us = error.is_reset() && !error.is_remote() && !error.is_library();
+    if by_us { Ending::Client } else { Ending::App }
 }
 
 /// How the rest of a request is sent once its answer has begun.
@@ -250,7 +244,7 @@ impl Body for Http2Body {
         }
         let given = std::mem::take(&mut this.given);
         if !this.pace.pass(given, this.ticker.now()) {
-            return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
+            return Poll::Ready(Some(Err(Ending::Client.into())));
         }
         if given > 0 {
             // While the client took its time, the app was not silent.
@@ -258,7 +252,7 @@ impl Body for Http2Body {
         }
         this.send_on(cx);
         if this.term.is_over(this.ticker.now(), &this.live) {
-            return Poll::Ready(Some(this.cut(Cut::SessionEnded)));
+            return Poll::Ready(Some(this.cut(Ending::Session)));
         }
         if let Poll::Ready(frame) = this.poll_next(cx) {
             this.term.moved(&this.deadline);
@@ -271,11 +265,8 @@ impl Body for Http2Body {
         if this.moved.take() {
             this.term.moved(&this.deadline);
         }
-        let cut = match ready!(this.term.poll_over(cx, &this.deadline, this.patience, &this.live)) {
-            Over::Session => Cut::SessionEnded,
-            Over::Patience => Cut::Silent,
-        };
-        Poll::Ready(Some(this.cut(cut)))
+        let over = ready!(this.term.poll_over(cx, &this.deadline, this.patience, &this.live));
+        Poll::Ready(Some(this.cut(over.into())))
     }
 
     fn is_end_stream(&self) -> bool {

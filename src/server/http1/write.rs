@@ -16,6 +16,7 @@ use crate::http::reply::Reply;
 use crate::http::wire::Wire;
 use crate::proxy::upgrade::Tunnel;
 use crate::server::date::Line;
+use crate::server::record::Opened;
 use crate::server::reply::ReplyBody;
 
 /// A piece that is no larger than this leaves with the head as one, in bytes: to copy it costs less than to hand the
@@ -185,8 +186,13 @@ impl Answer {
         self.waits_for_client
     }
 
-    /// The tunnel that follows, if one does.
-    pub(super) fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
+    /// The client was given all of it.
+    pub(super) fn whole(&mut self) {
+        self.body.whole();
+    }
+
+    /// The tunnel that follows, if one does, and what is written down of it.
+    pub(super) fn take_tunnel(&mut self) -> Option<(Box<Tunnel>, Option<Opened>)> {
         self.body.take_tunnel()
     }
 

@@ -90,8 +90,18 @@ impl<'t> Sending<'t> {
         Self { to, body, rest: Bytes::new(), piece: 0, last: false, stalled: None, ticker, patience }
     }
 
-    /// Ready once all was sent, or nothing more can be: what is dropped before its end is reset (RFC 9113 §5.4.2).
+    /// Ready once all was sent, or nothing more can be: what is dropped before its end is reset (RFC 9113 §5.4.2). What
+    /// is cut is reset so that no client takes it for whole, as some do when they are told `CANCEL`.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let polled = self.poll_send(cx);
+        if polled.is_pending() && self.ticker.is_cut() {
+            self.to.send_reset(Reason::INTERNAL_ERROR);
+            return Poll::Ready(());
+        }
+        polled
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.rest.is_empty() {
                 if !ready!(self.poll_body(cx)) {
@@ -124,7 +134,11 @@ impl<'t> Sending<'t> {
             self.piece -= count;
             let data = self.rest.split_to(count);
             let end = self.last && self.rest.is_empty();
-            if self.to.send_data(data, end).is_err() || end {
+            let sent = self.to.send_data(data, end).is_ok();
+            if sent && end {
+                self.body.whole();
+            }
+            if !sent || end {
                 return Poll::Ready(());
             }
         }
@@ -160,7 +174,9 @@ impl<'t> Sending<'t> {
             Some(trailers) => self.to.send_trailers(trailers),
             None => self.to.send_data(Bytes::new(), true),
         };
-        if ended.is_err() {
+        if ended.is_ok() {
+            self.body.whole();
+        } else {
             self.to.send_reset(Reason::INTERNAL_ERROR);
         }
     }

@@ -2,12 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::Program;
+use super::{Program, signed_in};
 use crate::jobs::eventually;
 use crate::support::raw::Raw;
 use crate::support::site::PASSWORD;
 use crate::support::upstream::Upstream;
-use crate::support::visitor::Visitor;
 
 const JSON: &str = "[log]\nformat = \"json\"\n";
 
@@ -22,16 +21,6 @@ fn line(program: &Program, target: &str, fits: impl Fn(&Value) -> bool) -> Value
     };
     eventually("the line is written", || find().is_some());
     find().expect("it is there")
-}
-
-fn signed_in(program: &Program) -> (Visitor, String) {
-    let mut ada = program.visitor();
-    let account = json!({ "name": "Ada", "email": "ada@example.com", "password": PASSWORD });
-    assert_eq!(ada.post("/auth/signup", &account).status, 200);
-    let response = ada.post("/auth/login", &account);
-    assert_eq!(response.status, 200);
-    let id = response.json()["user"]["id"].as_str().expect("an id").to_owned();
-    (ada, id)
 }
 
 #[test]
