@@ -157,6 +157,39 @@ on_both_databases! {
         site.signed_in("ada@example.com");
     }
 
+    fn rl_2_all_together_have_so_many_attempts_a_second_and_known_browsers_are_not_counted(database) {
+        let site = Site::on(database)
+            .set("limits", "attempts_in_all = 4\nattempts_per_address = 3\nattempts_per_account = 10")
+            .set("proxies", "trusted = [\"127.0.0.0/8\"]").start();
+        let (mut known, _) = site.member("ada@example.com");
+        let from = |n: u32, at: &str, body: &Value| {
+            site.stranger().ask("POST", at).header("X-Forwarded-For", &format!("198.51.100.{n}")).json(body).send()
+        };
+        // Two were spent to get here. Each comes from an address of its own and means an account of its own.
+        assert_eq!(from(1, "/auth/login", &wrong("a@example.com")).status, 401);
+        assert_eq!(from(2, "/auth/login", &wrong("b@example.com")).status, 401);
+        let up = json!({ "name": "Bob", "email": "bob@example.com", "password": PASSWORD });
+        for (at, body) in [
+            ("/auth/login", &credentials("ada@example.com")),
+            ("/auth/sign-in/email", &wrong("c@example.com")),
+            ("/auth/sign-up/email", &up),
+        ] {
+            // More often than the address may: whoever is turned away here keeps what the address had.
+            for _ in 0..4 {
+                let refused = from(3, at, body);
+                assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")), "{at}");
+                assert_eq!(refused.code(), "TOO_MANY_REQUESTS");
+            }
+        }
+        assert_eq!(rows(&site, "user"), 1);
+        assert_eq!(known.post("/auth/login", &credentials("ada@example.com")).status, 200, "known here");
+        site.pass(Duration::from_secs(1));
+        for n in 0..4 {
+            assert_eq!(from(3 + n % 2, "/auth/login", &wrong("d@example.com")).status, 401, "{n}");
+        }
+        assert_eq!(from(5, "/auth/login", &wrong("d@example.com")).status, 429);
+    }
+
     fn rl_6_who_is_refused_keeps_session_and_cookies(database) {
         let site = Site::on(database).set("limits", "attempts_per_address = 3").start();
         let (mut ada, _) = site.member("ada@example.com");

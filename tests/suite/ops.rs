@@ -146,7 +146,7 @@ pub(crate) fn told(admin: SocketAddr, path: &str) -> Response {
 }
 
 /// The value of one number in a text of metrics, a whole one; 0 if it is not there.
-fn number(text: &str, sample: &str) -> u64 {
+pub(crate) fn number(text: &str, sample: &str) -> u64 {
     let value = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
     value.map_or(0, |value| value.parse().expect("a whole number"))
 }

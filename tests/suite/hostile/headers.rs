@@ -1,17 +1,23 @@
 //! Header fields that claim to be somebody else's or that try to take ours away.
 
+use std::io::Write as _;
+
 use crate::support::database::Database;
 use crate::support::site::Site;
 use crate::support::stage::Stage;
-use crate::support::upstream::{Upstream, ok};
+use crate::support::upstream::{Upstream, ok, switch};
 
 /// Spellings that some app behind CGI, WSGI, Rails or PHP reads as `X-User-Id`.
 const ALIASES: [&str; 8] =
     ["X-User-Id", "x-user-id", "X-USER-ID", "X_User_Id", "X-User_Id", "X.User.Id", "x.user-id", "X_USER.ID"];
 
-/// Routes of every kind, signed in and not.
+/// Routes of every kind, signed in and not, before an app that takes WebSockets.
 fn mixed_site() -> Stage {
-    Stage::on(Stage::plan().rule("/open/**", "public").rule("/maybe/**", "optional"))
+    let app = Upstream::with(|arrived, stream| {
+        let takes = arrived.header("sec-websocket-key").is_some();
+        let _ = stream.write_all(if takes { switch(arrived) } else { ok("hello") }.as_bytes());
+    });
+    Stage::on(Stage::plan().rule("/open/**", "public").rule("/maybe/**", "optional").upstream(app))
 }
 
 #[test]
@@ -56,9 +62,20 @@ fn hdr_2_hdr_5_i_3_and_px_1_a_claimed_identity_is_absent_on_every_kind_of_route_
             }
         }
     }
-    let handshake = format!("Connection: upgrade\r\nUpgrade: websocket\r\n{fields}");
-    let arrived = stage.arrives(stage.strange("GET /open/socket HTTP/1.1", &handshake));
-    assert!(arrived.headers.iter().all(|(_, value)| value != "admin"), "{arrived:?}");
+    // A WebSocket is opened, and so is one by whoever leaves out the key.
+    let key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (key, status) in [(key, 101), ("", 200)] {
+        let handshake = format!("Connection: upgrade\r\nUpgrade: websocket\r\n{key}{fields}");
+        for path in ["/open/socket", "/maybe/socket"] {
+            let before = stage.site.upstream.arrived().len();
+            let answer = stage.ask(stage.strange(&format!("GET {path} HTTP/1.1"), &handshake));
+            assert_eq!(answer.status, status, "{path}");
+            assert_eq!(stage.site.upstream.arrived().len(), before + 1, "{path}");
+            let arrived = stage.site.upstream.last();
+            assert!(arrived.headers.iter().all(|(_, value)| value != "admin"), "{arrived:?}");
+            assert_eq!(arrived.all("x-user-id").len(), 0, "{path}");
+        }
+    }
 }
 
 #[test]

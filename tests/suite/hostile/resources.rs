@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
+use crate::ops::number;
 use crate::support::raw::{PATIENCE, Raw};
 use crate::support::site::PASSWORD;
 use crate::support::stage::Stage;
@@ -280,35 +281,49 @@ fn r_6_behind_a_proxy_that_names_its_clients_each_of_them_is_counted() {
     assert!(again, "there is room again");
 }
 
+/// Requests that are under way at a time.
+const LOT: usize = 100;
+
 #[test]
 fn r_11_invented_cookies_ask_the_store_nothing_and_push_nobody_out() {
-    let stage = Stage::on(Stage::plan().set("session", "cache_entries = 2"));
+    let plan = Stage::plan().set("session", "cache_entries = 2").set("admin", "address = \"127.0.0.1:0\"");
+    let stage = Stage::on(plan);
     let request = stage.signed("GET /x HTTP/1.1", "");
     assert_eq!(stage.ask(&request).status, 200);
+    let numbers = || {
+        let text = crate::ops::told(stage.site.admin(), "/metrics").text();
+        let of = |name: &str| number(&text, &format!("sidegate_session_cache_{name}"));
+        (of("misses_total"), of("entries"))
+    };
+    let misses = numbers().0;
     let length =
         stage.cookie.split("sidegate=").nth(1).and_then(|rest| rest.split(';').next()).map_or(0, str::len);
-    let mut raw = stage.connect();
-    let mut invent = |numbers: std::ops::Range<u64>| {
-        for number in numbers {
-            let noise: String = (0..length as u64)
-                .map(|i| {
-                    let bits = (number * 64 + i).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
-                    char::from(
-                        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[bits as usize],
-                    )
-                })
-                .collect();
-            raw.send(stage.strange("GET /x HTTP/1.1", &format!("Cookie: sidegate={noise}\r\n")));
-            assert_eq!(raw.answer().status, 401, "{noise}");
+    let noise = |number: u64| -> String {
+        let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let bits = |i: u64| (number * 64 + i).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
+        (0..length as u64).map(|i| char::from(letters[usize::try_from(bits(i)).expect("six bits")])).collect()
+    };
+    // Many at a time on every connection, as a flood comes.
+    let invent = |numbers: std::ops::Range<u64>| {
+        let mut raw = stage.connect();
+        for number in numbers.step_by(LOT) {
+            let ask =
+                |n| stage.strange("GET /x HTTP/1.1", &format!("Cookie: sidegate={}\r\n", noise(number + n)));
+            raw.send((0..LOT as u64).map(ask).collect::<String>());
+            (0..LOT).for_each(|_| assert_eq!(raw.answer().status, 401));
         }
     };
     // While the store could answer, and memory would keep what it says.
-    invent(0..1000);
+    invent(0..5_000);
+    assert_eq!(numbers(), (misses, 1), "nobody is looked up, and nothing is remembered of them");
     // Whoever asked the store would now hear of it: 503, and a line of the log that fails this test.
     stage.site.block_on(stage.site.database.execute("ALTER TABLE \"session\" RENAME TO \"gone\""));
     assert_eq!(stage.ask(&request).status, 200, "whoever is signed in is still remembered");
-    invent(1000..5000);
-    assert_eq!(stage.ask(&request).status, 200, "and now");
+    for lot in 1..4 {
+        invent(lot * 5_000..(lot + 1) * 5_000);
+        assert_eq!(stage.ask(&request).status, 200, "and now");
+    }
+    assert_eq!(numbers(), (misses, 1));
 }
 
 /// A connection on which this was answered; waits until there is room for one, because the server hears of

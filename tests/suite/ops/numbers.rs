@@ -3,6 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::net::Shutdown;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::thread::sleep;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -10,7 +14,7 @@ use super::{number, told};
 use crate::jobs::eventually;
 use crate::support::database::{Database, on_both_databases};
 use crate::support::provider::{Answer, Endpoint, Lie, Provider};
-use crate::support::raw::Raw;
+use crate::support::raw::{PATIENCE, Raw};
 use crate::support::site::Site;
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
@@ -157,7 +161,7 @@ on_both_databases! {
     fn what_jobs_delete_is_counted(database) {
         let site = Site::on(database).set("admin", ADMIN).start();
         site.member("ada@example.com");
-        site.pass(std::time::Duration::from_hours(24 * 8));
+        site.pass(Duration::from_hours(24 * 8));
         let _again = sidegate::jobs::Jobs::start(&site.app);
         eventually("a deleted session is counted", || {
             let text = told(site.admin(), "/metrics").text();
@@ -267,18 +271,45 @@ fn the_end_of_a_certificate_is_told() {
 
 #[test]
 fn how_long_the_app_takes_is_measured_only_of_what_it_answers() {
-    let app = Upstream::with(|arrived, stream| {
-        let _ = if arrived.line.contains("broken") {
-            stream.shutdown(Shutdown::Both)
-        } else {
-            stream.write_all(ok("hello").as_bytes())
+    let (go, may_go) = channel::<()>();
+    let may_go = Mutex::new(may_go);
+    let app = Upstream::with(move |arrived, stream| {
+        let _ = match arrived.line.split(' ').nth(1) {
+            Some("/open/broken") => stream.shutdown(Shutdown::Both),
+            Some("/open/late") => {
+                sleep(Duration::from_millis(300));
+                stream.write_all(ok("hello").as_bytes())
+            }
+            // The head at once, and the rest when it may.
+            Some("/open/long") => {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+                let _ = may_go.lock().expect("no panic").recv_timeout(PATIENCE);
+                stream.write_all(b"hello")
+            }
+            _ => stream.write_all(ok("hello").as_bytes()),
         };
     });
     let site = Stage::plan().upstream(app).set("admin", ADMIN).rule("/open/**", "public").start();
+    let text = || told(site.admin(), "/metrics").text();
+    let count = |text: &str| number(text, "sidegate_upstream_duration_seconds_count");
+    let waited = |text: &str| -> f64 {
+        let sum = text.lines().find_map(|line| line.strip_prefix("sidegate_upstream_duration_seconds_sum "));
+        sum.and_then(|sum| sum.parse().ok()).expect("seconds")
+    };
     for (path, status) in [("/open/x", 200), ("/open/broken", 502)] {
         assert_eq!(site.stranger().get(path).status, status);
     }
-    let text = told(site.admin(), "/metrics").text();
-    assert_eq!(number(&text, "sidegate_upstream_duration_seconds_count"), 1);
-    assert_eq!(number(&text, "sidegate_upstream_errors_total{kind=\"closed\"}"), 1);
+    let quick = text();
+    assert_eq!(count(&quick), 1);
+    assert_eq!(number(&quick, "sidegate_upstream_errors_total{kind=\"closed\"}"), 1);
+    assert_eq!(site.stranger().get("/open/late").status, 200);
+    let late = text();
+    assert!(count(&late) == 2 && waited(&late) - waited(&quick) >= 0.3, "{late}");
+    let mut long = Raw::connect(site.address);
+    let host = site.origin.trim_start_matches("http://");
+    long.send(format!("GET /open/long HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    eventually("it is measured to the head, not to the end", || count(&text()) == 3);
+    go.send(()).expect("the app waits");
+    assert_eq!(long.answer().text(), "hello");
+    assert_eq!(count(&text()), 3, "and once");
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -124,6 +124,28 @@ fn where_no_instance_is_well_clients_hear_503_at_once_and_when_to_come_back() {
     assert_eq!(forwarded(), before, "an app that cannot work is spared");
     well.store(true, Ordering::SeqCst);
     until("it is well again", || stage.ask(&get).status == 200);
+}
+
+#[test]
+fn an_instance_that_was_ill_is_believed_after_as_many_good_answers_in_a_row_as_were_chosen() {
+    // Ill, then well now and then but never three times in a row, then well.
+    let bad = |number: usize| number < 2 || (number < 12 && number % 3 == 1);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let app = Upstream::with(move |arrived, stream| {
+        let ill = arrived.line.contains("/healthz") && bad(counted.fetch_add(1, Ordering::SeqCst));
+        let answer = if ill { ok("no").replace("200 OK", "500 No") } else { ok("hello") };
+        let _ = stream.write_all(answer.as_bytes());
+        let _ = stream.shutdown(Shutdown::Both);
+    });
+    let checks = CHECKS.replace("healthy = 1\nunhealthy = 1", "healthy = 3\nunhealthy = 1");
+    let stage = Stage::on(Stage::plan().upstream(app).set("upstream.health", &checks));
+    let get = stage.signed("GET /x HTTP/1.1", "");
+    until("it is found ill", || stage.ask(&get).status == 503);
+    until("it is found well", || stage.ask(&get).status == 200);
+    // The last bad answer is the eleventh.
+    let count = asked.load(Ordering::SeqCst);
+    assert!(count >= 14, "it was believed after {count} answers");
 }
 
 #[test]

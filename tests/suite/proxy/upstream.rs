@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::jobs::eventually;
 use crate::support::raw::PATIENCE;
 use crate::support::site::Plan;
 use crate::support::stage::Stage;
@@ -177,6 +178,35 @@ fn u_8_a_client_that_goes_away_before_it_is_answered_takes_its_request_along() {
         assert_eq!(stage.ask(stage.signed("GET /after HTTP/1.1", "")).text(), "hello");
         assert_eq!(stage.site.upstream.connections(), 2, "{line}");
     }
+}
+
+#[test]
+fn u_8_the_app_hears_that_a_client_has_gone_before_a_second_is_over() {
+    let (told, ended) = std::sync::mpsc::channel();
+    let upstream = Upstream::with(move |arrived, stream| {
+        let _ = std::io::Read::read(stream, &mut [0]);
+        let _ = told.send(arrived.line.clone());
+    });
+    let plan = Stage::plan().set("upstream", "response_timeout = \"2s\"").upstream(upstream);
+    let stage = Stage::on(plan);
+    // Another request has a second left then. Whatever slows the machine down slows both; a client that did not get to
+    // leave in time has another try.
+    let sooner = (0..5).any(|_| {
+        let (mut stays, mut leaves) = (stage.connect(), stage.connect());
+        for (raw, path) in [(&mut stays, "/stays"), (&mut leaves, "/leaves")] {
+            let before = stage.site.upstream.arrived().len();
+            raw.send(stage.signed(&format!("GET {path} HTTP/1.1"), ""));
+            eventually("it has come to the app", || stage.site.upstream.arrived().len() > before);
+            if path == "/stays" {
+                thread::sleep(Duration::from_secs(1));
+            }
+        }
+        drop(leaves);
+        let ends: Vec<_> = (0..2).map(|_| ended.recv_timeout(PATIENCE).expect("an end")).collect();
+        assert_eq!(stays.answer().status, 504);
+        ends[0].contains("/leaves")
+    });
+    assert!(sooner, "it takes longer than a second");
 }
 
 #[test]

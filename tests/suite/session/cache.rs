@@ -160,6 +160,17 @@ fn who_works_under_settings_of_before_takes_nothing_from_memory_and_puts_nothing
     assert!(!knows(&latest), "nothing is put there");
     latest.vouch(text, until, None);
     assert!(knows(&latest) && !knows(before), "nothing is taken from there");
+    // The same of a signed cookie, and of a session as the store gave it.
+    let carries = |sessions: &Sessions| sessions.carried(&mut Near::default(), text, START).is_some();
+    latest.keep_carried(text, session(issue().hash())).expect("it lives");
+    assert!(carries(&latest) && !carries(before));
+    let held = token(&site.member("ada@example.com").0);
+    let held = Token::parse(held.as_bytes()).expect("a token").hash();
+    let remembers = |sessions: &Sessions| sessions.remembered(&mut Near::default(), &held, START).is_some();
+    assert!(site.block_on(before.fetch(held, START)).expect("the store answers").is_some());
+    assert!(!remembers(&latest), "nothing is put there");
+    assert!(site.block_on(latest.fetch(held, START)).expect("the store answers").is_some());
+    assert!(remembers(&latest) && !remembers(before));
 }
 
 #[tokio::test]

@@ -40,6 +40,24 @@ impl Arrived {
         assert!(all.len() < 2, "{name} arrived {} times", all.len());
         all.first().copied()
     }
+
+    /// The body without chunk lines and trailers, however it was cut into chunks.
+    pub(crate) fn content(&self) -> Vec<u8> {
+        if self.header("transfer-encoding").is_none() {
+            return self.body.clone();
+        }
+        let (mut content, mut rest) = (Vec::new(), &self.body[..]);
+        loop {
+            let end = rest.windows(2).position(|two| two == b"\r\n").expect("a line");
+            let line = std::str::from_utf8(&rest[..end]).expect("text");
+            let size = usize::from_str_radix(line.split(';').next().unwrap_or_default(), 16).expect("a size");
+            if size == 0 {
+                return content;
+            }
+            content.extend_from_slice(&rest[end + 2..][..size]);
+            rest = &rest[end + 2 + size + 2..];
+        }
+    }
 }
 
 type Script = dyn Fn(&Arrived, &mut TcpStream) + Send + Sync;

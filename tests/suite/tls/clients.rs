@@ -1,11 +1,14 @@
 //! Connections that were let in by a certificate, when others are let in.
 
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
@@ -14,10 +17,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::{file, text};
-use crate::support::database::Database;
+use crate::support::frame::block;
 use crate::support::h2;
 use crate::support::raw::PATIENCE;
-use crate::support::site::Site;
+use crate::support::stage::Stage;
+use crate::support::upstream::{Upstream, switch};
 
 /// A connection of the client that the second of our issuers knows.
 async fn connects(address: SocketAddr, speaks: &[u8]) -> TlsStream<TcpStream> {
@@ -38,6 +42,7 @@ async fn connects(address: SocketAddr, speaks: &[u8]) -> TlsStream<TcpStream> {
     TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("it is let in")
 }
 
+const DATA: u8 = 0;
 const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
 
@@ -51,19 +56,97 @@ async fn next(stream: &mut TlsStream<TcpStream>) -> (u8, u32) {
     (kind, u32::from_be_bytes(of))
 }
 
+/// Who lets clients in: a file that can become another one.
+struct Authority(TempDir);
+
+impl Authority {
+    /// The issuer of our client.
+    fn new() -> Self {
+        let authority = Self(tempfile::tempdir().expect("a directory"));
+        authority.is("second.pem");
+        authority
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("clients.pem")
+    }
+
+    fn is(&self, name: &str) {
+        std::fs::copy(file(name), self.file()).expect("copied");
+    }
+
+    /// `[tls]`, where clients have to show a certificate.
+    fn section(&self) -> String {
+        format!(
+            "certificate = \"{}\"\nkey = \"{}\"\nclient_ca = \"{}\"\nclient_required = true",
+            text("app.pem"),
+            text("app.key"),
+            self.file().display()
+        )
+    }
+}
+
+#[test]
+fn websockets_stay_when_others_are_let_in() {
+    let app = Upstream::with(|arrived, stream| {
+        let _ = stream.write_all(switch(arrived).as_bytes());
+        let mut byte = [0];
+        while stream.read(&mut byte).is_ok_and(|read| read == 1) && stream.write_all(&byte).is_ok() {}
+    });
+    let authority = Authority::new();
+    let plan = Stage::plan().https().set("tls", &authority.section()).rule("/open/**", "public");
+    let mut site = plan.upstream(app).start();
+    let server = site.take_server();
+    let host = site.origin.trim_start_matches("https://").to_owned();
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut first = connects(site.address, b"http/1.1").await;
+        let handshake = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        let request = format!("GET /open/x HTTP/1.1\r\nHost: {host}\r\n{handshake}\r\n");
+        first.write_all(request.as_bytes()).await.expect("sent");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(timeout(PATIENCE, first.read_u8()).await.expect("in time").expect("a head"));
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101"));
+        // RFC 8441 §4, with an ordinary request on the same connection.
+        let mut second = connects(site.address, b"h2").await;
+        let connect = [
+            (":method", "CONNECT"),
+            (":protocol", "websocket"),
+            (":scheme", "https"),
+            (":authority", &*host),
+            (":path", "/open/x"),
+            ("sec-websocket-version", "13"),
+        ];
+        second
+            .write_all(&[h2::preface(), h2::frame(1, 4, 1, &block(&connect))].concat())
+            .await
+            .expect("sent");
+        while next(&mut second).await != (1, 1) {}
+        authority.is("first.pem");
+        server.apply(server.prepare(&site.app).expect("the files are good"));
+        while next(&mut second).await.0 != GOAWAY {}
+        for _ in 0..3 {
+            first.write_all(b"x").await.expect("sent");
+            assert_eq!(timeout(PATIENCE, first.read_u8()).await.expect("in time").expect("it stays"), b'x');
+            second.write_all(&h2::frame(0, 0, 1, b"x")).await.expect("sent");
+            let said = loop {
+                if let (kind, 1) = next(&mut second).await {
+                    break kind;
+                }
+            };
+            assert_eq!(said, DATA, "it stays");
+        }
+    });
+    server.stop();
+}
+
 #[test]
 fn connections_of_clients_end_when_others_are_let_in() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let authority = directory.path().join("clients.pem");
-    let says = |name: &str| std::fs::copy(file(name), &authority).expect("copied");
-    says("second.pem");
-    let section = format!(
-        "certificate = \"{}\"\nkey = \"{}\"\nclient_ca = \"{}\"\nclient_required = true",
-        text("app.pem"),
-        text("app.key"),
-        authority.display()
-    );
-    let mut site = Site::on(Database::sqlite()).https().set("tls", &section).start();
+    let authority = Authority::new();
+    let mut site = Stage::plan().https().set("tls", &authority.section()).start();
     let server = site.take_server();
     let host = site.origin.trim_start_matches("https://").to_owned();
     let reload = || server.apply(server.prepare(&site.app).expect("the files are good"));
@@ -92,7 +175,7 @@ fn connections_of_clients_end_when_others_are_let_in() {
         let asks = |number| h2::frame(1, 5, number, &h2::get(&host, "/auth/ok"));
         stubborn.write_all(&[h2::preface(), asks(1)].concat()).await.expect("sent");
         while next(&mut stubborn).await != (1, 1) {}
-        says("first.pem");
+        authority.is("first.pem");
         reload();
         while next(&mut stubborn).await.0 != GOAWAY {}
         stubborn.write_all(&asks(3)).await.expect("sent");

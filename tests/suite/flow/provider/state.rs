@@ -210,6 +210,32 @@ on_both_databases! {
         assert_eq!(browser.get("/auth/me").status, 401);
     }
 
+    fn redir_10_what_went_wrong_at_a_provider_is_told_here_and_sends_nobody_elsewhere(database) {
+        let provider = Provider::start();
+        let site = site(database, &provider);
+        let mut browser = site.stranger();
+        let evil = "https%3A%2F%2Fevil.example%2F";
+        let targets = ["callbackURL", "errorCallbackURL", "callback_url", "error_uri", "redirect_uri", "redirect_to"]
+            .map(|name| format!("&{name}={evil}")).concat();
+        // In a flow of this browser, in one that nobody has begun, and without one.
+        provider.lies(Lie::Denies("access_denied", "x"));
+        let denied = sent_back(&mut browser, &provider);
+        let state = provider.last(Endpoint::Authorize).parameters["state"].clone();
+        let invented = denied.replace(&state, &"A".repeat(state.len()));
+        let bare = format!("{}/auth/callback/corp?error=access_denied", site.origin);
+        for (callback, status) in [(&invented, 400), (&bare, 400), (&denied, 403), (&denied, 400)] {
+            let page = browser.arrive(&format!("{callback}{targets}"));
+            assert_eq!((page.status, page.header("location")), (status, None), "{callback}");
+            assert!(!page.text().contains("evil"), "{}", page.text());
+        }
+        // A target for errors is looked at before anybody is sent away.
+        for place in ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)"] {
+            let begun = browser.post("/auth/sign-in/social", &json!({ "provider": "corp", "errorCallbackURL": place }));
+            assert_eq!((begun.status, &*begun.code()), (403, "INVALID_CALLBACK_URL"), "{place}");
+        }
+        assert!(provider.asked(Endpoint::Token).is_empty());
+    }
+
     fn what_the_provider_says_wrong_signs_nobody_in_and_uses_the_flow_up(database) {
         let provider = Provider::start();
         let site = site(database, &provider);
