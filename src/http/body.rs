@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,8 @@ use crate::refusal::Refusal;
 
 /// Largest body that an endpoint of ours takes, in bytes.
 pub const ENDPOINT_LIMIT: usize = 64 * 1024;
+/// Largest trailer fields of a request, in bytes: at larger ones some apps end a connection of HTTP/2 that others share.
+const LARGEST_TRAILERS: usize = 8 * 1024;
 
 /// The body of a request.
 pub enum RequestBody {
@@ -63,10 +65,18 @@ impl RequestBody {
 
     /// The next piece of it, in a pipe if that is wanted (`piped`), possible and worth it.
     pub fn poll_piece(&mut self, cx: &mut Context<'_>, piped: bool) -> Poll<Option<io::Result<Piece>>> {
-        match self {
+        let piece = ready!(match self {
             Self::Http1(wire) => wire.borrow_mut().poll_piece(cx, piped),
             Self::Http2(body) => body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map(Piece::Frame))),
+        });
+        if let Some(Ok(Piece::Frame(frame))) = &piece
+            && let Some(trailers) = frame.trailers_ref()
+            && trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>()
+                > LARGEST_TRAILERS
+        {
+            return Poll::Ready(Some(Err(io::ErrorKind::InvalidData.into())));
         }
+        Poll::Ready(piece)
     }
 
     /// Takes what has come of it while it cannot be passed on, where that is as good for all that its client does.

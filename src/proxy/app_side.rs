@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::duplex::Duplex;
 use crate::proxy::connect::Stream;
-use crate::proxy::http2::connections::Lease;
+use crate::proxy::http2::lease::Lease;
 
 /// The app's side of a tunnel.
 pub(super) enum AppSide {

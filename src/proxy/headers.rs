@@ -86,9 +86,14 @@ impl HeadWriter {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// The same fields for HTTP/2, which has `:authority` in place of `Host` and frames the body itself.
-    /// `None` if there is one that HTTP does not allow.
-    pub(super) fn fields(&self, visit: &Visit, pass: &Pass, length: Option<u64>) -> Option<HeaderMap> {
+    /// The same fields for HTTP/2, which has `:authority` in place of `Host` and frames the body itself, and how many
+    /// bytes they are as text. `None` if there is one that HTTP does not allow.
+    pub(super) fn fields(
+        &self,
+        visit: &Visit,
+        pass: &Pass,
+        length: Option<u64>,
+    ) -> Option<(HeaderMap, usize)> {
         let mut out = Vec::with_capacity(1024);
         self.pass_on(&mut out, visit);
         if wants_trailers(&visit.headers) {
@@ -99,7 +104,8 @@ impl HeadWriter {
             put(&mut out, b"content-length", length.to_string().as_bytes());
         }
         self.identify(&mut out, pass);
-        fields::cut(&out.into())
+        let size = out.len();
+        Some((fields::cut(&out.into())?, size))
     }
 
     /// What the client sent and may reach the app.

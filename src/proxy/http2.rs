@@ -29,7 +29,8 @@ use crate::proxy::connect::{Connector, Stream};
 use crate::proxy::failure::Failure;
 use crate::proxy::headers::{self, Framing};
 use crate::proxy::http2::body::{Calls, GoesOn, Http2Body};
-use crate::proxy::http2::connections::{Connections, Lease, Leased};
+use crate::proxy::http2::connections::{Connections, Leased};
+use crate::proxy::http2::lease::Lease;
 use crate::proxy::http2::upload::{Source, Upload};
 use crate::proxy::instances::Instances;
 use crate::proxy::interim;
@@ -43,11 +44,15 @@ mod connection;
 pub(super) mod connections;
 pub(super) mod fields;
 mod hollow;
+pub(super) mod lease;
 mod tunnel;
 mod upload;
 
 /// Times that one request is sent again.
 const MOST_REPEATS: u32 = 2;
+/// The largest head that shares a connection, in bytes as text. At a field that is larger than 8 KiB nginx ends the
+/// whole connection, and so does `HAProxy` at a head that is larger than 16 KiB.
+const LARGEST_SHARED: usize = 8 * 1024;
 
 /// The way to the app by HTTP/2, one per worker.
 pub(super) struct Http2 {
@@ -58,6 +63,8 @@ pub(super) struct Http2 {
 struct Trouble {
     failure: Failure,
     again: Again,
+    /// It may be this request that ended the connection.
+    suspect: bool,
 }
 
 /// Whether a request may be sent again (RFC 9113 §8.7).
@@ -72,7 +79,7 @@ enum Again {
 
 impl Trouble {
     fn last(failure: Failure) -> Self {
-        Self { failure, again: Again::Never }
+        Self { failure, again: Again::Never, suspect: false }
     }
 
     /// What became of a stream that ended with `error` before its answer began.
@@ -93,8 +100,15 @@ impl Trouble {
             Some(_) => Failure::Invalid("it breaks the rules of HTTP/2"),
             None => Failure::Closed { untouched: true },
         };
-        Self { failure, again }
+        let orderly = matches!(error.reason(), Some(Reason::REFUSED_STREAM | Reason::NO_ERROR));
+        Self { failure, again, suspect: !orderly }
     }
+}
+
+/// The fields of a request, and whether its head is so large that it shares no connection.
+struct HeadFields {
+    fields: HeaderMap,
+    apart: bool,
 }
 
 impl Http2 {
@@ -148,11 +162,11 @@ impl Http2 {
         let whole = matches!(framing, Framing::None | Framing::Length(0));
         let mut source = Source::new(body, limits.body, (patience, proxy.pace_of(grpc && http2)), proxy);
         let length = if let Framing::Length(length) = framing { Some(length) } else { None };
-        let fields = head_fields(proxy, visit, &pass, length)?;
+        let HeadFields { fields, mut apart } = head_fields(proxy, visit, &pass, length)?;
         let mut term = Term::begin(pass.session().cloned(), proxy.ticker.now());
         let (mut repeats, mut avoid) = (0, None);
         loop {
-            let mut lease = match self.connections.stream(visit.now, avoid).await? {
+            let mut lease = match self.connections.stream(visit.now, (avoid, apart)).await? {
                 Leased::Stream(lease) => lease,
                 Leased::Http1 => {
                     let body = source.into_untouched().ok_or(Failure::Closed { untouched: true })?;
@@ -176,7 +190,7 @@ impl Http2 {
                 // It never left; what the connection says of itself is no word on this request.
                 Err(error) => {
                     lease.retire();
-                    Trouble { again: Again::Always, ..Trouble::of(&error, true) }
+                    Trouble { again: Again::Always, suspect: false, ..Trouble::of(&error, true) }
                 }
             };
             let may = match trouble.again {
@@ -189,6 +203,7 @@ impl Http2 {
             }
             repeats += 1;
             avoid = Some(lease.place());
+            apart |= trouble.suspect;
         }
     }
 }
@@ -285,7 +300,8 @@ impl Asked<'_> {
         .await;
         match &received {
             Ok(_) => lease.answered(),
-            Err(trouble) if trouble.failure.of_the_app() => lease.broke(),
+            // What shares no connection may have ended this one by what it is.
+            Err(trouble) if trouble.failure.of_the_app() && !lease.is_apart() => lease.broke(),
             Err(_) => {}
         }
         // Not this request alone: not a byte came of anything.
@@ -312,8 +328,19 @@ fn answer(proxy: &Proxy, pass: &Pass, head: Response<RecvStream>, goes_on: GoesO
     reply
 }
 
-fn head_fields(proxy: &Proxy, visit: &Visit, pass: &Pass, length: Option<u64>) -> Result<HeaderMap, Failure> {
-    proxy.head_writer.fields(visit, pass, length).ok_or(Failure::Invalid("a field that HTTP does not allow"))
+fn head_fields(
+    proxy: &Proxy,
+    visit: &Visit,
+    pass: &Pass,
+    length: Option<u64>,
+) -> Result<HeadFields, Failure> {
+    let (fields, size) = proxy
+        .head_writer
+        .fields(visit, pass, length)
+        .ok_or(Failure::Invalid("a field that HTTP does not allow"))?;
+    let authority = visit.headers.get(&HOST).map_or(0, |host| host.as_bytes().len());
+    let apart = size + visit.path.target().len() + authority > LARGEST_SHARED;
+    Ok(HeadFields { fields, apart })
 }
 
 /// The head of the request: `:authority` in place of `Host` (RFC 9113 §8.3.1).

@@ -9,9 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
-use h2::{Error, SendStream};
-use http::Request;
+use h2::client::SendRequest;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -20,7 +18,8 @@ use crate::config::upstream::{Protocol, Upstream};
 use crate::proxy::connect::{Connector, Offer, is_shortage};
 use crate::proxy::failure::Failure;
 use crate::proxy::http2::connection::{Life, MOST_STREAMS, State};
-use crate::proxy::instances::{Instances, UnderWay};
+use crate::proxy::http2::lease::Lease;
+use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
 use crate::proxy::upstream::Pool;
 use crate::time::Now;
@@ -90,80 +89,6 @@ pub(super) enum Leased {
     Http1,
 }
 
-/// One request's part of a connection.
-pub(in crate::proxy) struct Lease {
-    /// Taken when the request begins.
-    sender: SendRequest<Bytes>,
-    state: Arc<State>,
-    ticker: Ticker,
-    instances: Arc<Instances>,
-    place: usize,
-    /// When the request came.
-    now: Now,
-    _under_way: Option<UnderWay>,
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.state.streams.fetch_sub(1, Ordering::Relaxed);
-        self.state.idle_since.store(self.ticker.now(), Ordering::Relaxed);
-    }
-}
-
-impl Lease {
-    /// Begins the request.
-    ///
-    /// # Errors
-    /// If the connection takes no more.
-    pub(super) fn begin(
-        &mut self,
-        request: Request<()>,
-        whole: bool,
-    ) -> Result<(ResponseFuture, SendStream<Bytes>), Error> {
-        self.sender.send_request(request, whole)
-    }
-
-    /// Whether WebSockets may be opened (RFC 8441 §3).
-    pub(super) fn takes_tunnels(&self) -> bool {
-        self.sender.is_extended_connect_protocol_enabled()
-    }
-
-    /// No further request is sent on this connection.
-    pub(super) fn retire(&self) {
-        self.state.retired.store(true, Ordering::Relaxed);
-    }
-
-    /// The answer can be passed on.
-    pub(super) fn answered(&self) {
-        self.state.answered.store(true, Ordering::Relaxed);
-        self.instances.answered(self.place);
-    }
-
-    /// The exchange broke, and that was the app's doing.
-    pub(super) fn broke(&self) {
-        self.instances.broke(self.place, self.now);
-    }
-
-    /// Whether the connection has carried an answer before, so that the app may have closed it meanwhile.
-    pub(super) fn has_answered(&self) -> bool {
-        self.state.answered.load(Ordering::Relaxed)
-    }
-
-    /// When anything was heard on the connection, in milliseconds of the worker.
-    pub(super) fn heard_at(&self) -> u64 {
-        self.state.heard.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn is_encrypted(&self) -> bool {
-        self.state.encrypted
-    }
-
-    /// Which instance it leads to.
-    pub(super) fn place(&self) -> usize {
-        self.place
-    }
-}
-
 impl Connections {
     pub(super) fn new(
         settings: Upstream,
@@ -185,11 +110,16 @@ impl Connections {
         }
     }
 
-    /// A stream to the instance that has the least to do, but to the one at `avoid` only if there is no other.
+    /// A stream to the instance that has the least to do, but to the one at `avoid` only if there is no other. The only
+    /// one of its connection, which ends with it, if it is to be `apart`.
     ///
     /// # Errors
     /// If no instance is well, or none can be reached; each was tried once.
-    pub(super) async fn stream(self: &Rc<Self>, now: Now, avoid: Option<usize>) -> Result<Leased, Failure> {
+    pub(super) async fn stream(
+        self: &Rc<Self>,
+        now: Now,
+        (avoid, apart): (Option<usize>, bool),
+    ) -> Result<Leased, Failure> {
         if self.ticker.now() < self.http1_until.get() {
             return Ok(Leased::Http1);
         }
@@ -197,7 +127,13 @@ impl Connections {
         let mut place = others.or_else(|| self.instances.choose(now, &[])).ok_or(Failure::NoneWell)?;
         let mut tried = Vec::new();
         loop {
-            match self.stream_to(place, now).await {
+            let leased = if apart {
+                // Boxed: it is rare.
+                Box::pin(self.stream_apart(place, now)).await
+            } else {
+                self.stream_to(place, now).await
+            };
+            match leased {
                 Ok(leased) => return Ok(leased),
                 Err(Failure::NoRoom) => return Err(Failure::NoRoom),
                 Err(failure) => {
@@ -227,6 +163,20 @@ impl Connections {
         self.lease(place, now, true).map(Leased::Stream).ok_or(Failure::Closed { untouched: true })
     }
 
+    async fn stream_apart(&self, place: usize, now: Now) -> Result<Leased, Failure> {
+        match timeout(self.settings.connect_timeout, self.make(place)).await {
+            Err(_) => Err(Failure::ConnectTimeout),
+            Ok(Err(error)) if is_shortage(&error) => Err(Failure::NoRoom),
+            Ok(Err(error)) => Err(Failure::Unreachable(error)),
+            Ok(Ok(None)) => Ok(Leased::Http1),
+            Ok(Ok(Some((open, life)))) => {
+                let lease = self.lease_of(&open, (place, now), true);
+                tokio::task::spawn_local(keep(life));
+                Ok(Leased::Stream(lease))
+            }
+        }
+    }
+
     fn all_are_unused(&self, place: usize) -> bool {
         let unused = |place: &RefCell<Place>| {
             place.borrow().open.iter().all(|it| it.state.streams.load(Ordering::Relaxed) == 0)
@@ -243,16 +193,12 @@ impl Connections {
         } else {
             usable.find(|open| open.has_room())
         }?;
-        open.state.streams.fetch_add(1, Ordering::Relaxed);
-        Some(Lease {
-            sender: open.sender.clone(),
-            state: Arc::clone(&open.state),
-            ticker: self.ticker.clone(),
-            instances: Arc::clone(&self.instances),
-            place,
-            now,
-            _under_way: self.instances.begin(place),
-        })
+        Some(self.lease_of(open, (place, now), false))
+    }
+
+    fn lease_of(&self, open: &Open, (place, now): (usize, Now), apart: bool) -> Lease {
+        let connection = (open.sender.clone(), Arc::clone(&open.state));
+        Lease::new(connection, (&self.instances, place, now), &self.ticker, apart)
     }
 
     /// What comes of the connection that is being made, by whomever it was begun. It goes on without whoever asked
@@ -280,15 +226,20 @@ impl Connections {
     /// Makes a connection, tells who waits for it, and keeps it to its end.
     async fn open(&self, place: usize, opening: &Opening) {
         let made = timeout(self.settings.connect_timeout, self.make(place)).await;
-        let (outcome, life) = match made {
+        let (outcome, made) = match made {
             Err(_) => (Outcome::TooSlow, None),
             Ok(Err(error)) if is_shortage(&error) => (Outcome::NoRoom, None),
             Ok(Err(error)) => (Outcome::Failed(error.kind(), error.to_string()), None),
             Ok(Ok(None)) => (Outcome::Http1, None),
-            Ok(Ok(Some(life))) => (Outcome::Open, Some(life)),
+            Ok(Ok(Some((open, life)))) => (Outcome::Open, Some((open, life))),
         };
+        let mut life = None;
         if let Some(known) = self.places.get(place) {
             known.borrow_mut().opening = None;
+            if let Some((open, its)) = made {
+                known.borrow_mut().open.push(open);
+                life = Some(its);
+            }
         }
         *opening.outcome.borrow_mut() = Some(outcome);
         opening.told.notify_waiters();
@@ -300,16 +251,14 @@ impl Connections {
             self.retire();
         }
         let state = Arc::clone(life.state());
-        if let Err(error) = life.run().await {
-            tracing::debug!(%error, "a connection to the app ended");
-        }
+        keep(life).await;
         if let Some(known) = self.places.get(place) {
             known.borrow_mut().open.retain(|open| !Arc::ptr_eq(&open.state, &state));
         }
     }
 
     /// Connects and finds out what is spoken. `None` if it is HTTP/1.1.
-    async fn make(&self, place: usize) -> io::Result<Option<Life>> {
+    async fn make(&self, place: usize) -> io::Result<Option<(Open, Life)>> {
         let target = self.settings.targets.get(place).ok_or(io::ErrorKind::NotFound)?;
         let protocol = self.settings.protocol;
         let stream = self.connector.offering(target, Offer::of(protocol)).await?;
@@ -323,10 +272,7 @@ impl Connections {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not agree to speak HTTP/2"));
         }
         let (sender, life) = Life::begin(stream, &self.ticker, &self.settings).await?;
-        if let Some(known) = self.places.get(place) {
-            known.borrow_mut().open.push(Open { sender, state: Arc::clone(life.state()) });
-        }
-        Ok(Some(life))
+        Ok(Some((Open { sender, state: Arc::clone(life.state()) }, life)))
     }
 
     /// Lets go of all connections. Each ends with the last of its requests.
@@ -357,5 +303,12 @@ impl Connections {
         for place in &self.places {
             place.borrow_mut().open.retain(&keeps);
         }
+    }
+}
+
+/// Keeps a connection to its end.
+async fn keep(life: Life) {
+    if let Err(error) = life.run().await {
+        tracing::debug!(%error, "a connection to the app ended");
     }
 }

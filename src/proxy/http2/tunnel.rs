@@ -18,7 +18,7 @@ use crate::proxy::failure::Failure;
 use crate::proxy::http2::body::{Calls, GoesOn};
 use crate::proxy::http2::connections::Leased;
 use crate::proxy::http2::upload::{Source, Upload};
-use crate::proxy::http2::{Asked, Http2, Trouble, answer, fields, head_fields, request};
+use crate::proxy::http2::{Asked, HeadFields, Http2, Trouble, answer, fields, head_fields, request};
 use crate::proxy::pace::Pace;
 use crate::proxy::term::Term;
 use crate::proxy::upgrade::acceptance;
@@ -38,11 +38,11 @@ impl Http2 {
         if !websocket || accept.is_none() {
             return proxy.forward_http1(visit, pass, sending).await;
         }
-        let mut lease = match self.connections.stream(visit.now, None).await? {
+        let HeadFields { mut fields, apart } = head_fields(proxy, visit, &pass, None)?;
+        let mut lease = match self.connections.stream(visit.now, (None, apart)).await? {
             Leased::Stream(lease) if lease.takes_tunnels() => lease,
             Leased::Stream(_) | Leased::Http1 => return proxy.forward_http1(visit, pass, sending).await,
         };
-        let mut fields = head_fields(proxy, visit, &pass, None)?;
         fields.remove(SEC_WEBSOCKET_KEY);
         let mut request = request(&lease, visit, Method::CONNECT, fields)?;
         request.extensions_mut().insert(Protocol::from_static("websocket"));

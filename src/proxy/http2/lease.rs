@@ -1,0 +1,116 @@
+//! What one request has of a connection to the app.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Error, SendStream};
+use http::Request;
+
+use crate::proxy::http2::connection::State;
+use crate::proxy::instances::{Instances, UnderWay};
+use crate::proxy::ticker::Ticker;
+use crate::time::Now;
+
+/// One request's part of a connection.
+pub(in crate::proxy) struct Lease {
+    /// Taken when the request begins.
+    sender: SendRequest<Bytes>,
+    state: Arc<State>,
+    ticker: Ticker,
+    instances: Arc<Instances>,
+    place: usize,
+    /// When the request came.
+    now: Now,
+    /// Nobody else gets a stream of the connection.
+    apart: bool,
+    _under_way: Option<UnderWay>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.state.streams.fetch_sub(1, Ordering::Relaxed);
+        self.state.idle_since.store(self.ticker.now(), Ordering::Relaxed);
+    }
+}
+
+impl Lease {
+    /// A part of the connection that this sender belongs to, and this state: for a request to the instance at this
+    /// place that came at this time.
+    pub(super) fn new(
+        (sender, state): (SendRequest<Bytes>, Arc<State>),
+        (instances, place, now): (&Arc<Instances>, usize, Now),
+        ticker: &Ticker,
+        apart: bool,
+    ) -> Self {
+        state.streams.fetch_add(1, Ordering::Relaxed);
+        Self {
+            sender,
+            state,
+            ticker: ticker.clone(),
+            instances: Arc::clone(instances),
+            place,
+            now,
+            apart,
+            _under_way: instances.begin(place),
+        }
+    }
+
+    /// Begins the request.
+    ///
+    /// # Errors
+    /// If the connection takes no more.
+    pub(super) fn begin(
+        &mut self,
+        request: Request<()>,
+        whole: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), Error> {
+        self.sender.send_request(request, whole)
+    }
+
+    /// Whether WebSockets may be opened (RFC 8441 §3).
+    pub(super) fn takes_tunnels(&self) -> bool {
+        self.sender.is_extended_connect_protocol_enabled()
+    }
+
+    /// No further request is sent on this connection.
+    pub(super) fn retire(&self) {
+        self.state.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// The answer can be passed on.
+    pub(super) fn answered(&self) {
+        self.state.answered.store(true, Ordering::Relaxed);
+        self.instances.answered(self.place);
+    }
+
+    /// The exchange broke, and that was the app's doing.
+    pub(super) fn broke(&self) {
+        self.instances.broke(self.place, self.now);
+    }
+
+    /// Whether the connection has carried an answer before, so that the app may have closed it meanwhile.
+    pub(super) fn has_answered(&self) -> bool {
+        self.state.answered.load(Ordering::Relaxed)
+    }
+
+    /// When anything was heard on the connection, in milliseconds of the worker.
+    pub(super) fn heard_at(&self) -> u64 {
+        self.state.heard.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.state.encrypted
+    }
+
+    /// Which instance it leads to.
+    pub(super) fn place(&self) -> usize {
+        self.place
+    }
+
+    /// Whether nobody else has a stream of the connection.
+    pub(super) fn is_apart(&self) -> bool {
+        self.apart
+    }
+}
