@@ -155,6 +155,8 @@ impl Upload {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => {
                     self.waits = Waits::Nobody;
+                    // What is left in a pipe goes with it, now: the answer may still take long.
+                    (self.piece, self.pipe) = (Bytes::new(), None);
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Pending => {

@@ -13,12 +13,12 @@ use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
 
 /// More than one pipe takes.
-const LARGE: usize = 1_000_000;
+pub(super) const LARGE: usize = 1_000_000;
 /// More clients at a time than pipes are lent.
 const CLIENTS: usize = 40;
 
 /// A body that is nobody else's.
-fn body(number: usize) -> Vec<u8> {
+pub(super) fn body(number: usize) -> Vec<u8> {
     (0..LARGE).map(|place| (place * 31 + number * 7 + place / 251).to_le_bytes()[0]).collect()
 }
 

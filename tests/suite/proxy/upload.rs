@@ -47,7 +47,7 @@ fn narrow(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
 }
 
 /// Reads a head and says how long the body behind it is. `None` if nothing comes any more.
-fn head(stream: &mut impl Read) -> Option<usize> {
+pub(super) fn head(stream: &mut impl Read) -> Option<usize> {
     let (mut byte, mut seen) = ([0], Vec::new());
     while !seen.ends_with(b"\r\n\r\n") {
         stream.read_exact(&mut byte).ok()?;
