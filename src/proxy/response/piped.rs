@@ -29,7 +29,7 @@ impl Http1Body {
         cx: &mut Context<'_>,
         pipe: &mut Pipe,
     ) -> Option<Poll<io::Result<usize>>> {
-        let most = self.bulk()?;
+        let most = self.bulk()?.min(self.reads.piped());
         let connection = self.connection.as_mut()?;
         let buffer = std::mem::take(&mut connection.unread);
         let filled = connection.stream.end().map_or(Poll::Ready(None), |end| pipe.poll_fill(cx, &end, most));

@@ -2,7 +2,8 @@
 //!
 //! Few large reads are cheap, but what was read waits in memory for its client. So a body is read in large pieces only
 //! as long as its client takes them, and nobody who reads nothing gets that far: by then it holds up one of
-//! [`Reads::FURTHER`]. What goes through a pipe is no memory of ours, and as large whoever takes it.
+//! [`Reads::FURTHER`]. What goes through a pipe is no memory of ours, and large at once; but not for a client that has to
+//! be waited for ([`Reads::piped`]).
 
 use bytes::{Bytes, BytesMut};
 
@@ -11,8 +12,10 @@ pub(super) struct Reads {
     /// The server says when the client has to be waited for.
     wide: bool,
     begun: bool,
-    /// Bytes that the client took since it had to be waited for.
+    /// Bytes that the client took since it had to be waited for, or since the beginning.
     fluent: u64,
+    /// How many it has to take before pieces in pipes are large: none unless it had to be waited for.
+    owed: u64,
     /// The last read brought much.
     full: bool,
 }
@@ -30,7 +33,7 @@ impl Reads {
 
     /// A body whose consumer says (`wide`) or does not say when its client has to be waited for.
     pub(super) fn new(wide: bool) -> Self {
-        Self { wide, begun: false, fluent: 0, full: false }
+        Self { wide, begun: false, fluent: 0, owed: 0, full: false }
     }
 
     /// The most to be read next, in bytes, without a large buffer.
@@ -52,6 +55,12 @@ impl Reads {
         self.wide && self.fluent > 0
     }
 
+    /// The most to be moved through a pipe next, in bytes: whether its client is fast enough is asked once for each piece,
+    /// so who had to be waited for gets those that are read without one.
+    pub(super) fn piped(&self) -> u64 {
+        if self.fluent < self.owed { Self::FURTHER as u64 } else { u64::MAX }
+    }
+
     /// So much was read.
     pub(super) fn read(&mut self, count: usize) {
         self.full = if self.wide { count >= Self::FURTHER } else { self.full || count >= Self::NARROW[0] };
@@ -66,7 +75,7 @@ impl Reads {
     /// The client has to be waited for.
     pub(super) fn stalled(&mut self) {
         self.begun = true;
-        self.fluent = 0;
+        (self.fluent, self.owed) = (0, Self::FLUENT);
     }
 }
 
@@ -111,6 +120,18 @@ mod tests {
         assert!(reads.size() == Reads::FURTHER && !reads.large(), "the client is slow");
         reads.taken(Reads::FLUENT);
         assert!(reads.large(), "it goes on");
+    }
+
+    #[test]
+    fn who_had_to_be_waited_for_is_looked_at_as_often_through_pipes() {
+        let mut reads = Reads::new(true);
+        reads.taken(1);
+        assert!(reads.flows() && reads.piped() == u64::MAX);
+        reads.stalled();
+        reads.taken(Reads::FLUENT - 1);
+        assert!(reads.flows() && reads.piped() == Reads::FURTHER as u64);
+        reads.taken(1);
+        assert_eq!(reads.piped(), u64::MAX, "it goes on");
     }
 
     #[test]
