@@ -125,7 +125,7 @@ impl Connections {
         }
         let others = avoid.and_then(|avoid| self.instances.choose(now, &[avoid]));
         let mut place = others.or_else(|| self.instances.choose(now, &[])).ok_or(Failure::NoneWell)?;
-        let mut tried = Vec::new();
+        let (mut tried, mut shed, mut short) = (Vec::new(), false, false);
         loop {
             let leased = if apart {
                 // Boxed: it is rare.
@@ -133,15 +133,28 @@ impl Connections {
             } else {
                 self.stream_to(place, now).await
             };
-            match leased {
+            let failure = match leased {
                 Ok(leased) => return Ok(leased),
-                Err(Failure::NoRoom) => return Err(Failure::NoRoom),
-                Err(failure) => {
-                    tried.push(place);
-                    self.instances.failed(place, now);
-                    place = self.instances.choose(now, &tried).ok_or(failure)?;
+                // What is idle may be connections to other instances.
+                Err(Failure::NoRoom) if !shed => {
+                    self.pool.shed();
+                    self.shed();
+                    shed = true;
+                    // What ends with that ends in its own task.
+                    yield_now().await;
+                    continue;
                 }
+                Err(failure) => failure,
+            };
+            tried.push(place);
+            if matches!(failure, Failure::NoRoom) {
+                // It is not to blame, and there may be a stream on what is open to another one.
+                short = true;
+            } else {
+                self.instances.failed(place, now);
             }
+            let end = if short { Failure::NoRoom } else { failure };
+            place = self.instances.choose(now, &tried).ok_or(end)?;
         }
     }
 
