@@ -15,6 +15,7 @@ mod identity;
 mod memory;
 mod order;
 mod path;
+mod places;
 mod readers;
 mod resources;
 mod responses;

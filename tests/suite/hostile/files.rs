@@ -24,6 +24,13 @@ fn used(program: &Program) -> Duration {
     Duration::from_nanos(threads.map(|thread| of(thread.expect("a thread"))).sum())
 }
 
+/// Sets the limit of open files: `64` for both, `64:` for the one that counts.
+pub(super) fn limit_files(program: &Program, files: &str) {
+    let limit = format!("--nofile={files}");
+    let set = Command::new("prlimit").args(["--pid", &program.id().to_string(), &limit]).status();
+    assert!(set.expect("prlimit is there").success());
+}
+
 fn open_files(program: &Program) -> usize {
     fs::read_dir(format!("/proc/{}/fd", program.id())).expect("it runs").count()
 }
@@ -77,17 +84,12 @@ fn r_5_without_any_open_file_left_it_waits_quietly_and_goes_on_when_there_is_one
     serve::minimal(directory.path(), address, app.address, "sqlite:sidegate.db");
     let program = serve::serve(directory.path(), address, &["--config", "sidegate.toml"]);
     assert_eq!(asks(address).answer().status, 200);
-    let limit = |files: &str| {
-        let limit = format!("--nofile={files}");
-        let set = Command::new("prlimit").args(["--pid", &program.id().to_string(), &limit]).status();
-        assert!(set.expect("prlimit is there").success());
-    };
     // As many as it has: the next one is one too many.
-    limit(&format!("{}:", open_files(&program)));
+    limit_files(&program, &format!("{}:", open_files(&program)));
     let mut waiting: Vec<Raw> = (0..50).map(|_| asks(address)).collect();
     assert!(TcpStream::connect(address).is_ok(), "the system still takes connections");
     rests(&program);
-    limit("1024:");
+    limit_files(&program, "1024:");
     for raw in &mut waiting {
         assert_eq!(raw.answer().status, 200, "nobody was lost");
     }
