@@ -1,5 +1,6 @@
 //! Where connections come in, and what stands between a client and us: real proxies in front, real servers behind.
 
+mod asker;
 mod asking;
 mod behind;
 mod caddy;
@@ -20,6 +21,7 @@ use crate::support::program::documented;
 use crate::support::site::{Plan, Site};
 use crate::support::stage::Stage;
 
+pub(crate) use asker::{Asker, asks};
 pub(crate) use asking::{Asking, client_is_who_the_proxy_says, grpc_passes};
 
 /// Paths that lead out of a public corner if the one who judges and the one who answers read them differently.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::edge::{Asking, documented_for};
+use crate::edge::{Asker, Asking, asks, documented_for};
 use crate::support::program::Program;
 use crate::support::raw::Raw;
 use crate::support::stage::Stage;
@@ -18,63 +18,26 @@ fn asking(at: SocketAddr, site: SocketAddr, app: SocketAddr) -> Program {
     Program::nginx(at, &text)
 }
 
-fn start() -> Asking {
-    Asking::start(|plan| plan, asking)
-}
+/// It says 401 in its own words, speaks HTTP/1.0 to the app unless told otherwise, and drops names with a `_` or a `.`.
+const ASKER: Asker = Asker {
+    start: |more| Some(Asking::start(more, asking)),
+    version: "HTTP/1.0",
+    lies: "X-Original-URI: /public/x\r\nX-Original-Method: OPTIONS\r\nX-Forwarded-For: 6.6.6.6\r\n\
+        X-Forwarded-Uri: /public/x\r\nX-Original-URI: /public/x\r\n",
+    verifying: &[
+        "/auth/verify/nginx",
+        "/auth/verify/envoy/public/x",
+        "/auth/verify/caddy",
+        "/auth/./verify/nginx",
+    ],
+    claims: &["X-User-Id", "x-user-id"],
+    resolves: false,
+    refusal: None,
+    renewing: &[("/app", 200), ("/missing", 404), ("/maybe/x", 200)],
+    without_us: (403, &[500, 502]),
+};
 
-#[test]
-fn auth_request_lets_through_who_may_pass_and_tells_the_app_who_it_is() {
-    // Unless told otherwise.
-    start().lets_through("HTTP/1.0");
-}
-
-#[test]
-fn auth_request_leads_people_to_the_sign_in_page_and_tells_programs_401() {
-    assert_eq!(start().refuses_as_we_do().header("location"), None);
-}
-
-#[test]
-fn fa_2_fa_4_hdr_1_nothing_that_a_client_writes_changes_what_nginx_asks() {
-    let asking = start();
-    let stage = &asking.stage;
-    let lies = "X-Original-URI: /public/x\r\nX-Original-Method: OPTIONS\r\nX-Forwarded-For: 6.6.6.6\r\n\
-                X-Forwarded-Uri: /public/x\r\nX-Original-URI: /public/x\r\n";
-    let paths =
-        ["/auth/verify/nginx", "/auth/verify/envoy/public/x", "/auth/verify/caddy", "/auth/./verify/nginx"];
-    asking.believes_no_client(lies, &paths);
-    for (name, path) in [("X-User-Id", "/app"), ("X-User-Id", "/public/x"), ("x-user-id", "/maybe/x")] {
-        let response =
-            stage.ask(stage.signed(&format!("GET {path} HTTP/1.1"), &format!("{name}: admin\r\n")));
-        assert_eq!(response.status, 403, "{name} {path}");
-    }
-    assert!(asking.app.arrived().is_empty());
-}
-
-#[test]
-fn path_10_no_path_climbs_past_nginx_and_us() {
-    start().withstands_climbing();
-}
-
-#[test]
-fn auth_request_passes_a_renewed_cookie_on() {
-    start().passes_a_renewed_cookie_on();
-}
-
-#[test]
-fn auth_request_passes_both_signed_cookies_on_whatever_the_app_answers() {
-    let asking = Asking::start(|plan| plan.set("session", "cookie = \"jwt\""), asking);
-    asking.passes_both_signed_cookies_on(&[("/app", 200), ("/missing", 404), ("/maybe/x", 200)]);
-}
-
-#[test]
-fn auth_request_passes_bodies_on_and_asks_without_them() {
-    start().passes_bodies_on();
-}
-
-#[test]
-fn fa_3_nginx_lets_nobody_pass_without_us() {
-    start().denies_without_us(403, &[500, 502]);
-}
+asks!(ASKER);
 
 #[test]
 fn behind_nginx_the_client_is_who_nginx_says_and_nothing_else_of_a_request_changes() {
@@ -106,7 +69,7 @@ fn behind_nginx_the_client_is_who_nginx_says_and_nothing_else_of_a_request_chang
 
 #[test]
 fn nothing_that_nginx_asks_by_reaches_the_app_as_a_client_wrote_it_nor_under_another_host() {
-    let asking = start();
+    let asking = Asking::start(|plan| plan, asking);
     let stage = &asking.stage;
     let lies = "X-Original-URI: /admin\r\nX-Original-Method: DELETE\r\n";
     assert_eq!(stage.ask(stage.signed("GET /app HTTP/1.1", lies)).status, 200);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::edge::{Asking, client_is_who_the_proxy_says, documented_for};
+use crate::edge::{Asker, Asking, asks, client_is_who_the_proxy_says, documented_for};
 use crate::jobs::eventually;
 use crate::support::program::Program;
 use crate::support::raw::ask;
@@ -27,74 +27,30 @@ fn start(more: fn(Plan) -> Plan) -> Option<Asking> {
     Some(asking)
 }
 
-#[test]
-fn traefik_lets_through_who_may_pass_and_tells_the_app_who_it_is() {
-    let Some(asking) = start(|plan| plan) else { return };
-    asking.lets_through("HTTP/1.1");
-}
+const ASKER: Asker = Asker {
+    start,
+    version: "HTTP/1.1",
+    lies: "X-Forwarded-Uri: /public/x\r\nX-Forwarded-Method: OPTIONS\r\nX-Forwarded-For: 6.6.6.6\r\n\
+        X-Original-URI: /public/x\r\nX-Forwarded-Host: evil.test\r\nX-Forwarded-Proto: https\r\n",
+    verifying: &[
+        "/auth/verify/traefik",
+        "/auth/verify/envoy/public/x",
+        "/auth/./verify/nginx",
+        "/auth/%76erify/traefik",
+    ],
+    claims: &["X-User-Id", "X_User_Id", "x.user_id", "X-USER_ID"],
+    resolves: true,
+    refusal: Some("UNAUTHORIZED"),
+    renewing: &[("/app", 200), ("/missing", 404), ("/admin/x", 403), ("/maybe/x", 200)],
+    without_us: (503, &[500, 502]),
+};
+
+asks!(ASKER);
 
 #[test]
-fn traefik_passes_refusals_on_as_they_are() {
-    let Some(asking) = start(|plan| plan) else { return };
-    assert_eq!(asking.refuses_as_we_do().code(), "UNAUTHORIZED");
-}
-
-#[test]
-fn fa_2_fa_4_hdr_1_hdr_2_nothing_that_a_client_writes_changes_what_traefik_asks() {
-    let Some(asking) = start(|plan| plan) else { return };
-    let lies = "X-Forwarded-Uri: /public/x\r\nX-Forwarded-Method: OPTIONS\r\nX-Forwarded-For: 6.6.6.6\r\n\
-                X-Original-URI: /public/x\r\nX-Forwarded-Host: evil.test\r\nX-Forwarded-Proto: https\r\n";
-    asking.believes_no_client(lies, VERIFYING);
-    asking.refuses_claimed_identities(&["X-User-Id", "X_User_Id", "x.user_id", "X-USER_ID"]);
-}
-
-/// Where only the proxy asks.
-const VERIFYING: &[&str] = &[
-    "/auth/verify/traefik",
-    "/auth/verify/envoy/public/x",
-    "/auth/./verify/nginx",
-    "/auth/%76erify/traefik",
-];
-
-#[test]
-fn path_10_no_path_climbs_past_traefik_and_us() {
-    let Some(asking) = start(|plan| plan) else { return };
-    asking.withstands_climbing_resolved();
-}
-
-#[test]
-fn traefik_passes_a_renewed_cookie_on() {
-    let Some(asking) = start(|plan| plan) else { return };
-    asking.passes_a_renewed_cookie_on();
-}
-
-#[test]
-fn traefik_passes_both_signed_cookies_on_whatever_is_answered() {
-    let Some(asking) = start(|plan| plan.set("session", "cookie = \"jwt\"")) else { return };
-    asking.passes_both_signed_cookies_on(&[
-        ("/app", 200),
-        ("/missing", 404),
-        ("/admin/x", 403),
-        ("/maybe/x", 200),
-    ]);
-}
-
-#[test]
-fn traefik_passes_bodies_on_and_asks_without_them() {
-    let Some(asking) = start(|plan| plan) else { return };
-    asking.passes_bodies_on();
-}
-
-#[test]
-fn handshakes_are_judged_through_traefik() {
-    let Some(asking) = start(|plan| plan) else { return };
+fn handshakes_are_judged() {
+    let Some(asking) = started(|plan| plan) else { return };
     asking.judges_handshakes();
-}
-
-#[test]
-fn fa_3_traefik_lets_nobody_pass_without_us() {
-    let Some(asking) = start(|plan| plan) else { return };
-    asking.denies_without_us(503, &[500, 502]);
 }
 
 /// In front of a site, without a word about who asks.
