@@ -2,9 +2,6 @@
 //! of it.
 
 use std::fs;
-use std::io::Write as _;
-use std::sync::Mutex;
-use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +13,7 @@ use crate::support::bare::{Bare, End};
 use crate::support::h2::{frame, get};
 use crate::support::raw::{PATIENCE, Raw};
 use crate::support::stage::Stage;
-use crate::support::upstream::{Upstream, ok};
+use crate::support::upstream::Upstream;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -27,14 +24,7 @@ const HELLO: End = End::Whole("hello".len());
 
 #[test]
 fn r_6_the_streams_of_all_connections_of_an_address_are_counted_together() {
-    let (asked, was_asked) = channel();
-    let (go, wait) = channel::<()>();
-    let wait = Mutex::new(wait);
-    let upstream = Upstream::with(move |_, stream| {
-        let _ = asked.send(());
-        let _ = wait.lock().expect("no panic").recv_timeout(PATIENCE);
-        let _ = stream.write_all(ok("hello").as_bytes());
-    });
+    let (upstream, was_asked, go) = Upstream::held();
     let limits = "requests_per_address = 10\nuncounted = []\nstreams = 100";
     let stage = Stage::on(Stage::plan().rule("/open/**", "public").set("limits", limits).upstream(upstream));
     let mut first = Bare::greets(&stage, 65_535);
@@ -69,12 +59,7 @@ fn r_6_the_streams_of_all_connections_of_an_address_are_counted_together() {
 #[test]
 fn r_5_requests_by_http_2_leave_files_for_others() {
     let (directory, address) = (TempDir::new().expect("a directory"), serve::free_port());
-    let (go, wait) = channel::<()>();
-    let wait = Mutex::new(wait);
-    let app = Upstream::with(move |_, stream| {
-        let _ = wait.lock().expect("no panic").recv_timeout(PATIENCE);
-        let _ = stream.write_all(ok("hello").as_bytes());
-    });
+    let (app, _was_asked, go) = Upstream::held();
     serve::minimal(directory.path(), address, app.address, "sqlite:sidegate.db");
     let file = directory.path().join("sidegate.toml");
     let text = fs::read_to_string(&file).expect("a file");

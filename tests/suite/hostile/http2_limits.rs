@@ -1,9 +1,6 @@
 //! More by HTTP/2 than was offered: frames and streams beyond the limits (RFC 9113 §4.2, §5.1.2), and header lists that
 //! are small on the wire and large behind it (RFC 7541 §7.3).
 
-use std::io::Write as _;
-use std::sync::Mutex;
-use std::sync::mpsc::channel;
 
 use crate::hostile::memory::Measured;
 use crate::support::bare::{Bare, End};
@@ -11,7 +8,7 @@ use crate::support::frame::{AGAIN, kept};
 use crate::support::h2::{frame, get};
 use crate::support::raw::PATIENCE;
 use crate::support::stage::Stage;
-use crate::support::upstream::{Upstream, ok};
+use crate::support::upstream::Upstream;
 
 const HEADERS: u8 = 1;
 /// `END_STREAM` and `END_HEADERS`.
@@ -88,14 +85,7 @@ fn r_07_a_frame_too_large_ends_the_connection_and_is_no_request() {
 
 #[test]
 fn r_07_a_stream_too_many_is_refused_and_there_is_room_again() {
-    let (asked, was_asked) = channel();
-    let (go, wait) = channel::<()>();
-    let wait = Mutex::new(wait);
-    let upstream = Upstream::with(move |_, stream| {
-        let _ = asked.send(());
-        let _ = wait.lock().expect("no panic").recv_timeout(PATIENCE);
-        let _ = stream.write_all(ok("hello").as_bytes());
-    });
+    let (upstream, was_asked, go) = Upstream::held();
     let plan = Stage::plan().rule("/open/**", "public").set("limits", "streams = 3").upstream(upstream);
     let stage = Stage::on(plan);
     let mut client = Bare::greets(&stage, 65_535);

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -10,6 +11,8 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+
+use crate::support::raw::PATIENCE;
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
@@ -100,6 +103,19 @@ impl Upstream {
         Self::with(move |_, stream| {
             let _ = stream.write_all(&bytes);
         })
+    }
+
+    /// Tells of every request, and answers one with `hello` for each word that it may.
+    pub(crate) fn held() -> (Self, Receiver<()>, Sender<()>) {
+        let (asked, was_asked) = channel();
+        let (go, wait) = channel();
+        let wait = Mutex::new(wait);
+        let upstream = Self::with(move |_, stream| {
+            let _ = asked.send(());
+            let _ = wait.lock().expect("no panic").recv_timeout(PATIENCE);
+            let _ = stream.write_all(ok("hello").as_bytes());
+        });
+        (upstream, was_asked, go)
     }
 
     /// Leaves every connection to `script`, unread and unrecorded.
