@@ -66,6 +66,8 @@ mod options;
 mod report;
 #[path = "support/servers.rs"]
 mod servers;
+#[path = "support/sessions.rs"]
+mod sessions;
 #[path = "support/site.rs"]
 mod site;
 

@@ -27,8 +27,10 @@ use micro::Micro;
 
 const ORDINARY: &str = "/projects/42/items?page=2&order=name";
 const ESCAPED: &str = "/files/annual%20report%202026.pdf";
-/// Readings that differ, nested as deeply as a reader might decode.
+/// More readings than anybody should have to judge: refused before there is anything to decide on.
 const HOSTILE: &str = "/open/..%252fapi/%75ser;v=1/../..%5c//x/%2e%2e/y";
+/// Readings that are judged differently: the first is public, another is not.
+const AMBIGUOUS: &str = "/section3/..%252fapi/%75ser;v=1/x";
 const OWN: &str = "/api/0b0f1c52-6a7e-4d55-9b1c-2f6f3a4d8e90/items";
 const FOREIGN: &str = "/api/0b0f1c52-6a7e-4d55-9b1c-2f6f3a4d8e91/items";
 
@@ -62,7 +64,7 @@ fn main() {
         matches!(verdict, Verdict::AskToSignIn)
     });
     decide(&micro, "decide, signed in, path with escapes", (10, ESCAPED, known), forwards);
-    decide(&micro, "decide, signed in, hostile path", (10, HOSTILE, known), |verdict| {
+    decide(&micro, "decide, signed in, hostile path", (10, AMBIGUOUS, known), |verdict| {
         matches!(verdict, Verdict::Refuse(Refusal::AmbiguousPath))
     });
 }

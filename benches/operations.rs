@@ -44,6 +44,8 @@ mod restarts;
 mod revocation;
 #[path = "support/servers.rs"]
 mod servers;
+#[path = "support/sessions.rs"]
+mod sessions;
 
 use servers::process;
 

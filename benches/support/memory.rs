@@ -2,19 +2,12 @@
 //! session.
 
 use std::error::Error;
-use std::path::Path;
-use std::time::Duration;
 
-use sidegate::id::{SessionId, UserId};
-use sidegate::secret::{Purpose, RootSecret};
-use sidegate::store::Store;
-use sidegate::store::sessions::SessionRow;
-use sidegate::time::Clock;
-use sidegate::visitor::User;
+use sidegate::config;
 
 use crate::load::Load;
 use crate::report::Retained;
-use crate::servers::running::SECRET;
+use crate::sessions;
 use crate::site::{self, Layout, Site, Target};
 
 /// Idle connections over which their memory is averaged.
@@ -55,7 +48,10 @@ pub(crate) fn retained(site: &Site, layout: &Layout<'_>, target: Target) -> Resu
 fn sessions(site: &Site, layout: &Layout<'_>) -> Result<f64, Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("sidegate.db");
-    let tokens = open_sessions(&file)?;
+    let database = config::Database::Sqlite(file.clone());
+    let config = config::Store { database, migrate: true, connections: 1 };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let tokens = runtime.block_on(sessions::write(&config, SESSIONS_BEFORE + SESSIONS))?;
     let store = format!("url = \"sqlite:{}\"\nconnections = 1", file.display());
     let process = layout.sidegate(site.upstream(), store, None).start(directory.path())?;
     let requests = tokens.iter().map(|token| {
@@ -65,49 +61,4 @@ fn sessions(site: &Site, layout: &Layout<'_>) -> Result<f64, Box<dyn Error>> {
     let (before, after) = Load::each(process.address, requests, SESSIONS_BEFORE, || process.resident())?;
     #[expect(clippy::cast_precision_loss, reason = "KiB stay far below 2^52")]
     Ok(after.saturating_sub(before) as f64 * 1024.0 / SESSIONS as f64)
-}
-
-/// Writes the sessions of one user into a new database; returns their tokens.
-fn open_sessions(file: &Path) -> Result<Vec<String>, Box<dyn Error>> {
-    let key = RootSecret::new(SECRET.into()).ok_or("the secret is too short")?.key(Purpose::SessionTag);
-    let database = sidegate::config::Database::Sqlite(file.to_owned());
-    let config = sidegate::config::Store { database, migrate: true, connections: 1 };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let (clock, mut tokens) = (Clock::System, Vec::new());
-        let store = Store::open(&config, &clock).await?;
-        let now = clock.now();
-        let user = User {
-            id: UserId::random(),
-            name: "Ada Lovelace".to_owned(),
-            email: "ada@example.com".to_owned(),
-            email_verified: true,
-            image: None,
-            created: now,
-            updated: now,
-        };
-        let mut tx = store.begin().await?;
-        tx.user_insert(&user).await?;
-        for _ in 0..SESSIONS_BEFORE + SESSIONS {
-            let token = key.issue();
-            tx.session_insert(&SessionRow {
-                id: SessionId::random(),
-                token: token.hash(),
-                user: user.clone(),
-                opened: now,
-                renewed: now,
-                expires: now.plus(Duration::from_hours(24)),
-                remember: true,
-                address: Some("192.0.2.1".to_owned()),
-                agent: Some(
-                    "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0".to_owned(),
-                ),
-            })
-            .await?;
-            tokens.push(token.reveal());
-        }
-        tx.commit().await?;
-        store.close().await;
-        Ok(tokens)
-    })
 }

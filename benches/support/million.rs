@@ -8,20 +8,14 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use sidegate::id::{SessionId, UserId};
-use sidegate::secret::{Purpose, RootSecret};
-use sidegate::store::Store;
-use sidegate::store::sessions::SessionRow;
-use sidegate::time::Clock;
-use sidegate::visitor::User;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::database::{Database, Kind};
 use crate::ordeal::{mebibytes, now};
 use crate::servers::process::configured_here_alone;
-use crate::servers::running::{Plan, SECRET};
-use crate::{Options, answer, cells};
+use crate::servers::running::Plan;
+use crate::{Options, answer, cells, sessions};
 
 /// Sessions that are used before the count begins, so that the database's own cache is full, and those that count.
 const BEFORE: usize = 10_000;
@@ -53,7 +47,7 @@ impl House {
         let database = Kind::Sqlite.create();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let known = if users == 1 { 1 } else { BEFORE + COUNTED };
-        let tokens = runtime.block_on(open_sessions(&database, known))?;
+        let tokens = runtime.block_on(sessions::write(&database.config(1), known))?;
         let house = Self { database, tokens };
         runtime.block_on(async {
             let options = SqliteConnectOptions::new().filename(house.file()).disable_statement_logging();
@@ -165,42 +159,4 @@ fn resident_of(pid: u32) -> String {
     let kib =
         status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
     mebibytes(kib.unwrap_or(0))
-}
-
-/// Writes the first user, and sessions of that one; returns their tokens.
-async fn open_sessions(database: &Database, count: usize) -> Result<Vec<String>, Box<dyn Error>> {
-    let key = RootSecret::new(SECRET.into()).ok_or("the secret is too short")?.key(Purpose::SessionTag);
-    let (clock, mut tokens) = (Clock::System, Vec::new());
-    let store = Store::open(&database.config(1), &clock).await?;
-    let now = clock.now();
-    let user = User {
-        id: UserId::random(),
-        name: "Ada Lovelace".to_owned(),
-        email: "ada@example.com".to_owned(),
-        email_verified: true,
-        image: None,
-        created: now,
-        updated: now,
-    };
-    let mut tx = store.begin().await?;
-    tx.user_insert(&user).await?;
-    for _ in 0..count {
-        let token = key.issue();
-        tx.session_insert(&SessionRow {
-            id: SessionId::random(),
-            token: token.hash(),
-            user: user.clone(),
-            opened: now,
-            renewed: now,
-            expires: now.plus(Duration::from_hours(24)),
-            remember: true,
-            address: Some("192.0.2.1".to_owned()),
-            agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0".to_owned()),
-        })
-        .await?;
-        tokens.push(token.reveal());
-    }
-    tx.commit().await?;
-    store.close().await;
-    Ok(tokens)
 }
