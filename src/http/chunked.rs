@@ -14,6 +14,10 @@ const LARGEST_TRAILERS: usize = 16 * 1024;
 const LARGEST_EXTENSIONS: usize = 16 * 1024;
 /// Most trailer fields.
 const MOST_TRAILERS: usize = 64;
+/// A chunk of fewer bytes is passed on together with those that follow it.
+const SMALL: usize = 2 * 1024;
+/// How many bytes such a piece needs to be passed on without looking for more.
+const GATHERED: usize = 16 * 1024;
 
 /// One body on its way.
 #[derive(Debug, Default)]
@@ -52,15 +56,33 @@ fn broken(what: &'static str) -> io::Error {
 }
 
 impl Chunked {
-    /// Decodes the next piece of what was read.
+    /// Decodes the next piece of what was read. Small chunks that are there together are one piece: what is passed on
+    /// must not cost more for being cut up, nor end a connection of HTTP/2 by the number of its frames.
     ///
     /// # Errors
     /// If it is not in the coding, to the letter.
     pub fn take(&mut self, unread: &mut BytesMut) -> io::Result<Piece> {
+        if !self.advance(unread)? {
+            return Ok(Piece::Nothing);
+        }
+        let Some(mut data) = self.cut(unread, usize::MAX) else {
+            return if matches!(self.at, At::Trailers) { trailers(unread) } else { Ok(Piece::Nothing) };
+        };
+        let mut most = if data.len() < SMALL { GATHERED } else { 0 };
+        while data.len() < most && self.advance(unread)? {
+            let Some(more) = self.cut(unread, SMALL) else { break };
+            most = if more.len() < SMALL { most } else { 0 };
+            data.extend_from_slice(&more);
+        }
+        Ok(Piece::Data(data.freeze()))
+    }
+
+    /// Goes on to the data of a chunk, or to the trailers. False if more must be read first.
+    fn advance(&mut self, unread: &mut BytesMut) -> io::Result<bool> {
         loop {
-            match &mut self.at {
+            match self.at {
                 At::Size => {
-                    let Some(line) = line(unread, LONGEST_LINE)? else { return Ok(Piece::Nothing) };
+                    let Some(line) = line(unread, LONGEST_LINE)? else { return Ok(false) };
                     let (size, extension) = size_of(&line)?;
                     self.extensions += extension;
                     if self.extensions > LARGEST_EXTENSIONS {
@@ -68,34 +90,39 @@ impl Chunked {
                     }
                     self.at = if size == 0 { At::Trailers } else { At::Data(size) };
                 }
-                At::Data(left) => {
-                    let most = usize::try_from(*left).unwrap_or(usize::MAX).min(unread.len());
-                    if most == 0 {
-                        return Ok(Piece::Nothing);
-                    }
-                    *left -= most as u64;
-                    if *left == 0 {
-                        self.at = At::DataEnd;
-                    }
-                    return Ok(Piece::Data(unread.split_to(most).freeze()));
-                }
                 At::DataEnd => {
                     if unread.len() < 2 {
-                        return Ok(Piece::Nothing);
+                        return Ok(false);
                     }
                     if &unread.split_to(2)[..] != b"\r\n" {
                         return Err(broken("chunk data is not followed by CRLF"));
                     }
                     self.at = At::Size;
                 }
-                At::Trailers => return trailers(unread),
+                At::Data(_) | At::Trailers => return Ok(true),
             }
         }
     }
 
+    /// What is there of a chunk's data, and no more than so much.
+    fn cut(&mut self, unread: &mut BytesMut, most: usize) -> Option<BytesMut> {
+        let At::Data(left) = &mut self.at else { return None };
+        let count = usize::try_from(*left).unwrap_or(usize::MAX).min(unread.len()).min(most);
+        *left -= count as u64;
+        if *left == 0 {
+            self.at = At::DataEnd;
+        }
+        (count > 0).then(|| unread.split_to(count))
+    }
+
     /// Consumes the end of the body if it is there whole and without trailers.
     pub fn at_bare_end(&self, unread: &mut BytesMut) -> bool {
-        let end = matches!(self.at, At::DataEnd) && &unread[..] == b"\r\n0\r\n\r\n";
+        let end: &[u8] = match self.at {
+            At::DataEnd => b"\r\n0\r\n\r\n",
+            At::Trailers => b"\r\n",
+            At::Size | At::Data(_) => return false,
+        };
+        let end = unread[..] == *end;
         if end {
             unread.clear();
         }
@@ -195,6 +222,28 @@ mod tests {
         let trailers = trailers.expect("an end");
         assert_eq!(body, b"hello!");
         assert!(trailers.len() == 1 && trailers["x-sum"] == "1");
+    }
+
+    #[test]
+    fn small_chunks_are_one_piece_and_what_follows_a_large_one_is_not_copied() {
+        let pieces = |wire: &[u8]| {
+            let (mut unread, mut chunked, mut pieces) =
+                (BytesMut::from(wire), Chunked::default(), Vec::new());
+            loop {
+                match chunked.take(&mut unread).expect("valid") {
+                    Piece::Data(data) => pieces.push(data.len()),
+                    Piece::Trailers(trailers) => return (pieces, Some(trailers.len())),
+                    Piece::Nothing => return (pieces, None),
+                }
+            }
+        };
+        let small = b"1\r\nx\r\n".repeat(20_000);
+        assert_eq!(pieces(&small), (vec![16 * 1024, 20_000 - 16 * 1024], None));
+        assert_eq!(pieces(&[&small[..18], b"0\r\nx: y\r\n\r\n"].concat()), (vec![3], Some(1)));
+        assert_eq!(pieces(&[&small[..18], b"2\r\ny"].concat()), (vec![4], None));
+        let large = [b"4000\r\n", &[b'x'; 0x4000][..], b"\r\n"].concat();
+        let wire = [&large[..], &small[..12], &large].concat();
+        assert_eq!(pieces(&wire), (vec![0x4000, 2 + SMALL, 0x4000 - SMALL], None));
     }
 
     #[test]

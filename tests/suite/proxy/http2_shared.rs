@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::sync::Mutex;
 
+use crate::jobs::eventually;
+use crate::support::app2::App2;
 use crate::support::bare::{Bare, End};
 use crate::support::h2::{answered, frame, frames};
 use crate::support::stage::Stage;
@@ -104,4 +106,28 @@ fn an_app_may_send_frames_that_carry_nothing() {
         assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).text(), "hello");
     }
     assert_eq!(stage.site.upstream.connections(), 1);
+}
+
+#[test]
+fn dos_3_a_body_in_tiny_chunks_ends_nobody_elses_request() {
+    let (go, may_go) = tokio::sync::watch::channel(false);
+    // It reads late, as an app does that is busy.
+    let app = App2::with(h2::server::Builder::new(), move |call| {
+        let mut may_go = may_go.clone();
+        async move {
+            let _ = may_go.wait_for(|go| *go).await;
+            call.say("hello");
+        }
+    });
+    let stage = Stage::on(Stage::plan().set("upstream", &app.toml()));
+    let mut waiting = stage.connect();
+    waiting.send(stage.signed("POST /x HTTP/1.1", "Content-Length: 2\r\n")).send("hi");
+    eventually("it is asked", || app.arrived().len() == 1);
+    let mut raw = stage.connect();
+    let head = stage.signed("POST /y HTTP/1.1", "Transfer-Encoding: chunked\r\n");
+    raw.send(head + &"1\r\nx\r\n".repeat(20_000) + "0\r\n\r\n");
+    eventually("the chunks follow", || app.arrived().len() == 2);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    go.send(true).expect("it waits");
+    assert_eq!((waiting.answer().status, raw.answer().status, app.connections()), (200, 200, 1));
 }
