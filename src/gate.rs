@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderName, Method, Uri};
 
 use crate::config::rule::Access;
+use crate::http::path::Path;
 use crate::http::visit::{Credential, Visit};
 use crate::id::UserId;
 use crate::refusal::Refusal;
@@ -18,6 +19,9 @@ pub mod rules;
 
 use endpoint::{Endpoint, Lookup};
 use rules::{Demand, Owner, Rules};
+
+/// A second path at which a request of WebDAV acts (RFC 4918 §10.3).
+const DESTINATION: HeaderName = HeaderName::from_static("destination");
 
 /// The permit to forward one request.
 pub struct Pass {
@@ -60,34 +64,79 @@ enum Ruling {
 
 /// Decides on a request.
 pub fn decide(rules: &Rules, visit: &Visit) -> Verdict {
-    let Some(ruling) = agreed(rules, visit) else {
+    let Some(ruling) = agreed(rules, visit, &visit.path) else {
         return Verdict::Refuse(Refusal::AmbiguousPath);
     };
     match ruling {
         Ruling::Ours(Lookup::Nothing) => Verdict::Refuse(Refusal::NotFound),
         Ruling::Ours(Lookup::OtherMethod) => Verdict::Refuse(Refusal::MethodNotAllowed),
         Ruling::Ours(Lookup::Found(endpoint)) => ours(rules, visit, endpoint),
-        Ruling::App(demand) => app(rules, visit, demand),
+        Ruling::App(demand) => match app(rules, visit, &visit.path, demand) {
+            Verdict::Forward(pass) if acts_elsewhere(visit) => also_there(rules, visit, pass),
+            verdict => verdict,
+        },
+    }
+}
+
+/// Whether the request names a second path at which it acts. What forms and scripts of every site send has no such
+/// meaning for a field of this name.
+fn acts_elsewhere(visit: &Visit) -> bool {
+    let ordinary = matches!(
+        visit.method,
+        Method::GET
+            | Method::HEAD
+            | Method::POST
+            | Method::PUT
+            | Method::PATCH
+            | Method::DELETE
+            | Method::OPTIONS
+    );
+    !ordinary && visit.headers.get(&DESTINATION).is_some()
+}
+
+/// The path at which the request acts too; `None` if it cannot be read, or there are several.
+fn elsewhere(visit: &Visit) -> Option<Path> {
+    let name = DESTINATION;
+    let mut all = visit.headers.get_all(&name);
+    let value = all.next().filter(|_| all.next().is_none())?;
+    let target = Uri::try_from(value.as_bytes()).ok()?.into_parts().path_and_query?;
+    Path::parse(target).ok()
+}
+
+/// What may be done at one path is done only if it may be done at the other, by nobody the app is told less of.
+fn also_there(rules: &Rules, visit: &Visit, pass: Pass) -> Verdict {
+    let Some((path, ruling)) =
+        elsewhere(visit).and_then(|path| agreed(rules, visit, &path).map(|ruling| (path, ruling)))
+    else {
+        return Verdict::Refuse(Refusal::AmbiguousPath);
+    };
+    let Ruling::App(demand) = ruling else { return Verdict::Refuse(Refusal::Forbidden) };
+    match app(rules, visit, &path, demand) {
+        Verdict::Forward(there) if there.session.is_none() || pass.session.is_some() => {
+            Verdict::Forward(pass)
+        }
+        Verdict::Forward(_) => Verdict::Refuse(Refusal::Forbidden),
+        refused => refused,
     }
 }
 
 /// Whether the request is forwarded without an identity whoever sent it, so that nobody need be recognised.
 pub fn open_to_all(rules: &Rules, visit: &Visit) -> bool {
-    agreed(rules, visit) == Some(Ruling::App(Demand::NONE))
+    agreed(rules, visit, &visit.path) == Some(Ruling::App(Demand::NONE)) && !acts_elsewhere(visit)
 }
 
-/// The ruling on which all readings of the path agree.
-fn agreed(rules: &Rules, visit: &Visit) -> Option<Ruling> {
+/// The ruling on which all readings of a path agree.
+fn agreed(rules: &Rules, visit: &Visit, path: &Path) -> Option<Ruling> {
     let user = visit.visitor.session().map(|session| &session.user.id);
     let rule_on = |reading: &str| match rules.below_mount(reading) {
         Some(below) => Ruling::Ours(endpoint::find(&visit.method, below)),
-        None => Ruling::App(rules.demand(&visit.method, reading, user, visit.path.has_uppercase())),
+        None => Ruling::App(rules.demand(&visit.method, reading, user, path.has_uppercase())),
     };
-    let raw = rule_on(visit.path.raw());
-    if visit.path.ordinary() {
+    let raw = rule_on(path.raw());
+    if path.ordinary() {
         return Some(raw);
     }
-    visit.path.readings().all(|reading| rule_on(reading) == raw).then_some(raw)
+    path.readings().all(|reading| rule_on(reading) == raw).then_some(raw)
 }
 
 fn ours(rules: &Rules, visit: &Visit, endpoint: Endpoint) -> Verdict {
@@ -118,7 +167,7 @@ fn ours(rules: &Rules, visit: &Visit, endpoint: Endpoint) -> Verdict {
     }
 }
 
-fn app(rules: &Rules, visit: &Visit, demand: Demand) -> Verdict {
+fn app(rules: &Rules, visit: &Visit, path: &Path, demand: Demand) -> Verdict {
     let session = match (demand.access, &visit.visitor) {
         (Access::Deny, _) => return Verdict::Refuse(Refusal::Forbidden),
         (Access::Public, _) if demand.owner == Owner::Nobody => {
@@ -140,7 +189,7 @@ fn app(rules: &Rules, visit: &Visit, demand: Demand) -> Verdict {
     }
     if let Some(session) = session
         && let Some(grant) = &session.grant
-        && !granted(grant, visit, &session.user.id)
+        && !granted(grant, visit, path, &session.user.id)
     {
         return Verdict::Refuse(Refusal::InsufficientScope);
     }
@@ -158,9 +207,9 @@ fn app(rules: &Rules, visit: &Visit, demand: Demand) -> Verdict {
 
 /// Whether a personal access token may do this, however the path is read. What is sent through a tunnel is
 /// nothing that can be called reading.
-fn granted(grant: &Grant, visit: &Visit, user: &UserId) -> bool {
+fn granted(grant: &Grant, visit: &Visit, path: &Path, user: &UserId) -> bool {
     let reads = [Method::GET, Method::HEAD].contains(&visit.method) && visit.upgrade.is_none();
-    let within = |paths: &Vec<_>| visit.path.readings().all(|reading| rules::within(paths, reading, user));
+    let within = |paths: &Vec<_>| path.readings().all(|reading| rules::within(paths, reading, user));
     (reads || !grant.read_only) && grant.paths.as_ref().is_none_or(within)
 }
 

@@ -265,3 +265,46 @@ fn a_method_that_an_app_may_run_as_another_slips_past_no_rule() {
         assert_eq!(status(stage.signed(&line, "")), signed, "{line}");
     }
 }
+
+#[test]
+fn a_request_that_acts_at_a_second_path_must_be_let_through_there_too() {
+    let stage = Stage::on(Stage::plan().rule("/open/**", "public").rule("/no/**", "deny"));
+    let (own, other) =
+        (format!("/api/{}/b", stage.me), "/api/0b5a7f9c-0000-4000-8000-00000000beef/b".to_owned());
+    let site = stage.site.origin.clone();
+    let at_site = |path: &str| format!("{site}{path}");
+    for (from, to, strange, signed) in [
+        ("/open/a", "/open/b", 200, 200),
+        ("/open/a", "/b", 401, 403),
+        ("/a", "/b", 401, 200),
+        ("/a", &own, 401, 200),
+        ("/a", &at_site(&own), 401, 200),
+        ("/a", "/open/b", 401, 200),
+        ("/a", &other, 401, 403),
+        ("/a", &at_site(&other), 401, 403),
+        ("/a", "/no/b", 401, 403),
+        ("/open/a", "/no/b", 403, 403),
+        ("/a", "/auth/ok", 401, 403),
+        ("/a", "/open/..%2Fno/b", 401, 400),
+        ("/a", "/open/%zz", 401, 400),
+        ("/a", "b", 401, 400),
+        ("/a", "", 401, 400),
+        ("/a", "/b\r\nDestination: /c", 401, 400),
+    ] {
+        for method in ["MOVE", "COPY", "move"] {
+            let (line, field) = (format!("{method} {from} HTTP/1.1"), format!("Destination: {to}\r\n"));
+            let before = stage.site.upstream.arrived().len();
+            let answers = [stage.strange(&line, &field), stage.signed(&line, &field)]
+                .map(|asked| stage.ask(asked).status);
+            assert_eq!(answers, [strange, signed], "{method} {from} to {to}");
+            let passed = answers.iter().filter(|status| **status == 200).count();
+            assert_eq!(stage.site.upstream.arrived().len() - before, passed);
+        }
+    }
+    // To anything else it is a name like others.
+    let field = "Destination: Amsterdam\r\n";
+    for method in ["GET", "POST", "DELETE"] {
+        let line = format!("{method} /a HTTP/1.1");
+        assert_eq!(stage.ask(stage.signed(&line, field)).status, 200, "{method}");
+    }
+}
