@@ -23,6 +23,8 @@ pub mod sink;
 static SINK: OnceLock<Sink> = OnceLock::new();
 /// The target of lines that tell of panics: they are written whatever the filter says.
 const PANIC: &str = "panic";
+/// The target of what the library for HTTP/2 says.
+const HTTP2: &str = "h2";
 
 /// Changes which lines are written while the program runs.
 pub struct Levels(Box<dyn Fn(Targets) + Send + Sync>);
@@ -88,7 +90,12 @@ fn panicked(info: &PanicHookInfo<'_>) {
 fn filter(config: &Log) -> Targets {
     // `config` has checked the filter; if it did not, silence would be the worse answer.
     let filter = config.filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
-    filter.with_target(PANIC, LevelFilter::ERROR)
+    let filter = filter.with_target(PANIC, LevelFilter::ERROR);
+    // What a client does wrong in its frames is worth a line each to the library, and it can do that all the time.
+    if filter.iter().any(|(target, _)| target.starts_with(HTTP2)) {
+        return filter;
+    }
+    filter.with_target(HTTP2, LevelFilter::ERROR)
 }
 
 fn subscriber<W>(config: &Log, colours: bool, to: W) -> (Box<dyn Subscriber + Send + Sync>, Levels)
@@ -134,6 +141,22 @@ mod tests {
         });
         let line: serde_json::Value = serde_json::from_str(&text).expect("one object");
         assert_eq!((&line["message"], &line["status"]), (&"answered".into(), &200.into()));
+    }
+
+    #[test]
+    fn what_the_library_for_http_2_says_of_clients_is_heard_only_if_asked_for() {
+        for (filter, heard) in [("info", false), ("info,h2=warn", true), ("info,h2::proto=warn", true)] {
+            let (sink, read) = unread(8);
+            let config =
+                Log { json: false, filter: filter.to_owned(), access: true, keep_sign_ins: Duration::ZERO };
+            let (subscriber, _levels) = subscriber(&config, false, sink);
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::warn!(target: "h2::proto::ping_pong", "a ping");
+                tracing::warn!("ours");
+            });
+            let text = read();
+            assert!(text.contains("a ping") == heard && text.contains("ours"), "{filter}: {text}");
+        }
     }
 
     #[test]
