@@ -71,6 +71,15 @@ const OTHER_REQUEST: &[&str] = &[
     "x-host",
     "x-middleware-subrequest",
     "x-envoy-original-path",
+    "x-waws-unencoded-url",
+    "x-arr-original-url",
+    "x-request-uri",
+    "request-uri",
+    "x-http-path-override",
+    "x-invoke-path",
+    "x-matched-path",
+    "x-now-route-matches",
+    "x-middleware-rewrite",
     "script-name",
     "x-script-name",
     "path-info",
@@ -114,7 +123,7 @@ struct Name {
 fn sign(name: &[u8]) -> u8 {
     let [first, last] = [name.first(), name.last()].map(|end| end.map_or(0, |byte| byte | 0x20));
     let [length, ..] = name.len().to_le_bytes();
-    length.wrapping_mul(49).wrapping_add(first).wrapping_add(last.wrapping_mul(7))
+    length.wrapping_mul(17).wrapping_add(first).wrapping_add(last.wrapping_mul(140))
 }
 
 fn fold(byte: u8) -> u8 {
@@ -232,6 +241,9 @@ mod tests {
             "x_original_path",
             "x_override_url",
             "x_sendfile_type",
+            "X_WAWS_Unencoded_URL",
+            "x_matched-path",
+            "Request_URI",
             "x-accel-mapping",
             "client_cert",
             "client-cert_chain",

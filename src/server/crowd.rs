@@ -72,13 +72,17 @@ impl Requests {
     }
 }
 
-/// Whom connections are counted for: an IPv4 address, or what a subscriber of IPv6 has, a /64.
+/// Whom connections are counted for: an IPv4 address; or what a subscriber of IPv6 has, at least a /64 and at most a /48
+/// (RFC 6177 §2), which is told from the /64 in it by its last bit.
 type Source = u128;
+
+/// How many times as many connections as an address a /48 of IPv6 may have.
+const WIDE: u32 = 8;
 
 /// One connection, counted as long as this is kept.
 pub(super) struct Member {
     crowd: Arc<Crowd>,
-    source: OnceLock<(Source, Requests)>,
+    source: OnceLock<(IpAddr, Requests)>,
 }
 
 impl Crowd {
@@ -112,6 +116,32 @@ impl Present {
     }
 }
 
+impl Present {
+    /// Counts one more, unless there are `most`. The requests of whom it is counted for.
+    fn add(&self, source: Source, most: u32) -> Option<Requests> {
+        let mut counts = self.shard(source);
+        let has = counts.entry(source).or_default();
+        if has.connections >= most {
+            return None;
+        }
+        has.connections += 1;
+        Some(has.requests.clone())
+    }
+
+    fn remove(&self, source: Source) {
+        let mut counts = self.shard(source);
+        let Some(has) = counts.get_mut(&source) else { return };
+        has.connections -= 1;
+        if has.connections == 0 {
+            counts.remove(&source);
+            // What a crowd needed is not kept for ever.
+            if counts.len() < counts.capacity() / 8 {
+                counts.shrink_to_fit();
+            }
+        }
+    }
+}
+
 impl Member {
     /// Counts it for this address, once: for the peer, or for the client that a proxy in front names. False if
     /// there are too many from there.
@@ -120,16 +150,23 @@ impl Member {
         if self.crowd.uncounted.iter().any(|net| net.contains(&address)) {
             return true;
         }
-        let source = source(address);
-        let mut counts = self.crowd.present.shard(source);
-        let has = counts.entry(source).or_default();
-        if has.connections >= self.crowd.most_of_one {
-            return false;
+        if self.source.get().is_some() {
+            return true;
         }
-        if self.source.set((source, has.requests.clone())).is_ok() {
-            has.connections += 1;
+        let present = &self.crowd.present;
+        let mut requests = Requests::default();
+        for (number, (source, times)) in sources(address).enumerate() {
+            let most = self.crowd.most_of_one.saturating_mul(times);
+            let Some(of_source) = present.add(source, most) else {
+                sources(address).take(number).for_each(|(source, _)| present.remove(source));
+                return false;
+            };
+            if number == 0 {
+                requests = of_source;
+            }
         }
-        true
+        // Nobody else is told of the same connection.
+        self.source.set((address, requests)).is_ok()
     }
 
     /// The requests of the address that it is counted for, if it is for one.
@@ -141,26 +178,21 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.crowd.present.open.fetch_sub(1, Ordering::Relaxed);
-        let Some((source, _)) = self.source.get() else { return };
-        let mut counts = self.crowd.present.shard(*source);
-        if let Some(has) = counts.get_mut(source) {
-            has.connections -= 1;
-            if has.connections == 0 {
-                counts.remove(source);
-                // What a crowd needed is not kept for ever.
-                if counts.len() < counts.capacity() / 8 {
-                    counts.shrink_to_fit();
-                }
-            }
-        }
+        let Some((address, _)) = self.source.get() else { return };
+        sources(*address).for_each(|(source, _)| self.crowd.present.remove(source));
     }
 }
 
-fn source(address: IpAddr) -> Source {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(address) => address.to_bits() >> 64 << 64,
-    }
+/// Whom a connection of this address is counted for, and how many times as many as one address each may have.
+fn sources(address: IpAddr) -> impl Iterator<Item = (Source, u32)> {
+    let (own, wide) = match address {
+        IpAddr::V4(address) => (address.to_ipv6_mapped().to_bits(), None),
+        IpAddr::V6(address) => {
+            let bits = address.to_bits();
+            (bits >> 64 << 64, Some((bits >> 80 << 80 | 1, WIDE)))
+        }
+    };
+    std::iter::once((own, 1)).chain(wide)
 }
 
 #[cfg(test)]
@@ -194,6 +226,18 @@ mod tests {
             crowd.present.sources.iter().all(|shard| shard.lock().expect("whole").is_empty()),
             "nothing is left behind"
         );
+    }
+
+    #[test]
+    fn r_6_nor_does_who_has_many_networks_of_ipv6_get_all_there_is() {
+        let crowd = Crowd::new(1000, 2, Vec::new());
+        let of_one = |network: u16| crowd.enter(Some(address(&format!("2001:db8:1:{network:x}::1"))));
+        let held: Vec<_> = (0..100).filter_map(of_one).collect();
+        assert_eq!(held.len(), 16, "eight times as many as one address");
+        assert!(crowd.enter(Some(address("2001:db8:2::1"))).is_some());
+        drop(held);
+        assert!(of_one(200).is_some());
+        assert!(crowd.present.sources.iter().all(|shard| shard.lock().expect("whole").is_empty()));
     }
 
     #[test]
