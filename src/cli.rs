@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use time::OffsetDateTime;
 
 mod check;
 mod demo;
@@ -97,10 +98,13 @@ impl Settings {
     }
 
     fn read(&self, new_secret: NewSecret, more: impl Fn(&Config) -> Problems) -> Result<Config, Failure> {
-        let config = config::load(&self.sources(new_secret)).map_err(Failure::Configuration)?;
+        let mut config = config::load(&self.sources(new_secret)).map_err(Failure::Configuration)?;
         let mut problems = more(&config);
         if let Some(tls) = &config.tls {
-            problems.take(Tls::load(tls));
+            let (host, now) = (&config.public.authority, OffsetDateTime::now_utc());
+            config
+                .dangers
+                .extend(problems.take(Tls::load(tls)).iter().flat_map(|tls| tls.dangers(host, now)));
         }
         problems.take(Connector::new(&config.upstream.tls));
         config.unless(problems).map_err(Failure::Configuration)

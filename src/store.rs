@@ -16,8 +16,9 @@ use std::time::Duration;
 use sqlx::error::ErrorKind as Violation;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::config;
 use crate::config::Database;
@@ -69,6 +70,10 @@ pub mod users;
 /// How long a caller waits for a connection, and SQLite for another process's lock, before the
 /// store counts as unavailable.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a pool that waited for so long knows.
+const NO_CONNECTION: &str =
+    "no connection within 5 s: the database cannot be reached, or all of them are in use";
 
 /// The open database. Clones share its connections.
 #[derive(Clone)]
@@ -282,18 +287,30 @@ async fn postgres(url: &str, connections: u32) -> Result<PgPool, Fault> {
     let options = PgConnectOptions::from_str(url)
         .map_err(fault("reading the database URL"))?
         .application_name("sidegate");
-    PgPoolOptions::new()
+    let pool = PgPoolOptions::new()
         .acquire_timeout(PATIENCE)
         .max_connections(connections.max(1))
-        .connect_with(options)
-        .await
-        .map_err(fault("connecting to PostgreSQL"))
+        .connect_with(options.clone())
+        .await;
+    let error = match pool {
+        // It tried again and again, and only says that it did for too long.
+        Err(sqlx::Error::PoolTimedOut) => match timeout(PATIENCE, PgConnection::connect_with(&options)).await
+        {
+            Ok(Err(reason)) => reason,
+            Ok(Ok(_)) | Err(_) => sqlx::Error::PoolTimedOut,
+        },
+        pool => return pool.map_err(fault("connecting to PostgreSQL")),
+    };
+    Err(fault("connecting to PostgreSQL")(error))
 }
 
 /// A store that did not do its work; counted.
 fn failed(doing: &'static str, error: sqlx::Error) -> Fault {
     metrics::store_failed();
-    Fault::store(doing, error)
+    match error {
+        sqlx::Error::PoolTimedOut => Fault::store(doing, NO_CONNECTION),
+        error => Fault::store(doing, error),
+    }
 }
 
 /// What a driver's error means to us. A row that breaks a rule of the tables would break it again,

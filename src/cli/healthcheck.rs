@@ -40,7 +40,11 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
 
 /// The first bytes of the answer.
 fn ask(place: &Place, path: &str, config: &Config) -> io::Result<[u8; YES.len()]> {
-    let host = &config.public.authority;
+    // Under the public name the admin listener would be asked for the site, which is elsewhere.
+    let host = match place {
+        Place::Tcp(address) if config.admin.is_some() => address.to_string(),
+        _ => config.public.authority.clone(),
+    };
     let mut stream = match place {
         Place::Tcp(address) => TcpStream::connect_timeout(address, TIMEOUT)?,
         // What follows is the same for both kinds of socket.

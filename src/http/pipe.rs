@@ -131,7 +131,12 @@ impl Pipe {
     pub fn poll_drain(&mut self, cx: &mut Context<'_>, to: &End<'_>) -> Poll<io::Result<usize>> {
         let Some(ends) = self.ends.as_ref().filter(|_| self.held > 0) else { return Poll::Ready(Ok(0)) };
         let most = self.held;
-        let count = ready!(to.poll(cx, Interest::WRITABLE, |to| system::splice(&ends.to_read, to, most)))?;
+        let moved = ready!(to.poll(cx, Interest::WRITABLE, |to| system::splice(&ends.to_read, to, most)));
+        if moved.as_ref().is_err_and(is_refusal) {
+            // This one is lost; those that follow go another way.
+            self.pool.refused.set(true);
+        }
+        let count = moved?;
         if count == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }

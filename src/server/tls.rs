@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::uri::Authority;
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, Ticketer};
@@ -10,6 +11,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
+use time::OffsetDateTime;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::problem::Problems;
@@ -88,6 +90,21 @@ impl Tls {
         self.shelf.0.iter().map(until).collect()
     }
 
+    /// What clients would not take, in one line each: certificates that are not good now, and that none is for this
+    /// host (with or without a port).
+    pub fn dangers(&self, host: &str, now: OffsetDateTime) -> Vec<String> {
+        let ended = self.not_after().into_iter().enumerate().filter_map(|(place, until)| {
+            let until = OffsetDateTime::from_unix_timestamp(until?).ok().filter(|until| *until <= now)?;
+            Some(format!("{}: was good until {}; clients refuse it", key(place, "certificate"), until.date()))
+        });
+        let name = host.parse::<Authority>().ok();
+        let name = name.as_ref().map(|name| name.host().trim_start_matches('[').trim_end_matches(']'));
+        let name = name.and_then(|name| ServerName::try_from(name).ok());
+        let unnamed = name.filter(|name| !self.shelf.0.iter().any(|certified| is_for(certified, name)));
+        let unnamed = unnamed.map(|_| format!("tls.certificate: is not for {host}; clients refuse it"));
+        ended.chain(unnamed).collect()
+    }
+
     pub(super) fn acceptor(&self) -> &TlsAcceptor {
         &self.acceptor
     }
@@ -124,22 +141,26 @@ fn certificates(
     config.certificates.iter().enumerate().filter_map(read).map(Arc::new).collect()
 }
 
+/// The key of the configuration that names a file of the certificate in this place.
+fn key(place: usize, name: &str) -> String {
+    match place {
+        0 => format!("tls.{name}"),
+        _ => format!("tls.more[{}].{name}", place - 1),
+    }
+}
+
 /// A certificate and its key, which belong together.
 fn certificate(
     place: usize,
     files: &tls::Certificate,
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, Problems> {
-    let key = |name: &str| match place {
-        0 => format!("tls.{name}"),
-        _ => format!("tls.more[{}].{name}", place - 1),
-    };
     let mut problems = Problems::default();
-    let chain = problems.take(pem::chain(&files.certificate, &key("certificate")));
-    let private = problems.take(pem::key(&files.key, &key("key")));
+    let chain = problems.take(pem::chain(&files.certificate, &key(place, "certificate")));
+    let private = problems.take(pem::key(&files.key, &key(place, "key")));
     let (Some(chain), Some(private)) = (chain, private) else { return Err(problems) };
     let unusable =
-        |what: String| Problems::one(key("key"), format!("{} {what}", files.key.display()), REMEDY);
+        |what: String| Problems::one(key(place, "key"), format!("{} {what}", files.key.display()), REMEDY);
     let private = provider
         .key_provider
         .load_private_key(private)

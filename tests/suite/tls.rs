@@ -8,7 +8,9 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
+use sidegate::server::tls::Tls;
 use tempfile::TempDir;
+use time::OffsetDateTime;
 
 use crate::jobs::eventually;
 use crate::serve::{free_port, minimal, serve};
@@ -339,4 +341,42 @@ fn h2load_loses_no_request_in_either_version() {
         assert!(report.contains("1000 succeeded, 0 failed, 0 errored, 0 timeout"), "{report}");
         assert!(report.contains("1000 2xx"), "{report}");
     }
+}
+
+#[test]
+fn a_certificate_that_has_ended_or_is_for_another_name_is_told_of() {
+    use sidegate::config::tls::{Certificate, Tls as Config};
+    let certificate = |name: &str| Certificate {
+        certificate: file(&format!("{name}.pem")),
+        key: file(&format!("{name}.key")),
+    };
+    let certificates = vec![certificate("second"), certificate("first")];
+    let tls =
+        Tls::load(&Config { certificates, client_ca: None, client_required: false }).expect("good files");
+    let now = OffsetDateTime::now_utc();
+    for host in ["127.0.0.1", "127.0.0.1:8443", "second.test", "Second.Test:443"] {
+        assert!(tls.dangers(host, now).is_empty(), "{host}");
+    }
+    for host in ["app.example", "[::1]:8443", "a.second.test"] {
+        let told = tls.dangers(host, now);
+        assert!(told.len() == 1 && told[0].contains(&format!("is not for {host}")), "{told:?}");
+    }
+    let told = tls.dangers("127.0.0.1", now + Duration::from_hours(24 * 3651)).join("\n");
+    assert!(
+        told.contains("tls.certificate: was good until") && told.contains("tls.more[0].certificate:"),
+        "{told}"
+    );
+    // Whoever starts with it hears of it.
+    let (directory, section) = changing();
+    minimal(directory.path(), free_port(), free_port(), "sqlite:site.db");
+    let config = directory.path().join("sidegate.toml");
+    let text = std::fs::read_to_string(&config).expect("a file");
+    let text = text.replace("url = \"http://127.0.0.1:", "url = \"https://127.0.0.1:");
+    std::fs::write(&config, format!("{text}[tls]\n{section}\n")).expect("a file");
+    let check = || crate::serve::run(directory.path(), &["check", "--config", "sidegate.toml"]);
+    let said = |output: std::process::Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    let quiet = said(check());
+    change(directory.path(), "renewed");
+    let told = said(check());
+    assert!(!quiet.contains("is not for") && told.contains("tls.certificate: is not for"), "{quiet}{told}");
 }

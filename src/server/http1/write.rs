@@ -10,6 +10,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING}
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Body as _;
 
+use crate::http::body::ENDPOINT_LIMIT;
 use crate::http::fields::{Value, put};
 use crate::http::pipe::{Piece, Pipe};
 use crate::http::reply::Reply;
@@ -107,7 +108,9 @@ impl Answer {
             None => Framing::Close,
         };
         // What the client may still be sending belongs to this request, and nobody would read it.
-        let abandoned = !wire.complete() && (body.is_end_stream() || wire.waits_for_invitation());
+        // Nor does anybody wait for what an app that says no has not read.
+        let refused = status.as_u16() >= 400 && wire.size_hint().lower() > ENDPOINT_LIMIT as u64;
+        let abandoned = !wire.complete() && (body.is_end_stream() || wire.waits_for_invitation() || refused);
         let asks_to_close = reply.headers.get(CONNECTION).is_some_and(|value| value == "close");
         let closes = !switches
             && (!asked.persists || stopping || framing == Framing::Close || abandoned || asks_to_close);

@@ -1,7 +1,10 @@
 //! Bodies that nobody wants, expects or has been asked for: none of their bytes are ever taken for a request (RFC 9112
 //! §6.3, §9.3; RFC 9110 §10.1.1).
 
+use std::io::{Read as _, Write as _};
+
 use crate::support::stage::Stage;
+use crate::support::upstream::Upstream;
 
 fn post(stage: &Stage, fields: &str, body: &str) -> String {
     format!("{}{body}", stage.signed("POST /x HTTP/1.1", fields))
@@ -139,4 +142,30 @@ fn a_request_that_breaks_off_is_not_completed_for_the_app() {
         assert!(stage.site.upstream.arrived().is_empty());
     }
     assert!(stage.site.is_well());
+}
+
+#[test]
+fn an_answer_that_says_no_to_a_large_body_says_that_the_connection_ends() {
+    for (status, length, last) in [
+        ("413 Content Too Large", 1_000_000, true),
+        ("413 Content Too Large", 1000, false),
+        ("200 OK", 1_000_000, false),
+    ] {
+        // It answers when it has read the head.
+        let app = Upstream::listening(move |mut stream| {
+            let (mut seen, mut piece) = (Vec::new(), [0; 4096]);
+            while let Ok(count @ 1..) = stream.read(&mut piece) {
+                let before = seen.len();
+                seen.extend_from_slice(&piece[..count]);
+                if before == 0 {
+                    let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nno");
+                }
+            }
+        });
+        let stage = Stage::on(Stage::plan().upstream(app));
+        let mut raw = stage.connect();
+        raw.send(stage.signed("POST /x HTTP/1.1", &format!("Content-Length: {length}\r\n")) + "begun");
+        let head = raw.head().expect("an answer");
+        assert_eq!(head.header("connection") == Some("close"), last, "{status}, {length}");
+    }
 }

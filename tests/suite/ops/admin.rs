@@ -97,6 +97,13 @@ fn the_health_check_asks_the_admin_listener_if_there_is_one() {
     let program = Program::start(app.address, "[limits]\ngrace = \"60s\"\n");
     let check = || run(program.directory.path(), &["healthcheck", "--config", "sidegate.toml"]);
     assert!(check().status.success());
+    // Nor does it depend on the name that visitors know.
+    let file = program.directory.path().join("sidegate.toml");
+    let text = std::fs::read_to_string(&file).expect("a file");
+    let (before, rest) = text.split_once("url = \"").expect("the public URL");
+    let (_, rest) = rest.split_once('"').expect("its end");
+    std::fs::write(&file, format!("{before}url = \"https://app.example\"{rest}")).expect("a file");
+    assert!(check().status.success(), "{:?}", check());
     program.signal("-TERM");
     crate::jobs::eventually("it is not ready any more", || !check().status.success());
     let said = String::from_utf8_lossy(&check().stderr).into_owned();
