@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use time::OffsetDateTime;
 
 mod check;
 mod demo;
@@ -25,6 +24,7 @@ use crate::config::{self, Config, Flags, NewSecret, Sources};
 use crate::log;
 use crate::proxy::connect::Connector;
 use crate::server::tls::Tls;
+use crate::time::Clock;
 
 /// Bad usage or configuration (`EX_USAGE` of sysexits.h).
 const EXIT_USAGE: u8 = 64;
@@ -101,7 +101,7 @@ impl Settings {
         let mut config = config::load(&self.sources(new_secret)).map_err(Failure::Configuration)?;
         let mut problems = more(&config);
         if let Some(tls) = &config.tls {
-            let (host, now) = (&config.public.authority, OffsetDateTime::now_utc());
+            let (host, now) = (&config.public.authority, Clock::System.now());
             config
                 .dangers
                 .extend(problems.take(Tls::load(tls)).iter().flat_map(|tls| tls.dangers(host, now)));

@@ -20,7 +20,7 @@ pub mod rules;
 use endpoint::{Endpoint, Lookup};
 use rules::{Demand, Owner, Rules};
 
-/// A second path at which a request of WebDAV acts (RFC 4918 §10.3).
+/// A second path at which a request of `WebDAV` acts (RFC 4918 §10.3).
 const DESTINATION: HeaderName = HeaderName::from_static("destination");
 
 /// The permit to forward one request.

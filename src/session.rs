@@ -25,12 +25,12 @@ pub mod cache;
 mod edition;
 mod hasher;
 pub mod live;
+pub mod memory;
 mod personal;
 pub mod renewal;
 pub mod rules;
 
-use bearer::{Bearer, Mark, Place, Vouched};
-use cache::{Cache, Found, Near};
+use cache::{Cache, Found};
 use live::Live;
 use renewal::Renewals;
 
@@ -53,16 +53,6 @@ pub struct Sessions {
     pub signed: bool,
     /// The names of our cookies.
     pub cookies: CookieNames,
-}
-
-/// What memory knows of a token.
-pub enum Recognised {
-    /// It opens this session.
-    Known(Arc<Session>),
-    /// It opens nothing.
-    Nobody,
-    /// Only the store can tell.
-    Ask(TokenHash),
 }
 
 /// A session that is written but not yet committed, with the token that opens it.
@@ -101,103 +91,6 @@ impl Sessions {
             personal_key: secret.key(Purpose::Personal),
             cookies: CookieNames::new(https),
         }
-    }
-
-    /// Looks the text of a token up in memory: first in the worker's own table, then in the shared cache. Whether it
-    /// is one that was issued here is looked at only if it is in neither. Never waits.
-    pub fn recognise(&self, near: &mut Near, text: &[u8], now: Now) -> Recognised {
-        match TokenHash::of_text(text).map(|hash| self.recognise_issued(near, hash, now)) {
-            None => Recognised::Nobody,
-            Some(Recognised::Ask(_)) if !Token::parse(text).is_some_and(|token| self.issued(&token)) => {
-                Recognised::Nobody
-            }
-            Some(recognised) => recognised,
-        }
-    }
-
-    /// The same for a token that was issued here, of a session or a personal one.
-    pub fn recognise_issued(&self, near: &mut Near, hash: TokenHash, now: Now) -> Recognised {
-        if let Some(session) = self.remembered(near, &hash, now) {
-            return Recognised::Known(session);
-        }
-        if self.cache.is_gone(&hash) { Recognised::Nobody } else { Recognised::Ask(hash) }
-    }
-
-    /// The session with this token as the store gave it, if memory has it. Never waits.
-    pub fn remembered(&self, near: &mut Near, token: &TokenHash, now: Now) -> Option<Arc<Session>> {
-        if !self.is_current() {
-            return None;
-        }
-        if let Some(session) = near.get(token, now, self.cache.endings()) {
-            return Some(Arc::clone(session));
-        }
-        let session = self.cache.get(token, now)?;
-        near.put(Arc::clone(&session));
-        Some(session)
-    }
-
-    /// Looks a signed cookie up in memory. `None` if it has to be verified, or opens nothing. Never waits.
-    pub fn carried(&self, near: &mut Near, text: &[u8], now: Now) -> Option<Arc<Session>> {
-        let mark = Mark::of(text, Place::Cookie).filter(|_| self.is_current())?;
-        if let Some(session) = near.bearer(&mark, text, now, self.cache.endings()) {
-            return Some(Arc::clone(session));
-        }
-        let bearer = self.cache.bearers.get(&mark)?;
-        let session = Arc::clone(bearer.opens(&mark, text, now)?);
-        // Endings are counted after they are listed: one that is not seen here empties the worker's table.
-        if self.cache.has_ended(&session.token) {
-            return None;
-        }
-        near.put_bearer(bearer);
-        Some(session)
-    }
-
-    /// Remembers that a signed cookie was verified, for as long as this copy of its session is good. `None` if the
-    /// session is known to have ended.
-    pub fn keep_carried(&self, text: &[u8], session: Session) -> Option<Arc<Session>> {
-        let (mark, session) = (Mark::of(text, Place::Cookie)?, Arc::new(session));
-        self.keep(mark, text, session.fresh_until, Some(Arc::clone(&session)));
-        (!self.cache.has_ended(&session.token)).then_some(session)
-    }
-
-    /// Looks an access token up in memory, as [`Self::recognise`] does with a session's own. `None` if it has
-    /// to be verified. Never waits.
-    pub fn vouched(&self, near: &mut Near, text: &[u8], now: Now) -> Option<Vouched> {
-        let mark = Mark::of(text, Place::Header).filter(|_| self.is_current())?;
-        if let Some(session) = near.bearer(&mark, text, now, self.cache.endings()) {
-            return Some(Vouched::Opens(Arc::clone(session)));
-        }
-        let bearer = self.cache.bearers.get(&mark)?;
-        let vouched = match bearer.vouch(&mark, text, now)? {
-            // Another copy may have taken the place of the one that was kept.
-            Vouched::Verified(token, until) => match self.cache.get(&token, now) {
-                Some(session) => {
-                    let bearer = self.keep(mark, text, until, Some(Arc::clone(&session)));
-                    near.put_bearer(bearer);
-                    Vouched::Opens(session)
-                }
-                None => Vouched::Verified(token, until),
-            },
-            Vouched::Opens(session) => {
-                near.put_bearer(bearer);
-                Vouched::Opens(session)
-            }
-            Vouched::Over => Vouched::Over,
-        };
-        Some(vouched)
-    }
-
-    /// Remembers that an access token was verified and what it opens, as the store has just said.
-    pub fn vouch(&self, text: &[u8], until: Now, session: Option<Arc<Session>>) {
-        if let Some(mark) = Mark::of(text, Place::Header) {
-            self.keep(mark, text, until, session);
-        }
-    }
-
-    fn keep(&self, mark: Mark, text: &[u8], until: Now, session: Option<Arc<Session>>) -> Arc<Bearer> {
-        let bearer = Arc::new(Bearer::new(mark, text, until, session));
-        self.cache.keep_bearer(self.edition, &bearer);
-        bearer
     }
 
     /// The session with this public handle, as [`Self::fetch`] finds it.

@@ -23,6 +23,15 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
     if let Some(address) = config.listen.redirect_http {
         writeln!(out, "listen     {address}, leading to {}", config.public.origin)?;
     }
+    for files in config.tls.iter().flat_map(|tls| &tls.certificates) {
+        writeln!(out, "tls        {}", files.certificate.display())?;
+    }
+    if let Some(address) = config.admin {
+        writeln!(out, "admin      {address}")?;
+    }
+    for network in &config.proxies.trusted {
+        writeln!(out, "proxies    {network} is believed")?;
+    }
     for target in &config.upstream.targets {
         let spoken = match config.upstream.protocol {
             Protocol::Http1 => "",

@@ -80,7 +80,7 @@ async fn serve(
     }
     tracing::info!(address = %server.place(), public = app.config.public.origin, "serving");
     if let Some(admin) = server.admin_address() {
-        tracing::info!(address = %admin, "telling how we are");
+        tracing::info!(address = %admin, "admin listener");
     }
     notify::tell(notify::READY);
     until_told(app, server, &mut stop, Some(&Reloader { sources, levels, jobs, handed })).await

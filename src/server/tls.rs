@@ -11,13 +11,13 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
-use time::OffsetDateTime;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::problem::Problems;
 use crate::config::tls;
 use crate::proxy::pem;
 use crate::server::der;
+use crate::time::Now;
 
 /// HTTP/2 in the protocol negotiation (RFC 9113 §3.2).
 pub(super) const H2: &[u8] = b"h2";
@@ -92,10 +92,13 @@ impl Tls {
 
     /// What clients would not take, in one line each: certificates that are not good now, and that none is for this
     /// host (with or without a port).
-    pub fn dangers(&self, host: &str, now: OffsetDateTime) -> Vec<String> {
+    pub fn dangers(&self, host: &str, now: Now) -> Vec<String> {
         let ended = self.not_after().into_iter().enumerate().filter_map(|(place, until)| {
-            let until = OffsetDateTime::from_unix_timestamp(until?).ok().filter(|until| *until <= now)?;
-            Some(format!("{}: was good until {}; clients refuse it", key(place, "certificate"), until.date()))
+            let until = Now::from_seconds(until?);
+            let told = || {
+                format!("{}: was good until {}; clients refuse it", key(place, "certificate"), until.minute())
+            };
+            (until <= now).then(told)
         });
         let name = host.parse::<Authority>().ok();
         let name = name.as_ref().map(|name| name.host().trim_start_matches('[').trim_end_matches(']'));

@@ -19,6 +19,7 @@ mod places;
 mod readers;
 mod resources;
 mod responses;
+mod seats;
 mod smuggling;
 mod target;
 mod together;

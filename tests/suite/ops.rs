@@ -63,9 +63,9 @@ impl Program {
         });
         let mut program = Self { process, address, admin, directory, lines };
         eventually("it serves", || {
-            program.says("telling how we are") || program.process.try_wait().expect("a process").is_some()
+            program.says("admin listener") || program.process.try_wait().expect("a process").is_some()
         });
-        if program.says("telling how we are") {
+        if program.says("admin listener") {
             return Some(program);
         }
         eventually("it says that a port was taken", || program.says("in use"));

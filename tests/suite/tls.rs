@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use sidegate::server::tls::Tls;
+use sidegate::time::Clock;
 use tempfile::TempDir;
-use time::OffsetDateTime;
 
 use crate::jobs::eventually;
 use crate::serve::{free_port, minimal, serve};
@@ -353,7 +353,7 @@ fn a_certificate_that_has_ended_or_is_for_another_name_is_told_of() {
     let certificates = vec![certificate("second"), certificate("first")];
     let tls =
         Tls::load(&Config { certificates, client_ca: None, client_required: false }).expect("good files");
-    let now = OffsetDateTime::now_utc();
+    let now = Clock::System.now();
     for host in ["127.0.0.1", "127.0.0.1:8443", "second.test", "Second.Test:443"] {
         assert!(tls.dangers(host, now).is_empty(), "{host}");
     }
@@ -361,7 +361,7 @@ fn a_certificate_that_has_ended_or_is_for_another_name_is_told_of() {
         let told = tls.dangers(host, now);
         assert!(told.len() == 1 && told[0].contains(&format!("is not for {host}")), "{told:?}");
     }
-    let told = tls.dangers("127.0.0.1", now + Duration::from_hours(24 * 3651)).join("\n");
+    let told = tls.dangers("127.0.0.1", now.plus(Duration::from_hours(24 * 3651))).join("\n");
     assert!(
         told.contains("tls.certificate: was good until") && told.contains("tls.more[0].certificate:"),
         "{told}"
