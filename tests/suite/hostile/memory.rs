@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::jobs::eventually;
 use crate::serve::{Program, free_port, minimal, serve};
+use crate::support::bare::Bare;
 use crate::support::raw::{Raw, many_files};
 use crate::support::upstream::{Upstream, ok};
 
@@ -119,6 +120,27 @@ fn r_04_and_dos_2_clients_that_never_read_cost_no_more_than_100_kib_each() {
     let whole = site.whole.load(Ordering::SeqCst);
     assert!(whole < held.len() / 4, "the app is read on: it got rid of {whole} answers");
     assert_eq!(site.idle().send(site.request("/open/x")).answer().text(), "hello", "others are served");
+}
+
+#[test]
+fn r_04_streams_that_are_never_read_cost_no_more_than_32_kib_each() {
+    const CLIENTS: u64 = 4;
+    const STREAMS: u32 = 128;
+    many_files();
+    let site = Measured::start("[limits]\nbody_idle = \"10m\"\n");
+    let host = site.address.to_string();
+    let stuck = || {
+        let mut client = Bare::connects(site.address, &host, 0);
+        (0..STREAMS).for_each(|number| client.asks(2 * number + 1, "/open/large"));
+        client
+    };
+    let warm = stuck();
+    let before = site.settled();
+    let held: Vec<_> = (0..CLIENTS).map(|_| stuck()).collect();
+    let each = site.settled().saturating_sub(before) / CLIENTS / u64::from(STREAMS);
+    assert_eq!(site.app.arrived().len() as u64, (CLIENTS + 1) * u64::from(STREAMS));
+    assert!(each <= 32, "{each} KiB each");
+    drop((warm, held));
 }
 
 #[test]
