@@ -1,7 +1,6 @@
 //! More by HTTP/2 than was offered: frames and streams beyond the limits (RFC 9113 §4.2, §5.1.2), and header lists that
 //! are small on the wire and large behind it (RFC 7541 §7.3).
 
-
 use crate::hostile::memory::Measured;
 use crate::support::bare::{Bare, End};
 use crate::support::frame::{AGAIN, kept};
