@@ -1,5 +1,7 @@
 //! What a person or program does under our mount prefixes: one file each, and the one match that leads there.
 
+use std::time::Duration;
+
 use http::header::{REFRESH, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
@@ -12,6 +14,7 @@ use crate::http::visit::{Credential, ReplyTo, Visit, is_json};
 use crate::id::UserId;
 use crate::refusal::Refusal;
 use crate::store::auth_log::{Action, LogEntry};
+use crate::time::Moment;
 use crate::ui::View;
 use crate::ui::pages::leaving::{Departure, Leaving};
 use crate::ui::pages::{Notice, Problem, SignedIn};
@@ -51,21 +54,28 @@ mod whoami;
 
 /// Answers a request to one of our endpoints. Runs in the office.
 ///
-/// Answers from which the existence of an account could be told leave no earlier than the floor, whatever was
-/// found; a refusal for lack of budget says nothing of an account and leaves at once.
+/// Answers from which the existence of an account could be told leave when the floor is over, whatever was
+/// found, or a whole multiple of it: on a busy machine, or with a hash that another program made costly, the work takes
+/// longer. A refusal for lack of budget says nothing of an account and leaves at once.
 pub async fn run(app: &App, endpoint: Endpoint, visit: Visit) -> Answer {
     let reply_to = visit.reply_to();
-    let floor = endpoint.hides_existence().then(|| tokio::time::sleep(app.config.password.answer_floor));
+    let begun = endpoint.hides_existence().then(Moment::now);
     let answer = match dispatch(app, endpoint, visit).await {
         Ok(answer) => answer,
         Err(error) => answer::refuse(desk(app), &reply_to, error),
     };
-    if let Some(floor) = floor
+    if let Some(begun) = begun
         && answer.status() != StatusCode::TOO_MANY_REQUESTS
     {
-        floor.await;
+        tokio::time::sleep(to_the_next(app.config.password.answer_floor, begun.elapsed())).await;
     }
     answer
+}
+
+/// How long it is from `took` to the next whole multiple of `floor`; nothing if there is no floor.
+fn to_the_next(floor: Duration, took: Duration) -> Duration {
+    let whole = took.as_nanos().checked_div(floor.as_nanos()).map_or(0, |whole| whole + 1);
+    floor.saturating_mul(u32::try_from(whole).unwrap_or(u32::MAX)).saturating_sub(took)
 }
 
 /// The answer to who has to sign in, which takes back a cookie that was good for nothing.
@@ -271,4 +281,19 @@ fn with_cookies(mut answer: Answer, cookies: Vec<HeaderValue>) -> Answer {
 /// Adds a `Set-Cookie` line.
 fn set_cookie(headers: &mut HeaderMap, cookie: HeaderValue) {
     headers.append(SET_COOKIE, cookie);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn en_2_an_answer_leaves_at_a_multiple_of_the_floor_however_long_the_work_took() {
+        let millis = Duration::from_millis;
+        for (floor, took, waits) in
+            [(250, 0, 250), (250, 249, 1), (250, 250, 250), (250, 610, 140), (0, 5, 0)]
+        {
+            assert_eq!(to_the_next(millis(floor), millis(took)), millis(waits), "{floor}, {took}");
+        }
+    }
 }
