@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 
 use bytes::Bytes;
-use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
 use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
 use http::uri::{Authority, Scheme};
@@ -30,6 +29,7 @@ use crate::proxy::failure::Failure;
 use crate::proxy::headers::{self, Framing};
 use crate::proxy::http2::body::{Calls, GoesOn, Http2Body};
 use crate::proxy::http2::connections::{Connections, Leased};
+use crate::proxy::http2::given_up::Waiting;
 use crate::proxy::http2::lease::Lease;
 use crate::proxy::http2::upload::{Source, Upload};
 use crate::proxy::instances::Instances;
@@ -43,6 +43,7 @@ pub(super) mod body;
 mod connection;
 pub(super) mod connections;
 pub(super) mod fields;
+mod given_up;
 mod hollow;
 pub(super) mod lease;
 mod tunnel;
@@ -176,10 +177,11 @@ impl Http2 {
             let request = request(&lease, visit, visit.method.clone(), fields.clone())?;
             let trouble = match lease.begin(request, whole) {
                 Ok((response, to)) => {
-                    let mut upload = if whole { Upload::none(to) } else { Upload::new(to) };
+                    let upload = if whole { Upload::none(to) } else { Upload::new(to) };
+                    let waiting = Waiting::new(&self.connections, response, upload);
                     let asked = Asked { proxy, lease: &lease, term: &mut term, client: Some(&client) };
-                    match asked.receive(response, &mut upload, &mut source).await {
-                        Ok(head) => {
+                    match asked.receive(waiting, &mut source).await {
+                        Ok((head, upload)) => {
                             let calls = Calls::of(grpc && http2);
                             let goes_on = GoesOn { lease, upload, source, term, calls };
                             return Ok(answer(proxy, &pass, head, goes_on));
@@ -246,23 +248,31 @@ impl Asked<'_> {
     /// Sends the body and waits for the head of the answer.
     async fn receive(
         self,
-        mut response: ResponseFuture,
-        upload: &mut Upload,
+        mut waiting: Waiting<'_>,
         source: &mut Source,
-    ) -> Result<Response<RecvStream>, Trouble> {
+    ) -> Result<(Response<RecvStream>, Upload), Trouble> {
         let Self { proxy, lease, term, client } = self;
         let patience = proxy.pool.settings().response_timeout;
         let deadline = proxy.ticker.deadline();
         let (begun, mut interim) = (proxy.ticker.now(), 0);
         let reused = lease.has_answered();
+        let lost = |error: &h2::Error| {
+            if error.is_remote() || error.is_io() {
+                lease.ended();
+            }
+            Trouble::of(error, reused)
+        };
         let received = poll_fn(|cx| {
+            let Some((response, upload)) = waiting.stream() else {
+                return Poll::Ready(Err(Trouble::last(Failure::Closed { untouched: true })));
+            };
             if let Poll::Ready(Err(failure)) = upload.poll(cx, source) {
                 return Poll::Ready(Err(Trouble::last(failure)));
             }
             while let Poll::Ready(Some(told)) = response.poll_informational(cx) {
                 let (head, ()) = match told {
                     Ok(told) => told.into_parts(),
-                    Err(error) => return Poll::Ready(Err(Trouble::of(&error, reused))),
+                    Err(error) => return Poll::Ready(Err(lost(&error))),
                 };
                 if head.status == StatusCode::SWITCHING_PROTOCOLS {
                     let failure = Failure::Invalid("101, which HTTP/2 does not know");
@@ -280,13 +290,13 @@ impl Asked<'_> {
                     interim::tell(client, head.status, fields);
                 }
             }
-            if let Poll::Ready(outcome) = Pin::new(&mut response).poll(cx) {
+            if let Poll::Ready(outcome) = Pin::new(response).poll(cx) {
                 term.moved(&deadline);
                 // Said to somebody who has gone.
                 if term.is_over(proxy.ticker.now(), &proxy.live) {
                     return Poll::Ready(Err(Trouble::last(Failure::SessionEnded)));
                 }
-                return Poll::Ready(outcome.map_err(|error| Trouble::of(&error, reused)));
+                return Poll::Ready(outcome.map_err(|error| lost(&error)));
             }
             if upload.has_moved() || !upload.waits_for_app() {
                 term.moved(&deadline);
@@ -309,7 +319,13 @@ impl Asked<'_> {
         if silence && lease.heard_at() < begun {
             lease.retire();
         }
-        received
+        let head = received.inspect_err(|_| {
+            if !lease.is_open() {
+                waiting.over();
+            }
+        })?;
+        let upload = waiting.over().ok_or(Trouble::last(Failure::Closed { untouched: true }))?;
+        Ok((head, upload))
     }
 }
 

@@ -5,6 +5,7 @@
 //! seconds.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -90,6 +91,13 @@ impl Ticker {
     /// Whether it is at least as long as `than` since a moment in milliseconds of the worker.
     pub(super) fn has_passed(&self, since: u64, than: Duration) -> bool {
         u128::from(self.now().saturating_sub(since)) >= than.as_millis()
+    }
+
+    /// Waits so long, or up to one tick longer.
+    pub async fn after(&self, time: Duration) {
+        let deadline = self.deadline();
+        deadline.arm(time);
+        poll_fn(|cx| deadline.poll(cx)).await;
     }
 
     /// A new deadline, not armed.

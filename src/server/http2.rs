@@ -54,6 +54,9 @@ const REMEMBERED: Duration = Duration::from_secs(5);
 /// `GOAWAY` waits for that (RFC 9113 §6.8), for longer it does not.
 const ROUND_TRIP: Duration = Duration::from_secs(3);
 
+/// For how long a request that its client gave up is still one of those under way: the app may well work on it.
+const STILL: Duration = Duration::from_secs(1);
+
 /// A request that is to be answered, on a stream that is open as long as it is.
 pub(super) struct Asked {
     common: Rc<Common>,
@@ -79,12 +82,16 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer, reques
     let means = (&worker.buffers, &worker.ticker);
     let patience = (limits.body_idle, limits.head_timeout);
     let line = Rc::new(RefCell::new(Line::new(socket, Rc::clone(&client), means, patience)));
-    let common = Rc::new(Common { worker, peer, via });
+    let common = Rc::new(Common { worker: Rc::clone(&worker), peer, via });
     if let Err(error) = run(&common, &client, &line).await {
         tracing::debug!(peer = %peer.address, %error, "connection ended");
     }
     if let Some(line) = Rc::into_inner(line) {
         linger(line.into_inner().into_socket()).await;
+    }
+    // With the last connection of its address it would be forgotten how many are under way.
+    if client.has_open() && !worker.stopping() {
+        worker.ticker.after(STILL).await;
     }
 }
 
@@ -189,6 +196,11 @@ async fn answer(asked: Asked) {
     let (parts, receive) = request.into_parts();
     let (to_head, leaves) = (parts.method == Method::HEAD, parts.method == Method::CONNECT);
     let answering = Rc::new(Answering::new(respond));
+    // What came together with its reset does not reach the app.
+    if poll_fn(|cx| Poll::Ready(answering.poll_given_up(cx).is_ready())).await {
+        return;
+    }
+    let mut is_watched = true;
     let (mut head, adapted) = adapt::adapt(parts, &worker.buffers);
     let config = &worker.app.config;
     let read = adapted
@@ -222,6 +234,10 @@ async fn answer(asked: Asked) {
                 }
                 Poll::Pending => {
                     ahead.gather(cx);
+                    // As it was just before.
+                    if std::mem::take(&mut is_watched) {
+                        return Poll::Pending;
+                    }
                     answering.poll_given_up(cx).map(|()| None)
                 }
             })
@@ -230,7 +246,13 @@ async fn answer(asked: Asked) {
         }
         Err(refusal) => (Some(front::doubtful(&worker, (peer, via), Some(&head), refusal)), None),
     };
-    let Some(reply) = reply else { return };
+    let Some(reply) = reply else {
+        drop((answering, receive));
+        if !worker.ticker.is_cut() {
+            worker.ticker.after(STILL).await;
+        }
+        return;
+    };
     let left = send(&worker, &answering, reply, (to_head, receive)).await;
     // It may last for days, and needs nothing of the configuration.
     drop((common, worker));

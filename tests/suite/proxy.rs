@@ -10,6 +10,7 @@ mod http2;
 mod http2_again;
 mod http2_apart;
 mod http2_app;
+mod http2_given_up;
 mod http2_room;
 mod http2_shared;
 mod http2_tunnel;

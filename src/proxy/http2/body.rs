@@ -72,7 +72,7 @@ pub struct Http2Body {
     /// There until the end.
     receive: Option<Received>,
     rest: Rest,
-    _lease: Lease,
+    lease: Lease,
     length: Option<u64>,
     calls: Calls,
     /// Why it does not go on, once it does not.
@@ -94,9 +94,20 @@ enum Rest {
     /// There is none.
     None,
     /// It is sent beside the answer, so that neither waits for the other.
-    Beside { _task: Task },
+    Beside { task: Task },
     /// It is sent by whoever asks for the answer: both use the client's one connection.
     Within(Box<(Upload, Source)>),
+}
+
+impl Rest {
+    /// Whether all was sent.
+    fn is_over(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Beside { task } => task.0.is_finished(),
+            Self::Within(rest) => rest.0.is_done(),
+        }
+    }
 }
 
 /// A task that ends with its handle.
@@ -114,13 +125,16 @@ impl Http2Body {
         let limits = &proxy.config.limits;
         let moved = Rc::<Cell<bool>>::default();
         let whole = receive.is_end_stream();
+        if whole && upload.is_done() {
+            lease.ended();
+        }
         // An answer that is complete already answers whatever was sent of the request.
         let rest = if whole || upload.is_done() { Rest::None } else { upload_behind(upload, source, &moved) };
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         Self {
             receive: (!whole).then(|| Received::new(receive)),
             rest,
-            _lease: lease,
+            lease,
             length: if whole { Some(0) } else { length },
             calls,
             cut: None,
@@ -161,6 +175,14 @@ impl Http2Body {
         }
     }
 
+    /// The app has come to its end. What was still to be sent of the request ends with it, by a reset.
+    fn finish(&mut self) {
+        if self.rest.is_over() {
+            self.lease.ended();
+        }
+        self.end();
+    }
+
     /// Ends the stream, as far as it has not ended.
     fn end(&mut self) {
         self.receive = None;
@@ -178,6 +200,14 @@ impl Http2Body {
         Ok(Frame::trailers(trailers))
     }
 
+    /// The stream failed.
+    fn broke(&mut self, error: &h2::Error) -> io::Result<Frame<Bytes>> {
+        if error.is_remote() {
+            self.lease.ended();
+        }
+        self.cut(ending(error))
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let Some(receive) = &mut self.receive else { return Poll::Ready(None) };
         // Taken by the client, as good as: the app may send as much again.
@@ -192,18 +222,18 @@ impl Http2Body {
                     *left = left.saturating_sub(data.len() as u64);
                 }
                 if receive.is_end_stream() {
-                    self.end();
+                    self.finish();
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
-            Some(Err(error)) => Poll::Ready(Some(self.cut(ending(&error)))),
+            Some(Err(error)) => Poll::Ready(Some(self.broke(&error))),
             None => match ready!(receive.poll_trailers(cx)) {
                 Ok(trailers) => {
-                    self.end();
+                    self.finish();
                     let trailers = trailers.as_ref().map(passing).filter(|trailers| !trailers.is_empty());
                     Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
                 }
-                Err(error) => Poll::Ready(Some(self.cut(ending(&error)))),
+                Err(error) => Poll::Ready(Some(self.broke(&error))),
             },
         }
     }
@@ -220,7 +250,7 @@ fn upload_behind(upload: Upload, mut source: Source, moved: &Rc<Cell<bool>>) -> 
     source.answered();
     if source.has_a_stream() {
         let task = Task(tokio::task::spawn_local(upload.run(source, Rc::clone(moved))));
-        return Rest::Beside { _task: task };
+        return Rest::Beside { task };
     }
     Rest::Within(Box::new((upload, source)))
 }

@@ -19,7 +19,7 @@ use crate::proxy::http2::hollow::Hollow;
 use crate::proxy::ticker::{Deadline, TICK, Ticker};
 
 /// Requests under way on one connection, if the app allows as many.
-pub(super) const MOST_STREAMS: usize = 100;
+const MOST_STREAMS: usize = 100;
 /// What the app may send ahead in one stream, in bytes. A client that does not read holds up as much memory.
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// What it may send ahead in all: enough for all streams, so that clients that do not read hold up no others.
@@ -38,6 +38,8 @@ const BETWEEN_PINGS: Duration = Duration::from_mins(5);
 pub(super) struct State {
     /// Requests under way.
     pub(super) streams: AtomicUsize,
+    /// Requests that we ended before the app did. It may work on them still, so their places are not taken again.
+    pub(super) given_up: AtomicUsize,
     /// When a request ended last, in milliseconds of the worker.
     pub(super) idle_since: AtomicU64,
     /// When it was made.
@@ -50,6 +52,11 @@ pub(super) struct State {
     pub(super) answered: AtomicBool,
     /// It is encrypted.
     pub(super) encrypted: bool,
+}
+
+/// How many requests the app takes at a time from this sender's connection, of those that we would send.
+pub(super) fn places(sender: &SendRequest<Bytes>) -> usize {
+    sender.current_max_send_streams().min(MOST_STREAMS)
 }
 
 /// A connection's own work, beside the requests.
@@ -79,6 +86,7 @@ impl Life {
         let now = ticker.now();
         let state = Arc::new(State {
             streams: AtomicUsize::new(0),
+            given_up: AtomicUsize::new(0),
             idle_since: AtomicU64::new(now),
             born: now,
             heard: AtomicU64::new(now),

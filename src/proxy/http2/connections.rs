@@ -17,7 +17,8 @@ use tokio::time::timeout;
 use crate::config::upstream::{Protocol, Upstream};
 use crate::proxy::connect::{Connector, Offer, is_shortage};
 use crate::proxy::failure::Failure;
-use crate::proxy::http2::connection::{Life, MOST_STREAMS, State};
+use crate::proxy::http2::connection::{Life, State, places};
+use crate::proxy::http2::given_up::GivenUp;
 use crate::proxy::http2::lease::Lease;
 use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
@@ -36,12 +37,14 @@ pub(super) struct Connections {
     settings: Upstream,
     connector: Connector,
     instances: Arc<Instances>,
-    ticker: Ticker,
+    pub(super) ticker: Ticker,
     /// Gets the connections on which the app chose HTTP/1.1.
     pool: Rc<Pool>,
     places: Vec<RefCell<Place>>,
     /// Until when HTTP/1.1 is spoken because the app chose it, in milliseconds of the worker.
     http1_until: Cell<u64>,
+    /// What is not reset yet.
+    pub(super) given_up: GivenUp,
     /// Another way to the app has taken the place of this one.
     retired: Cell<bool>,
 }
@@ -60,7 +63,8 @@ struct Open {
 
 impl Open {
     fn has_room(&self) -> bool {
-        self.state.streams.load(Ordering::Relaxed) < self.sender.current_max_send_streams().min(MOST_STREAMS)
+        let State { streams, given_up, .. } = &*self.state;
+        streams.load(Ordering::Relaxed) + given_up.load(Ordering::Relaxed) < places(&self.sender)
     }
 }
 
@@ -106,6 +110,7 @@ impl Connections {
             pool,
             places,
             http1_until: Cell::new(0),
+            given_up: GivenUp::default(),
             retired: Cell::new(false),
         }
     }
@@ -291,21 +296,24 @@ impl Connections {
     /// Lets go of all connections. Each ends with the last of its requests.
     pub(super) fn retire(&self) {
         self.retired.set(true);
+        self.given_up.retire();
         for place in &self.places {
             place.borrow_mut().open.clear();
         }
     }
 
-    /// Lets go of all connections that are idle.
+    /// Lets go of all connections that are idle, and of streams that were given up.
     pub(super) fn shed(&self) {
+        self.given_up.shed();
         for place in &self.places {
             place.borrow_mut().open.retain(|open| open.state.streams.load(Ordering::Relaxed) > 0);
         }
     }
 
-    /// Lets go of connections that are idle for too long, too old or retired. One that still carries requests ends
-    /// with the last of them.
+    /// Lets go of connections that are idle for too long, too old or retired, and of streams that were given up. A
+    /// connection that still carries requests ends with the last of them.
     pub(super) fn sweep(&self) {
+        self.given_up.sweep(&self.ticker);
         let keeps = |open: &Open| {
             let state = &open.state;
             let idle = state.streams.load(Ordering::Relaxed) == 0

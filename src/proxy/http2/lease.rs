@@ -1,5 +1,6 @@
 //! What one request has of a connection to the app.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,7 +9,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Error, SendStream};
 use http::Request;
 
-use crate::proxy::http2::connection::State;
+use crate::proxy::http2::connection::{State, places};
 use crate::proxy::instances::{Instances, UnderWay};
 use crate::proxy::ticker::Ticker;
 use crate::time::Now;
@@ -25,6 +26,8 @@ pub(in crate::proxy) struct Lease {
     now: Now,
     /// Nobody else gets a stream of the connection.
     apart: bool,
+    /// The app knows of the request and has not come to its end.
+    open: Cell<bool>,
     _under_way: Option<UnderWay>,
 }
 
@@ -32,6 +35,13 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.state.streams.fetch_sub(1, Ordering::Relaxed);
         self.state.idle_since.store(self.ticker.now(), Ordering::Relaxed);
+        if self.open.get() {
+            let given_up = self.state.given_up.fetch_add(1, Ordering::Relaxed) + 1;
+            // Before there is hardly a place left.
+            if 2 * given_up >= places(&self.sender) {
+                self.retire();
+            }
+        }
     }
 }
 
@@ -53,6 +63,7 @@ impl Lease {
             place,
             now,
             apart,
+            open: Cell::new(false),
             _under_way: instances.begin(place),
         }
     }
@@ -66,7 +77,19 @@ impl Lease {
         request: Request<()>,
         whole: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), Error> {
-        self.sender.send_request(request, whole)
+        let begun = self.sender.send_request(request, whole)?;
+        self.open.set(true);
+        Ok(begun)
+    }
+
+    /// The app has come to the end of the request, and need not hear that it is not wanted any more.
+    pub(super) fn ended(&self) {
+        self.open.set(false);
+    }
+
+    /// Whether the app has not come to the end of the request.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.get()
     }
 
     /// Whether WebSockets may be opened (RFC 8441 §3).

@@ -17,6 +17,7 @@ use crate::proxy::app_side::AppSide;
 use crate::proxy::failure::Failure;
 use crate::proxy::http2::body::{Calls, GoesOn};
 use crate::proxy::http2::connections::Leased;
+use crate::proxy::http2::given_up::Waiting;
 use crate::proxy::http2::upload::{Source, Upload};
 use crate::proxy::http2::{Asked, HeadFields, Http2, Trouble, answer, fields, head_fields, request};
 use crate::proxy::pace::Pace;
@@ -51,12 +52,11 @@ impl Http2 {
             Trouble::of(&error, true).failure
         })?;
         let Sending { body, upgrade } = sending;
-        let mut upload = Upload::none(to);
+        let waiting = Waiting::new(&self.connections, response, Upload::none(to));
         let mut source = Source::new(body, 0, (Duration::ZERO, Pace::new(0, Duration::ZERO)), proxy);
         let mut term = Term::begin(pass.session().cloned(), proxy.ticker.now());
         let asked = Asked { proxy, lease: &lease, term: &mut term, client: None };
-        let head =
-            asked.receive(response, &mut upload, &mut source).await.map_err(|trouble| trouble.failure)?;
+        let (head, upload) = asked.receive(waiting, &mut source).await.map_err(|trouble| trouble.failure)?;
         let Some(leaving) = upgrade.filter(|_| head.status().is_success()) else {
             let goes_on = GoesOn { lease, upload, source, term, calls: Calls::of(false) };
             return Ok(answer(proxy, &pass, head, goes_on));

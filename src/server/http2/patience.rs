@@ -95,13 +95,18 @@ impl Client {
         Some(Open(Rc::clone(self)))
     }
 
+    /// Whether any of its streams is open.
+    pub(super) fn has_open(&self) -> bool {
+        self.open.get() > 0
+    }
+
     /// Ready once it has asked for nothing for too long. Asked while nothing comes from it.
     pub(super) fn poll_idle(&self, cx: &Context<'_>) -> Poll<()> {
         if self.open.get() == 0 { self.silence.poll(cx) } else { Poll::Pending }
     }
 }
 
-/// One stream, open until its answer is sent, it is given up or its tunnel ends.
+/// One stream, open until its answer is sent, its tunnel ends, or a while after it was given up.
 pub(super) struct Open(Rc<Client>);
 
 impl Drop for Open {

@@ -83,6 +83,12 @@ impl Bare {
         self.sends(&frame(RST_STREAM, 0, stream, &code.to_be_bytes()));
     }
 
+    /// Waits until all that was sent has been read.
+    pub(crate) fn is_read(&mut self) {
+        self.sends(&frame(PING, 0, 0, &[7; 8]));
+        while self.hears_a_frame().expect("a connection").0 != PING {}
+    }
+
     /// Takes so many bytes more, of this stream and in all.
     pub(crate) fn opens(&mut self, stream: u32, count: u32) {
         for stream in [0, stream] {

@@ -1,0 +1,92 @@
+//! Requests that were given up before their answer began. Their streams are reset a little later: apps take many resets
+//! of what they have not looked at for an attack (CVE-2023-44487) and end the connection that others share, and most
+//! answers come to their end by then, so that there is nothing to reset.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::SendStream;
+use h2::client::ResponseFuture;
+
+use crate::proxy::http2::connections::Connections;
+use crate::proxy::http2::upload::Upload;
+use crate::proxy::ticker::Ticker;
+
+/// How much later.
+const LATER: Duration = Duration::from_secs(1);
+/// Most that wait at a time. Each may hold what the app may send ahead.
+const MOST: usize = 256;
+
+/// Those of one worker, the oldest first, each with the time when it was given up in milliseconds of the worker.
+#[derive(Default)]
+pub(super) struct GivenUp {
+    list: RefCell<VecDeque<(u64, ResponseFuture, SendStream<Bytes>)>>,
+    /// Nobody looks after them any more.
+    retired: Cell<bool>,
+}
+
+impl GivenUp {
+    fn add(&self, now: u64, response: ResponseFuture, to: SendStream<Bytes>) {
+        if self.retired.get() {
+            return;
+        }
+        let mut list = self.list.borrow_mut();
+        if list.len() == MOST {
+            list.pop_front();
+        }
+        list.push_back((now, response, to));
+    }
+
+    /// Resets those that have waited.
+    pub(super) fn sweep(&self, ticker: &Ticker) {
+        let mut list = self.list.borrow_mut();
+        while list.front().is_some_and(|(since, ..)| ticker.has_passed(*since, LATER)) {
+            list.pop_front();
+        }
+    }
+
+    /// Resets all: their connections are needed.
+    pub(super) fn shed(&self) {
+        self.list.borrow_mut().clear();
+    }
+
+    /// Resets all, and from now on each at once.
+    pub(super) fn retire(&self) {
+        self.retired.set(true);
+        self.shed();
+    }
+}
+
+/// A stream whose answer is waited for. Dropped before it begins, it is given up.
+pub(super) struct Waiting<'c> {
+    connections: &'c Connections,
+    stream: Option<(ResponseFuture, Upload)>,
+}
+
+impl<'c> Waiting<'c> {
+    /// For the answer to a request that has begun.
+    pub(super) fn new(connections: &'c Connections, response: ResponseFuture, upload: Upload) -> Self {
+        Self { connections, stream: Some((response, upload)) }
+    }
+
+    /// The answer, and what is sent meanwhile. `None` once there is nothing to wait for.
+    pub(super) fn stream(&mut self) -> Option<&mut (ResponseFuture, Upload)> {
+        self.stream.as_mut()
+    }
+
+    /// The answer has begun, or will not. What is still to be sent.
+    pub(super) fn over(&mut self) -> Option<Upload> {
+        self.stream.take().map(|(_, upload)| upload)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some((response, upload)) = self.stream.take() {
+            let Connections { given_up, ticker, .. } = self.connections;
+            given_up.add(ticker.now(), response, upload.into_stream());
+        }
+    }
+}
