@@ -45,7 +45,7 @@ mod websocket;
 use app_side::AppSide;
 use body::UpstreamBody;
 use connect::Connector;
-use failure::Failure;
+use failure::{Failed, Failure};
 use headers::{Framing, HeadWriter};
 use http2::Http2;
 use instances::Instances;
@@ -149,7 +149,7 @@ impl Proxy {
             connector.clone(),
             Arc::clone(&instances),
             ticker.clone(),
-            Arc::clone(&live),
+            (Arc::clone(&live), Arc::clone(&counts)),
         ));
         let http2 = (settings.protocol != Protocol::Http1)
             .then(|| Http2::new(settings, connector, instances, ticker.clone(), Rc::clone(&pool)));
@@ -188,7 +188,7 @@ impl Proxy {
         visit: &Visit,
         pass: Pass,
         sending: Sending,
-    ) -> Result<Reply<Following>, Failure> {
+    ) -> Result<Reply<Following>, Failed> {
         match &self.http2 {
             None => self.forward_http1(visit, pass, sending).await,
             // Boxed: it need not be carried along where it is not spoken.
@@ -201,13 +201,13 @@ impl Proxy {
         visit: &Visit,
         pass: Pass,
         sending: Sending,
-    ) -> Result<Reply<Following>, Failure> {
+    ) -> Result<Reply<Following>, Failed> {
         let Sending { body, upgrade } = sending;
         let client = body.client();
         let framing = framing(body.size_hint().exact(), visit);
         let limit = self.config.limits.body;
         if matches!(framing, Framing::Length(length) if length > limit) {
-            return Err(Failure::BodyTooLarge);
+            return Err(Failure::BodyTooLarge.into());
         }
         let mut upload = match framing {
             Framing::None | Framing::Length(0) => Upload::head_only(),
@@ -226,17 +226,17 @@ impl Proxy {
         // Asked now: of a body that has been sent nothing is left to be seen.
         let repeatable = upload.repeatable() && headers::idempotent(&visit.method);
         let mut kept = true;
-        let mut term = Term::begin(pass.session().cloned(), self.ticker.now());
+        let mut term = Term::begin(pass.session().cloned(), (visit.now, self.ticker.now()));
         loop {
             let mut connection = self.pool.connection(visit.now, kept).await?;
             connection.out = self.pool.buffers().to_write();
             self.head_writer.write(&mut connection.out, visit, &pass, framing);
             match self.exchange(&mut connection, &mut upload, visit, &mut term).await {
                 Ok(head) if upgrade.as_ref().is_some_and(|it| it.is_opened_by(head.status)) => {
-                    return Err(Failure::NotSwitched);
+                    return Err(self.pool.failed(&connection, Failure::NotSwitched));
                 }
                 Ok(head) => {
-                    self.pool.answered(&connection);
+                    self.pool.heard(&connection);
                     let asked = Asked { visit, pass, upgrade, term };
                     return Ok(self.answer(asked, head, connection, upload));
                 }
@@ -248,9 +248,9 @@ impl Proxy {
                 }
                 Err(failure) => {
                     if failure.of_the_app() {
-                        self.pool.broke(&connection, visit.now);
+                        self.pool.broke(&connection, term.at(self.ticker.now()), failure.reason());
                     }
-                    return Err(failure);
+                    return Err(self.pool.failed(&connection, failure));
                 }
             }
         }
@@ -293,6 +293,7 @@ impl Proxy {
         if head.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = asked.upgrade.take()
         {
+            self.pool.answered(&connection);
             let Connection { stream, unread, .. } = *connection;
             let upstream = AppSide::Http1(stream);
             let switch = Switch { fields: head.fields, client, upstream, unread };

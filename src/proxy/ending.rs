@@ -38,6 +38,15 @@ impl Ending {
         error.get_ref().and_then(|source| source.downcast_ref()).copied().unwrap_or(Self::App)
     }
 
+    /// What the log is told of an instance whose answers end so.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::App => "its answers break off",
+            Self::Idle => "its answers pause too long",
+            Self::Client | Self::Session | Self::Drain => "its answers are not waited for",
+        }
+    }
+
     /// What is counted of it, if it speaks against the instance that was asked.
     pub fn trouble(self) -> Option<Trouble> {
         match self {

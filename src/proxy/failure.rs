@@ -41,7 +41,33 @@ pub enum Failure {
     BodyTimeout,
 }
 
+/// A request that failed, and where.
+#[derive(Debug)]
+pub struct Failed {
+    /// How.
+    pub failure: Failure,
+    /// The instance of the app that was asked, where there are several.
+    pub instance: Option<String>,
+}
+
+impl Failed {
+    pub(super) fn at(instance: Option<&str>, failure: Failure) -> Self {
+        Self { failure, instance: instance.map(str::to_owned) }
+    }
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self { failure, instance: None }
+    }
+}
+
 impl Failure {
+    /// Whether it was counted already, with those of the same kind that a further try has mended.
+    pub fn is_counted(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::ConnectTimeout)
+    }
+
     /// Whether it speaks against the instance that was asked, rather than against the client.
     pub(super) fn of_the_app(&self) -> bool {
         match self {

@@ -25,7 +25,7 @@ use crate::http::reply::Reply;
 use crate::http::visit::Visit;
 use crate::proxy::body::UpstreamBody;
 use crate::proxy::connect::{Connector, Stream};
-use crate::proxy::failure::Failure;
+use crate::proxy::failure::{Failed, Failure};
 use crate::proxy::headers::{self, Framing};
 use crate::proxy::http2::body::{Calls, GoesOn, Http2Body};
 use crate::proxy::http2::connections::{Connections, Leased};
@@ -145,7 +145,7 @@ impl Http2 {
         visit: &Visit,
         pass: Pass,
         sending: Sending,
-    ) -> Result<Reply<Following>, Failure> {
+    ) -> Result<Reply<Following>, Failed> {
         if sending.upgrade.is_some() && visit.upgrade.is_some() {
             return self.leave(proxy, visit, pass, sending).await;
         }
@@ -156,7 +156,7 @@ impl Http2 {
         let framing = framing(body.size_hint().exact(), visit);
         let limits = proxy.config.limits;
         if matches!(framing, Framing::Length(length) if length > limits.body) {
-            return Err(Failure::BodyTooLarge);
+            return Err(Failure::BodyTooLarge.into());
         }
         let grpc = visit.is_grpc();
         let patience = if grpc { proxy.pool.settings().idle_timeout } else { limits.body_idle };
@@ -164,7 +164,7 @@ impl Http2 {
         let mut source = Source::new(body, limits.body, (patience, proxy.pace_of(grpc && http2)), proxy);
         let length = if let Framing::Length(length) = framing { Some(length) } else { None };
         let HeadFields { fields, mut apart } = head_fields(proxy, visit, &pass, length)?;
-        let mut term = Term::begin(pass.session().cloned(), proxy.ticker.now());
+        let mut term = Term::begin(pass.session().cloned(), (visit.now, proxy.ticker.now()));
         let (mut repeats, mut avoid) = (0, None);
         loop {
             let mut lease = match self.connections.stream(visit.now, (avoid, apart)).await? {
@@ -201,7 +201,7 @@ impl Http2 {
                 Again::Never => false,
             };
             if !may || !source.rewind() {
-                return Err(trouble.failure);
+                return Err(lease.failed(trouble.failure));
             }
             repeats += 1;
             avoid = Some(lease.place());
@@ -309,9 +309,10 @@ impl Asked<'_> {
         })
         .await;
         match &received {
-            Ok(_) => lease.answered(),
-            // What shares no connection may have ended this one by what it is.
-            Err(trouble) if trouble.failure.of_the_app() && !lease.is_apart() => lease.broke(),
+            Ok(_) => lease.heard(),
+            Err(Trouble { failure, .. }) if failure.of_the_app() => {
+                lease.broke(term.at(proxy.ticker.now()), failure.reason());
+            }
             Err(_) => {}
         }
         // Not this request alone: not a byte came of anything.

@@ -4,8 +4,9 @@
 //! What one worker learns counts for all. Everything is a number that is stored and read without waiting for
 //! anybody; that two workers choose at the same moment by the same numbers does no harm.
 
+use std::fmt::Display;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::config::upstream::Upstream;
@@ -16,8 +17,10 @@ pub struct Instances {
     list: Vec<Instance>,
     rest: Duration,
     failures: u32,
-    /// Where the search begins, so that equals take turns.
-    turn: AtomicU32,
+    /// Where the search begins, behind the one that was chosen last, so that equals take turns.
+    turn: AtomicUsize,
+    /// Whether it is found out how each of them is.
+    watched: bool,
 }
 
 /// On a cache line of its own: every request writes to it.
@@ -32,9 +35,23 @@ struct Instance {
     rests_until: AtomicI64,
     /// It was asked whether it is well, and is not.
     ill: AtomicBool,
+    /// As the configuration names it.
+    name: String,
 }
 
 impl Instance {
+    fn named(name: String) -> Self {
+        Self { name, ..Self::default() }
+    }
+
+    /// It is not passed over any more.
+    #[cold]
+    fn wakes(&self) {
+        if self.rests_until.swap(0, Ordering::Relaxed) != 0 {
+            tracing::info!(instance = self.name, "an instance of the app is well again");
+        }
+    }
+
     /// Whether it is passed over. Of those who ask when its rest is over, one hears that it is not and tries it;
     /// for the others it rests on, until that one has found it well.
     fn rests(&self, now: Now, rest: Duration) -> Rest {
@@ -81,8 +98,13 @@ impl Drop for UnderWay {
 impl Instances {
     /// As many as are configured, all of them well.
     pub fn new(config: &Upstream) -> Self {
-        let list = (0..config.targets.len().max(1)).map(|_| Instance::default()).collect();
-        Self { list, rest: config.rest, failures: config.failures, turn: AtomicU32::new(0) }
+        let mut list: Vec<_> =
+            config.targets.iter().map(|target| Instance::named(target.to_string())).collect();
+        if list.is_empty() {
+            list.push(Instance::default());
+        }
+        let watched = list.len() > 1 || config.health.is_some();
+        Self { list, rest: config.rest, failures: config.failures, turn: AtomicUsize::new(0), watched }
     }
 
     /// The same, of which those are as they were that were there `before`.
@@ -105,6 +127,21 @@ impl Instances {
         !self.list[place].ill.load(Ordering::Relaxed)
     }
 
+    /// Each of them by its name, and whether it is neither ill nor passed over. Nothing is known of one alone that is
+    /// not asked.
+    pub fn states(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.list.iter().filter(|_| self.watched).map(|instance| {
+            let rests = instance.rests_until.load(Ordering::Relaxed) != 0;
+            (instance.name.as_str(), !(rests || instance.ill.load(Ordering::Relaxed)))
+        })
+    }
+
+    /// The name of the one at `place`, where there are several.
+    pub(super) fn name(&self, place: usize) -> Option<&str> {
+        let instance = self.list.get(place).filter(|_| self.list.len() > 1)?;
+        Some(&instance.name)
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.list.len()
@@ -118,7 +155,7 @@ impl Instances {
             return (tried.is_empty() && !only.ill.load(Ordering::Relaxed)).then_some(0);
         }
         let count = self.list.len();
-        let first = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
+        let first = self.turn.load(Ordering::Relaxed);
         let mut best = None;
         for place in (0..count).map(|step| (first + step) % count).filter(|place| !tried.contains(place)) {
             let instance = &self.list[place];
@@ -134,7 +171,9 @@ impl Instances {
                 best = Some((weight, place));
             }
         }
-        best.map(|(_, place)| place)
+        let (_, place) = best?;
+        self.turn.store(place + 1, Ordering::Relaxed);
+        Some(place)
     }
 
     /// Counts one request of the instance at `place`.
@@ -147,32 +186,41 @@ impl Instances {
     }
 
     /// It could not be reached: it rests.
-    pub(super) fn failed(&self, place: usize, now: Now) {
+    #[cold]
+    pub(super) fn failed(&self, place: usize, now: Now, error: impl Display) {
         let instance = &self.list[place];
-        instance.broken.store(0, Ordering::Relaxed);
-        instance.rests_until.store(now.plus(self.rest).millis(), Ordering::Relaxed);
+        // One alone is never passed over.
+        if self.list.len() > 1
+            && instance.rests_until.swap(now.plus(self.rest).millis(), Ordering::Relaxed) == 0
+        {
+            tracing::warn!(instance = instance.name, %error, "an instance of the app is not well");
+        }
     }
 
-    /// It was reached, and the exchange broke: it rests if that happens again and again.
-    pub(super) fn broke(&self, place: usize, now: Now) {
+    /// It was reached, and the exchange broke: it rests if that happens again and again. After that, once is enough
+    /// until an exchange goes well.
+    #[cold]
+    pub(super) fn broke(&self, place: usize, now: Now, error: impl Display) {
         let broken = self.list[place].broken.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if broken >= self.failures {
-            self.failed(place, now);
+            self.failed(place, now, error);
         }
     }
 
-    /// It gave an answer that could be passed on.
-    pub(super) fn answered(&self, place: usize) {
-        if self.list.len() == 1 {
-            return;
-        }
+    /// It began an answer that can be passed on: it is not passed over any more.
+    pub(super) fn heard(&self, place: usize) {
         let instance = &self.list[place];
         // To read is cheap where nobody writes.
-        if instance.broken.load(Ordering::Relaxed) != 0 {
-            instance.broken.store(0, Ordering::Relaxed);
+        if self.list.len() > 1 && instance.rests_until.load(Ordering::Relaxed) != 0 {
+            instance.wakes();
         }
-        if instance.rests_until.load(Ordering::Relaxed) != 0 {
-            instance.rests_until.store(0, Ordering::Relaxed);
+    }
+
+    /// It gave an answer to its end.
+    pub(super) fn answered(&self, place: usize) {
+        let instance = &self.list[place];
+        if self.list.len() > 1 && instance.broken.load(Ordering::Relaxed) != 0 {
+            instance.broken.store(0, Ordering::Relaxed);
         }
     }
 
@@ -195,7 +243,7 @@ mod tests {
 
     fn instances(count: usize) -> Arc<Instances> {
         let list = (0..count).map(|_| Instance::default()).collect();
-        Arc::new(Instances { list, rest: REST, failures: 3, turn: AtomicU32::new(0) })
+        Arc::new(Instances { list, rest: REST, failures: 3, turn: AtomicUsize::new(0), watched: true })
     }
 
     #[test]
@@ -229,7 +277,7 @@ mod tests {
         let known = config(&[1, 2, 3], true);
         let before = Instances::new(&known);
         before.asked(0, false);
-        before.failed(1, NOW);
+        before.failed(1, NOW, "gone");
         let after = Instances::after(&config(&[4, 2, 1], true), (&before, &known));
         assert!(after.is_well(0) && after.is_well(1) && !after.is_well(2));
         assert!((0..10).all(|_| after.choose(NOW, &[]) == Some(0)), "one is new, one rests, one is ill");
@@ -252,28 +300,28 @@ mod tests {
     #[test]
     fn one_that_failed_rests_unless_all_do() {
         let instances = instances(2);
-        instances.failed(0, NOW);
+        instances.failed(0, NOW, "gone");
         assert!((0..10).all(|_| instances.choose(NOW, &[]) == Some(1)));
         assert_eq!(instances.choose(NOW, &[1]), Some(0), "better than none");
-        instances.answered(0);
+        instances.heard(0);
         assert!((0..10).any(|_| instances.choose(NOW, &[]) == Some(0)));
     }
 
     #[test]
     fn when_its_rest_is_over_one_request_tries_it() {
         let instances = instances(2);
-        instances.failed(0, NOW);
+        instances.failed(0, NOW, "gone");
         let later = NOW.plus(REST);
         assert_eq!((0..10).filter(|_| instances.choose(later, &[]) == Some(0)).count(), 1);
         assert_eq!((0..10).filter(|_| instances.choose(later.plus(REST), &[]) == Some(0)).count(), 1);
-        instances.answered(0);
+        instances.heard(0);
         assert!((0..10).filter(|_| instances.choose(later, &[]) == Some(0)).count() > 3);
     }
 
     #[test]
     fn a_clock_that_is_set_back_makes_no_rest_longer() {
         let instances = instances(2);
-        instances.failed(0, NOW.plus(Duration::from_hours(1)));
+        instances.failed(0, NOW.plus(Duration::from_hours(1)), "gone");
         assert!((0..2).any(|_| instances.choose(NOW, &[]) == Some(0)));
     }
 
@@ -281,13 +329,33 @@ mod tests {
     fn exchanges_that_break_in_a_row_are_a_failure_and_others_are_not() {
         let instances = instances(2);
         for _ in 0..5 {
-            instances.broke(0, NOW);
-            instances.broke(0, NOW);
+            instances.broke(0, NOW, "broken");
+            instances.heard(0);
+            instances.broke(0, NOW, "broken");
             instances.answered(0);
         }
         assert!((0..10).any(|_| instances.choose(NOW, &[]) == Some(0)));
-        (0..3).for_each(|_| instances.broke(0, NOW));
+        for _ in 0..3 {
+            instances.heard(0);
+            instances.broke(0, NOW, "broken");
+        }
         assert!((0..10).all(|_| instances.choose(NOW, &[]) == Some(1)));
+        instances.heard(0);
+        assert!((0..10).any(|_| instances.choose(NOW, &[]) == Some(0)));
+        instances.broke(0, NOW, "broken");
+        assert!((0..10).all(|_| instances.choose(NOW, &[]) == Some(1)), "it was not found well");
+    }
+
+    #[test]
+    fn those_that_are_left_share_evenly_what_one_had_that_is_out() {
+        let instances = instances(4);
+        for (out, left) in [(1, [0, 2, 3]), (3, [0, 1, 2])] {
+            instances.failed(out, NOW, "gone");
+            let mut counts = [0; 4];
+            (0..12).filter_map(|_| instances.choose(NOW, &[])).for_each(|place| counts[place] += 1);
+            assert!(left.iter().all(|&place| counts[place] == 4), "{counts:?} without {out}");
+            instances.heard(out);
+        }
     }
 
     #[test]

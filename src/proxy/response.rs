@@ -10,7 +10,6 @@ use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::io::AsyncReadExt as _;
 
-use crate::http::body::Client;
 use crate::http::buffers::{Buffers, LARGE, Loan, make_room};
 use crate::http::chunked::Piece;
 use crate::http::fields::Fields;
@@ -33,11 +32,6 @@ pub(super) use head::Head;
 use head::{Delimited, next};
 use reads::{Reads, move_out};
 
-/// Whether whoever sends the answer says when the client has to be waited for.
-fn says_when_it_waits(upload: &Upload) -> bool {
-    matches!(upload.client, Some(Client::Http1(_)))
-}
-
 /// Sends what is to be sent and waits for the head of the final answer.
 pub(super) async fn receive(
     connection: &mut Connection,
@@ -48,7 +42,7 @@ pub(super) async fn receive(
     let settings = pool.settings();
     let mut interim = 0;
     let mut search = Search::default();
-    let size = Reads::new(says_when_it_waits(upload)).size();
+    let size = Reads::of(upload).size();
     std::future::poll_fn(|cx| {
         if !upload.finished(connection)
             && let Poll::Ready(Err(failure)) = upload.poll(cx, connection)
@@ -161,7 +155,7 @@ impl Http1Body {
         term: Term,
     ) -> (StatusCode, Fields, Box<Self>) {
         let Head { status, fields, body, keep, .. } = head;
-        let reads = Reads::new(says_when_it_waits(&upload));
+        let reads = Reads::of(&upload);
         upload.answered();
         let connection = Some(connection);
         let (large, moved, given) = (None, false, 0);
@@ -235,6 +229,22 @@ impl Http1Body {
 
     /// The next piece of it, in a pipe if that is wanted (`piped`), possible and worth it.
     pub fn poll_piece(&mut self, cx: &mut Context<'_>, piped: bool) -> Poll<Option<io::Result<Part>>> {
+        let polled = self.poll_next(cx, piped);
+        if let Poll::Ready(Some(Err(error))) = &polled {
+            self.broke(Ending::of(error));
+        }
+        polled
+    }
+
+    /// It does not come to its end, which may speak against the instance that was asked.
+    #[cold]
+    fn broke(&self, ending: Ending) {
+        if let (Some(connection), Some(_)) = (&self.connection, ending.trouble()) {
+            self.pool.broke(connection, self.term.at(self.pool.now()), ending.reason());
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>, piped: bool) -> Poll<Option<io::Result<Part>>> {
         let this = self;
         // Asked for more: the client has taken what it was given.
         let given = std::mem::take(&mut this.given);
@@ -280,7 +290,7 @@ impl Http1Body {
             let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
             match polled {
                 Poll::Ready(Ok(0)) if matches!(this.body, Delimited::Close) => {
-                    this.connection = None;
+                    this.finish();
                     return Poll::Ready(None);
                 }
                 // Cut short: the client must be able to see it (RFC 9112 §8).
@@ -304,10 +314,9 @@ impl Http1Body {
     /// The answer has been read to its end: the connection can carry the next one if all of the request went
     /// out.
     fn finish(&mut self) {
-        if let Some(mut connection) = self.connection.take()
-            && self.keep
-            && self.upload.clean()
-        {
+        let Some(mut connection) = self.connection.take() else { return };
+        self.pool.answered(&connection);
+        if self.keep && self.upload.clean() {
             if let Some(large) = &mut self.large
                 && connection.unread.is_empty()
             {

@@ -7,16 +7,17 @@ use std::time::Duration;
 use crate::proxy::ending::Ending;
 use crate::proxy::ticker::{Deadline, TICK};
 use crate::session::live::{Line, Live};
+use crate::time::Now;
 use crate::visitor::Session;
 
 /// An answer that takes longer is long. Also how often a waiting one is looked at.
 const LONG: Duration = Duration::from_secs(1);
 
 /// The term of one answer, from the request on.
-#[derive(Default)]
 pub(super) struct Term {
     session: Option<Arc<Session>>,
-    /// When the request came, in milliseconds of the worker.
+    /// When the request came; also in milliseconds of the worker.
+    at: Now,
     begun: u64,
     /// Cut when the session ends; there once the answer is a long one.
     line: Option<Line>,
@@ -42,9 +43,14 @@ impl From<Over> for Ending {
 }
 
 impl Term {
-    /// Of the answer to a request of this session that comes now.
-    pub(super) fn begin(session: Option<Arc<Session>>, now: u64) -> Self {
-        Self { session, begun: now, line: None, moved: now }
+    /// Of the answer to a request of this session that comes now, told as time of day and in milliseconds of the worker.
+    pub(super) fn begin(session: Option<Arc<Session>>, (at, now): (Now, u64)) -> Self {
+        Self { session, at, begun: now, line: None, moved: now }
+    }
+
+    /// The time of day, at this millisecond of the worker.
+    pub(super) fn at(&self, now: u64) -> Now {
+        self.at.plus(Duration::from_millis(now.saturating_sub(self.begun)))
     }
 
     /// Whether the session is over. Short answers are spared the question.

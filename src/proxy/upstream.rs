@@ -1,6 +1,7 @@
 //! Connections to the app: made, kept idle in lists of this worker, checked before they are used again.
 
 use std::cell::{Cell, RefCell};
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use tokio::time::timeout;
 
 use crate::config::upstream::{Protocol, Upstream};
 use crate::http::buffers::Buffers;
+use crate::metrics::worker::Worker;
 use crate::proxy::connect::{Connector, Offer, Stream, is_shortage};
-use crate::proxy::failure::Failure;
+use crate::proxy::failure::{Failed, Failure};
 use crate::proxy::instances::{Instances, UnderWay};
 use crate::proxy::ticker::{Deadline, Ticker};
 use crate::session::live::Live;
@@ -54,6 +56,7 @@ pub(super) struct Pool {
     instances: Arc<Instances>,
     ticker: Ticker,
     live: Arc<Live>,
+    counts: Arc<Worker>,
     idle: RefCell<Vec<Vec<Box<Connection>>>>,
     buffers: Buffers,
     /// Another pool has taken its place.
@@ -66,7 +69,7 @@ impl Pool {
         connector: Connector,
         instances: Arc<Instances>,
         ticker: Ticker,
-        live: Arc<Live>,
+        (live, counts): (Arc<Live>, Arc<Worker>),
     ) -> Self {
         let idle = RefCell::new((0..instances.count()).map(|_| Vec::new()).collect());
         Self {
@@ -75,6 +78,7 @@ impl Pool {
             instances,
             ticker,
             live,
+            counts,
             idle,
             buffers: Buffers::default(),
             retired: Cell::new(false),
@@ -105,7 +109,7 @@ impl Pool {
     ///
     /// # Errors
     /// If no instance is well, or none can be reached; each was tried once.
-    pub(super) async fn connection(&self, now: Now, kept: bool) -> Result<Box<Connection>, Failure> {
+    pub(super) async fn connection(&self, now: Now, kept: bool) -> Result<Box<Connection>, Failed> {
         let mut place = self.instances.choose(now, &[]).ok_or(Failure::NoneWell)?;
         if kept && let Some(mut connection) = self.take(place) {
             connection.under_way = self.instances.begin(place);
@@ -121,24 +125,46 @@ impl Pool {
                     self.shed();
                     shed = true;
                 }
-                Err(Failure::NoRoom) => return Err(Failure::NoRoom),
+                Err(Failure::NoRoom) => return Err(Failure::NoRoom.into()),
                 Err(failure) => {
                     tried.push(place);
-                    self.instances.failed(place, now);
-                    place = self.instances.choose(now, &tried).ok_or(failure)?;
+                    let failed = self.unreachable(place, now, failure);
+                    place = self.instances.choose(now, &tried).ok_or(failed)?;
                 }
             }
         }
     }
 
+    /// The instance at `place` could not be reached, whether or not another one can.
+    #[cold]
+    pub(super) fn unreachable(&self, place: usize, now: Now, failure: Failure) -> Failed {
+        if let Some(trouble) = failure.trouble() {
+            self.counts.troubles[trouble as usize].add_alone(1);
+        }
+        self.instances.failed(place, now, failure.reason());
+        Failed::at(self.instances.name(place), failure)
+    }
+
     /// The answer on `connection` can be passed on.
+    pub(super) fn heard(&self, connection: &Connection) {
+        self.instances.heard(connection.place);
+    }
+
+    /// The answer on `connection` has come to its end.
     pub(super) fn answered(&self, connection: &Connection) {
         self.instances.answered(connection.place);
     }
 
     /// The exchange on `connection` broke, and that was the app's doing.
-    pub(super) fn broke(&self, connection: &Connection, now: Now) {
-        self.instances.broke(connection.place, now);
+    #[cold]
+    pub(super) fn broke(&self, connection: &Connection, now: Now, error: impl Display) {
+        self.instances.broke(connection.place, now, error);
+    }
+
+    /// What failed on `connection`.
+    #[cold]
+    pub(super) fn failed(&self, connection: &Connection, failure: Failure) -> Failed {
+        Failed::at(self.instances.name(connection.place), failure)
     }
 
     fn take(&self, place: usize) -> Option<Box<Connection>> {

@@ -24,6 +24,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::app::App;
 use crate::metrics::text;
+use crate::proxy::instances::Instances;
 use crate::server::read::host_name;
 use crate::server::tls::Tls;
 use crate::server::worker::Serving;
@@ -95,13 +96,13 @@ async fn accept(listener: TcpListener, serving: watch::Receiver<Serving>) -> io:
         let serving = serving.clone();
         connections.spawn(async move {
             let service = service_fn(|request| {
-                let (app, tls) = {
+                let (app, tls, instances) = {
                     let serving = serving.borrow();
-                    (Arc::clone(&serving.app), serving.tls.clone())
+                    (Arc::clone(&serving.app), serving.tls.clone(), Arc::clone(&serving.instances))
                 };
                 async move {
                     let answer = if is_for_us(&request, near) {
-                        answer(&app, tls.as_ref(), &request).await
+                        answer(&app, (tls.as_ref(), &instances), &request).await
                     } else {
                         plain(StatusCode::MISDIRECTED_REQUEST, "text/plain", "not here\n".to_owned())
                     };
@@ -129,7 +130,11 @@ fn is_for_us(request: &Request<Incoming>, near: bool) -> bool {
     !near || request.headers().get_all(HOST).iter().all(ours)
 }
 
-async fn answer(app: &App, tls: Option<&Tls>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(
+    app: &App,
+    (tls, instances): (Option<&Tls>, &Instances),
+    request: &Request<Incoming>,
+) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned());
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -139,7 +144,7 @@ async fn answer(app: &App, tls: Option<&Tls>, request: &Request<Incoming>) -> Re
         "/healthz" | "/ping" => plain(StatusCode::OK, "text/plain", "ok\n".to_owned()),
         "/readyz" | "/ready" => ready(app).await,
         "/metrics" => {
-            let text = numbers::write(app, tls).await;
+            let text = numbers::write(app, tls, instances).await;
             plain(StatusCode::OK, text::CONTENT_TYPE, text)
         }
         "/version" => {

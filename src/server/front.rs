@@ -21,7 +21,7 @@ use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::visit::{Credential, ReplyTo, Visit};
 use crate::id::RequestId;
-use crate::proxy::failure::Failure;
+use crate::proxy::failure::Failed;
 use crate::proxy::{Leaving, Sending};
 use crate::refusal::Refusal;
 use crate::server::read::{self, Head};
@@ -154,7 +154,7 @@ async fn forward(worker: &Worker, visit: &Visit, pass: Pass, sending: Sending) -
     let renewed = recognise::renew(app, visit).await;
     let mut response = match worker.proxy.forward(visit, pass, sending).await {
         Ok(reply) => reply.map(ReplyBody::from),
-        Err(failure) => failed(worker, visit, &failure),
+        Err(failed) => not_forwarded(worker, visit, &failed),
     };
     if let Some(cookie) = renewed {
         add_cookie(&mut response, cookie);
@@ -164,15 +164,18 @@ async fn forward(worker: &Worker, visit: &Visit, pass: Pass, sending: Sending) -
 
 /// What the client is told when the app did not answer.
 #[cold]
-fn failed(worker: &Worker, visit: &Visit, failure: &Failure) -> Reply<ReplyBody> {
+fn not_forwarded(worker: &Worker, visit: &Visit, failed: &Failed) -> Reply<ReplyBody> {
     let app = &worker.app;
-    let (request_id, reason) = (visit.id, failure.reason());
+    let failure = &failed.failure;
+    let (request_id, instance, reason) = (visit.id, failed.instance.as_deref(), failure.reason());
     if let Some(trouble) = failure.trouble() {
-        worker.recorder.counts.troubles[trouble as usize].add_alone(1);
-        tracing::warn!(%request_id, reason, "the request could not be forwarded");
+        if !failure.is_counted() {
+            worker.recorder.counts.troubles[trouble as usize].add_alone(1);
+        }
+        tracing::warn!(%request_id, instance, reason, "the request could not be forwarded");
     } else {
         // Clients could fill the log with what they do wrong.
-        tracing::debug!(%request_id, reason, "the request could not be forwarded");
+        tracing::debug!(%request_id, instance, reason, "the request could not be forwarded");
     }
     close(own(answer::told(desk(app), &visit.reply_to(), failure.refusal())))
 }

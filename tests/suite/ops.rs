@@ -22,6 +22,7 @@ mod access;
 mod admin;
 mod ended;
 mod families;
+mod instances;
 mod load;
 mod numbers;
 mod reload;

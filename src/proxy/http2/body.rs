@@ -19,11 +19,12 @@ use tokio::task::JoinHandle;
 use crate::http::gathered::Received;
 use crate::proxy::Proxy;
 use crate::proxy::ending::Ending;
+use crate::proxy::http2::Trouble;
 use crate::proxy::http2::fields::answer_trailer_may_pass;
 use crate::proxy::http2::lease::Lease;
 use crate::proxy::http2::upload::{Source, Upload};
 use crate::proxy::pace::Pace;
-use crate::proxy::term::Term;
+use crate::proxy::term::{Over, Term};
 use crate::proxy::ticker::{Deadline, Ticker};
 use crate::session::live::Live;
 
@@ -130,6 +131,9 @@ impl Http2Body {
         }
         // An answer that is complete already answers whatever was sent of the request.
         let rest = if whole || upload.is_done() { Rest::None } else { upload_behind(upload, source, &moved) };
+        if whole {
+            lease.answered();
+        }
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         Self {
             receive: (!whole).then(|| Received::new(receive)),
@@ -180,6 +184,7 @@ impl Http2Body {
         if self.rest.is_over() {
             self.lease.ended();
         }
+        self.lease.answered();
         self.end();
     }
 
@@ -200,12 +205,24 @@ impl Http2Body {
         Ok(Frame::trailers(trailers))
     }
 
-    /// The stream failed.
+    /// The stream has failed. We give one up for a client whose body breaks off.
+    #[cold]
     fn broke(&mut self, error: &h2::Error) -> io::Result<Frame<Bytes>> {
         if error.is_remote() {
             self.lease.ended();
         }
-        self.cut(ending(error))
+        if error.is_reset() && !error.is_remote() && !error.is_library() {
+            return self.cut(Ending::Client);
+        }
+        if Trouble::of(error, true).failure.of_the_app() {
+            self.blames(Ending::App);
+        }
+        self.cut(Ending::App)
+    }
+
+    #[cold]
+    fn blames(&self, ending: Ending) {
+        self.lease.broke(self.term.at(self.ticker.now()), ending.reason());
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
@@ -237,12 +254,6 @@ impl Http2Body {
             },
         }
     }
-}
-
-/// Why a stream did not come to its end that failed with this `error`: we give one up for a client whose body breaks off.
-fn ending(error: &h2::Error) -> Ending {
-    let by_us = error.is_reset() && !error.is_remote() && !error.is_library();
-    if by_us { Ending::Client } else { Ending::App }
 }
 
 /// How the rest of a request is sent once its answer has begun.
@@ -296,6 +307,9 @@ impl Body for Http2Body {
             this.term.moved(&this.deadline);
         }
         let over = ready!(this.term.poll_over(cx, &this.deadline, this.patience, &this.live));
+        if matches!(over, Over::Patience) {
+            this.blames(Ending::Idle);
+        }
         Poll::Ready(Some(this.cut(over.into())))
     }
 

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::config::upstream::{Protocol, Upstream};
 use crate::proxy::connect::{Connector, Offer, is_shortage};
-use crate::proxy::failure::Failure;
+use crate::proxy::failure::{Failed, Failure};
 use crate::proxy::http2::connection::{Life, State, places};
 use crate::proxy::http2::given_up::GivenUp;
 use crate::proxy::http2::lease::Lease;
@@ -124,7 +124,7 @@ impl Connections {
         self: &Rc<Self>,
         now: Now,
         (avoid, apart): (Option<usize>, bool),
-    ) -> Result<Leased, Failure> {
+    ) -> Result<Leased, Failed> {
         if self.ticker.now() < self.http1_until.get() {
             return Ok(Leased::Http1);
         }
@@ -134,9 +134,9 @@ impl Connections {
         loop {
             let leased = if apart {
                 // Boxed: it is rare.
-                Box::pin(self.stream_apart(place, now)).await
+                Box::pin(self.stream_apart(place)).await
             } else {
-                self.stream_to(place, now).await
+                self.stream_to(place).await
             };
             let failure = match leased {
                 Ok(leased) => return Ok(leased),
@@ -152,21 +152,22 @@ impl Connections {
                 Err(failure) => failure,
             };
             tried.push(place);
-            if matches!(failure, Failure::NoRoom) {
+            let failed = if matches!(failure, Failure::NoRoom) {
                 // It is not to blame, and there may be a stream on what is open to another one.
                 short = true;
+                Failed::from(failure)
             } else {
-                self.instances.failed(place, now);
-            }
-            let end = if short { Failure::NoRoom } else { failure };
+                self.pool.unreachable(place, now, failure)
+            };
+            let end = if short { Failure::NoRoom.into() } else { failed };
             place = self.instances.choose(now, &tried).ok_or(end)?;
         }
     }
 
-    async fn stream_to(self: &Rc<Self>, place: usize, now: Now) -> Result<Leased, Failure> {
+    async fn stream_to(self: &Rc<Self>, place: usize) -> Result<Leased, Failure> {
         let mut may_be_full = false;
         for _ in 0..MOST_WAITS {
-            if let Some(lease) = self.lease(place, now, may_be_full) {
+            if let Some(lease) = self.lease(place, may_be_full) {
                 return Ok(Leased::Stream(lease));
             }
             match self.opened(place).await {
@@ -178,17 +179,17 @@ impl Connections {
                 Outcome::Failed(kind, text) => return Err(Failure::Unreachable(io::Error::new(kind, text))),
             }
         }
-        self.lease(place, now, true).map(Leased::Stream).ok_or(Failure::Closed { untouched: true })
+        self.lease(place, true).map(Leased::Stream).ok_or(Failure::Closed { untouched: true })
     }
 
-    async fn stream_apart(&self, place: usize, now: Now) -> Result<Leased, Failure> {
+    async fn stream_apart(&self, place: usize) -> Result<Leased, Failure> {
         match timeout(self.settings.connect_timeout, self.make(place)).await {
             Err(_) => Err(Failure::ConnectTimeout),
             Ok(Err(error)) if is_shortage(&error) => Err(Failure::NoRoom),
             Ok(Err(error)) => Err(Failure::Unreachable(error)),
             Ok(Ok(None)) => Ok(Leased::Http1),
             Ok(Ok(Some((open, life)))) => {
-                let lease = self.lease_of(&open, (place, now), true);
+                let lease = self.lease_of(&open, place, true);
                 tokio::task::spawn_local(keep(life));
                 Ok(Leased::Stream(lease))
             }
@@ -203,7 +204,7 @@ impl Connections {
     }
 
     /// A stream of a connection that is open: the first with room, so that others become idle.
-    fn lease(&self, place: usize, now: Now, may_be_full: bool) -> Option<Lease> {
+    fn lease(&self, place: usize, may_be_full: bool) -> Option<Lease> {
         let known = self.places.get(place)?.borrow();
         let mut usable = known.open.iter().filter(|open| !open.state.retired.load(Ordering::Relaxed));
         let open = if may_be_full {
@@ -211,12 +212,12 @@ impl Connections {
         } else {
             usable.find(|open| open.has_room())
         }?;
-        Some(self.lease_of(open, (place, now), false))
+        Some(self.lease_of(open, place, false))
     }
 
-    fn lease_of(&self, open: &Open, (place, now): (usize, Now), apart: bool) -> Lease {
+    fn lease_of(&self, open: &Open, place: usize, apart: bool) -> Lease {
         let connection = (open.sender.clone(), Arc::clone(&open.state));
-        Lease::new(connection, (&self.instances, place, now), &self.ticker, apart)
+        Lease::new(connection, (&self.instances, place), &self.ticker, apart)
     }
 
     /// What comes of the connection that is being made, by whomever it was begun. It goes on without whoever asked

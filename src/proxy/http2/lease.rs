@@ -1,6 +1,7 @@
 //! What one request has of a connection to the app.
 
 use std::cell::Cell;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,6 +10,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Error, SendStream};
 use http::Request;
 
+use crate::proxy::failure::{Failed, Failure};
 use crate::proxy::http2::connection::{State, places};
 use crate::proxy::instances::{Instances, UnderWay};
 use crate::proxy::ticker::Ticker;
@@ -22,8 +24,6 @@ pub(in crate::proxy) struct Lease {
     ticker: Ticker,
     instances: Arc<Instances>,
     place: usize,
-    /// When the request came.
-    now: Now,
     /// Nobody else gets a stream of the connection.
     apart: bool,
     /// The app knows of the request and has not come to its end.
@@ -47,10 +47,10 @@ impl Drop for Lease {
 
 impl Lease {
     /// A part of the connection that this sender belongs to, and this state: for a request to the instance at this
-    /// place that came at this time.
+    /// place.
     pub(super) fn new(
         (sender, state): (SendRequest<Bytes>, Arc<State>),
-        (instances, place, now): (&Arc<Instances>, usize, Now),
+        (instances, place): (&Arc<Instances>, usize),
         ticker: &Ticker,
         apart: bool,
     ) -> Self {
@@ -61,7 +61,6 @@ impl Lease {
             ticker: ticker.clone(),
             instances: Arc::clone(instances),
             place,
-            now,
             apart,
             open: Cell::new(false),
             _under_way: instances.begin(place),
@@ -103,14 +102,29 @@ impl Lease {
     }
 
     /// The answer can be passed on.
-    pub(super) fn answered(&self) {
+    pub(super) fn heard(&self) {
         self.state.answered.store(true, Ordering::Relaxed);
+        self.instances.heard(self.place);
+    }
+
+    /// The answer has come to its end.
+    pub(super) fn answered(&self) {
         self.instances.answered(self.place);
     }
 
-    /// The exchange broke, and that was the app's doing.
-    pub(super) fn broke(&self) {
-        self.instances.broke(self.place, self.now);
+    /// The exchange broke, and that was the app's doing, unless it alone had the connection, which may have ended by
+    /// what it is.
+    #[cold]
+    pub(super) fn broke(&self, now: Now, error: impl Display) {
+        if !self.apart {
+            self.instances.broke(self.place, now, error);
+        }
+    }
+
+    /// What failed on its stream.
+    #[cold]
+    pub(super) fn failed(&self, failure: Failure) -> Failed {
+        Failed::at(self.instances.name(self.place), failure)
     }
 
     /// Whether the connection has carried an answer before, so that the app may have closed it meanwhile.
@@ -130,10 +144,5 @@ impl Lease {
     /// Which instance it leads to.
     pub(super) fn place(&self) -> usize {
         self.place
-    }
-
-    /// Whether nobody else has a stream of the connection.
-    pub(super) fn is_apart(&self) -> bool {
-        self.apart
     }
 }

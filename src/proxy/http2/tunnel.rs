@@ -14,7 +14,7 @@ use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::visit::Visit;
 use crate::proxy::app_side::AppSide;
-use crate::proxy::failure::Failure;
+use crate::proxy::failure::Failed;
 use crate::proxy::http2::body::{Calls, GoesOn};
 use crate::proxy::http2::connections::Leased;
 use crate::proxy::http2::given_up::Waiting;
@@ -33,7 +33,7 @@ impl Http2 {
         visit: &Visit,
         pass: Pass,
         sending: Sending,
-    ) -> Result<Reply<Following>, Failure> {
+    ) -> Result<Reply<Following>, Failed> {
         let websocket = visit.upgrade.as_ref().is_some_and(is_websocket);
         let accept = accept(&visit.headers);
         if !websocket || accept.is_none() {
@@ -49,18 +49,20 @@ impl Http2 {
         request.extensions_mut().insert(Protocol::from_static("websocket"));
         let (response, to) = lease.begin(request, false).map_err(|error| {
             lease.retire();
-            Trouble::of(&error, true).failure
+            lease.failed(Trouble::of(&error, true).failure)
         })?;
         let Sending { body, upgrade } = sending;
         let waiting = Waiting::new(&self.connections, response, Upload::none(to));
         let mut source = Source::new(body, 0, (Duration::ZERO, Pace::new(0, Duration::ZERO)), proxy);
-        let mut term = Term::begin(pass.session().cloned(), proxy.ticker.now());
+        let mut term = Term::begin(pass.session().cloned(), (visit.now, proxy.ticker.now()));
         let asked = Asked { proxy, lease: &lease, term: &mut term, client: None };
-        let (head, upload) = asked.receive(waiting, &mut source).await.map_err(|trouble| trouble.failure)?;
+        let received = asked.receive(waiting, &mut source).await;
+        let (head, upload) = received.map_err(|trouble| lease.failed(trouble.failure))?;
         let Some(leaving) = upgrade.filter(|_| head.status().is_success()) else {
             let goes_on = GoesOn { lease, upload, source, term, calls: Calls::of(false) };
             return Ok(answer(proxy, &pass, head, goes_on));
         };
+        lease.answered();
         let (parts, receive) = head.into_parts();
         let mut fields = parts.headers;
         fields::clean(&mut fields);

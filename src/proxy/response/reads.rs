@@ -7,6 +7,9 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::http::body::Client;
+use crate::proxy::upload::Upload;
+
 /// The course of one body.
 pub(super) struct Reads {
     /// The server says when the client has to be waited for.
@@ -32,8 +35,13 @@ impl Reads {
     const FLUENT: u64 = 96 * 1024;
 
     /// A body whose consumer says (`wide`) or does not say when its client has to be waited for.
-    pub(super) fn new(wide: bool) -> Self {
+    fn new(wide: bool) -> Self {
         Self { wide, begun: false, fluent: 0, owed: 0, full: false }
+    }
+
+    /// The answer to what `upload` sends: by HTTP/1.1 it is said when the client has to be waited for.
+    pub(super) fn of(upload: &Upload) -> Self {
+        Self::new(matches!(upload.client, Some(Client::Http1(_))))
     }
 
     /// The most to be read next, in bytes, without a large buffer.

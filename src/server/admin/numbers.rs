@@ -10,6 +10,7 @@ use crate::gate::endpoint;
 use crate::metrics::text::{Text, seconds};
 use crate::metrics::worker::{CLASSES, METHODS, Outcome, TROUBLES, Worker};
 use crate::metrics::{Counter, Job};
+use crate::proxy::instances::Instances;
 use crate::refusal::Refusal;
 use crate::server::tls::Tls;
 
@@ -17,12 +18,13 @@ use crate::server::tls::Tls;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Writes all numbers.
-pub(super) async fn write(app: &App, tls: Option<&Tls>) -> String {
+pub(super) async fn write(app: &App, tls: Option<&Tls>, all: &Instances) -> String {
     let mut text = Text::default();
     let workers = app.metrics.workers();
     let workers: Vec<&Worker> = workers.iter().map(|worker| &**worker).collect();
     process(&mut text, app);
     requests(&mut text, &workers);
+    instances(&mut text, all);
     connections(&mut text, &workers);
     sessions(&mut text, app, &workers);
     people(&mut text, app);
@@ -85,7 +87,7 @@ fn requests(text: &mut Text, workers: &[&Worker]) {
     text.family(name, "histogram", "From asking the app to the head of its answer.");
     text.histogram(name, &[], workers.iter().map(|worker| &worker.upstream));
     let name = "sidegate_upstream_errors_total";
-    text.family(name, "counter", "Requests that the app did not answer.");
+    text.family(name, "counter", "What the app did not answer, or not to the end.");
     for (t, kind) in TROUBLES.iter().enumerate() {
         text.sample(name, &[("kind", kind)], sum(workers, |worker| &worker.troubles[t]));
     }
@@ -110,6 +112,14 @@ fn requests(text: &mut Text, workers: &[&Worker]) {
     }
     let name = "sidegate_sent_bytes_total";
     text.single((name, "counter", "Bytes of bodies sent to clients."), sum(workers, |worker| &worker.sent));
+}
+
+fn instances(text: &mut Text, instances: &Instances) {
+    let name = "sidegate_upstream_up";
+    text.family(name, "gauge", "0 while an instance of the app is not well, or is passed over.");
+    for (instance, up) in instances.states() {
+        text.sample(name, &[("instance", instance)], u8::from(up));
+    }
 }
 
 fn connections(text: &mut Text, workers: &[&Worker]) {
