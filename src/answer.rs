@@ -220,7 +220,7 @@ fn grpc(desk: Desk<'_>, refusal: Refusal, kind: &'static str) -> Answer {
         StatusCode::FORBIDDEN => "7",
         StatusCode::NOT_FOUND => "5",
         StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYLOAD_TOO_LARGE => "8",
-        StatusCode::GATEWAY_TIMEOUT => "4",
+        StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => "4",
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => "14",
         status if status.is_client_error() => "3",
         _ => "13",

@@ -223,7 +223,9 @@ pub struct Metrics {
     /// Spans that were sent to the collector, and those that were lost.
     pub spans: [Counter; 2],
     /// Reloads that took effect, and those that did not.
-    pub reloads: [Counter; 2],
+    reloads: [Counter; 2],
+    /// The last one did not.
+    reload_failed: AtomicBool,
     /// When the configuration took effect, in seconds since the epoch.
     pub configured: Counter,
     /// Whether nobody new should be sent here.
@@ -253,6 +255,22 @@ impl Metrics {
     /// What is counted of this job.
     pub fn job(&self, job: Job) -> &JobCounts {
         &self.jobs[job as usize]
+    }
+
+    /// The configuration was read again, and took effect or did not.
+    pub fn reloaded(&self, applied: bool) {
+        self.reloads[usize::from(!applied)].add(1);
+        self.reload_failed.store(!applied, Ordering::Relaxed);
+    }
+
+    /// Reloads that took effect, and those that did not.
+    pub fn reloads(&self) -> &[Counter; 2] {
+        &self.reloads
+    }
+
+    /// Whether the last one did not.
+    pub fn reload_failed(&self) -> bool {
+        self.reload_failed.load(Ordering::Relaxed)
     }
 
     /// The configuration of `now` counts.

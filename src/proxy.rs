@@ -207,7 +207,7 @@ impl Proxy {
         let framing = framing(body.size_hint().exact(), visit);
         let limit = self.config.limits.body;
         if matches!(framing, Framing::Length(length) if length > limit) {
-            return Err(Failure::BodyTooLarge.into());
+            return Err(Failure::DeclaredTooLarge.into());
         }
         let mut upload = match framing {
             Framing::None | Framing::Length(0) => Upload::head_only(),

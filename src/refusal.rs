@@ -57,6 +57,8 @@ refusals! {
     HeadTooLarge => REQUEST_HEADER_FIELDS_TOO_LARGE, "HEAD_TOO_LARGE";
     /// The body is larger than the limit (RFC 9110 §15.5.14).
     BodyTooLarge => PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE";
+    /// The body paused for too long, or came too slowly (RFC 9110 §15.5.9).
+    BodyTimeout => REQUEST_TIMEOUT, "BODY_TIMEOUT";
     /// The method is not one that is served here (RFC 9110 §15.5.6).
     MethodNotAllowed => METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED";
     /// `Expect` asks for something else than `100-continue` (RFC 9110 §10.1.1).

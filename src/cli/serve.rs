@@ -188,7 +188,7 @@ async fn reload(app: Arc<App>, server: &Server, reloader: &Reloader) -> Arc<App>
     match renewed(&app, server, reloader).await {
         Ok((fresh, waiting)) => {
             metrics.configured_at(fresh.clock.now());
-            metrics.reloads[0].add(1);
+            metrics.reloaded(true);
             tracing::info!("the configuration was read again, and counts");
             for key in waiting {
                 tracing::warn!(key, "has changed, and stays as it was until the next start");
@@ -200,7 +200,7 @@ async fn reload(app: Arc<App>, server: &Server, reloader: &Reloader) -> Arc<App>
             fresh
         }
         Err(why) => {
-            metrics.reloads[1].add(1);
+            metrics.reloaded(false);
             for line in why.lines() {
                 tracing::error!("nothing was reloaded: {line}");
             }

@@ -42,8 +42,8 @@ impl RequestBody {
     /// Reads the whole body of a request to one of our endpoints.
     ///
     /// # Errors
-    /// [`Refusal::BodyTooLarge`] past [`ENDPOINT_LIMIT`]; [`Refusal::BadBody`] if it ends early, breaks its
-    /// framing or takes longer than `patience`.
+    /// [`Refusal::BodyTooLarge`] past [`ENDPOINT_LIMIT`]; [`Refusal::BodyTimeout`] if it takes longer than
+    /// `patience`; [`Refusal::BadBody`] if it ends early or breaks its framing.
     pub async fn collect_whole(self, patience: Duration) -> Result<Bytes, Refusal> {
         if self.is_end_stream() {
             return Ok(Bytes::new());
@@ -54,7 +54,8 @@ impl RequestBody {
         match tokio::time::timeout(patience, Limited::new(self, ENDPOINT_LIMIT).collect()).await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge),
-            Ok(Err(_)) | Err(_) => Err(Refusal::BadBody),
+            Ok(Err(_)) => Err(Refusal::BadBody),
+            Err(_) => Err(Refusal::BodyTimeout),
         }
     }
 

@@ -18,6 +18,8 @@ const BATCH: usize = 32 * 1024;
 const SPARE: usize = 256;
 /// What is kept of `User-Agent`, in bytes.
 const LONGEST_AGENT: usize = 256;
+/// What is kept of a host that is none of ours, in bytes: the longest name there is.
+const LONGEST_HOST: usize = 255;
 /// What is kept of what a proxy asks about, in bytes.
 const LONGEST_ASKED: usize = 512;
 
@@ -33,6 +35,8 @@ pub struct Asked<'a> {
     pub method: &'a str,
     /// Its path, without the query, where codes and tokens travel.
     pub path: &'a [u8],
+    /// The host that it names, if it is refused for that.
+    pub host: Option<&'a [u8]>,
     /// Which HTTP it came by.
     pub http: &'static str,
     /// Which TLS, if any.
@@ -105,6 +109,9 @@ impl Access {
         }
         line.text("method", asked.method.as_bytes());
         line.text("path", asked.path);
+        if let Some(host) = asked.host {
+            line.text("host", &host[..host.len().min(LONGEST_HOST)]);
+        }
         line.plain("http", asked.http.as_bytes());
         if let Some(tls) = asked.tls {
             line.plain("tls", tls.as_bytes());

@@ -68,6 +68,18 @@ pub enum Trouble {
     IdleTimeout,
 }
 
+/// What clients are waited for before they ask for anything.
+pub const AWAITING: [&str; 2] = ["handshake", "head"];
+
+/// What a client was waited for in vain: a place in [`AWAITING`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaiting {
+    /// The handshake of TLS, or the header of the PROXY protocol.
+    Handshake,
+    /// The rest of a head that has begun, or of the greeting of HTTP/2.
+    Head,
+}
+
 /// What one worker counts, on cache lines of its own.
 #[repr(align(128))]
 pub struct Worker {
@@ -97,6 +109,8 @@ pub struct Worker {
     pub connections: Counter,
     /// Connections that were turned away because there were too many.
     pub turned_away: Counter,
+    /// Connections that were closed because something did not come in time, in the order of [`AWAITING`].
+    pub timed_out: [Counter; AWAITING.len()],
     /// Connections that have left HTTP, begun and ended.
     pub tunnels: [Counter; 2],
 }
@@ -122,6 +136,7 @@ impl Worker {
             misses: Counter::new(),
             connections: Counter::new(),
             turned_away: Counter::new(),
+            timed_out: [const { Counter::new() }; AWAITING.len()],
             tunnels: [Counter::new(), Counter::new()],
         }
     }

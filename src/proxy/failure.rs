@@ -35,6 +35,8 @@ pub enum Failure {
     ResponseTimeout,
     /// The client's body grew past the limit.
     BodyTooLarge,
+    /// The client says that its body is larger than the limit; the app was not asked.
+    DeclaredTooLarge,
     /// The client's body ended early or broke its framing.
     BadBody,
     /// The client's body paused too long.
@@ -80,6 +82,7 @@ impl Failure {
             | Self::SessionEnded
             | Self::NotSwitched
             | Self::BodyTooLarge
+            | Self::DeclaredTooLarge
             | Self::BadBody
             | Self::BodyTimeout => false,
         }
@@ -96,8 +99,9 @@ impl Failure {
             }
             Self::SessionEnded => Refusal::SignInRequired,
             Self::ConnectTimeout | Self::ResponseTimeout => Refusal::UpstreamTimeout,
-            Self::BodyTooLarge => Refusal::BodyTooLarge,
-            Self::BadBody | Self::BodyTimeout => Refusal::BadBody,
+            Self::BodyTooLarge | Self::DeclaredTooLarge => Refusal::BodyTooLarge,
+            Self::BadBody => Refusal::BadBody,
+            Self::BodyTimeout => Refusal::BodyTimeout,
         }
     }
 
@@ -114,6 +118,7 @@ impl Failure {
             Self::SessionEnded
             | Self::NotSwitched
             | Self::BodyTooLarge
+            | Self::DeclaredTooLarge
             | Self::BadBody
             | Self::BodyTimeout => None,
         }
@@ -133,7 +138,9 @@ impl Failure {
             Self::Invalid(what) => format!("the app's answer is not valid HTTP: {what}"),
             Self::NotSwitched => "the app answered a handshake with success and did not switch".to_owned(),
             Self::ResponseTimeout => "the app did not answer in time".to_owned(),
-            Self::BodyTooLarge => "the request body is larger than limits.body".to_owned(),
+            Self::BodyTooLarge | Self::DeclaredTooLarge => {
+                "the request body is larger than limits.body".to_owned()
+            }
             Self::BadBody => "the request body broke off".to_owned(),
             Self::BodyTimeout => "the request body paused too long".to_owned(),
         }

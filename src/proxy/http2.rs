@@ -156,7 +156,7 @@ impl Http2 {
         let framing = framing(body.size_hint().exact(), visit);
         let limits = proxy.config.limits;
         if matches!(framing, Framing::Length(length) if length > limits.body) {
-            return Err(Failure::BodyTooLarge.into());
+            return Err(Failure::DeclaredTooLarge.into());
         }
         let grpc = visit.is_grpc();
         let patience = if grpc { proxy.pool.settings().idle_timeout } else { limits.body_idle };

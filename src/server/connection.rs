@@ -13,6 +13,8 @@ use tokio_rustls::server::TlsStream;
 
 use crate::http::client::Peer;
 use crate::http::socket::Socket;
+use crate::metrics::worker::Awaiting;
+use crate::server::crowd::Limit;
 use crate::server::handshakes::Handshake;
 use crate::server::tls::H2;
 use crate::server::worker::{Seat, Worker};
@@ -49,7 +51,8 @@ pub(super) async fn serve(
             Box::pin(http2::serve(worker, socket, peer, seat.requests())).await;
         }
         Some(Err(error)) => tracing::debug!(peer = %from.address, %error, "a connection that did not begin"),
-        None => tracing::debug!(peer = %from.address, "a connection took too long to begin"),
+        None if worker.stopping() => {}
+        None => worker.timed_out(from.address, Awaiting::Handshake),
     }
     drop(seat);
 }
@@ -76,7 +79,7 @@ async fn introduced(
 ) -> io::Result<(Peer, Socket, Speaks)> {
     let peer = proxy_protocol::peer(&mut stream, from, &worker.app.config).await?;
     if peer.ip() != from.ip() && !seat.is_for(peer.ip()) {
-        worker.turn_away(peer.ip());
+        worker.turn_away(peer.ip(), Limit::OfOneAddress);
         return Err(io::Error::other("too many connections for one client"));
     }
     let (socket, speaks) = match (&worker.tls, handshake) {

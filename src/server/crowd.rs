@@ -25,6 +25,15 @@ pub(super) struct Crowd {
     uncounted: Vec<IpNet>,
 }
 
+/// How many there may be.
+#[derive(Clone, Copy)]
+pub(super) enum Limit {
+    /// `limits.connections`.
+    InAll,
+    /// `limits.connections_per_address`.
+    OfOneAddress,
+}
+
 /// Those that there are.
 #[derive(Default)]
 struct Present {
@@ -96,15 +105,18 @@ impl Crowd {
         Arc::new(Self { present: Arc::clone(&self.present), most, most_of_one, uncounted })
     }
 
-    /// Counts a connection, in all and, if it is known whom it is for, from this address. `None` if there are too
-    /// many already.
-    pub(super) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Member> {
+    /// Counts a connection, in all and, if it is known whom it is for, from this address.
+    ///
+    /// # Errors
+    /// The limit, if there are too many already.
+    pub(super) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Member, Limit> {
         if self.present.open.fetch_add(1, Ordering::Relaxed) >= self.most {
             self.present.open.fetch_sub(1, Ordering::Relaxed);
-            return None;
+            return Err(Limit::InAll);
         }
         let member = Member { crowd: Arc::clone(self), source: OnceLock::new() };
-        address.is_none_or(|address| member.comes_from(address)).then_some(member)
+        let fits = address.is_none_or(|address| member.comes_from(address));
+        if fits { Ok(member) } else { Err(Limit::OfOneAddress) }
     }
 }
 
@@ -212,14 +224,14 @@ mod tests {
         ] {
             let first = crowd.enter(Some(address(one)));
             let second = crowd.enter(Some(address(same)));
-            assert!(first.is_some() && second.is_some());
-            assert!(crowd.enter(Some(address(one))).is_none() && crowd.enter(Some(address(same))).is_none());
-            assert!(crowd.enter(Some(address(other))).is_some());
+            assert!(first.is_ok() && second.is_ok());
+            assert!(crowd.enter(Some(address(one))).is_err() && crowd.enter(Some(address(same))).is_err());
+            assert!(crowd.enter(Some(address(other))).is_ok());
             drop(first);
-            assert!(crowd.enter(Some(address(same))).is_some());
+            assert!(crowd.enter(Some(address(same))).is_ok());
         }
         let many: Vec<_> = (0..50).map(|_| crowd.enter(Some(address("10.1.2.3")))).collect();
-        assert!(many.iter().all(Option::is_some));
+        assert!(many.iter().all(Result::is_ok));
         drop(many);
         assert_eq!(crowd.present.open.load(Ordering::Relaxed), 0);
         assert!(
@@ -231,10 +243,10 @@ mod tests {
     #[test]
     fn r_6_nor_does_who_has_many_networks_of_ipv6_get_all_there_is() {
         let crowd = Crowd::new(1000, 2, Vec::new());
-        let of_one = |network: u16| crowd.enter(Some(address(&format!("2001:db8:1:{network:x}::1"))));
+        let of_one = |network: u16| crowd.enter(Some(address(&format!("2001:db8:1:{network:x}::1")))).ok();
         let held: Vec<_> = (0..100).filter_map(of_one).collect();
         assert_eq!(held.len(), 16, "eight times as many as one address");
-        assert!(crowd.enter(Some(address("2001:db8:2::1"))).is_some());
+        assert!(crowd.enter(Some(address("2001:db8:2::1"))).is_ok());
         drop(held);
         assert!(of_one(200).is_some());
         assert!(crowd.present.sources.iter().all(|shard| shard.lock().expect("whole").is_empty()));
@@ -243,8 +255,8 @@ mod tests {
     #[test]
     fn r_6_a_connection_of_a_proxy_counts_for_the_client_that_it_names() {
         let crowd = Crowd::new(100, 1, Vec::new());
-        let first = crowd.enter(None).expect("room");
-        let second = crowd.enter(None).expect("room");
+        let first = crowd.enter(None).ok().expect("room");
+        let second = crowd.enter(None).ok().expect("room");
         assert!(first.comes_from(address("192.0.2.1")));
         assert!(!second.comes_from(address("192.0.2.1")));
         drop(first);
@@ -255,8 +267,8 @@ mod tests {
     fn r_6_beyond_the_limit_in_all_nobody_is_let_in() {
         let crowd = Crowd::new(2, 10, Vec::new());
         let held = [crowd.enter(Some(address("192.0.2.1"))), crowd.enter(Some(address("192.0.2.2")))];
-        assert!(held.iter().all(Option::is_some) && crowd.enter(Some(address("192.0.2.3"))).is_none());
+        assert!(held.iter().all(Result::is_ok) && crowd.enter(Some(address("192.0.2.3"))).is_err());
         drop(held);
-        assert!(crowd.enter(Some(address("192.0.2.3"))).is_some());
+        assert!(crowd.enter(Some(address("192.0.2.3"))).is_ok());
     }
 }

@@ -21,7 +21,7 @@ use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::visit::{Credential, ReplyTo, Visit};
 use crate::id::RequestId;
-use crate::proxy::failure::Failed;
+use crate::proxy::failure::{Failed, Failure};
 use crate::proxy::{Leaving, Sending};
 use crate::refusal::Refusal;
 use crate::server::read::{self, Head};
@@ -94,7 +94,7 @@ pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived<'_>
         Verdict::Forward(pass) => {
             // The clock is asked again only if time has passed.
             let asked = if effort.waited { Moment::now() } else { record.begun() };
-            (forward(worker, &visit, pass, Sending { body, upgrade: leaving }).await, Some(asked))
+            forward(worker, &mut record, (&visit, asked), pass, Sending { body, upgrade: leaving }).await
         }
         // Boxed: what is not forwarded need not be carried along by what is.
         verdict => (Box::pin(act(&worker.app, &mut record, visit, verdict, body)).await, None),
@@ -143,23 +143,35 @@ fn repeat_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Lets the app answer.
-async fn forward(worker: &Worker, visit: &Visit, pass: Pass, sending: Sending) -> Reply<ReplyBody> {
+/// Lets the app answer, which is asked at this moment; returned if it was.
+async fn forward(
+    worker: &Worker,
+    record: &mut Record,
+    (visit, asked): (&Visit, Moment),
+    pass: Pass,
+    sending: Sending,
+) -> (Reply<ReplyBody>, Option<Moment>) {
     let app = &worker.app;
     if let Some(session) = pass.session()
         && let Err(fault) = app.tokens.assert(session, visit.now)
     {
-        return close(own(answer::refuse(desk(app), &visit.reply_to(), fault.into())));
+        return (close(own(answer::refuse(desk(app), &visit.reply_to(), fault.into()))), Some(asked));
     }
     let renewed = recognise::renew(app, visit).await;
-    let mut response = match worker.proxy.forward(visit, pass, sending).await {
-        Ok(reply) => reply.map(ReplyBody::from),
-        Err(failed) => not_forwarded(worker, visit, &failed),
+    let (mut response, asked) = match worker.proxy.forward(visit, pass, sending).await {
+        Ok(reply) => (reply.map(ReplyBody::from), Some(asked)),
+        Err(failed) => {
+            let unasked = matches!(failed.failure, Failure::DeclaredTooLarge);
+            if unasked {
+                record.refused();
+            }
+            (not_forwarded(worker, visit, &failed), (!unasked).then_some(asked))
+        }
     };
     if let Some(cookie) = renewed {
         add_cookie(&mut response, cookie);
     }
-    response
+    (response, asked)
 }
 
 /// What the client is told when the app did not answer.
@@ -270,7 +282,8 @@ pub(super) fn doubtful(
     let (app, id) = (&worker.app, RequestId::next());
     let mut record = worker.recorder.begin();
     let client = head.map_or(peer.ip(), |head| client::address(peer, &head.headers, &app.config.proxies));
-    record.malformed((id, app.clock.now()), (client, via), head, app.config.log.access);
+    let of_host = matches!(refusal, Refusal::Misdirected | Refusal::BadHost);
+    record.malformed((id, app.clock.now()), (client, via), (head, of_host), app.config.log.access);
     let refusal = head.map_or(refusal, |head| to_an_asker(app, head.uri.path(), refusal));
     let nothing = Fields::default();
     let mut response = malformed(app, head.map_or(&nothing, |head| &head.headers), id, refusal);

@@ -20,6 +20,7 @@ use crate::http::head::Search;
 use crate::http::reply::Reply;
 use crate::http::socket::Socket;
 use crate::http::wire::Wire;
+use crate::metrics::worker::Awaiting;
 use crate::proxy::Leaving;
 use crate::proxy::ticker::Deadline;
 use crate::proxy::upgrade::Tunnel;
@@ -171,7 +172,11 @@ impl Connection {
                             // An idle connection keeps no memory for what may come.
                             self.worker.buffers.read(std::mem::take(&mut wire.unread));
                         }
-                        return self.patience.poll(cx).map(|()| None);
+                        ready!(self.patience.poll(cx));
+                        if !wire.unread.is_empty() {
+                            self.worker.timed_out(self.peer.address, Awaiting::Head);
+                        }
+                        return Poll::Ready(None);
                     }
                 }
             }

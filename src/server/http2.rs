@@ -22,6 +22,7 @@ use crate::http::reply::Reply;
 use crate::http::socket::Socket;
 use crate::http::stream::{Answering, StreamBody};
 use crate::http::wire::Length;
+use crate::metrics::worker::Awaiting;
 use crate::proxy::Leaving;
 use crate::proxy::upgrade::Tunnel;
 use crate::refusal::Refusal;
@@ -85,6 +86,9 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer, reques
     let common = Rc::new(Common { worker: Rc::clone(&worker), peer, via });
     if let Err(error) = run(&common, &client, &line).await {
         tracing::debug!(peer = %peer.address, %error, "connection ended");
+    }
+    if line.borrow().has_timed_out() {
+        common.worker.timed_out(peer.address, Awaiting::Head);
     }
     if let Some(line) = Rc::into_inner(line) {
         linger(line.into_inner().into_socket()).await;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::USER_AGENT;
+use http::header::{HOST, USER_AGENT};
 use http::{HeaderName, StatusCode};
 
 use crate::flow::forward_auth::About;
@@ -139,6 +139,7 @@ impl Record {
                 client: visit.client,
                 method: visit.method.as_str(),
                 path: visit.path.raw().as_bytes(),
+                host: None,
                 http: via.http,
                 tls: via.tls,
                 session: visit.visitor.session().map(|session| &**session),
@@ -148,31 +149,38 @@ impl Record {
         }
     }
 
-    /// The request could not be read, or only its head.
+    /// The request could not be read, or only its head. `of_host`: it is refused for the host that it names.
     #[cold]
     pub(super) fn malformed(
         &mut self,
         (id, at): (RequestId, Now),
         (client, via): (IpAddr, Via),
-        head: Option<&Head>,
+        (head, of_host): (Option<&Head>, bool),
         logged: bool,
     ) {
         let path = head.map_or("", |head| head.uri.path()).as_bytes();
         let path = if path.is_empty() { b"-" } else { &path[..path.len().min(LONGEST_REFUSED)] };
         self.method = head.map_or(METHODS.len() - 1, |head| method(&head.method));
         if logged {
-            self.line = Some(self.recorder.access.asked(&Asked {
-                at,
-                id,
-                client,
-                method: head.map_or("-", |head| head.method.as_str()),
-                path,
-                http: via.http,
-                tls: via.tls,
-                session: None,
-                agent: head.and_then(|head| head.headers.get(&USER_AGENT)).map(Value::as_bytes),
-                trace: None,
-            }));
+            self.line =
+                Some(
+                    self.recorder.access.asked(&Asked {
+                        at,
+                        id,
+                        client,
+                        method: head.map_or("-", |head| head.method.as_str()),
+                        path,
+                        host: head
+                            .filter(|_| of_host)
+                            .and_then(|head| head.headers.get(&HOST))
+                            .map(Value::as_bytes),
+                        http: via.http,
+                        tls: via.tls,
+                        session: None,
+                        agent: head.and_then(|head| head.headers.get(&USER_AGENT)).map(Value::as_bytes),
+                        trace: None,
+                    }),
+                );
         }
     }
 
@@ -189,6 +197,12 @@ impl Record {
             }
             Verdict::AskToSignIn | Verdict::AskForCode | Verdict::Refuse(_) => {}
         }
+    }
+
+    /// It was to be forwarded, and is refused before the app is asked.
+    #[cold]
+    pub(super) fn refused(&mut self) {
+        self.outcome = Outcome::Refused;
     }
 
     /// What the question of a proxy is about.

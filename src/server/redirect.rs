@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::config::limits::MOST_HEADERS;
 use crate::http::client::Peer;
 use crate::http::path::Path;
+use crate::server::crowd::Limit;
 use crate::server::linger::linger;
 use crate::server::worker::{Seat, Worker};
 use crate::server::{connection, proxy_protocol, read};
@@ -34,7 +35,7 @@ async fn answered(mut stream: TcpStream, from: Peer, worker: &Worker, seat: &Sea
     let config = &worker.app.config;
     let peer = proxy_protocol::peer(&mut stream, from, config).await?;
     if peer.ip() != from.ip() && !seat.is_for(peer.ip()) {
-        worker.turn_away(peer.ip());
+        worker.turn_away(peer.ip(), Limit::OfOneAddress);
         return Err(io::Error::other("too many connections for one client"));
     }
     let mut head = Vec::with_capacity(1024);

@@ -126,9 +126,12 @@ async fn accept(worker: Rc<Worker>, way: Rc<Way>, crowd: Arc<Crowd>) {
                 wait = SHORTAGE.0;
                 // Closed at once, before anything is read or kept for it. What a trusted proxy connects is for
                 // many; where it names them, they are counted.
-                let Some(member) = crowd.enter((!peer.trusted).then(|| peer.ip())) else {
-                    worker.turn_away(peer.ip());
-                    continue;
+                let member = match crowd.enter((!peer.trusted).then(|| peer.ip())) {
+                    Ok(member) => member,
+                    Err(limit) => {
+                        worker.turn_away(peer.ip(), limit);
+                        continue;
+                    }
                 };
                 let seat = Seat::take(&worker.seats, member);
                 let worker = Rc::clone(&worker);

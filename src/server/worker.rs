@@ -4,7 +4,7 @@
 //! a request waits for another; it only awaits the office.
 
 use std::cell::{Cell, RefCell};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -14,12 +14,13 @@ use crate::app::App;
 use crate::gate::endpoint;
 use crate::http::buffers::Buffers;
 use crate::log::access::Access;
+use crate::metrics::worker::{AWAITING, Awaiting};
 use crate::proxy::connect::Connector;
 use crate::proxy::health::Rounds;
 use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
 use crate::proxy::{Means, Proxy};
-use crate::server::crowd::{Crowd, Member, Requests};
+use crate::server::crowd::{Crowd, Limit, Member, Requests};
 use crate::server::date::Date;
 use crate::server::hands::Hands;
 use crate::server::handshakes::Handshakes;
@@ -148,11 +149,24 @@ impl Worker {
     }
 
     /// A connection of this address is one too many: it is counted, and now and then told of.
-    pub(super) fn turn_away(&self, from: IpAddr) {
+    pub(super) fn turn_away(&self, from: IpAddr, limit: Limit) {
         self.recorder.counts.turned_away.add_alone(1);
-        let mut told = self.seats.refused.borrow_mut();
-        let told = told.get_or_insert_with(|| Silenced::new("connections were refused: there are too many"));
-        told.note(from, self.ticker.now());
+        let what = match limit {
+            Limit::InAll => "connections were refused: there are more than limits.connections",
+            Limit::OfOneAddress => {
+                "connections were refused: one address has more than limits.connections_per_address"
+            }
+        };
+        let mut told = self.seats.refused[limit as usize].borrow_mut();
+        told.get_or_insert_with(|| Silenced::new(what)).note(from, self.ticker.now());
+    }
+
+    /// What a client was to say did not come in time. It is counted, and told of in detail only: whoever wants could
+    /// fill the log with it.
+    #[cold]
+    pub(super) fn timed_out(&self, peer: SocketAddr, awaiting: Awaiting) {
+        self.recorder.counts.timed_out[awaiting as usize].add_alone(1);
+        tracing::debug!(%peer, awaiting = AWAITING[awaiting as usize], "a connection was closed: it took too long");
     }
 
     /// What is done at every tick.
@@ -211,8 +225,8 @@ pub(super) struct Seats {
     pub(super) open: Cell<usize>,
     /// Told whenever one has been closed.
     pub(super) one_less: Notify,
-    /// Told of those for which there was no room.
-    refused: RefCell<Option<Silenced>>,
+    /// Told of those for which there was no room, by the limit.
+    refused: [RefCell<Option<Silenced>>; 2],
 }
 
 /// Counts one open socket.

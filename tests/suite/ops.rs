@@ -25,6 +25,7 @@ mod families;
 mod instances;
 mod load;
 mod numbers;
+mod refused;
 mod reload;
 mod silence;
 pub(crate) mod stop;

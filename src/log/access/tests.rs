@@ -12,6 +12,7 @@ fn asked<'a>(path: &'a [u8], agent: &'a [u8]) -> Asked<'a> {
         client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10)),
         method: "GET",
         path,
+        host: None,
         http: "1.1",
         tls: None,
         session: None,

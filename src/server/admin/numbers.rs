@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::gate::endpoint;
 use crate::metrics::text::{Text, seconds};
-use crate::metrics::worker::{CLASSES, METHODS, Outcome, TROUBLES, Worker};
+use crate::metrics::worker::{AWAITING, CLASSES, METHODS, Outcome, TROUBLES, Worker};
 use crate::metrics::{Counter, Job};
 use crate::proxy::instances::Instances;
 use crate::refusal::Refusal;
@@ -45,11 +45,14 @@ fn process(text: &mut Text, app: &App) {
     text.single(("sidegate_ready", "gauge", "0 while this instance is going down."), {
         u8::from(!app.metrics.draining())
     });
-    let [done, failed] = &app.metrics.reloads;
+    let [done, failed] = app.metrics.reloads();
     let name = "sidegate_config_reloads_total";
     text.family(name, "counter", "Reloads of the configuration.");
     text.sample(name, &[("outcome", "applied")], done.get());
     text.sample(name, &[("outcome", "refused")], failed.get());
+    let name = "sidegate_config_last_reload_successful";
+    let help = "0 if the last reload was refused, so that an earlier configuration is in use.";
+    text.single((name, "gauge", help), u8::from(!app.metrics.reload_failed()));
     let name = "sidegate_config_timestamp_seconds";
     text.single((name, "gauge", "When the configuration in use was read."), app.metrics.configured.get());
     let Some(own) = Process::read() else { return };
@@ -128,6 +131,11 @@ fn connections(text: &mut Text, workers: &[&Worker]) {
     let name = "sidegate_connections_refused_total";
     let refused = sum(workers, |worker| &worker.turned_away);
     text.single((name, "counter", "Connections turned away because there were too many."), refused);
+    let name = "sidegate_connections_timed_out_total";
+    text.family(name, "counter", "Connections closed because what they began with did not come in time.");
+    for (at, awaiting) in AWAITING.iter().enumerate() {
+        text.sample(name, &[("awaiting", awaiting)], sum(workers, |worker| &worker.timed_out[at]));
+    }
     let [begun, ended] = [0, 1].map(|at| sum(workers, |worker| &worker.tunnels[at]));
     let name = "sidegate_tunnels_open";
     text.single(

@@ -42,6 +42,8 @@ pub(super) struct Line {
     /// For what has begun and does not come to its end.
     amid: Deadline,
     head_timeout: Duration,
+    /// It did not come in time.
+    timed_out: bool,
 }
 
 impl Line {
@@ -65,6 +67,7 @@ impl Line {
             patience,
             amid: ticker.deadline(),
             head_timeout,
+            timed_out: false,
         }
     }
 
@@ -97,6 +100,11 @@ impl Line {
         if self.dry {
             self.frames.took_all();
         }
+    }
+
+    /// Whether a head did not come to its end in time.
+    pub(super) fn has_timed_out(&self) -> bool {
+        self.timed_out
     }
 
     /// The socket alone.
@@ -201,6 +209,7 @@ impl AsyncRead for Gathering {
                 Poll::Ready(Err(io::Error::other("too many frames that carry nothing")))
             }
             Poll::Pending if line.poll_amid(cx).is_ready() => {
+                line.timed_out = true;
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "a head does not come to its end")))
             }
             Poll::Pending => line.client.poll_idle(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),

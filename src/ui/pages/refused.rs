@@ -69,6 +69,7 @@ impl Remedy {
             | Refusal::UpstreamUnavailable
             | Refusal::UpstreamInvalid
             | Refusal::UpstreamTimeout
+            | Refusal::BodyTimeout
             | Refusal::Internal => Self::Retry,
             Refusal::MalformedTarget
             | Refusal::AmbiguousPath

@@ -56,7 +56,7 @@ fn r_02_and_dos_3_a_body_that_pauses_ends_its_request_by_http_2() {
                     pieces.send(data(length)).expect("it is sent");
                 }
                 let answer = client.block_on(answer).expect("an answer");
-                assert_eq!(answer.status(), 400, "{path}, {fields:?}, {length}");
+                assert_eq!(answer.status(), 408, "{path}, {fields:?}, {length}");
                 drop(pieces);
             }
         }
@@ -88,7 +88,7 @@ fn r_02_a_body_that_trickles_in_ends_its_request_by_http_2_unless_it_is_a_conver
             status
         })
     };
-    assert_eq!(trickle(&stage, &[], 1, 200), 400);
+    assert_eq!(trickle(&stage, &[], 1, 200), 408);
     assert!(stage.site.upstream.arrived().is_empty(), "no half request was completed");
     assert_eq!(trickle(&stage, &[], 65_536, 40), 200, "slow, but not too slow");
     let grpc = [("content-type", "application/grpc")];
@@ -102,7 +102,7 @@ fn r_02_a_body_that_trickles_in_ends_its_request_by_http_2_unless_it_is_a_conver
     });
     let stage = Stage::on(Stage::plan().set("upstream", &app.toml()).set("limits", limits));
     assert_eq!(trickle(&stage, &grpc, 1, 40), 200, "a conversation");
-    assert_eq!(trickle(&stage, &[], 1, 200), 400, "none");
+    assert_eq!(trickle(&stage, &[], 1, 200), 408, "none");
 }
 
 #[test]

@@ -66,14 +66,14 @@ fn r_2_and_dos_3_a_body_that_pauses_ends_the_request() {
         let mut raw = stage.connect();
         raw.send(format!("{}{body}", stage.signed("POST /x HTTP/1.1", fields)));
         let response = raw.answer();
-        assert_eq!((response.status, response.header("connection")), (400, Some("close")));
+        assert_eq!((response.status, response.header("connection")), (408, Some("close")));
         assert!(raw.is_closed());
         let mut raw = stage.connect();
         raw.send(format!(
             "{}{body}",
             stage.signed("POST /auth/sign-out HTTP/1.1", &format!("Sec-Fetch-Site: none\r\n{fields}"))
         ));
-        assert_eq!(raw.answer().status, 400);
+        assert_eq!(raw.answer().status, 408);
         assert!(raw.is_closed());
     }
     assert!(stage.site.upstream.arrived().is_empty(), "no half request was completed");
@@ -121,9 +121,9 @@ fn r_2_a_body_that_trickles_in_ends_the_request_whatever_it_calls_itself() {
             }
             thread::sleep(Duration::from_millis(50));
         }
-        raw.send("0\r\n\r\n").try_answer(false).map_or(400, |answer| answer.status)
+        raw.send("0\r\n\r\n").try_answer(false).map_or(408, |answer| answer.status)
     };
-    assert_eq!(trickle("", "x", 400), 400);
+    assert_eq!(trickle("", "x", 400), 408);
     assert!(stage.site.upstream.arrived().is_empty(), "no half request was completed");
     thread::scope(|scope| {
         scope.spawn(|| {
