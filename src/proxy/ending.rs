@@ -6,6 +6,10 @@ use std::io;
 
 use crate::metrics::worker::Trouble;
 
+/// What the log is told of an instance whose answers the app breaks off. That one pauses for long is no fault: streams of
+/// events do.
+pub(super) const BREAK_OFF: &str = "its answers break off";
+
 /// Why an answer ended before it was whole. Travels as the source of an [`io::Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -38,16 +42,7 @@ impl Ending {
         error.get_ref().and_then(|source| source.downcast_ref()).copied().unwrap_or(Self::App)
     }
 
-    /// What the log is told of an instance whose answers end so.
-    pub(super) fn reason(self) -> &'static str {
-        match self {
-            Self::App => "its answers break off",
-            Self::Idle => "its answers pause too long",
-            Self::Client | Self::Session | Self::Drain => "its answers are not waited for",
-        }
-    }
-
-    /// What is counted of it, if it speaks against the instance that was asked.
+    /// What is counted of it, if it is the app's.
     pub fn trouble(self) -> Option<Trouble> {
         match self {
             Self::App => Some(Trouble::BrokenOff),

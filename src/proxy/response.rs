@@ -15,7 +15,7 @@ use crate::http::chunked::Piece;
 use crate::http::fields::Fields;
 use crate::http::head::Search;
 use crate::http::pipe::Piece as Part;
-use crate::proxy::ending::Ending;
+use crate::proxy::ending::{BREAK_OFF, Ending};
 use crate::proxy::failure::Failure;
 use crate::proxy::interim;
 use crate::proxy::pace::Pace;
@@ -239,8 +239,8 @@ impl Http1Body {
     /// It does not come to its end, which may speak against the instance that was asked.
     #[cold]
     fn broke(&self, ending: Ending) {
-        if let (Some(connection), Some(_)) = (&self.connection, ending.trouble()) {
-            self.pool.broke(connection, self.term.at(self.pool.now()), ending.reason());
+        if let (Some(connection), Ending::App) = (&self.connection, ending) {
+            self.pool.broke(connection, self.term.at(self.pool.now()), BREAK_OFF);
         }
     }
 

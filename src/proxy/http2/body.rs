@@ -18,13 +18,13 @@ use tokio::task::JoinHandle;
 
 use crate::http::gathered::Received;
 use crate::proxy::Proxy;
-use crate::proxy::ending::Ending;
+use crate::proxy::ending::{BREAK_OFF, Ending};
 use crate::proxy::http2::Trouble;
 use crate::proxy::http2::fields::answer_trailer_may_pass;
 use crate::proxy::http2::lease::Lease;
 use crate::proxy::http2::upload::{Source, Upload};
 use crate::proxy::pace::Pace;
-use crate::proxy::term::{Over, Term};
+use crate::proxy::term::Term;
 use crate::proxy::ticker::{Deadline, Ticker};
 use crate::session::live::Live;
 
@@ -215,14 +215,9 @@ impl Http2Body {
             return self.cut(Ending::Client);
         }
         if Trouble::of(error, true).failure.of_the_app() {
-            self.blames(Ending::App);
+            self.lease.broke(self.term.at(self.ticker.now()), BREAK_OFF);
         }
         self.cut(Ending::App)
-    }
-
-    #[cold]
-    fn blames(&self, ending: Ending) {
-        self.lease.broke(self.term.at(self.ticker.now()), ending.reason());
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
@@ -307,9 +302,6 @@ impl Body for Http2Body {
             this.term.moved(&this.deadline);
         }
         let over = ready!(this.term.poll_over(cx, &this.deadline, this.patience, &this.live));
-        if matches!(over, Over::Patience) {
-            this.blames(Ending::Idle);
-        }
         Poll::Ready(Some(this.cut(over.into())))
     }
 
