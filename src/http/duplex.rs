@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use h2::{RecvStream, SendStream};
+use h2::SendStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::gathered::Received;
@@ -25,8 +25,8 @@ pub struct Duplex<K> {
 
 impl<K> Duplex<K> {
     /// What is sent and what is received, and what is kept as long as the tunnel is.
-    pub fn new(send: SendStream<Bytes>, receive: RecvStream, kept: K) -> Self {
-        Self { send, received: Received::new(receive), unread: Bytes::new(), _kept: kept }
+    pub fn new(send: SendStream<Bytes>, received: Received, kept: K) -> Self {
+        Self { send, received, unread: Bytes::new(), _kept: kept }
     }
 }
 

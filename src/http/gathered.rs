@@ -5,7 +5,7 @@
 //! it. So whoever does not take a body for now, because it has to wait for somebody else, has it gathered.
 
 use std::collections::VecDeque;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use h2::{Error, RecvStream};
@@ -56,6 +56,12 @@ impl Received {
     /// As [`Received::poll_data`].
     pub fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, Error>> {
         self.stream.poll_trailers(cx)
+    }
+
+    /// Whether all of it has come, taken or not, as far as can be seen without waiting.
+    pub fn has_come(&mut self) -> bool {
+        self.gather(&mut Context::from_waker(Waker::noop()));
+        self.stream.is_end_stream()
     }
 
     /// Whether nothing comes any more.

@@ -205,7 +205,7 @@ impl Http2 {
             }
             repeats += 1;
             avoid = Some(lease.place());
-            apart |= trouble.suspect;
+            apart |= trouble.suspect && self.connections.makes_few_apart();
         }
     }
 }
@@ -310,6 +310,9 @@ impl Asked<'_> {
         .await;
         match &received {
             Ok(_) => lease.heard(),
+            Err(Trouble { failure: failure @ Failure::Closed { .. }, .. }) => {
+                lease.lost(term.at(proxy.ticker.now()), failure.reason());
+            }
             Err(Trouble { failure, .. }) if failure.of_the_app() => {
                 lease.broke(term.at(proxy.ticker.now()), failure.reason());
             }

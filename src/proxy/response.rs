@@ -44,9 +44,9 @@ pub(super) async fn receive(
     let mut search = Search::default();
     let size = Reads::of(upload).size();
     std::future::poll_fn(|cx| {
-        if !upload.finished(connection)
-            && let Poll::Ready(Err(failure)) = upload.poll(cx, connection)
-        {
+        if upload.finished(connection) {
+            upload.gather(cx);
+        } else if let Poll::Ready(Err(failure)) = upload.poll(cx, connection) {
             return Poll::Ready(Err(failure));
         }
         if upload.has_moved() || !upload.waits_for_app(connection) {
@@ -169,9 +169,10 @@ impl Http1Body {
 
     /// Sends on what has come of the request, whether or not the answer can be passed on.
     pub fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection
-            && !self.upload.finished(connection)
-        {
+        let Some(connection) = &mut self.connection else { return };
+        if self.upload.finished(connection) {
+            self.upload.gather(cx);
+        } else {
             // What went wrong is found again by who asks for the next piece.
             let _ = self.upload.poll(cx, connection);
         }
@@ -236,10 +237,11 @@ impl Http1Body {
         polled
     }
 
-    /// It does not come to its end, which may speak against the instance that was asked.
+    /// It does not come to its end, which may speak against the instance that was asked; but not where it had to wait for
+    /// the client, and may have done so for long enough.
     #[cold]
     fn broke(&self, ending: Ending) {
-        if let (Some(connection), Ending::App) = (&self.connection, ending) {
+        if let (Some(connection), Ending::App, false) = (&self.connection, ending, self.reads.lag()) {
             self.pool.broke(connection, self.term.at(self.pool.now()), BREAK_OFF);
         }
     }

@@ -247,6 +247,8 @@ impl Pipe {
                 Poll::Ready(Ok(())) => self.ended = count == 0,
             }
         }
+        // Nothing is left to be sent, but a stream of HTTP/2 gathers what comes on it by that.
+        let _ = Pin::new(to).poll_flush(cx);
         Poll::Ready(Ok(()))
     }
 }

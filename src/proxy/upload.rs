@@ -118,6 +118,13 @@ impl Upload {
         self.body.is_none() && self.sent() && self.waits != Waits::Nobody
     }
 
+    /// Takes what has come of a body that the app would not have.
+    pub(super) fn gather(&mut self, cx: &mut Context<'_>) {
+        if let Some(body) = &mut self.body {
+            body.incoming.gather(cx);
+        }
+    }
+
     /// Whether nothing is left of what was taken of the body.
     fn sent(&self) -> bool {
         self.piece.is_empty() && self.pipe.is_none() && self.tail.is_empty() && !self.held_back

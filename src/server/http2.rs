@@ -18,12 +18,14 @@ use crate::config::Limits;
 use crate::http::body::RequestBody;
 use crate::http::client::Peer;
 use crate::http::duplex::Duplex;
+use crate::http::gathered::Received;
 use crate::http::reply::Reply;
 use crate::http::socket::Socket;
 use crate::http::stream::{Answering, StreamBody};
 use crate::http::wire::Length;
 use crate::metrics::worker::Awaiting;
 use crate::proxy::Leaving;
+use crate::proxy::ending::Ending;
 use crate::proxy::upgrade::Tunnel;
 use crate::refusal::Refusal;
 use crate::server::crowd::Requests;
@@ -46,9 +48,9 @@ use patience::{Client, Open, Share};
 
 /// What is kept for a client that does not read, for each stream, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
-/// What small frames may cost beside what they carry, in bytes, between two turns of whoever takes them: twice what is let
-/// in during one ([`line`]).
-const FRAMES: usize = 512 * 1024;
+/// What small frames may cost beside what they carry, in bytes, between two turns of whoever takes them: more than is let
+/// in during one ([`line`]), even if the last read brings 32 KiB of them.
+const FRAMES: usize = 1280 * 1024;
 /// For how long a stream that has been reset is remembered, so that what was on its way is not held against the client.
 const REMEMBERED: Duration = Duration::from_secs(5);
 /// How long a client that was told to go may take to answer that it heard it: a round trip of any line there is. The last
@@ -216,8 +218,8 @@ async fn answer(asked: Asked) {
     let (peer, via) = (common.peer.under(&config.proxies.trusted), common.via);
     let (reply, receive) = match read {
         Ok(request) => {
-            let (body, receive) = if leaves {
-                (StreamBody::none(Rc::clone(&answering)), Some(receive))
+            let (body, mut receive) = if leaves {
+                (StreamBody::none(Rc::clone(&answering)), Some(Received::new(receive)))
             } else {
                 let length = match request.length {
                     Length::Exactly(length) if head.headers.contains_key(&CONTENT_LENGTH) => Some(length),
@@ -238,6 +240,9 @@ async fn answer(asked: Asked) {
                 }
                 Poll::Pending => {
                     ahead.gather(cx);
+                    if let Some(receive) = &mut receive {
+                        receive.gather(cx);
+                    }
                     // As it was just before.
                     if std::mem::take(&mut is_watched) {
                         return Poll::Pending;
@@ -271,7 +276,7 @@ async fn send(
     worker: &Worker,
     answering: &Answering,
     mut reply: Reply<ReplyBody>,
-    (to_head, receive): (bool, Option<RecvStream>),
+    (to_head, receive): (bool, Option<Received>),
 ) -> Option<((Box<Tunnel>, Option<Opened>), Duplex<()>)> {
     let tunnel = reply.body.take_tunnel();
     let (head, whole) = answer::head(&reply, worker.date.value(), to_head);
@@ -280,6 +285,10 @@ async fn send(
         Err(error) => {
             tracing::debug!(%error, "an answer that HTTP/2 does not allow");
             answering.break_off();
+            // The client has gone meanwhile.
+            if let Some((_, Some(opened))) = tunnel {
+                opened.end(0, Some(Ending::Client));
+            }
             return None;
         }
     };

@@ -154,7 +154,7 @@ impl Worker {
         let what = match limit {
             Limit::InAll => "connections were refused: there are more than limits.connections",
             Limit::OfOneAddress => {
-                "connections were refused: one address has more than limits.connections_per_address"
+                "connections were refused: one address (or /48 of IPv6) has more than limits.connections_per_address"
             }
         };
         let mut told = self.seats.refused[limit as usize].borrow_mut();

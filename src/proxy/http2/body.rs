@@ -120,6 +120,15 @@ impl Drop for Task {
     }
 }
 
+impl Drop for Http2Body {
+    fn drop(&mut self) {
+        // Some apps end an answer that has no body by a frame of its own, for which nobody asks.
+        if self.receive.as_mut().is_some_and(Received::has_come) {
+            self.finish();
+        }
+    }
+}
+
 impl Http2Body {
     pub(super) fn new(proxy: &Proxy, receive: RecvStream, headers: &HeaderMap, goes_on: GoesOn) -> Self {
         let GoesOn { lease, upload, source, term, calls } = goes_on;
@@ -215,7 +224,8 @@ impl Http2Body {
             return self.cut(Ending::Client);
         }
         if Trouble::of(error, true).failure.of_the_app() {
-            self.lease.broke(self.term.at(self.ticker.now()), BREAK_OFF);
+            let now = self.term.at(self.ticker.now());
+            if error.is_reset() { self.lease.broke(now, BREAK_OFF) } else { self.lease.lost(now, BREAK_OFF) }
         }
         self.cut(Ending::App)
     }

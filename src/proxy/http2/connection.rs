@@ -46,6 +46,8 @@ pub(super) struct State {
     pub(super) born: u64,
     /// When bytes came last.
     pub(super) heard: AtomicU64,
+    /// That it broke off has been held against the instance.
+    pub(super) lost: AtomicBool,
     /// No further request is sent on it.
     pub(super) retired: AtomicBool,
     /// An answer has come on it.
@@ -90,6 +92,7 @@ impl Life {
             idle_since: AtomicU64::new(now),
             born: now,
             heard: AtomicU64::new(now),
+            lost: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             encrypted: stream.is_encrypted(),

@@ -29,6 +29,8 @@ use crate::time::Now;
 const OLDEST: Duration = Duration::from_mins(10);
 /// For how long an app that chose HTTP/1.1 is not asked again.
 const CHOICE: Duration = Duration::from_mins(1);
+/// Connections for one request each that are made at a time for requests whose connection was lost.
+const MOST_APART: usize = 8;
 /// Connections that one request waits for before it takes one that is full.
 const MOST_WAITS: usize = 64;
 
@@ -43,6 +45,8 @@ pub(super) struct Connections {
     places: Vec<RefCell<Place>>,
     /// Until when HTTP/1.1 is spoken because the app chose it, in milliseconds of the worker.
     http1_until: Cell<u64>,
+    /// Connections for one request each that are being made.
+    making_apart: Cell<usize>,
     /// What is not reset yet.
     pub(super) given_up: GivenUp,
     /// Another way to the app has taken the place of this one.
@@ -59,6 +63,22 @@ struct Place {
 struct Open {
     sender: SendRequest<Bytes>,
     state: Arc<State>,
+}
+
+/// One that is being made, as long as this is kept.
+struct Making<'c>(&'c Cell<usize>);
+
+impl<'c> Making<'c> {
+    fn begin(count: &'c Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Open {
@@ -110,6 +130,7 @@ impl Connections {
             pool,
             places,
             http1_until: Cell::new(0),
+            making_apart: Cell::new(0),
             given_up: GivenUp::default(),
             retired: Cell::new(false),
         }
@@ -182,7 +203,14 @@ impl Connections {
         self.lease(place, true).map(Leased::Stream).ok_or(Failure::Closed { untouched: true })
     }
 
+    /// Whether few connections for one request each are being made. Where many requests were lost at the same time, it
+    /// was none of them, and an app that has just come back is not to be met by all.
+    pub(super) fn makes_few_apart(&self) -> bool {
+        self.making_apart.get() < MOST_APART
+    }
+
     async fn stream_apart(&self, place: usize) -> Result<Leased, Failure> {
+        let _making = Making::begin(&self.making_apart);
         match timeout(self.settings.connect_timeout, self.make(place)).await {
             Err(_) => Err(Failure::ConnectTimeout),
             Ok(Err(error)) if is_shortage(&error) => Err(Failure::NoRoom),

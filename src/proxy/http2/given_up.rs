@@ -86,7 +86,10 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some((response, upload)) = self.stream.take() {
             let Connections { given_up, ticker, .. } = self.connections;
-            given_up.add(ticker.now(), response, upload.into_stream());
+            let mut to = upload.into_stream();
+            // What was asked for of the window of all is for others.
+            to.reserve_capacity(0);
+            given_up.add(ticker.now(), response, to);
         }
     }
 }

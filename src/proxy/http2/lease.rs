@@ -121,6 +121,14 @@ impl Lease {
         }
     }
 
+    /// The same of the whole connection, which counts once however many requests were on it.
+    #[cold]
+    pub(super) fn lost(&self, now: Now, error: impl Display) {
+        if !self.state.lost.swap(true, Ordering::Relaxed) {
+            self.broke(now, error);
+        }
+    }
+
     /// What failed on its stream.
     #[cold]
     pub(super) fn failed(&self, failure: Failure) -> Failed {

@@ -11,6 +11,7 @@ use http::{HeaderValue, Method};
 use crate::gate::Pass;
 use crate::http::duplex::Duplex;
 use crate::http::fields::Fields;
+use crate::http::gathered::Received;
 use crate::http::reply::Reply;
 use crate::http::visit::Visit;
 use crate::proxy::app_side::AppSide;
@@ -63,6 +64,8 @@ impl Http2 {
             return Ok(answer(proxy, &pass, head, goes_on));
         };
         lease.answered();
+        // It has been taken up, and however it ends is none of what was given up.
+        lease.ended();
         let (parts, receive) = head.into_parts();
         let mut fields = parts.headers;
         fields::clean(&mut fields);
@@ -70,7 +73,11 @@ impl Http2 {
         let switch = Switch {
             fields: Fields::from(&fields),
             client: leaving,
-            upstream: AppSide::Http2(Box::new(Duplex::new(upload.into_stream(), receive, lease))),
+            upstream: AppSide::Http2(Box::new(Duplex::new(
+                upload.into_stream(),
+                Received::new(receive),
+                lease,
+            ))),
             unread: BytesMut::new(),
         };
         Ok(proxy.switch(visit, &pass, switch))

@@ -66,7 +66,12 @@ impl Reads {
     /// The most to be moved through a pipe next, in bytes: whether its client is fast enough is asked once for each piece,
     /// so who had to be waited for gets those that are read without one.
     pub(super) fn piped(&self) -> u64 {
-        if self.fluent < self.owed { Self::FURTHER as u64 } else { u64::MAX }
+        if self.lag() { Self::FURTHER as u64 } else { u64::MAX }
+    }
+
+    /// Whether the client had to be waited for and has not made up for it.
+    pub(super) fn lag(&self) -> bool {
+        self.fluent < self.owed
     }
 
     /// So much was read.

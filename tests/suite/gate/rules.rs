@@ -288,6 +288,8 @@ fn a_request_that_acts_at_a_second_path_must_be_let_through_there_too() {
         ("/a", "/open/..%2Fno/b", 401, 400),
         ("/a", "/open/%zz", 401, 400),
         ("/a", "b", 401, 400),
+        ("/a", "/b#/../../no/c", 401, 400),
+        ("/a", &at_site("/b#"), 401, 400),
         ("/a", "", 401, 400),
         ("/a", "/b\r\nDestination: /c", 401, 400),
     ] {
