@@ -22,15 +22,15 @@ pub(super) struct Measured {
     program: Program,
     pub(super) address: SocketAddr,
     pub(super) app: Upstream,
-    /// How often the app got rid of all of 1 MiB.
+    /// How often the app got rid of all of 8 MiB.
     whole: Arc<AtomicUsize>,
     _directory: TempDir,
 }
 
 impl Measured {
-    /// With these sections, and everything below `/open/` for everybody. The app answers `hello`, or 1 MiB at `/open/large`.
+    /// With these sections, and everything below `/open/` for everybody. The app answers `hello`, or 8 MiB at `/open/large`.
     pub(super) fn start(sections: &str) -> Self {
-        let (large, small) = (ok(&"x".repeat(1 << 20)), ok("hello"));
+        let (large, small) = (ok(&"x".repeat(8 << 20)), ok("hello"));
         let whole = Arc::<AtomicUsize>::default();
         let counted = Arc::clone(&whole);
         let app = Upstream::with(move |arrived, stream| {
@@ -86,7 +86,7 @@ impl Measured {
         format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address)
     }
 
-    /// Somebody who asks for 1 MiB and takes of it what fits into the smallest buffer there is; short segments keep that
+    /// Somebody who asks for 8 MiB and takes of it what fits into the smallest buffer there is; short segments keep that
     /// of the other side small too.
     fn stuck(&self) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");

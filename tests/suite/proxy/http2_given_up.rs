@@ -159,3 +159,19 @@ fn r_6_what_is_given_up_still_counts_for_a_moment_and_then_makes_room() {
             && came.recv_timeout(Duration::from_millis(50)).is_ok()
     });
 }
+
+#[test]
+fn an_answer_without_a_body_that_ends_by_a_frame_of_its_own_is_not_given_up() {
+    let app = frames(|_, stream, (kind, _, of, _)| {
+        // `:status: 200`, to be continued, and then nothing.
+        let answer = [frame(HEADERS, 4, of, &[0x88]), frame(0, 1, of, b"")].concat();
+        kind != HEADERS || stream.write_all(&answer).is_ok()
+    });
+    let stage = by_frames(app);
+    let mut raw = stage.connect();
+    for _ in 0..120 {
+        raw.send(stage.strange("HEAD /open/x HTTP/1.1", ""));
+        assert_eq!(raw.try_answer(true).expect("an answer").status, 200);
+    }
+    assert_eq!(stage.site.upstream.connections(), 1);
+}
