@@ -8,7 +8,6 @@ use std::sync::Arc;
 use http::{HeaderName, Method, Uri};
 
 use crate::config::rule::Access;
-use crate::http::fields::Value;
 use crate::http::path::Path;
 use crate::http::visit::{Credential, Visit};
 use crate::id::UserId;
@@ -100,8 +99,7 @@ fn elsewhere(visit: &Visit) -> Option<Path> {
     let name = DESTINATION;
     let mut all = visit.headers.get_all(&name);
     // A fragment would be dropped without a word, and be part of the path to somebody else.
-    let plain = |value: &Value<'_>| !value.as_bytes().contains(&b'#');
-    let value = all.next().filter(|value| all.next().is_none() && plain(value))?;
+    let value = all.next().filter(|value| all.next().is_none() && !value.as_bytes().contains(&b'#'))?;
     let target = Uri::try_from(value.as_bytes()).ok()?.into_parts().path_and_query?;
     Path::parse(target).ok()
 }
