@@ -49,7 +49,7 @@ use patience::{Client, Open, Share};
 /// What is kept for a client that does not read, for each stream, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
 /// What small frames may cost beside what they carry, in bytes, between two turns of whoever takes them: more than is let
-/// in during one ([`line`]), even if the last read brings 32 KiB of them.
+/// in during one ([`mod@line`]), even if the last read brings 32 KiB of them.
 const FRAMES: usize = 1280 * 1024;
 /// For how long a stream that has been reset is remembered, so that what was on its way is not held against the client.
 const REMEMBERED: Duration = Duration::from_secs(5);
