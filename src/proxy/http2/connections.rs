@@ -39,7 +39,7 @@ pub(super) struct Connections {
     settings: Upstream,
     connector: Connector,
     instances: Arc<Instances>,
-    pub(super) ticker: Ticker,
+    ticker: Ticker,
     /// Gets the connections on which the app chose HTTP/1.1.
     pool: Rc<Pool>,
     places: Vec<RefCell<Place>>,
@@ -48,7 +48,7 @@ pub(super) struct Connections {
     /// Connections for one request each that are being made.
     making_apart: Cell<usize>,
     /// What is not reset yet.
-    pub(super) given_up: GivenUp,
+    given_up: GivenUp,
     /// Another way to the app has taken the place of this one.
     retired: Cell<bool>,
 }
@@ -201,6 +201,11 @@ impl Connections {
             }
         }
         self.lease(place, true).map(Leased::Stream).ok_or(Failure::Closed { untouched: true })
+    }
+
+    /// What keeps streams that are given up, and the clock by which it does.
+    pub(super) fn given_up(&self) -> (&GivenUp, &Ticker) {
+        (&self.given_up, &self.ticker)
     }
 
     /// Whether few connections for one request each are being made. Where many requests were lost at the same time, it

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use h2::SendStream;
 use h2::client::ResponseFuture;
 
-use crate::proxy::http2::connections::Connections;
 use crate::proxy::http2::upload::Upload;
 use crate::proxy::ticker::Ticker;
 
@@ -61,14 +60,20 @@ impl GivenUp {
 
 /// A stream whose answer is waited for. Dropped before it begins, it is given up.
 pub(super) struct Waiting<'c> {
-    connections: &'c Connections,
+    /// Where it goes when it is given up.
+    given_up: &'c GivenUp,
+    ticker: &'c Ticker,
     stream: Option<(ResponseFuture, Upload)>,
 }
 
 impl<'c> Waiting<'c> {
     /// For the answer to a request that has begun.
-    pub(super) fn new(connections: &'c Connections, response: ResponseFuture, upload: Upload) -> Self {
-        Self { connections, stream: Some((response, upload)) }
+    pub(super) fn new(
+        (given_up, ticker): (&'c GivenUp, &'c Ticker),
+        response: ResponseFuture,
+        upload: Upload,
+    ) -> Self {
+        Self { given_up, ticker, stream: Some((response, upload)) }
     }
 
     /// The answer, and what is sent meanwhile. `None` once there is nothing to wait for.
@@ -85,11 +90,10 @@ impl<'c> Waiting<'c> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some((response, upload)) = self.stream.take() {
-            let Connections { given_up, ticker, .. } = self.connections;
             let mut to = upload.into_stream();
             // What was asked for of the window of all is for others.
             to.reserve_capacity(0);
-            given_up.add(ticker.now(), response, to);
+            self.given_up.add(self.ticker.now(), response, to);
         }
     }
 }
