@@ -62,6 +62,8 @@ fn the_authority_and_our_certificate_towards_the_app_are_read_again_and_bad_ones
     );
     let said = program.reload();
     assert!(said.contains("nothing was reloaded") && said.contains("us.pem"), "{said}");
+    // Each problem has a line of its own.
+    eventually("the key is named as well", || program.says("us.key"));
     put("renewed.pem", "us.pem");
     put("renewed.key", "us.key");
     reload();
