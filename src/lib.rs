@@ -105,7 +105,8 @@
 //!
 //! `GET /api/{id}/items` with a session cookie:
 //!
-//! 1. `server/thread.rs` accepts (`server/listen.rs`), a header of the PROXY protocol says who is there if one is
+//! 1. `server/thread.rs` accepts (`server/listen.rs`), idle connections make room where places are few
+//!    (`server/seats.rs`), a header of the PROXY protocol says who is there if one is
 //!    asked for (`server/proxy_protocol.rs`); `server/connection.rs` ends TLS if there is any; `server/http1.rs` reads
 //!    a head into the buffer that all of its fields stay in, holds it to the letter of the grammar and parses it
 //!    (`server/http1/head.rs`). Requests by HTTP/2 are put into the form of HTTP/1.1

@@ -46,6 +46,7 @@ mod recognise;
 mod record;
 mod redirect;
 mod reply;
+mod seats;
 mod silenced;
 mod thread;
 pub mod tls;

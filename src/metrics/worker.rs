@@ -109,6 +109,8 @@ pub struct Worker {
     pub connections: Counter,
     /// Connections that were turned away because there were too many.
     pub turned_away: Counter,
+    /// Idle connections that were closed to make room for others.
+    pub shed: Counter,
     /// Connections that were closed because something did not come in time, in the order of [`AWAITING`].
     pub timed_out: [Counter; AWAITING.len()],
     /// Connections that have left HTTP, begun and ended.
@@ -136,6 +138,7 @@ impl Worker {
             misses: Counter::new(),
             connections: Counter::new(),
             turned_away: Counter::new(),
+            shed: Counter::new(),
             timed_out: [const { Counter::new() }; AWAITING.len()],
             tunnels: [Counter::new(), Counter::new()],
         }

@@ -15,6 +15,8 @@ pub const TICK: Duration = Duration::from_millis(250);
 
 /// The due time of a deadline that is not armed.
 const NEVER: u64 = u64::MAX;
+/// The due time of a wait that was cut short.
+const AT_ONCE: u64 = 0;
 
 /// The ticker of one worker.
 #[derive(Clone, Default)]
@@ -30,6 +32,7 @@ struct Inner {
 }
 
 struct Slot {
+    /// In milliseconds of the worker; odd while the wait may be cut short.
     due: Cell<u64>,
     waker: RefCell<Option<Waker>>,
 }
@@ -38,6 +41,30 @@ struct Slot {
 pub struct Deadline {
     ticker: Ticker,
     slot: Rc<Slot>,
+}
+
+/// A wait that somebody else may cut short as long as its deadline is armed for that ([`Deadline::arm_idle`]).
+#[derive(Default)]
+pub struct Idle(Weak<Slot>);
+
+impl Idle {
+    /// When it ends by itself, in milliseconds of the worker; `None` while it may not be cut short.
+    pub fn due(&self) -> Option<u64> {
+        let due = self.0.upgrade()?.due.get();
+        (due % 2 == 1 && due != NEVER).then_some(due)
+    }
+
+    /// Ends it, if it may be cut short.
+    pub fn end(&self) {
+        if self.due().is_some()
+            && let Some(slot) = self.0.upgrade()
+        {
+            slot.due.set(AT_ONCE);
+            if let Some(waker) = slot.waker.take() {
+                waker.wake();
+            }
+        }
+    }
 }
 
 impl Ticker {
@@ -111,8 +138,27 @@ impl Ticker {
 impl Deadline {
     /// Strikes `after` this moment, or up to one tick later.
     pub fn arm(&self, after: Duration) {
+        self.slot.due.set(self.due(after) & !1);
+    }
+
+    /// The same, for a wait that may be cut short.
+    pub fn arm_idle(&self, after: Duration) {
+        self.slot.due.set(self.due(after) | 1);
+    }
+
+    fn due(&self, after: Duration) -> u64 {
         let after = u64::try_from((after + TICK).as_millis()).unwrap_or(NEVER);
-        self.slot.due.set(self.ticker.now().saturating_add(after));
+        self.ticker.now().saturating_add(after)
+    }
+
+    /// What others have of it.
+    pub fn idle(&self) -> Idle {
+        Idle(Rc::downgrade(&self.slot))
+    }
+
+    /// Whether its wait was cut short, and it has not been armed since.
+    pub fn was_cut_short(&self) -> bool {
+        self.slot.due.get() == AT_ONCE
     }
 
     /// Arms it unless it is armed already.
@@ -150,5 +196,31 @@ impl Deadline {
             }
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_wait_that_may_be_cut_short_is_and_only_until_it_is_armed_again() {
+        let ticker = Ticker::default();
+        let deadline = ticker.deadline();
+        let (idle, cx) = (deadline.idle(), Context::from_waker(Waker::noop()));
+        let minute = Duration::from_mins(1);
+        for arm in [Deadline::arm, |deadline: &Deadline, _| deadline.disarm()] {
+            arm(&deadline, minute);
+            idle.end();
+            assert!(idle.due().is_none() && deadline.poll(&cx).is_pending() && !deadline.was_cut_short());
+        }
+        deadline.arm_idle(minute);
+        assert!(idle.due().is_some_and(|due| due >= 60_000) && deadline.poll(&cx).is_pending());
+        idle.end();
+        assert!(idle.due().is_none() && deadline.poll(&cx).is_ready() && deadline.was_cut_short());
+        deadline.arm(minute);
+        assert!(deadline.poll(&cx).is_pending() && !deadline.was_cut_short());
+        drop(deadline);
+        idle.end();
     }
 }

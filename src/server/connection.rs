@@ -16,8 +16,9 @@ use crate::http::socket::Socket;
 use crate::metrics::worker::Awaiting;
 use crate::server::crowd::Limit;
 use crate::server::handshakes::Handshake;
+use crate::server::seats::Seat;
 use crate::server::tls::H2;
-use crate::server::worker::{Seat, Worker};
+use crate::server::worker::Worker;
 use crate::server::{http1, http2, proxy_protocol};
 
 /// Which HTTP a connection speaks, as far as that was negotiated.
@@ -35,20 +36,20 @@ pub(super) async fn serve(
     worker: Rc<Worker>,
     stream: TcpStream,
     from: Peer,
-    (seat, turn): (Seat, Option<OwnedSemaphorePermit>),
+    (seat, turn): (Rc<Seat>, Option<OwnedSemaphorePermit>),
 ) {
     let patience = worker.app.config.limits.head_timeout;
     // Boxed: what happens once is no part of what an idle connection keeps.
     let begun = Box::pin(in_time(&worker, patience, begin(&worker, stream, from, (&seat, turn)))).await;
     match begun {
         Some(Ok((peer, socket, Speaks::Http1))) => {
-            if let Some(socket) = http1::serve(Rc::clone(&worker), socket, peer).await {
-                Box::pin(http2::serve(worker, socket, peer, seat.requests())).await;
+            if let Some(socket) = http1::serve(Rc::clone(&worker), socket, peer, &seat).await {
+                Box::pin(http2::serve(worker, socket, peer, &seat)).await;
             }
         }
         // Boxed: it is larger, and there are fewer of them.
         Some(Ok((peer, socket, Speaks::Http2))) => {
-            Box::pin(http2::serve(worker, socket, peer, seat.requests())).await;
+            Box::pin(http2::serve(worker, socket, peer, &seat)).await;
         }
         Some(Err(error)) => tracing::debug!(peer = %from.address, %error, "a connection that did not begin"),
         None if worker.stopping() => {}

@@ -40,24 +40,25 @@ struct Present {
     open: AtomicUsize,
     /// Chosen by chance, because an attacker chooses the addresses.
     spread: RandomState,
-    sources: [Mutex<HashMap<Source, Has>>; SHARDS],
+    sources: [Mutex<HashMap<Source, Arc<Has>>>; SHARDS],
 }
 
 /// What comes from one address.
 #[derive(Default)]
 struct Has {
-    connections: u32,
-    requests: Requests,
+    /// Changed only by who has locked its shard.
+    connections: AtomicU32,
+    requests: AtomicU32,
 }
 
 /// Requests of one address that are under way by HTTP/2, but for one of each connection. Clones count the same.
 #[derive(Clone, Default)]
-pub(super) struct Requests(Arc<AtomicU32>);
+pub(super) struct Requests(Arc<Has>);
 
 impl Requests {
     /// Counts so many more. False if there would be more than `most`.
     pub(super) fn take(&self, count: u32, most: u32) -> bool {
-        let before = self.0.fetch_add(count, Ordering::Relaxed);
+        let before = self.0.requests.fetch_add(count, Ordering::Relaxed);
         let fits = before.saturating_add(count) <= most;
         if !fits {
             self.give(count);
@@ -72,12 +73,12 @@ impl Requests {
 
     /// How many are counted.
     pub(super) fn count(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+        self.0.requests.load(Ordering::Relaxed)
     }
 
     /// So many are not under way any more.
     pub(super) fn give(&self, count: u32) {
-        self.0.fetch_sub(count, Ordering::Relaxed);
+        self.0.requests.fetch_sub(count, Ordering::Relaxed);
     }
 }
 
@@ -91,7 +92,15 @@ const WIDE: u32 = 8;
 /// One connection, counted as long as this is kept.
 pub(super) struct Member {
     crowd: Arc<Crowd>,
-    source: OnceLock<(IpAddr, Requests)>,
+    source: OnceLock<From>,
+}
+
+/// Whom a connection is counted for.
+struct From {
+    address: IpAddr,
+    own: Arc<Has>,
+    /// The /48 around it.
+    wide: Option<Arc<Has>>,
 }
 
 impl Crowd {
@@ -118,10 +127,21 @@ impl Crowd {
         let fits = address.is_none_or(|address| member.comes_from(address));
         if fits { Ok(member) } else { Err(Limit::OfOneAddress) }
     }
+
+    /// How many of those that are there should leave to make room for who comes next: nobody as long as a sixteenth of
+    /// all places is free, then so many that it does not have to be asked at every turn.
+    pub(super) fn excess(&self) -> usize {
+        let (open, spare) = (self.present.open.load(Ordering::Relaxed), (self.most / 16).max(1));
+        if open + spare <= self.most {
+            0
+        } else {
+            open.saturating_sub(self.most.saturating_sub(spare + spare / 2))
+        }
+    }
 }
 
 impl Present {
-    fn shard(&self, source: Source) -> MutexGuard<'_, HashMap<Source, Has>> {
+    fn shard(&self, source: Source) -> MutexGuard<'_, HashMap<Source, Arc<Has>>> {
         let hash = self.spread.hash_one(source);
         let place = usize::try_from(hash % SHARDS as u64).unwrap_or_default();
         self.sources[place].lock().unwrap_or_else(PoisonError::into_inner)
@@ -129,22 +149,21 @@ impl Present {
 }
 
 impl Present {
-    /// Counts one more, unless there are `most`. The requests of whom it is counted for.
-    fn add(&self, source: Source, most: u32) -> Option<Requests> {
+    /// Counts one more, unless there are `most`. What whom it is counted for has.
+    fn add(&self, source: Source, most: u32) -> Option<Arc<Has>> {
         let mut counts = self.shard(source);
         let has = counts.entry(source).or_default();
-        if has.connections >= most {
+        if has.connections.load(Ordering::Relaxed) >= most {
             return None;
         }
-        has.connections += 1;
-        Some(has.requests.clone())
+        has.connections.fetch_add(1, Ordering::Relaxed);
+        Some(Arc::clone(has))
     }
 
     fn remove(&self, source: Source) {
         let mut counts = self.shard(source);
         let Some(has) = counts.get_mut(&source) else { return };
-        has.connections -= 1;
-        if has.connections == 0 {
+        if has.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
             counts.remove(&source);
             // What a crowd needed is not kept for ever.
             if counts.len() < counts.capacity() / 8 {
@@ -166,45 +185,52 @@ impl Member {
             return true;
         }
         let present = &self.crowd.present;
-        let mut requests = Requests::default();
-        for (number, (source, times)) in sources(address).enumerate() {
-            let most = self.crowd.most_of_one.saturating_mul(times);
-            let Some(of_source) = present.add(source, most) else {
-                sources(address).take(number).for_each(|(source, _)| present.remove(source));
+        let (own, wide) = sources(address);
+        let Some(has) = present.add(own, self.crowd.most_of_one) else { return false };
+        let wide = match wide.map(|wide| present.add(wide, self.crowd.most_of_one.saturating_mul(WIDE))) {
+            Some(None) => {
+                present.remove(own);
                 return false;
-            };
-            if number == 0 {
-                requests = of_source;
             }
-        }
+            wide => wide.flatten(),
+        };
         // Nobody else is told of the same connection.
-        self.source.set((address, requests)).is_ok()
+        self.source.set(From { address, own: has, wide }).is_ok()
     }
 
     /// The requests of the address that it is counted for, if it is for one.
     pub(super) fn requests(&self) -> Option<Requests> {
-        self.source.get().map(|(_, requests)| requests.clone())
+        self.source.get().map(|from| Requests(Arc::clone(&from.own)))
+    }
+
+    /// How many connections the address has that it is counted for, over all workers; the share of one address, if those
+    /// around it have more than theirs. 0 if it is counted for none.
+    pub(super) fn of_the_same(&self) -> u32 {
+        let count = |has: &Arc<Has>| has.connections.load(Ordering::Relaxed);
+        self.source
+            .get()
+            .map_or(0, |from| count(&from.own).max(from.wide.as_ref().map_or(0, |wide| count(wide) / WIDE)))
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
         self.crowd.present.open.fetch_sub(1, Ordering::Relaxed);
-        let Some((address, _)) = self.source.get() else { return };
-        sources(*address).for_each(|(source, _)| self.crowd.present.remove(source));
+        let Some(from) = self.source.get() else { return };
+        let (own, wide) = sources(from.address);
+        [Some(own), wide].into_iter().flatten().for_each(|source| self.crowd.present.remove(source));
     }
 }
 
-/// Whom a connection of this address is counted for, and how many times as many as one address each may have.
-fn sources(address: IpAddr) -> impl Iterator<Item = (Source, u32)> {
-    let (own, wide) = match address {
+/// Whom a connection of this address is counted for: its own, and the /48 around it, which may have [`WIDE`] times as many.
+fn sources(address: IpAddr) -> (Source, Option<Source>) {
+    match address {
         IpAddr::V4(address) => (address.to_ipv6_mapped().to_bits(), None),
         IpAddr::V6(address) => {
             let bits = address.to_bits();
-            (bits >> 64 << 64, Some((bits >> 80 << 80 | 1, WIDE)))
+            (bits >> 64 << 64, Some(bits >> 80 << 80 | 1))
         }
-    };
-    std::iter::once((own, 1)).chain(wide)
+    }
 }
 
 #[cfg(test)]
@@ -250,6 +276,28 @@ mod tests {
         drop(held);
         assert!(of_one(200).is_some());
         assert!(crowd.present.sources.iter().all(|shard| shard.lock().expect("whole").is_empty()));
+    }
+
+    #[test]
+    fn r_6_how_many_should_leave_follows_from_what_is_free_and_who_has_many_is_known() {
+        for (most, there, excess) in
+            [(160, 150, 0), (160, 151, 6), (160, 160, 15), (3, 2, 0), (3, 3, 1), (1, 1, 1)]
+        {
+            let crowd = Crowd::new(most, 1000, Vec::new());
+            let held: Vec<_> = (0..there).filter_map(|_| crowd.enter(None).ok()).collect();
+            assert_eq!((held.len(), crowd.excess()), (there, excess), "of {most}");
+        }
+        let crowd = Crowd::new(1000, 1000, vec!["10.0.0.0/8".parse().expect("a network")]);
+        let held: Vec<_> = (0..10).filter_map(|_| crowd.enter(Some(address("192.0.2.1"))).ok()).collect();
+        let other = crowd.enter(Some(address("192.0.2.2"))).ok().expect("room");
+        let many = crowd.enter(Some(address("10.0.0.1"))).ok().expect("room");
+        assert_eq!((held[0].of_the_same(), other.of_the_same(), many.of_the_same()), (10, 1, 0));
+        let wide = |network: u16| crowd.enter(Some(address(&format!("2001:db8:1:{network:x}::1")))).ok();
+        let networks: Vec<_> = (0..80).filter_map(wide).collect();
+        assert_eq!(networks[0].of_the_same(), 10, "an eighth of what all of a subscriber have");
+        drop(networks);
+        let few = wide(1).expect("room");
+        assert_eq!(few.of_the_same(), 1);
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::server::linger::LINGER;
 use crate::server::read;
 use crate::server::record::{self, Opened, Via};
 use crate::server::reply::ReplyBody;
+use crate::server::seats::Seat;
 use crate::server::worker::{Trust, Worker};
 
 mod head;
@@ -71,7 +72,7 @@ enum Next {
 }
 
 /// Serves a connection to its end, or gives it back if the client begins to speak HTTP/2.
-pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) -> Option<Socket> {
+pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer, seat: &Seat) -> Option<Socket> {
     let mut connection = Connection {
         tls: socket.tls(),
         peer,
@@ -83,6 +84,7 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer) -> Opt
         trust: worker.trust.clone(),
         worker,
     };
+    seat.waits_with(&connection.patience);
     match connection.run().await {
         Next::Tunnel(tunnel, opened) => connection.become_tunnel(tunnel, opened).await,
         Next::Linger => connection.linger().await,
@@ -140,7 +142,7 @@ impl Connection {
         let bounds = Bounds { size: limits.head, fields: limits.headers };
         let mut search = Search::default();
         let mut begun = false;
-        self.patience.arm(patience);
+        self.patience.arm_idle(patience);
         let heard = poll_fn(|cx| {
             let mut wire = self.wire.borrow_mut();
             loop {
@@ -175,6 +177,8 @@ impl Connection {
                         ready!(self.patience.poll(cx));
                         if !wire.unread.is_empty() {
                             self.worker.timed_out(self.peer.address, Awaiting::Head);
+                        } else if self.patience.was_cut_short() {
+                            self.worker.shed();
                         }
                         return Poll::Ready(None);
                     }

@@ -26,14 +26,15 @@ use crate::http::wire::Length;
 use crate::metrics::worker::Awaiting;
 use crate::proxy::Leaving;
 use crate::proxy::ending::Ending;
+use crate::proxy::ticker::TICK;
 use crate::proxy::upgrade::Tunnel;
 use crate::refusal::Refusal;
-use crate::server::crowd::Requests;
 use crate::server::front::{self, Arrived};
-use crate::server::linger::linger;
+use crate::server::linger::{LINGER, linger_for};
 use crate::server::read::{self, Head};
 use crate::server::record::{self, Opened, Via};
 use crate::server::reply::ReplyBody;
+use crate::server::seats::Seat;
 use crate::server::worker::Worker;
 
 mod adapt;
@@ -75,12 +76,14 @@ struct Common {
     via: Via,
 }
 
-/// Serves a connection to its end. Its streams beyond the first count among the `requests` of its address.
-pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer, requests: Option<Requests>) {
+/// Serves a connection to its end. Its streams beyond the first count among the requests of the address that its `seat`
+/// is counted for.
+pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer, seat: &Seat) {
     let limits = &worker.app.config.limits;
-    let share = requests.map(|requests| Share::new(requests, limits.requests_per_address));
+    let share = seat.requests().map(|requests| Share::new(requests, limits.requests_per_address));
     let client = Client::new(limits.requests_per_connection, limits.keep_alive, share, &worker.ticker);
     let client = Rc::new(client);
+    seat.waits_with(client.silence());
     let via = Via { http: "2", tls: socket.tls() };
     let means = (&worker.buffers, &worker.ticker);
     let patience = (limits.body_idle, limits.head_timeout);
@@ -92,8 +95,12 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer, reques
     if line.borrow().has_timed_out() {
         common.worker.timed_out(peer.address, Awaiting::Head);
     }
+    let is_shed = client.silence().was_cut_short();
+    if is_shed {
+        common.worker.shed();
+    }
     if let Some(line) = Rc::into_inner(line) {
-        linger(line.into_inner().into_socket()).await;
+        linger_for(if is_shed { TICK } else { LINGER }, line.into_inner().into_socket()).await;
     }
     // With the last connection of its address it would be forgotten how many are under way.
     if client.has_open() && !worker.stopping() {
@@ -108,6 +115,7 @@ async fn run(common: &Rc<Common>, client: &Rc<Client>, line: &Rc<RefCell<Line>>)
     let mut connection = poll_fn(|cx| {
         line.borrow_mut().begin_turn();
         match Pin::new(&mut greeting).poll(cx) {
+            Poll::Pending if line.borrow().is_idle() => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => poll_send(line, cx),
             greeted @ Poll::Ready(_) => greeted.map_err(io::Error::other),
         }
@@ -152,7 +160,9 @@ async fn run(common: &Rc<Common>, client: &Rc<Client>, line: &Rc<RefCell<Line>>)
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(io::Error::other(error))),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 // What was asked in time has been answered.
-                Poll::Pending if overdue && !leaves && !connection.has_streams() => {
+                Poll::Pending
+                    if (overdue || line.borrow().is_idle()) && !leaves && !connection.has_streams() =>
+                {
                     leaves = true;
                     connection.abrupt_shutdown(Reason::NO_ERROR);
                 }

@@ -15,11 +15,12 @@ use crate::http::client::Peer;
 use crate::http::path::Path;
 use crate::server::crowd::Limit;
 use crate::server::linger::linger;
-use crate::server::worker::{Seat, Worker};
+use crate::server::seats::Seat;
+use crate::server::worker::Worker;
 use crate::server::{connection, proxy_protocol, read};
 
 /// Serves one connection to its end.
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, seat: Seat) {
+pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, seat: Rc<Seat>) {
     let config = &worker.app.config;
     let patience = config.limits.head_timeout;
     match connection::in_time(&worker, patience, answered(stream, peer, &worker, &seat)).await {

@@ -1,6 +1,7 @@
 //! The thread of one worker, with a runtime of its own: it accepts, serves and drains its share of the connections.
 
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -10,13 +11,18 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::server::crowd::Crowd;
+use crate::proxy::ticker::TICK;
+use crate::server::crowd::{Limit, Member};
 use crate::server::listen::{Acceptor, Serves, Share};
-use crate::server::worker::{Seat, Serving, Worker};
+use crate::server::seats::{Need, Seat};
+use crate::server::worker::{Serving, Worker};
 use crate::server::{connection, redirect};
 
 /// How long to wait after the system ran out of something, at first and at most.
 const SHORTAGE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// How long a connection is kept waiting for one that makes room, in milliseconds.
+const ROOM: u64 = 1000;
 
 /// How long those that are cut may take to hear of it.
 const FAREWELL: Duration = Duration::from_millis(1500);
@@ -68,7 +74,7 @@ async fn run(listeners: Vec<Share>, orders: Orders) -> io::Result<()> {
     let mut accepting = JoinSet::new();
     loop {
         for way in &acceptors {
-            accepting.spawn_local(accept(Rc::clone(&worker), Rc::clone(way), Arc::clone(&serving.crowd)));
+            accepting.spawn_local(accept(Rc::clone(&worker), Rc::clone(way)));
         }
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
@@ -114,7 +120,7 @@ struct Way {
     turn: Arc<Semaphore>,
 }
 
-async fn accept(worker: Rc<Worker>, way: Rc<Way>, crowd: Arc<Crowd>) {
+async fn accept(worker: Rc<Worker>, way: Rc<Way>) {
     let config = &worker.app.config;
     let mut wait = SHORTAGE.0;
     let encrypted = worker.tls.is_some() && matches!(way.serves, Serves::Site);
@@ -126,14 +132,14 @@ async fn accept(worker: Rc<Worker>, way: Rc<Way>, crowd: Arc<Crowd>) {
                 wait = SHORTAGE.0;
                 // Closed at once, before anything is read or kept for it. What a trusted proxy connects is for
                 // many; where it names them, they are counted.
-                let member = match crowd.enter((!peer.trusted).then(|| peer.ip())) {
+                let member = match enter(&worker, (!peer.trusted).then(|| peer.ip())).await {
                     Ok(member) => member,
                     Err(limit) => {
                         worker.turn_away(peer.ip(), limit);
                         continue;
                     }
                 };
-                let seat = Seat::take(&worker.seats, member);
+                let seat = Seat::take(&worker.seats, member, worker.ticker.now());
                 let worker = Rc::clone(&worker);
                 match way.serves {
                     Serves::Site => {
@@ -146,16 +152,40 @@ async fn accept(worker: Rc<Worker>, way: Rc<Way>, crowd: Arc<Crowd>) {
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
             // Out of file descriptors or memory: accepting again at once would only burn the processor. A
-            // connection that is closed makes room; those to the app that nobody uses can be done without.
+            // connection that is closed makes room; those that nobody uses can be done without.
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be accepted");
                 worker.proxy.shed();
+                worker.seats.make_room(1, Need::Now, worker.ticker.now());
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
                     () = worker.seats.one_less.notified() => {}
                 }
                 wait = (wait * 2).min(SHORTAGE.1);
             }
+        }
+    }
+}
+
+/// Counts a connection, from this address if it is known. Where there is no place left it is kept waiting while idle ones
+/// make room.
+///
+/// # Errors
+/// The limit, if there are too many and none is idle.
+async fn enter(worker: &Worker, address: Option<IpAddr>) -> Result<Member, Limit> {
+    let begun = worker.ticker.now();
+    loop {
+        match worker.crowd.enter(address) {
+            Err(Limit::InAll)
+                if worker.ticker.now().saturating_sub(begun) < ROOM && worker.make_room(Need::Now) => {}
+            outcome => {
+                worker.make_room(Need::Ahead);
+                return outcome;
+            }
+        }
+        tokio::select! {
+            () = worker.seats.one_less.notified() => {}
+            () = tokio::time::sleep(TICK) => {}
         }
     }
 }

@@ -8,8 +8,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use tokio::sync::Notify;
-
 use crate::app::App;
 use crate::gate::endpoint;
 use crate::http::buffers::Buffers;
@@ -20,13 +18,13 @@ use crate::proxy::health::Rounds;
 use crate::proxy::instances::Instances;
 use crate::proxy::ticker::Ticker;
 use crate::proxy::{Means, Proxy};
-use crate::server::crowd::{Crowd, Limit, Member, Requests};
+use crate::server::crowd::{Crowd, Limit};
 use crate::server::date::Date;
 use crate::server::hands::Hands;
 use crate::server::handshakes::Handshakes;
 use crate::server::http2::Asked;
 use crate::server::record::Recorder;
-use crate::server::silenced::Silenced;
+use crate::server::seats::{Need, Seats};
 use crate::server::tls::Tls;
 use crate::session::cache::Near;
 use crate::trace::Tracing;
@@ -51,6 +49,8 @@ pub(super) struct Worker {
     pub(super) recorder: Rc<Recorder>,
     /// Its connections.
     pub(super) seats: Rc<Seats>,
+    /// Those of all workers.
+    pub(super) crowd: Arc<Crowd>,
     stopping: Rc<Cell<bool>>,
     /// Whom it lets in by their certificates.
     pub(super) trust: Trust,
@@ -105,6 +105,7 @@ impl Worker {
             buffers: Rc::default(),
             hands: Rc::default(),
             seats: Rc::default(),
+            crowd: Arc::clone(&serving.crowd),
             stopping: Rc::default(),
             trust: Trust::default(),
             latest: Rc::default(),
@@ -136,6 +137,7 @@ impl Worker {
             buffers: Rc::clone(&self.buffers),
             hands: Rc::clone(&self.hands),
             seats: Rc::clone(&self.seats),
+            crowd: Arc::clone(&serving.crowd),
             stopping: Rc::clone(&self.stopping),
             trust: self.trust.under(Tls::clients(self.tls.as_ref()) != Tls::clients(serving.tls.as_ref())),
             latest: Rc::clone(&self.latest),
@@ -151,14 +153,23 @@ impl Worker {
     /// A connection of this address is one too many: it is counted, and now and then told of.
     pub(super) fn turn_away(&self, from: IpAddr, limit: Limit) {
         self.recorder.counts.turned_away.add_alone(1);
-        let what = match limit {
-            Limit::InAll => "connections were refused: there are more than limits.connections",
-            Limit::OfOneAddress => {
-                "connections were refused: one address (or /48 of IPv6) has more than limits.connections_per_address"
-            }
-        };
-        let mut told = self.seats.refused[limit as usize].borrow_mut();
-        told.get_or_insert_with(|| Silenced::new(what)).note(from, self.ticker.now());
+        self.seats.turn_away(from, limit, self.ticker.now());
+    }
+
+    /// Where places are few, has this worker's share of those who should leave make room, if so many are idle. Whether
+    /// any is about to.
+    pub(super) fn make_room(&self, need: Need) -> bool {
+        let excess = self.crowd.excess();
+        excess > 0 && {
+            let share = excess.div_ceil(self.app.config.listen.workers.max(1));
+            self.seats.make_room(share, need, self.ticker.now())
+        }
+    }
+
+    /// An idle connection was closed to make room for others.
+    #[cold]
+    pub(super) fn shed(&self) {
+        self.recorder.counts.shed.add_alone(1);
     }
 
     /// What a client was to say did not come in time. It is counted, and told of in detail only: whoever wants could
@@ -177,6 +188,7 @@ impl Worker {
         self.date.tick(now);
         self.near.borrow_mut().sweep(now);
         self.recorder.counts.connections.set(self.seats.open.get() as u64);
+        self.make_room(Need::Ahead);
         self.recorder.access.flush();
     }
 }
@@ -215,47 +227,6 @@ impl Trust {
     /// Whether others are let in now than when this connection was: it ends with the request that is under way.
     pub(super) fn has_ended(&self) -> bool {
         self.since != self.now.get()
-    }
-}
-
-/// The connections of one worker, counted.
-#[derive(Default)]
-pub(super) struct Seats {
-    /// Sockets that are open, tunnels included.
-    pub(super) open: Cell<usize>,
-    /// Told whenever one has been closed.
-    pub(super) one_less: Notify,
-    /// Told of those for which there was no room, by the limit.
-    refused: [RefCell<Option<Silenced>>; 2],
-}
-
-/// Counts one open socket.
-pub(super) struct Seat {
-    seats: Rc<Seats>,
-    member: Member,
-}
-
-impl Seat {
-    pub(super) fn take(seats: &Rc<Seats>, member: Member) -> Self {
-        seats.open.set(seats.open.get() + 1);
-        Self { seats: Rc::clone(seats), member }
-    }
-
-    /// Counts it for this client, whom a proxy in front has named. False if there are too many of the same.
-    pub(super) fn is_for(&self, client: IpAddr) -> bool {
-        self.member.comes_from(client)
-    }
-
-    /// The requests by HTTP/2 of everybody who is counted for the same client, if it is counted for one.
-    pub(super) fn requests(&self) -> Option<Requests> {
-        self.member.requests()
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.seats.open.set(self.seats.open.get() - 1);
-        self.seats.one_less.notify_one();
     }
 }
 

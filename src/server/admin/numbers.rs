@@ -131,6 +131,9 @@ fn connections(text: &mut Text, workers: &[&Worker]) {
     let name = "sidegate_connections_refused_total";
     let refused = sum(workers, |worker| &worker.turned_away);
     text.single((name, "counter", "Connections turned away because there were too many."), refused);
+    let name = "sidegate_connections_shed_total";
+    let shed = sum(workers, |worker| &worker.shed);
+    text.single((name, "counter", "Idle connections closed to make room for others."), shed);
     let name = "sidegate_connections_timed_out_total";
     text.family(name, "counter", "Connections closed because what they began with did not come in time.");
     for (at, awaiting) in AWAITING.iter().enumerate() {

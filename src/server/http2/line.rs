@@ -42,8 +42,17 @@ pub(super) struct Line {
     /// For what has begun and does not come to its end.
     amid: Deadline,
     head_timeout: Duration,
-    /// It did not come in time.
-    timed_out: bool,
+    overdue: Overdue,
+}
+
+/// What did not come in time, as of the last time that nothing came from the client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Overdue {
+    Nothing,
+    /// The rest of what has begun.
+    Rest,
+    /// Another request.
+    Request,
 }
 
 impl Line {
@@ -67,7 +76,7 @@ impl Line {
             patience,
             amid: ticker.deadline(),
             head_timeout,
-            timed_out: false,
+            overdue: Overdue::Nothing,
         }
     }
 
@@ -104,7 +113,12 @@ impl Line {
 
     /// Whether a head did not come to its end in time.
     pub(super) fn has_timed_out(&self) -> bool {
-        self.timed_out
+        self.overdue == Overdue::Rest
+    }
+
+    /// Whether the client has asked for nothing for too long.
+    pub(super) fn is_idle(&self) -> bool {
+        self.overdue == Overdue::Request
     }
 
     /// The socket alone.
@@ -209,10 +223,14 @@ impl AsyncRead for Gathering {
                 Poll::Ready(Err(io::Error::other("too many frames that carry nothing")))
             }
             Poll::Pending if line.poll_amid(cx).is_ready() => {
-                line.timed_out = true;
+                line.overdue = Overdue::Rest;
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "a head does not come to its end")))
             }
-            Poll::Pending => line.client.poll_idle(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => {
+                let idle = line.client.poll_idle(cx).is_ready() && !line.frames.are_amid_a_head();
+                line.overdue = if idle { Overdue::Request } else { Overdue::Nothing };
+                Poll::Pending
+            }
             polled @ Poll::Ready(_) => polled,
         }
     }

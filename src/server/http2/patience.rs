@@ -74,7 +74,7 @@ impl Client {
     /// A client that has just connected, for so many requests, with at most so long between them.
     pub(super) fn new(requests: u64, keep_alive: Duration, share: Option<Share>, ticker: &Ticker) -> Self {
         let silence = ticker.deadline();
-        silence.arm(keep_alive);
+        silence.arm_idle(keep_alive);
         Self { left: Cell::new(requests), open: Cell::new(0), silence, keep_alive, share }
     }
 
@@ -100,6 +100,11 @@ impl Client {
         self.open.get() > 0
     }
 
+    /// What it waits with between its requests.
+    pub(super) fn silence(&self) -> &Deadline {
+        &self.silence
+    }
+
     /// Ready once it has asked for nothing for too long. Asked while nothing comes from it.
     pub(super) fn poll_idle(&self, cx: &Context<'_>) -> Poll<()> {
         if self.open.get() == 0 { self.silence.poll(cx) } else { Poll::Pending }
@@ -117,7 +122,7 @@ impl Drop for Open {
             share.gives_back(client.open.get());
         }
         if client.open.get() == 0 {
-            client.silence.arm(client.keep_alive);
+            client.silence.arm_idle(client.keep_alive);
         }
     }
 }

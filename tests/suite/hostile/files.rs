@@ -96,6 +96,21 @@ fn r_5_without_any_open_file_left_it_waits_quietly_and_goes_on_when_there_is_one
 }
 
 #[test]
+fn r_5_without_any_open_file_left_idle_connections_make_room() {
+    let (directory, address, app) =
+        (TempDir::new().expect("a directory"), serve::free_port(), Upstream::hello());
+    serve::minimal(directory.path(), address, app.address, "sqlite:sidegate.db");
+    let program = serve::serve(directory.path(), address, &["--config", "sidegate.toml"]);
+    let mut idle: Vec<Raw> = (0..20).map(|_| asks(address)).collect();
+    assert!(idle.iter_mut().all(|raw| raw.answer().status == 200));
+    // Long enough to be no newcomers, who are left alone.
+    thread::sleep(Duration::from_millis(1500));
+    limit_files(&program, &format!("{}:", open_files(&program)));
+    let mut later: Vec<Raw> = (0..8).map(|_| asks(address)).collect();
+    assert!(later.iter_mut().all(|raw| raw.answer().status == 200), "they are served");
+}
+
+#[test]
 fn r_5_too_few_open_files_are_told_of_where_somebody_chose_more_connections_or_very_few_fit() {
     let app = Upstream::hello();
     let said = |files: u32, limits: &str| {

@@ -1,12 +1,16 @@
 //! How many connections there may be, in all and from one address.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
+use crate::jobs::eventually;
+use crate::ops::{number, told};
+use crate::support::bare::Bare;
 use crate::support::raw::{PATIENCE, Raw};
 use crate::support::stage::Stage;
 use crate::support::upstream::Upstream;
@@ -26,14 +30,26 @@ fn seated(stage: &Stage, request: &str) -> Raw {
         .expect("there is room again")
 }
 
+/// A connection with a request that the app does not answer; waits until there is room for one.
+fn under_way(stage: &Stage, request: &str, was_asked: &Receiver<()>) -> Raw {
+    (0..500)
+        .find_map(|_| {
+            let mut raw = stage.connect();
+            raw.send(request);
+            was_asked.recv_timeout(Duration::from_millis(50)).is_ok().then_some(raw)
+        })
+        .expect("there is room again")
+}
+
 #[test]
 fn r_6_connections_beyond_the_limit_are_closed_and_room_is_found_again() {
-    let stage = Stage::on(Stage::plan().set("limits", "connections = 3"));
+    let (upstream, was_asked, _go) = Upstream::held();
+    let stage = Stage::on(Stage::plan().set("limits", "connections = 3").upstream(upstream));
     let request = stage.signed("GET /x HTTP/1.1", "");
-    let mut held: Vec<_> = (0..3).map(|_| seated(&stage, &request)).collect();
+    let mut held: Vec<_> = (0..3).map(|_| under_way(&stage, &request, &was_asked)).collect();
     assert!(stage.connect().send(&request).try_answer(false).is_err());
     held.pop();
-    seated(&stage, &request);
+    under_way(&stage, &request, &was_asked);
 }
 
 #[test]
@@ -111,11 +127,107 @@ fn r_6_behind_a_proxy_that_names_its_clients_each_of_them_is_counted() {
     let held = [begin("192.0.2.1"), begin("192.0.2.1")];
     assert!(held.iter().all(Option::is_some) && begin("192.0.2.1").is_none());
     assert!(begin("192.0.2.2").is_some(), "others are not hurt");
-    assert!(crate::ops::told(site.admin(), "/metrics").text().contains("connections_refused_total 1\n"));
+    assert!(told(site.admin(), "/metrics").text().contains("connections_refused_total 1\n"));
     drop(held);
     let again = (0..500).any(|_| {
         thread::sleep(Duration::from_millis(10));
         begin("192.0.2.1").is_some()
     });
     assert!(again, "there is room again");
+}
+
+const SHED: &str = "sidegate_connections_shed_total";
+
+/// The last part of an address of this machine.
+fn here(last: u8) -> IpAddr {
+    Ipv4Addr::new(127, 0, 0, last).into()
+}
+
+/// A site with few places, and a request for it that needs nobody's session.
+fn few_places(limits: &str, workers: usize) -> (Stage, String) {
+    let plan = Stage::plan().set("limits", &format!("{limits}\nuncounted = []")).rule("/open/**", "public");
+    let plan = plan.set("listen", &format!("workers = {workers}")).set("admin", "address = \"127.0.0.1:0\"");
+    let stage = Stage::on(plan);
+    let request = stage.strange("GET /open/x HTTP/1.1", "");
+    (stage, request)
+}
+
+fn asks_from(stage: &Stage, last: u8, request: &str) -> Raw {
+    let mut raw = Raw::connect_from(here(last), stage.site.address);
+    raw.send(request);
+    raw
+}
+
+#[test]
+fn r_6_whoever_holds_all_places_idle_keeps_nobody_out_and_loses_them_first() {
+    let (stage, request) = few_places("connections = 120", 2);
+    let mut few: Vec<Raw> = (4..10).map(|last| asks_from(&stage, last, &request)).collect();
+    assert!(few.iter_mut().all(|raw| raw.answer().status == 200));
+    // Long enough to be no newcomers, who are left alone.
+    thread::sleep(Duration::from_millis(1300));
+    // Some have asked for something, some have not said a word, and all want to have all there is.
+    let mut many = Vec::new();
+    for n in 0..200 {
+        let mut raw = Raw::connect_from(here(2 + n % 2), stage.site.address);
+        if n % 3 > 0 {
+            let _ = raw.send(&request).try_answer(false);
+        }
+        many.push(raw);
+    }
+    for last in 20..60 {
+        let mut raw = asks_from(&stage, last, &request);
+        assert_eq!(raw.try_answer(false).expect("it is served at once").status, 200);
+        few.push(raw);
+    }
+    for raw in &mut few {
+        assert_eq!(raw.send(&request).try_answer(false).expect("it is still there").status, 200);
+    }
+    let numbers = told(stage.site.admin(), "/metrics").text();
+    assert!(number(&numbers, SHED) >= 126, "{numbers}");
+    assert_eq!(number(&numbers, "sidegate_connections_refused_total"), 0);
+}
+
+#[test]
+fn r_6_the_idlest_makes_room_and_nobody_with_a_request_under_way() {
+    let (stage, request) = few_places("connections = 4", 1);
+    eventually("the sign-up has gone", || {
+        number(&told(stage.site.admin(), "/metrics").text(), "sidegate_connections_open") == 0
+    });
+    // It has begun to say what it wants.
+    let mut begins = asks_from(&stage, 2, &request[..20]);
+    let mut idle: Vec<Raw> = (3..5)
+        .map(|last| {
+            let mut raw = asks_from(&stage, last, &request);
+            assert_eq!(raw.answer().status, 200);
+            // Long enough to be no newcomer, who is left alone.
+            thread::sleep(Duration::from_millis(1300));
+            raw
+        })
+        .collect();
+    assert_eq!(idle[0].send(&request).answer().status, 200);
+    assert_eq!(asks_from(&stage, 5, &request).answer().status, 200);
+    let mut last = asks_from(&stage, 6, &request);
+    assert_eq!(last.answer().status, 200);
+    assert!(idle[1].is_closed(), "the idlest");
+    assert_eq!(begins.send(&request[20..]).answer().status, 200);
+    assert_eq!(idle[0].send(&request).answer().status, 200);
+}
+
+#[test]
+fn r_6_an_idle_connection_by_http_2_is_told_that_it_makes_room() {
+    let (stage, request) = few_places("connections = 20", 1);
+    let greets = || {
+        let mut client = Bare::greets(&stage, 65_535);
+        client.asks(1, "/open/x");
+        assert!(client.is_answered(1));
+        client
+    };
+    let mut idlest = greets();
+    thread::sleep(Duration::from_millis(600));
+    let _others: Vec<Bare> = (0..17).map(|_| greets()).collect();
+    let mut held: Vec<Raw> = (20..28).map(|last| asks_from(&stage, last, &request)).collect();
+    assert!(held.iter_mut().all(|raw| raw.try_answer(false).is_ok_and(|answer| answer.status == 200)));
+    assert!(number(&told(stage.site.admin(), "/metrics").text(), SHED) > 0);
+    assert_eq!(idlest.is_told_to_leave(), (1, 0), "what it asked for was looked at, and nothing else");
+    assert!(idlest.is_ended());
 }

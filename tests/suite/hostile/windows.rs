@@ -122,5 +122,6 @@ fn a_connection_whose_requests_were_all_given_up_is_idle_and_ends_as_such() {
     client.asks(1, "/open/x");
     was_asked.recv_timeout(PATIENCE).expect("the app was asked");
     client.resets(1, CANCEL);
+    assert_eq!(client.is_told_to_leave(), (1, 0), "which requests were looked at");
     assert!(client.is_ended());
 }

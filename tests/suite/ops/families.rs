@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,7 +84,7 @@ impl Numbers {
 /// In front of an app that never answers `/open/slow`.
 fn begin(app: &Upstream, collector: &Upstream) -> Numbers {
     let more = format!(
-        "[limits]\nconnections_per_address = 40\nuncounted = []\nattempts_per_account = 3\ngrace = \"60s\"\n\
+        "[limits]\nconnections = 64\nconnections_per_address = 40\nuncounted = []\nattempts_per_account = 3\ngrace = \"60s\"\n\
          attempts_per_address = 10000\n[session]\ncache_entries = 3\n[sign_up]\nrequire_verified_email = false\n\
          [mail]\nfrom = \"one@example.org\"\n[mail.smtp]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n\
          [trace]\notlp_endpoint = \"http://{}\"\n[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n",
@@ -101,6 +102,14 @@ fn traffic(numbers: &mut Numbers) {
     numbers.begins("sidegate_connections_refused_total", "", |numbers| {
         let held: Vec<Raw> = (0..60).map(|_| Raw::connect(numbers.program.address)).collect();
         drop(held);
+    });
+    numbers.begins("sidegate_connections_shed_total", "", |numbers| {
+        let from = |last: u8, count| {
+            let here = IpAddr::from([127, 0, 0, last]);
+            let connect = move |_| Raw::connect_from(here, numbers.program.address);
+            (0..count).map(connect).collect::<Vec<_>>()
+        };
+        drop((from(2, 40), from(3, 30)));
     });
     numbers.begins("sidegate_requests_in_flight", "", |numbers| {
         let mut raw = Raw::connect(numbers.program.address);
