@@ -82,7 +82,7 @@ fn decide(
 ) {
     micro.measure(name, || {
         let (rules, visit) = (rules(count), visit(target(path), visitor()));
-        assert!(expected(&gate::decide(&rules, &visit)), "{name}: another verdict");
+        assert!(expected(&gate::decide(&rules, &visit).verdict), "{name}: another verdict");
         move || gate::decide(&rules, &visit)
     });
 }

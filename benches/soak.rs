@@ -202,7 +202,7 @@ fn left(house: &House, before: u64) {
         mebibytes(now),
         mebibytes(now.saturating_sub(before)),
         house.number("sidegate_connections_open"),
-        house.number("sidegate_tunnels_open"),
+        house.number("sidegate_upgraded_connections"),
         house.number("sidegate_config_reloads_total"),
         house.restarts().map_or(0, restarts::Restarts::count)
     );

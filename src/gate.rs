@@ -15,9 +15,11 @@ use crate::refusal::Refusal;
 use crate::visitor::{Grant, Session, Visitor};
 
 pub mod endpoint;
+pub mod route;
 pub mod rules;
 
 use endpoint::{Endpoint, Lookup};
+use route::Route;
 use rules::{Demand, Owner, Rules};
 
 /// A second path at which a request of `WebDAV` acts (RFC 4918 §10.3).
@@ -26,18 +28,12 @@ const DESTINATION: HeaderName = HeaderName::from_static("destination");
 /// The permit to forward one request.
 pub struct Pass {
     session: Option<Arc<Session>>,
-    rule: Option<u16>,
 }
 
 impl Pass {
     /// The session whose owner the app is told of.
     pub fn session(&self) -> Option<&Arc<Session>> {
         self.session.as_ref()
-    }
-
-    /// The rule that lets it through, counted from 1; none if it is the one for all that no rule names.
-    pub fn rule(&self) -> Option<u16> {
-        self.rule
     }
 }
 
@@ -55,6 +51,26 @@ pub enum Verdict {
     Refuse(Refusal),
 }
 
+impl Verdict {
+    /// Why the visitor may not, if that is what it says.
+    pub fn denial(&self) -> Option<Refusal> {
+        match self {
+            Self::Ours(_) | Self::Forward(_) => None,
+            Self::AskToSignIn => Some(Refusal::SignInRequired),
+            Self::AskForCode => Some(Refusal::CodeRequired),
+            Self::Refuse(refusal) => Some(*refusal),
+        }
+    }
+}
+
+/// What was decided on a request.
+pub struct Decision {
+    /// What is done with it.
+    pub verdict: Verdict,
+    /// Which route it belongs to.
+    pub route: Route,
+}
+
 /// What one reading of the path leads to, before the visitor's credentials are looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ruling {
@@ -63,10 +79,18 @@ enum Ruling {
 }
 
 /// Decides on a request.
-pub fn decide(rules: &Rules, visit: &Visit) -> Verdict {
+pub fn decide(rules: &Rules, visit: &Visit) -> Decision {
     let Some(ruling) = agreed(rules, visit, &visit.path) else {
-        return Verdict::Refuse(Refusal::AmbiguousPath);
+        return Decision { verdict: Verdict::Refuse(Refusal::AmbiguousPath), route: Route::NONE };
     };
+    let route = match ruling {
+        Ruling::Ours(_) => Route::AUTH,
+        Ruling::App(demand) => Route::of(demand),
+    };
+    Decision { verdict: verdict(rules, visit, ruling), route }
+}
+
+fn verdict(rules: &Rules, visit: &Visit, ruling: Ruling) -> Verdict {
     match ruling {
         Ruling::Ours(Lookup::Nothing) => Verdict::Refuse(Refusal::NotFound),
         Ruling::Ours(Lookup::OtherMethod) => Verdict::Refuse(Refusal::MethodNotAllowed),
@@ -172,7 +196,7 @@ fn app(rules: &Rules, visit: &Visit, path: &Path, demand: Demand) -> Verdict {
     let session = match (demand.access, &visit.visitor) {
         (Access::Deny, _) => return Verdict::Refuse(Refusal::Forbidden),
         (Access::Public, _) if demand.owner == Owner::Nobody => {
-            return Verdict::Forward(Pass { session: None, rule: demand.rule });
+            return Verdict::Forward(Pass { session: None });
         }
         (_, Visitor::Unsure) => return Verdict::Refuse(Refusal::StoreUnavailable),
         (Access::Optional, Visitor::Stranger | Visitor::Pending(_)) if demand.owner == Owner::Nobody => None,
@@ -203,7 +227,7 @@ fn app(rules: &Rules, visit: &Visit, path: &Path, demand: Demand) -> Verdict {
     {
         return Verdict::Refuse(Refusal::CrossOrigin);
     }
-    Verdict::Forward(Pass { session: session.cloned(), rule: demand.rule })
+    Verdict::Forward(Pass { session: session.cloned() })
 }
 
 /// Whether a personal access token may do this, however the path is read. What is sent through a tunnel is

@@ -167,6 +167,9 @@ impl Named {
     }
 }
 
+/// What came of a request to a provider that did what was asked.
+pub const ANSWERED: &str = "answered";
+
 /// What came of a request to a provider: which one, what was asked of it, and how it ended.
 type Asked = (String, &'static str, &'static str);
 

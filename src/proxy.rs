@@ -134,6 +134,7 @@ struct Switch {
     fields: Fields,
     client: Leaving,
     upstream: AppSide,
+    instance: Option<u16>,
     /// What the app sent behind its answer.
     unread: BytesMut,
 }
@@ -180,6 +181,11 @@ impl Proxy {
         if let Some(http2) = &self.http2 {
             http2.shed();
         }
+    }
+
+    /// The name of an instance of the app, where there are several.
+    pub fn instance(&self, place: u16) -> Option<&str> {
+        self.pool.instance(place)
     }
 
     /// Forwards the request and returns the head of the answer, the body following as the client takes it.
@@ -233,7 +239,7 @@ impl Proxy {
             self.head_writer.write(&mut connection.out, visit, &pass, framing);
             match self.exchange(&mut connection, &mut upload, visit, &mut term).await {
                 Ok(head) if upgrade.as_ref().is_some_and(|it| it.is_opened_by(head.status)) => {
-                    return Err(self.pool.failed(&connection, Failure::NotSwitched));
+                    return Err(connection.failed(Failure::NotSwitched));
                 }
                 Ok(head) => {
                     self.pool.heard(&connection);
@@ -250,7 +256,7 @@ impl Proxy {
                     if failure.of_the_app() {
                         self.pool.broke(&connection, term.at(self.ticker.now()), failure.reason());
                     }
-                    return Err(self.pool.failed(&connection, failure));
+                    return Err(connection.failed(failure));
                 }
             }
         }
@@ -294,18 +300,19 @@ impl Proxy {
             && let Some(client) = asked.upgrade.take()
         {
             self.pool.answered(&connection);
+            let instance = connection.instance();
             let Connection { stream, unread, .. } = *connection;
             let upstream = AppSide::Http1(stream);
-            let switch = Switch { fields: head.fields, client, upstream, unread };
+            let switch = Switch { fields: head.fields, client, upstream, instance, unread };
             return self.switch(asked.visit, &asked.pass, switch);
         }
         let limits = &self.config.limits;
         let pace = Pace::new(limits.min_rate, limits.min_rate_grace);
-        let signed_in = asked.pass.session().is_some();
+        let (signed_in, instance) = (asked.pass.session().is_some(), connection.instance());
         let (status, passed, body) =
             Http1Body::new(connection, (Rc::clone(&self.pool), pace), upload, head, asked.term);
         let body = Following::Body(UpstreamBody::Http1(body));
-        let mut reply = Reply { passed, ..Reply::new(status, HeaderMap::new(), body) };
+        let mut reply = Reply { passed, instance, ..Reply::new(status, HeaderMap::new(), body) };
         self.add(&mut reply, signed_in);
         reply
     }
@@ -322,7 +329,7 @@ impl Proxy {
 
     /// Answers 101, or 200 to HTTP/2, and leaves the two connections to each other.
     fn switch(&self, visit: &Visit, pass: &Pass, switch: Switch) -> Reply<Following> {
-        let Switch { mut fields, client, upstream, unread } = switch;
+        let Switch { mut fields, client, upstream, instance, unread } = switch;
         let tunnel = Box::new(Tunnel {
             upstream,
             unread,
@@ -337,14 +344,18 @@ impl Proxy {
         if client == Leaving::Http2 {
             fields.remove(&SEC_WEBSOCKET_ACCEPT);
             fields.remove(&CONTENT_LENGTH);
-            return Reply { passed: fields, ..Reply::new(StatusCode::OK, HeaderMap::new(), following) };
+            return Reply {
+                passed: fields,
+                instance,
+                ..Reply::new(StatusCode::OK, HeaderMap::new(), following)
+            };
         }
         let mut headers = HeaderMap::new();
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         if let Some(protocol) = &visit.upgrade {
             headers.insert(UPGRADE, protocol.clone());
         }
-        Reply { passed: fields, ..Reply::new(StatusCode::SWITCHING_PROTOCOLS, headers, following) }
+        Reply { passed: fields, instance, ..Reply::new(StatusCode::SWITCHING_PROTOCOLS, headers, following) }
     }
 }
 

@@ -45,6 +45,7 @@ pub(crate) fn rules(count: usize) -> Rules {
         pattern: Pattern(vec![Segment::Literal(format!("section{number}")), Segment::Rest]),
         methods: Vec::new(),
         access: Access::Public,
+        name: None,
     };
     Rules {
         forward_auth: false,
@@ -149,7 +150,7 @@ pub(crate) fn known() -> Visitor {
 
 /// The permit that the gate gives for this visit.
 pub(crate) fn pass(rules: &Rules, visit: &Visit) -> Pass {
-    match gate::decide(rules, visit) {
+    match gate::decide(rules, visit).verdict {
         Verdict::Forward(pass) => pass,
         Verdict::Ours(_) | Verdict::AskToSignIn | Verdict::AskForCode | Verdict::Refuse(_) => {
             panic!("not forwarded")

@@ -207,7 +207,7 @@ impl House {
         Command::new("kill").args(["-HUP", &self.process.pid().to_string()]).status().map(drop)
     }
 
-    /// A number of its own, such as `sidegate_tunnels_open`; the sum over all labels.
+    /// A number of its own, such as `sidegate_upgraded_connections`; the sum over all labels.
     pub(crate) fn number(&self, name: &str) -> f64 {
         let text = self.numbers().unwrap_or_default();
         let values = text.lines().filter(|line| {

@@ -71,7 +71,8 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
     for rule in &config.access.rules {
         let methods: Vec<&str> = rule.methods.iter().map(http::Method::as_str).collect();
         let methods = if methods.is_empty() { "any method".to_owned() } else { methods.join(" ") };
-        writeln!(out, "rule       {} {} ({methods})", rule.pattern, rule.access)?;
+        let name = rule.name.as_ref().map_or_else(String::new, |name| format!(", called {name}"));
+        writeln!(out, "rule       {} {} ({methods}){name}", rule.pattern, rule.access)?;
     }
     writeln!(out, "rule       everything else: required")?;
     writeln!(out, "unusual    {}", config.unusual.mode)?;

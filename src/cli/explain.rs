@@ -17,7 +17,7 @@ use crate::app;
 use crate::config::rule::Access;
 use crate::config::{Config, NewSecret};
 use crate::gate::rules::{Owner, Reader, Reason, Rules};
-use crate::gate::{self, Verdict};
+use crate::gate::{self, Decision, Verdict};
 use crate::http::client::Peer;
 use crate::http::visit::{Credential, Visit};
 use crate::id::{RequestId, SessionId, UserId};
@@ -95,7 +95,11 @@ fn explain(config: &Config, asked: &Asked<'_>, user: Option<UserId>, out: &mut i
         writeln!(out, "read as   {reading}")?;
         writeln!(out, "          {}", why(&rules, &visit, reading))?;
     }
-    match gate::decide(&rules, &visit) {
+    let Decision { verdict, route } = gate::decide(&rules, &visit);
+    if let Some((_, name)) = rules.routes().get(route.place()) {
+        writeln!(out, "route     {name}")?;
+    }
+    match verdict {
         Verdict::Ours(endpoint) => writeln!(out, "verdict   answered by Sidegate: {endpoint:?}"),
         Verdict::Refuse(refusal) => refused(refusal, out),
         Verdict::AskToSignIn => {

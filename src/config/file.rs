@@ -163,6 +163,7 @@ table! {
         path: Option<String> = None,
         methods: Vec<String> = Vec::new(),
         access: Option<Access> = None,
+        name: Option<String> = None,
     }
 }
 

@@ -7,6 +7,15 @@ use serde::Deserialize;
 
 use crate::pattern::Pattern;
 
+/// The name of the route of what cannot be read in one way.
+pub const NONE: &str = "none";
+/// The name of the route of our own endpoints.
+pub const AUTH: &str = "auth";
+/// The name of the route of owner paths that no rule is about.
+pub const OWNER: &str = "owner";
+/// The name of the route of everything that no rule is about.
+pub const DEFAULT: &str = "default";
+
 /// What a request that matches needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -30,6 +39,15 @@ pub struct Rule {
     pub methods: Vec<Method>,
     /// What they need.
     pub access: Access,
+    /// What it is called in the log and the metrics, if not by its pattern.
+    pub name: Option<String>,
+}
+
+impl Rule {
+    /// The name of its route.
+    pub fn route(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.pattern.to_string())
+    }
 }
 
 impl fmt::Display for Access {

@@ -10,7 +10,8 @@ use crate::app::App;
 use crate::error::Error;
 use crate::flow::{self, desk};
 use crate::gate::endpoint::Asker;
-use crate::gate::{self, Pass, Verdict};
+use crate::gate::route::Route;
+use crate::gate::{self, Decision, Pass, Verdict};
 use crate::http::fields::{Fields, Value};
 use crate::http::path::Path;
 use crate::http::visit::{AnswerForm, ReplyTo, Visit};
@@ -28,6 +29,10 @@ pub struct About {
     pub method: Method,
     /// Its path, without the query.
     pub path: String,
+    /// Its route.
+    pub route: Route,
+    /// Whether it would be let through with an identity, or why not.
+    pub allowed: Result<bool, Refusal>,
 }
 
 /// Answers one question. What is not a plain yes is a no: a question that is incomplete or could be understood in two
@@ -38,20 +43,31 @@ pub(super) fn verify(app: &App, asker: Asker, visit: Visit) -> Answer {
         Ok(original) => original,
         Err(refusal) => return no(asker, answer::told(desk(app), &reply_to, refusal)),
     };
-    let about = About { method: original.method.clone(), path: original.path.raw().to_owned() };
-    let mut answer = if deceives(asker, &visit.headers, app) {
-        no(asker, answer::told(desk(app), &reply_to, Refusal::Forbidden))
+    let (method, path) = (original.method.clone(), original.path.raw().to_owned());
+    let deceives = deceives(asker, &visit.headers, app);
+    let original = original.visit(visit);
+    let Decision { verdict, route } = gate::decide(&app.rules, &original);
+    let (allowed, mut answer) = if deceives {
+        let refusal = Refusal::Forbidden;
+        (Err(refusal), no(asker, answer::told(desk(app), &reply_to, refusal)))
     } else {
-        judged(app, asker, &original.visit(visit))
+        (allowed(&verdict), said(app, asker, &original, verdict))
     };
-    answer.extensions_mut().insert(about);
+    answer.extensions_mut().insert(About { method, path, route, allowed });
     answer
 }
 
+fn allowed(verdict: &Verdict) -> Result<bool, Refusal> {
+    match verdict {
+        Verdict::Forward(pass) => Ok(pass.session().is_some()),
+        refused => Err(refused.denial().unwrap_or(Refusal::Forbidden)),
+    }
+}
+
 /// What is said of the request that the question is about.
-fn judged(app: &App, asker: Asker, original: &Visit) -> Answer {
+fn said(app: &App, asker: Asker, original: &Visit, verdict: Verdict) -> Answer {
     let reply_to = readable(original.reply_to());
-    match gate::decide(&app.rules, original) {
+    match verdict {
         Verdict::Forward(pass) => match yes(app, original, &pass) {
             Ok(yes) => yes,
             Err(error) => no(asker, answer::refuse(desk(app), &reply_to, error)),

@@ -3,8 +3,21 @@
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use crate::http::fields::Fields;
+use crate::http::fields::{Fields, Value};
 use crate::refusal::Refusal;
+
+/// How a call of gRPC ended, in the trailers of its answer or in the head of one that is nothing else.
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// The status of a call of gRPC that ends with these trailers.
+pub fn grpc_status_of(trailers: &HeaderMap) -> Option<u16> {
+    trailers.get(GRPC_STATUS).and_then(|status| grpc_status(status.as_bytes()))
+}
+
+/// A status as it is written; there are 17 so far.
+fn grpc_status(text: &[u8]) -> Option<u16> {
+    std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
+}
 
 /// An answer.
 pub struct Reply<B> {
@@ -19,6 +32,8 @@ pub struct Reply<B> {
     pub private: bool,
     /// Why the request was refused, if it was: for those who count.
     pub refusal: Option<Refusal>,
+    /// Which instance of the app was asked, counted from 0, if one was: for those who write it down.
+    pub instance: Option<u16>,
     /// What follows the head.
     pub body: B,
 }
@@ -26,13 +41,28 @@ pub struct Reply<B> {
 impl<B> Reply<B> {
     /// One whose fields are all `headers`.
     pub fn new(status: StatusCode, headers: HeaderMap, body: B) -> Self {
-        Self { status, passed: Fields::default(), headers, private: false, refusal: None, body }
+        Self {
+            status,
+            passed: Fields::default(),
+            headers,
+            private: false,
+            refusal: None,
+            instance: None,
+            body,
+        }
     }
 
     /// The same head before another body.
     pub fn map<C>(self, body: impl FnOnce(B) -> C) -> Reply<C> {
-        let Self { status, passed, headers, private, refusal, body: before } = self;
-        Reply { status, passed, headers, private, refusal, body: body(before) }
+        let Self { status, passed, headers, private, refusal, instance, body: before } = self;
+        Reply { status, passed, headers, private, refusal, instance, body: body(before) }
+    }
+
+    /// The status of a call of gRPC that ends with the head.
+    pub fn grpc_status(&self) -> Option<u16> {
+        let passed = self.passed.get(&GRPC_STATUS);
+        let told = || self.headers.get(GRPC_STATUS).map(HeaderValue::as_bytes);
+        passed.map(Value::as_bytes).or_else(told).and_then(grpc_status)
     }
 
     /// Whether there is a field of this name.

@@ -55,8 +55,6 @@ pub struct Told {
     pub status: Option<u16>,
     /// What was done with it.
     pub decision: &'static str,
-    /// The rule that matched, counted from 1 as `sidegate explain` does.
-    pub rule: Option<u16>,
     /// The code of the refusal, if it was refused.
     pub reason: Option<&'static str>,
     /// Bytes of the body that were sent.
@@ -65,6 +63,8 @@ pub struct Told {
     pub took: Duration,
     /// From asking the app to the head of its answer.
     pub upstream: Option<Duration>,
+    /// The status of a call of gRPC.
+    pub grpc_status: Option<u16>,
     /// Why it ended before it was whole, if it did.
     pub ended: Option<&'static str>,
 }
@@ -103,7 +103,7 @@ impl Access {
             line.out.push(b'{');
         }
         line.plain("request_id", asked.id.as_bytes());
-        line.address("client", asked.client);
+        line.address("client_ip", asked.client);
         if let Some(trace) = asked.trace {
             line.plain("trace_id", hex(trace).as_bytes());
         }
@@ -117,12 +117,12 @@ impl Access {
             line.plain("tls", tls.as_bytes());
         }
         if let Some(session) = asked.session {
-            line.plain("user", session.user.id.as_str().as_bytes());
+            line.plain("user_id", session.user.id.as_str().as_bytes());
             let handle = session.id.as_str();
             line.plain("session", handle.get(..8).unwrap_or(handle).as_bytes());
         }
         if let Some(agent) = asked.agent {
-            line.text("agent", &agent[..agent.len().min(LONGEST_AGENT)]);
+            line.text("user_agent", &agent[..agent.len().min(LONGEST_AGENT)]);
         }
         out
     }
@@ -134,16 +134,40 @@ impl Access {
         line.text("asked_path", &path[..path.len().min(LONGEST_ASKED)]);
     }
 
+    /// What is added to the line of a request of this route, once its rule is known: counted from 1, as `sidegate
+    /// explain` does.
+    pub fn of_route(&self, name: &str, rule: Option<u16>) -> Box<[u8]> {
+        self.part(|line| {
+            line.text("route", name.as_bytes());
+            if let Some(rule) = rule {
+                line.number("rule", u64::from(rule));
+            }
+        })
+    }
+
+    /// What is added to the line of a request that this instance of the app was asked for.
+    pub fn of_instance(&self, name: &str) -> Box<[u8]> {
+        self.part(|line| line.text("upstream", name.as_bytes()))
+    }
+
+    /// Fields that are the same in many lines, as they stand behind others.
+    fn part(&self, write: impl FnOnce(&mut Line<'_>)) -> Box<[u8]> {
+        const BEFORE: &[u8] = b"..";
+        let mut out = BEFORE.to_vec();
+        write(&mut Line { out: &mut out, json: self.json });
+        out.split_off(BEFORE.len()).into()
+    }
+
     /// Ends it and puts it into the batch.
     pub fn told(&self, mut out: Vec<u8>, told: &Told) {
         let mut line = Line { out: &mut out, json: self.json };
         if let Some(status) = told.status {
             line.number("status", u64::from(status));
         }
-        line.plain("decision", told.decision.as_bytes());
-        if let Some(rule) = told.rule {
-            line.number("rule", u64::from(rule));
+        if let Some(status) = told.grpc_status {
+            line.number("grpc_status", u64::from(status));
         }
+        line.plain("decision", told.decision.as_bytes());
         if let Some(reason) = told.reason {
             line.plain("reason", reason.as_bytes());
         }

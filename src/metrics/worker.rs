@@ -1,5 +1,7 @@
 //! What one worker counts of its requests. Only that worker writes here.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -80,6 +82,23 @@ pub enum Awaiting {
     Head,
 }
 
+/// What one worker counts of the requests of one route: by outcome, method and class of the status.
+#[derive(Default)]
+#[repr(align(128))]
+pub struct Requests([[[Counter; CLASSES.len()]; METHODS.len()]; Outcome::NAMES.len()]);
+
+impl Requests {
+    /// Counts a request whose answer has begun.
+    pub fn answered(&self, outcome: Outcome, method: usize, status: StatusCode) {
+        self.0[outcome as usize][method][class(status)].add_alone(1);
+    }
+
+    /// How often there were this outcome, method and class of the status.
+    pub fn get(&self, outcome: usize, method: usize, class: usize) -> u64 {
+        self.0[outcome][method][class].get()
+    }
+}
+
 /// What one worker counts, on cache lines of its own.
 #[repr(align(128))]
 pub struct Worker {
@@ -87,8 +106,13 @@ pub struct Worker {
     pub begun: Counter,
     /// See [`Self::begun`].
     pub ended: Counter,
-    /// Requests by outcome, method and class of the status.
-    pub requests: [[[Counter; CLASSES.len()]; METHODS.len()]; Outcome::NAMES.len()],
+    /// Requests by the name of their route. Those that a configuration had and the next one has not are kept: what is
+    /// under way may still count for them, and no number goes backwards.
+    routes: Mutex<BTreeMap<String, Arc<Requests>>>,
+    /// Requests that the gate let through to the app, without and with an identity.
+    pub allowed: [Counter; 2],
+    /// Those that it did not, in the order of [`Refusal::ALL`].
+    pub denied: [Counter; Refusal::ALL.len()],
     /// From the head of the request to the end of the answer, by outcome.
     pub durations: [Histogram; Outcome::NAMES.len()],
     /// From asking the app to the head of its answer.
@@ -127,7 +151,9 @@ impl Worker {
         Self {
             begun: Counter::new(),
             ended: Counter::new(),
-            requests: std::array::from_fn(|_| std::array::from_fn(|_| none())),
+            routes: Mutex::default(),
+            allowed: [Counter::new(), Counter::new()],
+            denied: [const { Counter::new() }; Refusal::ALL.len()],
             durations: Default::default(),
             upstream: Histogram::default(),
             troubles: [const { Counter::new() }; TROUBLES.len()],
@@ -144,9 +170,18 @@ impl Worker {
         }
     }
 
-    /// Counts a request whose answer has begun.
-    pub fn answered(&self, outcome: Outcome, method: usize, status: StatusCode) {
-        self.requests[outcome as usize][method][class(status)].add_alone(1);
+    /// Where requests of the route of this name are counted. Asked once for each configuration.
+    pub fn route(&self, name: &str) -> Arc<Requests> {
+        Arc::clone(self.names().entry(name.to_owned()).or_default())
+    }
+
+    /// All routes that ever were.
+    pub fn routes(&self) -> BTreeMap<String, Arc<Requests>> {
+        self.names().clone()
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Requests>>> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a request that has come to its end.
@@ -159,10 +194,13 @@ impl Worker {
     /// Counts a refusal.
     #[cold]
     pub fn refused(&self, refusal: Refusal) {
-        let same = |known: &Refusal| std::mem::discriminant(known) == std::mem::discriminant(&refusal);
-        if let Some(count) = Refusal::ALL.iter().position(same).and_then(|at| self.refusals.get(at)) {
-            count.add_alone(1);
-        }
+        count(&self.refusals, refusal);
+    }
+
+    /// Counts a request that the gate did not let through.
+    #[cold]
+    pub fn denied(&self, refusal: Refusal) {
+        count(&self.denied, refusal);
     }
 
     /// Counts an answer of an endpoint.
@@ -170,6 +208,13 @@ impl Worker {
         if let Some(counts) = self.endpoints.get(endpoint) {
             counts[class(status)].add_alone(1);
         }
+    }
+}
+
+fn count(counts: &[Counter; Refusal::ALL.len()], refusal: Refusal) {
+    let same = |known: &Refusal| std::mem::discriminant(known) == std::mem::discriminant(&refusal);
+    if let Some(count) = Refusal::ALL.iter().position(same).and_then(|at| counts.get(at)) {
+        count.add_alone(1);
     }
 }
 

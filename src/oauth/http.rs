@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use super::address;
 use super::failure::{Outage, Step};
 use crate::config::provider::{Provider as Configured, Reach, is_loopback};
-use crate::metrics::ProviderRequests;
+use crate::metrics::{ANSWERED, ProviderRequests};
 use crate::time::Moment;
 
 /// How long one request may take in all.
@@ -100,7 +100,7 @@ impl Client {
         // Boxed, for every flow that might ask would hold the room for TLS and HTTP otherwise.
         let answer = timeout(DEADLINE, Box::pin(self.unhurried(ask))).await.unwrap_or(Err(Outage::Timeout));
         let outcome = match &answer {
-            Ok(answer) if answer.status.is_success() => "answered",
+            Ok(answer) if answer.status.is_success() => ANSWERED,
             Ok(_) => "refused",
             Err(outage) => outage.kind(),
         };

@@ -48,13 +48,13 @@ pub enum Failure {
 pub struct Failed {
     /// How.
     pub failure: Failure,
-    /// The instance of the app that was asked, where there are several.
-    pub instance: Option<String>,
+    /// The instance of the app that was asked last, counted from 0.
+    pub instance: Option<u16>,
 }
 
 impl Failed {
-    pub(super) fn at(instance: Option<&str>, failure: Failure) -> Self {
-        Self { failure, instance: instance.map(str::to_owned) }
+    pub(super) fn at(instance: usize, failure: Failure) -> Self {
+        Self { failure, instance: u16::try_from(instance).ok() }
     }
 }
 

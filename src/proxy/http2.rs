@@ -341,9 +341,10 @@ fn answer(proxy: &Proxy, pass: &Pass, head: Response<RecvStream>, goes_on: GoesO
     if parts.status == StatusCode::NO_CONTENT {
         parts.headers.remove(CONTENT_LENGTH);
     }
+    let instance = u16::try_from(goes_on.lease.place()).ok();
     let body = Http2Body::new(proxy, receive, &parts.headers, goes_on);
     let body = Following::Body(UpstreamBody::Http2(Box::new(body)));
-    let mut reply = Reply::new(parts.status, parts.headers, body);
+    let mut reply = Reply { instance, ..Reply::new(parts.status, parts.headers, body) };
     proxy.add(&mut reply, pass.session().is_some());
     reply
 }

@@ -137,13 +137,13 @@ impl Instances {
     }
 
     /// The name of the one at `place`, where there are several.
-    pub(super) fn name(&self, place: usize) -> Option<&str> {
+    pub fn name(&self, place: usize) -> Option<&str> {
         let instance = self.list.get(place).filter(|_| self.list.len() > 1)?;
         Some(&instance.name)
     }
 
     /// How many there are.
-    pub(super) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.list.len()
     }
 

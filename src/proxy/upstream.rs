@@ -42,6 +42,17 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Which instance of the app it leads to, counted from 0.
+    pub(super) fn instance(&self) -> Option<u16> {
+        u16::try_from(self.place).ok()
+    }
+
+    /// What failed on it.
+    #[cold]
+    pub(super) fn failed(&self, failure: Failure) -> Failed {
+        Failed::at(self.place, failure)
+    }
+
     /// Whether it has carried an answer before, so that the app may have closed it meanwhile.
     pub(super) fn reused(&self) -> bool {
         self.requests > 0
@@ -142,7 +153,7 @@ impl Pool {
             self.counts.troubles[trouble as usize].add_alone(1);
         }
         self.instances.failed(place, now, failure.reason());
-        Failed::at(self.instances.name(place), failure)
+        Failed::at(place, failure)
     }
 
     /// The answer on `connection` can be passed on.
@@ -161,10 +172,9 @@ impl Pool {
         self.instances.broke(connection.place, now, error);
     }
 
-    /// What failed on `connection`.
-    #[cold]
-    pub(super) fn failed(&self, connection: &Connection, failure: Failure) -> Failed {
-        Failed::at(self.instances.name(connection.place), failure)
+    /// The name of an instance of the app, where there are several.
+    pub(super) fn instance(&self, place: u16) -> Option<&str> {
+        self.instances.name(place.into())
     }
 
     fn take(&self, place: usize) -> Option<Box<Connection>> {

@@ -29,7 +29,10 @@ use crate::server::read::host_name;
 use crate::server::tls::Tls;
 use crate::server::worker::Serving;
 
+mod active;
 mod numbers;
+
+use active::Active;
 
 /// Connections at a time: probes and scrapes are few.
 const MOST: usize = 64;
@@ -83,6 +86,7 @@ async fn accept(listener: TcpListener, serving: watch::Receiver<Serving>) -> io:
     let near = listener.local_addr()?.ip().is_loopback();
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut connections = JoinSet::new();
+    let active = Arc::<Active>::default();
     loop {
         while connections.len() >= MOST {
             connections.join_next().await;
@@ -93,16 +97,17 @@ async fn accept(listener: TcpListener, serving: watch::Receiver<Serving>) -> io:
             sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let serving = serving.clone();
+        let (serving, active) = (serving.clone(), Arc::clone(&active));
         connections.spawn(async move {
             let service = service_fn(|request| {
                 let (app, tls, instances) = {
                     let serving = serving.borrow();
                     (Arc::clone(&serving.app), serving.tls.clone(), Arc::clone(&serving.instances))
                 };
+                let active = Arc::clone(&active);
                 async move {
                     let answer = if is_for_us(&request, near) {
-                        answer(&app, (tls.as_ref(), &instances), &request).await
+                        answer(&app, (tls.as_ref(), &instances, &active), &request).await
                     } else {
                         plain(StatusCode::MISDIRECTED_REQUEST, "text/plain", "not here\n".to_owned())
                     };
@@ -132,7 +137,7 @@ fn is_for_us(request: &Request<Incoming>, near: bool) -> bool {
 
 async fn answer(
     app: &App,
-    (tls, instances): (Option<&Tls>, &Instances),
+    (tls, instances, active): (Option<&Tls>, &Instances, &Active),
     request: &Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -144,7 +149,7 @@ async fn answer(
         "/healthz" | "/ping" => plain(StatusCode::OK, "text/plain", "ok\n".to_owned()),
         "/readyz" | "/ready" => ready(app).await,
         "/metrics" => {
-            let text = numbers::write(app, tls, instances).await;
+            let text = numbers::write(app, tls, (instances, active)).await;
             plain(StatusCode::OK, text::CONTENT_TYPE, text)
         }
         "/version" => {

@@ -14,7 +14,7 @@ use crate::error::{Error, Fault};
 use crate::flow::forward_auth::About;
 use crate::flow::{self, desk};
 use crate::gate::endpoint::{self, Asker, Endpoint};
-use crate::gate::{self, Pass, Verdict};
+use crate::gate::{self, Decision, Pass, Verdict};
 use crate::http::body::RequestBody;
 use crate::http::client::{self, Peer};
 use crate::http::fields::Fields;
@@ -78,9 +78,10 @@ pub(super) async fn answer(worker: &Rc<Worker>, peer: Peer, arrived: Arrived<'_>
     record.trace(&mut visit);
     let effort = recognise::recognise(worker, &mut visit).await;
     record.visited(&visit, via, app.config.log.access);
-    let verdict = gate::decide(&app.rules, &visit);
+    let decision = gate::decide(&app.rules, &visit);
     visit.path.judged();
-    record.decided(&verdict);
+    record.decided(&decision);
+    let Decision { verdict, .. } = decision;
     // A tunnel leads to the app; our own success would be taken for one (RFC 9110 §9.3.6).
     let verdict = match verdict {
         Verdict::Ours(_) if leaving == Some(Leaving::Http2) => Verdict::Refuse(Refusal::NotImplemented),
@@ -179,7 +180,8 @@ async fn forward(
 fn not_forwarded(worker: &Worker, visit: &Visit, failed: &Failed) -> Reply<ReplyBody> {
     let app = &worker.app;
     let failure = &failed.failure;
-    let (request_id, instance, reason) = (visit.id, failed.instance.as_deref(), failure.reason());
+    let instance = failed.instance.and_then(|place| worker.proxy.instance(place));
+    let (request_id, reason) = (visit.id, failure.reason());
     if let Some(trouble) = failure.trouble() {
         if !failure.is_counted() {
             worker.recorder.counts.troubles[trouble as usize].add_alone(1);
@@ -189,7 +191,8 @@ fn not_forwarded(worker: &Worker, visit: &Visit, failed: &Failed) -> Reply<Reply
         // Clients could fill the log with what they do wrong.
         tracing::debug!(%request_id, instance, reason, "the request could not be forwarded");
     }
-    close(own(answer::told(desk(app), &visit.reply_to(), failure.refusal())))
+    let told = own(answer::told(desk(app), &visit.reply_to(), failure.refusal()));
+    close(Reply { instance: failed.instance, ..told })
 }
 
 /// Does what the gate decided, when that is not to forward.

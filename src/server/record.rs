@@ -1,18 +1,19 @@
 //! What is written down of a request: its line of the access log and its share of the metrics, from the first
 //! look to the last byte of the answer.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HOST, USER_AGENT};
-use http::{HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::flow::forward_auth::About;
-use crate::gate::Verdict;
+use crate::gate::route::Route;
+use crate::gate::{Decision, Verdict};
 use crate::http::fields::Value;
-use crate::http::reply::Reply;
+use crate::http::reply::{self, Reply};
 use crate::http::visit::Visit;
 use crate::id::RequestId;
 use crate::log::access::{Access, Asked, Told};
@@ -20,11 +21,16 @@ use crate::metrics::Metrics;
 use crate::metrics::worker::{METHODS, Outcome, Worker as Counts, method};
 use crate::proxy::ending::Ending;
 use crate::proxy::ticker::Ticker;
-use crate::proxy::upgrade::Ended;
 use crate::refusal::Refusal;
 use crate::server::read::Head;
 use crate::time::{Moment, Now};
 use crate::trace::{Context, Share, Span, Tracing};
+
+mod names;
+mod tunnel;
+
+pub(super) use names::Names;
+pub(super) use tunnel::{Opened, closed};
 
 /// `traceparent` (W3C Trace Context §3.2).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -50,6 +56,8 @@ pub(super) struct Recorder {
     pub(super) counts: Arc<Counts>,
     /// What is logged.
     pub(super) access: Rc<Access>,
+    /// What routes and instances are called.
+    pub(super) names: Names,
     /// Where spans go, if requests are traced.
     pub(super) tracing: Option<Tracing>,
     /// Counts those that do not get there.
@@ -65,8 +73,13 @@ pub(super) struct Record {
     outcome: Outcome,
     method: usize,
     endpoint: Option<usize>,
-    rule: Option<u16>,
+    route: Route,
     status: Option<StatusCode>,
+    /// The request is a call of gRPC, and is logged.
+    grpc: bool,
+    grpc_status: Option<u16>,
+    /// Which instance of the app was asked.
+    instance: Option<u16>,
     reason: Option<Refusal>,
     upstream: Option<Duration>,
     bytes: u64,
@@ -96,8 +109,11 @@ impl Recorder {
             outcome: Outcome::Refused,
             method: 0,
             endpoint: None,
-            rule: None,
+            route: Route::NONE,
             status: None,
+            grpc: false,
+            grpc_status: None,
+            instance: None,
             reason: None,
             upstream: None,
             bytes: 0,
@@ -133,6 +149,7 @@ impl Record {
     pub(super) fn visited(&mut self, visit: &Visit, via: Via, logged: bool) {
         self.method = method(&visit.method);
         if logged {
+            self.grpc = visit.is_grpc();
             self.line = Some(self.recorder.access.asked(&Asked {
                 at: visit.now,
                 id: visit.id,
@@ -185,17 +202,24 @@ impl Record {
     }
 
     /// The gate has decided.
-    pub(super) fn decided(&mut self, verdict: &Verdict) {
-        match verdict {
+    pub(super) fn decided(&mut self, decision: &Decision) {
+        let counts = &self.recorder.counts;
+        self.route = decision.route;
+        match &decision.verdict {
             Verdict::Forward(pass) => {
                 self.outcome = Outcome::Forwarded;
-                self.rule = pass.rule();
+                counts.allowed[usize::from(pass.session().is_some())].add_alone(1);
             }
             Verdict::Ours(endpoint) => {
                 self.outcome = Outcome::Answered;
                 self.endpoint = Some(endpoint.place());
             }
-            Verdict::AskToSignIn | Verdict::AskForCode | Verdict::Refuse(_) => {}
+            denied => {
+                // What is wrong with requests for our own endpoints is said of those.
+                if let Some(reason) = denied.denial().filter(|_| decision.route != Route::AUTH) {
+                    counts.denied(reason);
+                }
+            }
         }
     }
 
@@ -205,8 +229,13 @@ impl Record {
         self.outcome = Outcome::Refused;
     }
 
-    /// What the question of a proxy is about.
+    /// What the question of a proxy is about. It belongs to the route that it asks about.
     pub(super) fn about(&mut self, about: &About) {
+        self.route = about.route;
+        match about.allowed {
+            Ok(identified) => self.recorder.counts.allowed[usize::from(identified)].add_alone(1),
+            Err(reason) => self.recorder.counts.denied(reason),
+        }
         if let Some(line) = &mut self.line {
             self.recorder.access.about(line, about.method.as_str(), about.path.as_bytes());
         }
@@ -220,7 +249,11 @@ impl Record {
         if let Some(refusal) = self.reason {
             counts.refused(refusal);
         }
-        counts.answered(self.outcome, self.method, status);
+        self.instance = reply.instance;
+        if self.grpc {
+            self.grpc_status = reply.grpc_status();
+        }
+        self.recorder.names.answered(self.route, (self.outcome, self.method, status));
         if let Some(endpoint) = self.endpoint {
             counts.endpoint(endpoint, status);
         }
@@ -238,6 +271,14 @@ impl Record {
         self.bytes += bytes as u64;
     }
 
+    /// The answer ends with these trailers.
+    #[cold]
+    pub(super) fn trailers(&mut self, trailers: &HeaderMap) {
+        if self.grpc {
+            self.grpc_status = reply::grpc_status_of(trailers);
+        }
+    }
+
     /// The client was given all of the answer, which the app may have ended so because it was `cut`.
     pub(super) fn whole(&mut self, cut: Option<Ending>) {
         (self.whole, self.cut) = (true, cut);
@@ -252,9 +293,9 @@ impl Record {
     /// The request is over, but its line is written at the end of the tunnel that it has opened.
     pub(super) fn opened(mut self) -> Option<Opened> {
         self.whole = true;
-        let (line, told) = (self.line.take()?, self.told_at_last());
+        let (line, told) = (self.take_line()?, self.told_at_last());
         let access = Rc::clone(&self.recorder.access);
-        Some(Opened { access, begun: self.begun, line, told })
+        Some(Opened::new(access, self.begun, line, told))
     }
 
     /// Why it ended before it was whole, if it did.
@@ -263,46 +304,24 @@ impl Record {
         if self.whole { self.cut } else { Some(self.cut.unwrap_or_else(lost)) }
     }
 
+    /// Its line, with where it went.
+    fn take_line(&mut self) -> Option<Vec<u8>> {
+        let mut line = self.line.take()?;
+        self.recorder.names.add(&mut line, self.route, self.instance);
+        Some(line)
+    }
+
     /// What only the end tells.
     fn told_at_last(&self) -> Told {
         Told {
             status: self.status.map(|status| status.as_u16()),
             decision: if self.status.is_some() { self.outcome.name() } else { "abandoned" },
-            rule: self.rule,
+            grpc_status: self.grpc_status,
             reason: self.reason.map(Refusal::code),
             bytes: self.bytes,
             took: Duration::ZERO,
             upstream: self.upstream,
             ended: self.ended().map(Ending::name),
-        }
-    }
-}
-
-/// What is written down of a tunnel: the line of the request that opened it.
-pub(super) struct Opened {
-    access: Rc<Access>,
-    begun: Moment,
-    line: Vec<u8>,
-    told: Told,
-}
-
-impl Opened {
-    /// It has ended, and so much was passed on to the client.
-    pub(super) fn end(mut self, bytes: u64, ended: Option<Ending>) {
-        self.write(bytes, ended);
-    }
-
-    fn write(&mut self, bytes: u64, ended: Option<Ending>) {
-        let told = Told { bytes, took: self.begun.elapsed(), ended: ended.map(Ending::name), ..self.told };
-        self.access.told(std::mem::take(&mut self.line), &told);
-    }
-}
-
-/// One that has not ended by itself ends with its worker.
-impl Drop for Opened {
-    fn drop(&mut self) {
-        if !self.line.is_empty() {
-            self.write(0, Some(Ending::Drain));
         }
     }
 }
@@ -334,19 +353,9 @@ impl Drop for Record {
                 recorder.lost.spans[1].add(1);
             }
         }
-        if let Some(line) = self.line.take() {
-            recorder.access.told(line, &Told { took, ..self.told_at_last() });
+        if let Some(line) = self.take_line() {
+            self.recorder.access.told(line, &Told { took, ..self.told_at_last() });
         }
-    }
-}
-
-/// A tunnel has ended that was opened from this address.
-pub(super) fn closed(opened: Option<Opened>, ended: Ended, peer: SocketAddr) {
-    if let Some(error) = ended.error {
-        tracing::debug!(%peer, %error, "tunnel ended");
-    }
-    if let Some(opened) = opened {
-        opened.end(ended.bytes, ended.by);
     }
 }
 

@@ -86,6 +86,9 @@ impl ReplyBody {
         };
         if let (Poll::Ready(Some(piece)), Some(record)) = (&polled, &mut self.record) {
             match piece {
+                Ok(Piece::Frame(frame)) if frame.is_trailers() => {
+                    frame.trailers_ref().into_iter().for_each(|trailers| record.trailers(trailers));
+                }
                 Ok(piece) => record.passed(piece.size()),
                 Err(error) => record.cut(Ending::of(error)),
             }

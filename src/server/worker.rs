@@ -23,7 +23,7 @@ use crate::server::date::Date;
 use crate::server::hands::Hands;
 use crate::server::handshakes::Handshakes;
 use crate::server::http2::Asked;
-use crate::server::record::Recorder;
+use crate::server::record::{Names, Recorder};
 use crate::server::seats::{Need, Seats};
 use crate::server::tls::Tls;
 use crate::session::cache::Near;
@@ -86,9 +86,12 @@ impl Worker {
     pub(super) fn first(serving: &Serving) -> Rc<Self> {
         let ticker = Ticker::default();
         let app = &serving.app;
+        let counts = app.metrics.enlist(endpoint::PLACES);
+        let access = Access::new(app.config.log.json, app.log_sink());
         let recorder = Rc::new(Recorder {
-            counts: app.metrics.enlist(endpoint::PLACES),
-            access: Rc::new(Access::new(app.config.log.json, app.log_sink())),
+            names: Names::new(&app.rules, &serving.instances, &counts, &access),
+            counts,
+            access: Rc::new(access),
             tracing: serving.tracing.clone(),
             lost: Arc::clone(&app.metrics),
             ticker: ticker.clone(),
@@ -118,9 +121,11 @@ impl Worker {
     /// lives as long as they do.
     pub(super) fn under(&self, serving: &Serving) -> Rc<Self> {
         self.handshakes.allow(handshakes(&serving.app));
+        let (counts, access) = (Arc::clone(&self.recorder.counts), Rc::clone(&self.recorder.access));
         let recorder = Rc::new(Recorder {
-            counts: Arc::clone(&self.recorder.counts),
-            access: Rc::clone(&self.recorder.access),
+            names: Names::new(&serving.app.rules, &serving.instances, &counts, &access),
+            counts,
+            access,
             tracing: serving.tracing.clone(),
             lost: Arc::clone(&self.recorder.lost),
             ticker: self.ticker.clone(),

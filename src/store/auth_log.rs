@@ -132,7 +132,7 @@ impl Event {
         }
         let user = self.user.as_ref().map(UserId::as_str);
         let (event, client, reason) = (self.action.as_str(), self.address.as_deref(), self.error);
-        tracing::info!(target: "security", event, outcome, user, client, way, reason, "account");
+        tracing::info!(target: "security", event, outcome, user_id = user, client_ip = client, way, reason, "account");
     }
 }
 

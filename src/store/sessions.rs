@@ -89,7 +89,19 @@ const SESSIONS_OF_USER: &str = concat!(
        ORDER BY "session"."createdAt" DESC, "session"."id""#
 );
 
+/// Those that open something; see [`SESSIONS_OF_USER`].
+const SESSIONS_ACTIVE: &str =
+    r#"SELECT COUNT(*) FROM "session" WHERE "expiresAt" > $1 AND length("token") = 43"#;
+
 impl Store {
+    /// How many sessions have not expired at `now`.
+    pub async fn sessions_active(&self, now: Now) -> Result<u64, Fault> {
+        let count: i64 =
+            on!(&self.read, pool => sqlx::query_scalar(SESSIONS_ACTIVE).bind(now).fetch_one(pool).await)
+                .map_err(fault("counting sessions"))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
     /// The session with this token, whether it has expired or not; none of a disabled user.
     pub async fn session_by_hash(&self, token: TokenHash) -> Result<Option<SessionRow>, Fault> {
         let row = on!(&self.read, pool => sqlx::query(SESSION_BY_HASH)

@@ -11,6 +11,7 @@ url = "http://127.0.0.1:3000"
 preset = "authelia"
 [[rules]]
 path = "/assets/**"
+name = "static"
 methods = ["GET"]
 access = "public"
 [[rules]]
@@ -92,6 +93,22 @@ fn the_verdict_and_the_rule_behind_it_are_named() {
         assert!(out.contains(why), "{arguments:?} {why:?} {out}");
         let last = out.lines().find(|line| line.starts_with("verdict")).expect("a verdict");
         assert!(last.contains(verdict), "{arguments:?} {verdict:?} {out}");
+    }
+}
+
+#[test]
+fn the_route_is_called_what_the_log_and_the_metrics_call_it() {
+    for (url, route) in [
+        ("/assets/a.css", "static"),
+        ("/internal/x", "/internal/**"),
+        ("/api/ada/tasks", "owner"),
+        ("/x", "default"),
+        ("/auth/sign-in", "auth"),
+        ("/assets/../internal/x", "none"),
+    ] {
+        let (code, out, _) = explain(&["GET", url]);
+        assert_eq!(code, Some(0));
+        assert!(out.lines().any(|line| line == format!("route     {route}")), "{url}: {out}");
     }
 }
 

@@ -27,9 +27,11 @@ mod load;
 mod numbers;
 mod refused;
 mod reload;
+mod routes;
 mod silence;
 pub(crate) mod stop;
 mod trace;
+mod upstream;
 
 /// The built program with a configuration file, and what it says; killed when dropped.
 struct Program {

@@ -4,8 +4,11 @@ use http::Method;
 
 use crate::config::file::RawRule;
 use crate::config::problem::Problems;
-use crate::config::rule::{Access, Rule};
+use crate::config::rule::{AUTH, Access, DEFAULT, NONE, OWNER, Rule};
 use crate::pattern::{Case, NoPattern, OWNER_TREE, Pattern, Segment};
+
+/// The longest name of a rule, in bytes.
+const LONGEST_NAME: usize = 64;
 
 pub(super) fn paths(raw: &[String], p: &mut Problems) -> Vec<String> {
     if raw.is_empty() && !p.about("paths") {
@@ -41,6 +44,7 @@ pub(super) fn rules(raw: &[RawRule], mounts: &[String], p: &mut Problems) -> Vec
     let mut rules: Vec<(usize, Rule)> = Vec::new();
     for (i, raw) in raw.iter().enumerate() {
         let methods = methods(i, &raw.methods, p);
+        let name = name(i, raw.name.as_deref(), p);
         let access_key = format!("rules[{i}].access");
         if raw.access.is_none() && !p.about(&access_key) {
             p.add(
@@ -52,7 +56,7 @@ pub(super) fn rules(raw: &[RawRule], mounts: &[String], p: &mut Problems) -> Vec
         if let (Some(pattern), Some(methods)) = (pattern(i, raw, p), methods)
             && let Some(access) = raw.access
         {
-            let rule = Rule { pattern, methods, access };
+            let rule = Rule { pattern, methods, access, name };
             can_match(i, &rule, &rules, mounts, p);
             opens_nothing(i, &rule, p);
             rules.push((i, rule));
@@ -102,6 +106,26 @@ fn methods(i: usize, raw: &[String], p: &mut Problems) -> Option<Vec<Method>> {
         }
     }
     (methods.len() == raw.len()).then_some(methods)
+}
+
+/// What a rule is called. Several may share a name: they are one route to who counts.
+fn name(i: usize, raw: Option<&str>, p: &mut Problems) -> Option<String> {
+    let text = raw?;
+    let key = format!("rules[{i}].name");
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    if text.len() > LONGEST_NAME
+        || !text.bytes().all(plain)
+        || !text.starts_with(|c: char| c.is_ascii_alphanumeric())
+    {
+        let what = format!("{} is not a name", p.quote(&key, text));
+        p.add(key, what, "use up to 64 letters, digits and `-._`, a letter or digit first");
+        return None;
+    }
+    if [NONE, AUTH, OWNER, DEFAULT].contains(&text) {
+        p.add(key, format!("\"{text}\" is the name of what no rule is about"), "write another one");
+        return None;
+    }
+    Some(text.to_owned())
 }
 
 /// Notes a rule that no request ever reaches: somebody believes in it.

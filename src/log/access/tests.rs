@@ -24,11 +24,11 @@ fn asked<'a>(path: &'a [u8], agent: &'a [u8]) -> Asked<'a> {
 const TOLD: Told = Told {
     status: Some(403),
     decision: "refused",
-    rule: None,
     reason: Some("FORBIDDEN"),
     bytes: 1234,
     took: Duration::from_micros(1_002_003),
     upstream: Some(Duration::from_micros(5)),
+    grpc_status: None,
     ended: None,
 };
 
@@ -49,10 +49,10 @@ fn a_line_of_json_is_an_object_whatever_a_client_sends() {
     assert_eq!(text.lines().count(), 1, "{text}");
     let value: serde_json::Value = serde_json::from_str(&text).expect("an object");
     assert_eq!(value["timestamp"], "2023-11-14T22:13:20.007Z");
-    assert_eq!((&value["path"], &value["client"]), (&"/a\"b".into(), &"192.0.2.10".into()));
+    assert_eq!((&value["path"], &value["client_ip"]), (&"/a\"b".into(), &"192.0.2.10".into()));
     assert_eq!((&value["status"], &value["bytes"]), (&403.into(), &1234.into()));
     assert_eq!((&value["duration_ms"], &value["upstream_ms"]), (&1002.003.into(), &0.005.into()));
-    let agent: Vec<u32> = value["agent"].as_str().expect("text").chars().map(u32::from).collect();
+    let agent: Vec<u32> = value["user_agent"].as_str().expect("text").chars().map(u32::from).collect();
     assert_eq!(agent, (0..256).collect::<Vec<u32>>());
 }
 
@@ -63,7 +63,7 @@ fn a_line_of_text_has_no_byte_that_could_end_it_or_forge_a_field() {
     assert!(text.starts_with(start) && text.ends_with('\n'), "{text}");
     assert!(text.bytes().filter(|b| !(b' '..=b'~').contains(b)).eq([b'\n']), "{text}");
     assert!(
-        text.contains(r#" agent="x\u000d\u000a2023 INFO access: status=200 \u001b[31m\"" status=403 "#),
+        text.contains(r#" user_agent="x\u000d\u000a2023 INFO access: status=200 \u001b[31m\"" status=403 "#),
         "{text}"
     );
     assert!(text.contains(" reason=FORBIDDEN bytes=1234 duration_ms=1002.003 upstream_ms=0.005"), "{text}");

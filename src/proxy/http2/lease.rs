@@ -132,7 +132,7 @@ impl Lease {
     /// What failed on its stream.
     #[cold]
     pub(super) fn failed(&self, failure: Failure) -> Failed {
-        Failed::at(self.instances.name(self.place), failure)
+        Failed::at(self.place, failure)
     }
 
     /// Whether the connection has carried an answer before, so that the app may have closed it meanwhile.

@@ -66,6 +66,7 @@ impl Http2 {
         lease.answered();
         // It has been taken up, and however it ends is none of what was given up.
         lease.ended();
+        let instance = u16::try_from(lease.place()).ok();
         let (parts, receive) = head.into_parts();
         let mut fields = parts.headers;
         fields::clean(&mut fields);
@@ -73,6 +74,7 @@ impl Http2 {
         let switch = Switch {
             fields: Fields::from(&fields),
             client: leaving,
+            instance,
             upstream: AppSide::Http2(Box::new(Duplex::new(
                 upload.into_stream(),
                 Received::new(receive),

@@ -1,6 +1,8 @@
 //! Everything that is counted, as one text.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -8,17 +10,18 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::gate::endpoint;
 use crate::metrics::text::{Text, seconds};
-use crate::metrics::worker::{AWAITING, CLASSES, METHODS, Outcome, TROUBLES, Worker};
-use crate::metrics::{Counter, Job};
+use crate::metrics::worker::{AWAITING, CLASSES, METHODS, Outcome, Requests, TROUBLES, Worker};
+use crate::metrics::{ANSWERED, Counter, Job};
 use crate::proxy::instances::Instances;
 use crate::refusal::Refusal;
+use crate::server::admin::active::Active;
 use crate::server::tls::Tls;
 
 /// How long the store may take to count mails that wait.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Writes all numbers.
-pub(super) async fn write(app: &App, tls: Option<&Tls>, all: &Instances) -> String {
+pub(super) async fn write(app: &App, tls: Option<&Tls>, (all, active): (&Instances, &Active)) -> String {
     let mut text = Text::default();
     let workers = app.metrics.workers();
     let workers: Vec<&Worker> = workers.iter().map(|worker| &**worker).collect();
@@ -27,6 +30,10 @@ pub(super) async fn write(app: &App, tls: Option<&Tls>, all: &Instances) -> Stri
     instances(&mut text, all);
     connections(&mut text, &workers);
     sessions(&mut text, app, &workers);
+    if let Some(active) = active.sessions(app).await {
+        let help = "Sessions in the store that have not expired: of all replicas, in use or not.";
+        text.single(("sidegate_sessions_active", "gauge", help), active);
+    }
     people(&mut text, app);
     mails(&mut text, app).await;
     upkeep(&mut text, app);
@@ -50,10 +57,10 @@ fn process(text: &mut Text, app: &App) {
     text.family(name, "counter", "Reloads of the configuration.");
     text.sample(name, &[("outcome", "applied")], done.get());
     text.sample(name, &[("outcome", "refused")], failed.get());
-    let name = "sidegate_config_last_reload_successful";
+    let name = "sidegate_config_reload_success";
     let help = "0 if the last reload was refused, so that an earlier configuration is in use.";
     text.single((name, "gauge", help), u8::from(!app.metrics.reload_failed()));
-    let name = "sidegate_config_timestamp_seconds";
+    let name = "sidegate_config_last_reload_timestamp_seconds";
     text.single((name, "gauge", "When the configuration in use was read."), app.metrics.configured.get());
     let Some(own) = Process::read() else { return };
     let name = "process_start_time_seconds";
@@ -67,18 +74,8 @@ fn process(text: &mut Text, app: &App) {
 }
 
 fn requests(text: &mut Text, workers: &[&Worker]) {
-    let name = "sidegate_requests_total";
-    text.family(name, "counter", "Requests that were answered.");
-    for (o, outcome) in Outcome::NAMES.iter().enumerate() {
-        for (m, method) in METHODS.iter().enumerate() {
-            for (c, code) in CLASSES.iter().enumerate() {
-                let count = sum(workers, |worker| &worker.requests[o][m][c]);
-                if count > 0 {
-                    text.sample(name, &[("outcome", outcome), ("method", method), ("code", code)], count);
-                }
-            }
-        }
-    }
+    answered(text, workers);
+    decisions(text, workers);
     let under_way = sum(workers, |worker| &worker.begun).saturating_sub(sum(workers, |worker| &worker.ended));
     text.single(("sidegate_requests_in_flight", "gauge", "Requests that are being answered."), under_way);
     let name = "sidegate_request_duration_seconds";
@@ -96,11 +93,7 @@ fn requests(text: &mut Text, workers: &[&Worker]) {
     }
     let name = "sidegate_refusals_total";
     text.family(name, "counter", "Requests that were refused, by the code that the client was told.");
-    let mut told = std::collections::BTreeMap::<&str, u64>::new();
-    for (place, refusal) in Refusal::ALL.iter().enumerate() {
-        *told.entry(refusal.code()).or_default() += sum(workers, |worker| &worker.refusals[place]);
-    }
-    for (code, count) in told.into_iter().filter(|(_, count)| *count > 0) {
+    for (code, count) in by_code(workers, |worker, place| &worker.refusals[place]) {
         text.sample(name, &[("code", code)], count);
     }
     let name = "sidegate_endpoint_requests_total";
@@ -115,6 +108,57 @@ fn requests(text: &mut Text, workers: &[&Worker]) {
     }
     let name = "sidegate_sent_bytes_total";
     text.single((name, "counter", "Bytes of bodies sent to clients."), sum(workers, |worker| &worker.sent));
+}
+
+fn answered(text: &mut Text, workers: &[&Worker]) {
+    let name = "sidegate_requests_total";
+    text.family(name, "counter", "Requests that were answered, by the rule that speaks of them.");
+    let mut routes = BTreeMap::<String, Vec<Arc<Requests>>>::new();
+    for (route, requests) in workers.iter().flat_map(|worker| worker.routes()) {
+        routes.entry(route).or_default().push(requests);
+    }
+    for (route, parts) in &routes {
+        for (o, outcome) in Outcome::NAMES.iter().enumerate() {
+            for (m, method) in METHODS.iter().enumerate() {
+                for (c, code) in CLASSES.iter().enumerate() {
+                    let count: u64 = parts.iter().map(|requests| requests.get(o, m, c)).sum();
+                    if count > 0 {
+                        let labels = [
+                            ("route", route.as_str()),
+                            ("outcome", outcome),
+                            ("method", method),
+                            ("code", code),
+                        ];
+                        text.sample(name, &labels, count);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn decisions(text: &mut Text, workers: &[&Worker]) {
+    let name = "sidegate_auth_decisions_total";
+    text.family(name, "counter", "Whether requests may go to the app, and why not.");
+    for (place, reason) in ["anonymous", "session"].into_iter().enumerate() {
+        let count = sum(workers, |worker| &worker.allowed[place]);
+        text.sample(name, &[("outcome", "allowed"), ("reason", reason)], count);
+    }
+    for (code, count) in by_code(workers, |worker, place| &worker.denied[place]) {
+        text.sample(name, &[("outcome", "denied"), ("reason", code)], count);
+    }
+}
+
+/// What there is of each refusal, by its code.
+fn by_code(
+    workers: &[&Worker],
+    count: impl Fn(&Worker, usize) -> &Counter,
+) -> impl Iterator<Item = (&'static str, u64)> {
+    let mut told = BTreeMap::<&str, u64>::new();
+    for (place, refusal) in Refusal::ALL.iter().enumerate() {
+        *told.entry(refusal.code()).or_default() += sum(workers, |worker| count(worker, place));
+    }
+    told.into_iter().filter(|(_, count)| *count > 0)
 }
 
 fn instances(text: &mut Text, instances: &Instances) {
@@ -140,12 +184,12 @@ fn connections(text: &mut Text, workers: &[&Worker]) {
         text.sample(name, &[("awaiting", awaiting)], sum(workers, |worker| &worker.timed_out[at]));
     }
     let [begun, ended] = [0, 1].map(|at| sum(workers, |worker| &worker.tunnels[at]));
-    let name = "sidegate_tunnels_open";
+    let name = "sidegate_upgraded_connections";
     text.single(
         (name, "gauge", "Connections that have left HTTP (WebSockets)."),
         begun.saturating_sub(ended),
     );
-    let name = "sidegate_tunnels_total";
+    let name = "sidegate_upgrades_total";
     text.single((name, "counter", "Connections that have left HTTP so far."), begun);
 }
 
@@ -171,26 +215,42 @@ fn people(text: &mut Text, app: &App) {
     for ((event, outcome), count) in counts.events.all() {
         text.sample(name, &[("event", &event), ("outcome", outcome)], count);
     }
-    let name = "sidegate_sign_ins_total";
+    let name = "sidegate_logins_total";
     text.family(name, "counter", "Sign-ins, by the way they came: password, code or a provider.");
     for ((way, outcome), count) in counts.sign_ins.all() {
-        text.sample(name, &[("way", &way), ("outcome", outcome)], count);
+        text.sample(name, &[("method", &way), ("outcome", outcome)], count);
     }
     let name = "sidegate_provider_request_duration_seconds";
     text.family(name, "histogram", "Requests to providers: what was asked of which, and what came of it.");
     app.metrics.providers.each(|(provider, asked, outcome), took| {
-        let labels = [("provider", provider), ("asked", asked), ("outcome", outcome)];
+        let labels = [("provider", provider), ("op", asked), ("outcome", outcome)];
         text.histogram(name, &labels, std::iter::once(took));
     });
+    provider_errors(text, app);
     let name = "sidegate_budget_spent_total";
     text.family(name, "counter", "Attempts that were counted, by whose budget paid.");
     for (budget, [spent, _]) in app.limits.counts() {
-        text.sample(name, &[("budget", budget)], spent);
+        text.sample(name, &[("bucket", budget)], spent);
     }
     let name = "sidegate_rate_limited_total";
     text.family(name, "counter", "Attempts for which no budget was left.");
     for (budget, [_, empty]) in app.limits.counts() {
-        text.sample(name, &[("budget", budget)], empty);
+        text.sample(name, &[("bucket", budget)], empty);
+    }
+}
+
+fn provider_errors(text: &mut Text, app: &App) {
+    let name = "sidegate_provider_errors_total";
+    text.family(name, "counter", "Requests to providers that failed or were refused, whatever was asked.");
+    let mut errors = BTreeMap::<(String, String), u64>::new();
+    app.metrics.providers.each(|(provider, _, outcome), took| {
+        if outcome != ANSWERED {
+            *errors.entry((provider.to_owned(), outcome.to_owned())).or_default() +=
+                took.buckets().sum::<u64>();
+        }
+    });
+    for ((provider, kind), count) in errors {
+        text.sample(name, &[("provider", &provider), ("kind", &kind)], count);
     }
 }
 
@@ -246,7 +306,7 @@ fn upkeep(text: &mut Text, app: &App) {
 
 fn certificates(text: &mut Text, app: &App, tls: Option<&Tls>) {
     let (Some(tls), Some(config)) = (tls, &app.config.tls) else { return };
-    let name = "sidegate_tls_certificate_not_after_seconds";
+    let name = "sidegate_tls_cert_not_after_seconds";
     text.family(name, "gauge", "Until when a certificate is good.");
     for (until, files) in tls.not_after().into_iter().zip(&config.certificates) {
         if let Some(until) = until {

@@ -8,10 +8,10 @@ use crate::support::raw::Raw;
 use crate::support::site::PASSWORD;
 use crate::support::upstream::Upstream;
 
-const JSON: &str = "[log]\nformat = \"json\"\n";
+pub(super) const JSON: &str = "[log]\nformat = \"json\"\n";
 
 /// The first line of JSON whose `target` is this and that `fits`.
-fn line(program: &Program, target: &str, fits: impl Fn(&Value) -> bool) -> Value {
+pub(super) fn line(program: &Program, target: &str, fits: impl Fn(&Value) -> bool) -> Value {
     let find = || {
         program
             .lines()
@@ -34,9 +34,9 @@ fn a_line_of_json_says_who_asked_for_what_and_what_became_of_it() {
     assert_eq!(ada.ask("GET", "/shop/x?token=hush").header("User-Agent", "Test/1 \"q\"").send().status, 200);
     let line = line(&program, "access", |line| line["path"] == "/shop/x");
     assert_eq!((&line["method"], &line["status"], &line["bytes"]), (&"GET".into(), &200.into(), &5.into()));
-    assert_eq!((&line["user"], &line["client"]), (&id.into(), &"127.0.0.1".into()));
+    assert_eq!((&line["user_id"], &line["client_ip"]), (&id.into(), &"127.0.0.1".into()));
     assert_eq!((&line["decision"], &line["rule"]), (&"forwarded".into(), &1.into()));
-    assert_eq!((&line["http"], &line["agent"]), (&"1.1".into(), &"Test/1 \"q\"".into()));
+    assert_eq!((&line["http"], &line["user_agent"]), (&"1.1".into(), &"Test/1 \"q\"".into()));
     assert_eq!((&line["level"], &line["message"]), (&"INFO".into(), &"request".into()));
     assert_eq!(line["request_id"].as_str(), app.arrived().last().expect("it came").header("x-request-id"));
     assert_eq!(line["session"].as_str().expect("a handle").len(), 8);
@@ -99,10 +99,10 @@ fn refusals_and_failed_sign_ins_stand_out() {
     let failed = line(&program, "security", |line| line["outcome"] == "failure");
     assert_eq!((&failed["event"], &failed["way"]), (&"login".into(), &"password".into()));
     assert_eq!(
-        (&failed["reason"], &failed["client"]),
+        (&failed["reason"], &failed["client_ip"]),
         (&"INVALID_EMAIL_OR_PASSWORD".into(), &"127.0.0.1".into())
     );
-    assert_eq!(failed["user"], id.as_str());
+    assert_eq!(failed["user_id"], id.as_str());
     assert_eq!(ada.post("/auth/revoke-sessions", &json!({})).status, 200);
     line(&program, "security", |line| line["event"] == "revoke" && line["outcome"] == "success");
     assert!(!program.says(PASSWORD) && !program.says("not the right one"));
@@ -132,13 +132,13 @@ fn no_byte_of_a_client_forges_a_line_and_what_is_malformed_is_logged_too() {
     }
     assert_eq!(Raw::connect(host).send("GET /three\r\nHost: a\r\n\r\n").answer().status, 400);
     for (path, says) in [
-        ("client=192.0.2.77 method=GET path=/long/xxx", "x http=1.1 status=414 decision=refused"),
-        ("client=192.0.2.77 method=GET path=/elsewhere ", "status=421 decision=refused"),
-        ("client=192.0.2.77 method=GET path=/zero%00 ", "status=400 decision=refused"),
-        ("client=127.0.0.1 method=- path=- ", "status=400 decision=refused"),
+        ("client_ip=192.0.2.77 method=GET path=/long/xxx", "x http=1.1 status=414 decision=refused"),
+        ("client_ip=192.0.2.77 method=GET path=/elsewhere ", "status=421 decision=refused"),
+        ("client_ip=192.0.2.77 method=GET path=/zero%00 ", "status=400 decision=refused"),
+        ("client_ip=127.0.0.1 method=- path=- ", "status=400 decision=refused"),
         (
             "path=/forged ",
-            r#"agent="x\u00ff\u0009 2026-01-01T00:00:00.000Z  INFO access: request status=200" status=401"#,
+            r#"user_agent="x\u00ff\u0009 2026-01-01T00:00:00.000Z  INFO access: request status=200" route=default status=401"#,
         ),
         ("path=/two ", "status=400 decision=refused reason=BAD_HOST"),
     ] {

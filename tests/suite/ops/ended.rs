@@ -100,10 +100,10 @@ fn what_is_cut_at_the_end_of_the_drain_time_has_its_lines_and_streams_are_reset(
     assert_eq!(program.exit_code(), Some(0));
     for (path, says) in [
         ("path=/open/slow http=1.1", "decision=abandoned"),
-        ("path=/open/stream http=1.1", "status=200 decision=forwarded rule=1 bytes=5"),
-        ("path=/open/socket http=1.1", "status=101 decision=forwarded rule=1 bytes=7"),
+        ("path=/open/stream http=1.1", "rule=1 status=200 decision=forwarded bytes=5"),
+        ("path=/open/socket http=1.1", "rule=1 status=101 decision=forwarded bytes=7"),
         ("path=/open/two/slow http=2", "decision=abandoned"),
-        ("path=/open/two/stream http=2", "status=200 decision=forwarded rule=1 bytes=5"),
+        ("path=/open/two/stream http=2", "rule=1 status=200 decision=forwarded bytes=5"),
     ] {
         let line = line(&program, path);
         assert!(line.contains(says) && line.ends_with(" ended=drain"), "{line}");

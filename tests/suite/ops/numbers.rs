@@ -62,9 +62,10 @@ on_both_databases! {
         let text = told(site.admin(), "/metrics").text();
         scraped(&text);
         for (sample, at_least) in [
-            ("sidegate_requests_total{outcome=\"forwarded\",method=\"GET\",code=\"2xx\"}", 6),
-            ("sidegate_requests_total{outcome=\"refused\",method=\"GET\",code=\"4xx\"}", 1),
-            ("sidegate_requests_total{outcome=\"answered\",method=\"POST\",code=\"4xx\"}", 1),
+            ("sidegate_requests_total{route=\"default\",outcome=\"forwarded\",method=\"GET\",code=\"2xx\"}", 5),
+            ("sidegate_requests_total{route=\"/open/**\",outcome=\"forwarded\",method=\"GET\",code=\"2xx\"}", 1),
+            ("sidegate_requests_total{route=\"default\",outcome=\"refused\",method=\"GET\",code=\"4xx\"}", 1),
+            ("sidegate_requests_total{route=\"auth\",outcome=\"answered\",method=\"POST\",code=\"4xx\"}", 1),
             ("sidegate_refusals_total{code=\"UNAUTHORIZED\"}", 1),
             ("sidegate_refusals_total{code=\"INVALID_EMAIL_OR_PASSWORD\"}", 1),
             ("sidegate_endpoint_requests_total{endpoint=\"POST sign-in/email\",code=\"2xx\"}", 1),
@@ -76,9 +77,9 @@ on_both_databases! {
             ("sidegate_session_cache_hits_total", 3),
             ("sidegate_auth_events_total{event=\"signup\",outcome=\"success\"}", 1),
             ("sidegate_auth_events_total{event=\"logout\",outcome=\"success\"}", 1),
-            ("sidegate_sign_ins_total{way=\"password\",outcome=\"success\"}", 1),
-            ("sidegate_sign_ins_total{way=\"password\",outcome=\"failure\"}", 1),
-            ("sidegate_budget_spent_total{budget=\"account\"}", 2),
+            ("sidegate_logins_total{method=\"password\",outcome=\"success\"}", 1),
+            ("sidegate_logins_total{method=\"password\",outcome=\"failure\"}", 1),
+            ("sidegate_budget_spent_total{bucket=\"account\"}", 2),
             ("sidegate_sent_bytes_total", 30),
             ("sidegate_ready", 1),
             ("process_start_time_seconds", 1_000_000_000),
@@ -93,6 +94,26 @@ on_both_databases! {
             text.contains("\nsidegate_requests_in_flight 0\n")
                 && number(&text, "sidegate_job_runs_total{job=\"delete_old\"}") >= 1
         });
+    }
+
+    fn sessions_that_have_not_ended_are_counted_by_the_store(database) {
+        let site = Site::on(database).set("admin", ADMIN).start();
+        let active = |expected: u64| {
+            eventually("so many sessions are active", || {
+                number(&told(site.admin(), "/metrics").text(), "sidegate_sessions_active") == expected
+            });
+        };
+        let (mut ada, _) = site.member("ada@example.com");
+        active(1);
+        let (mut phone, _) = site.signed_in("ada@example.com");
+        site.member("bob@example.com");
+        active(3);
+        assert_eq!(phone.post("/auth/sign-out", &json!({})).status, 200);
+        active(2);
+        assert_eq!(ada.get("/x").status, 200);
+        // What has expired is none, whether it was deleted or not.
+        site.pass(Duration::from_hours(24 * 8));
+        active(0);
     }
 
     fn a_refusal_that_a_form_shows_is_counted_as_one_that_a_program_hears(database) {
@@ -132,7 +153,7 @@ on_both_databases! {
         let count = |provider: &str, asked: &str, outcome: &str| {
             let text = told(site.admin(), "/metrics").text();
             scraped(&text);
-            let labels = format!("provider=\"{provider}\",asked=\"{asked}\",outcome=\"{outcome}\"");
+            let labels = format!("provider=\"{provider}\",op=\"{asked}\",outcome=\"{outcome}\"");
             number(&text, &format!("sidegate_provider_request_duration_seconds_count{{{labels}}}"))
         };
         let began = sidegate::time::Moment::now();
@@ -149,6 +170,13 @@ on_both_databases! {
         site.stranger().walk("/auth/sign-in/up");
         assert_eq!((count("up", "token", "refused"), count("up", "token", "answered")), (1, 1));
         let text = told(site.admin(), "/metrics").text();
+        for (sample, expected) in [
+            ("sidegate_provider_errors_total{provider=\"up\",kind=\"refused\"}", 1),
+            ("sidegate_provider_errors_total{provider=\"down\",kind=\"invalid\"}", 1),
+        ] {
+            assert_eq!(number(&text, sample), expected, "{sample}");
+        }
+        assert!(!text.contains("kind=\"answered\""), "that is no error");
         let sum = text
             .lines()
             .filter_map(|line| line.strip_prefix("sidegate_provider_request_duration_seconds_sum")?.rsplit_once(' '))
@@ -192,7 +220,10 @@ fn no_label_can_be_made_by_who_sends_requests() {
     scraped(&text);
     assert!(!text.to_ascii_lowercase().contains(&mark.to_ascii_lowercase()), "{text}");
     assert!(
-        number(&text, "sidegate_requests_total{outcome=\"refused\",method=\"other\",code=\"4xx\"}") >= 1,
+        number(
+            &text,
+            "sidegate_requests_total{route=\"default\",outcome=\"refused\",method=\"other\",code=\"4xx\"}"
+        ) >= 1,
         "{text}"
     );
 }
@@ -234,13 +265,13 @@ fn open_connections_and_tunnels_are_counted_as_long_as_they_are_open() {
     assert_eq!(raw.head().expect("an answer").status, 101);
     let open = |name: &str| number(&told(site.admin(), "/metrics").text(), name);
     eventually("both are counted", || {
-        open("sidegate_tunnels_open") == 1 && open("sidegate_connections_open") >= 1
+        open("sidegate_upgraded_connections") == 1 && open("sidegate_connections_open") >= 1
     });
     drop(raw);
     eventually("neither is any more", || {
-        open("sidegate_tunnels_open") == 0 && open("sidegate_connections_open") == 0
+        open("sidegate_upgraded_connections") == 0 && open("sidegate_connections_open") == 0
     });
-    assert_eq!(open("sidegate_tunnels_total"), 1);
+    assert_eq!(open("sidegate_upgrades_total"), 1);
 }
 
 #[test]
@@ -257,7 +288,7 @@ fn the_end_of_a_certificate_is_told() {
     let tls = format!("certificate = \"{}\"\nkey = \"{}\"", path("cert.pem"), path("key.pem"));
     let site = Site::on(Database::sqlite()).https().set("tls", &tls).set("admin", ADMIN).start();
     let text = told(site.admin(), "/metrics").text();
-    let sample = format!("sidegate_tls_certificate_not_after_seconds{{file=\"{}\"}}", path("cert.pem"));
+    let sample = format!("sidegate_tls_cert_not_after_seconds{{file=\"{}\"}}", path("cert.pem"));
     let told = number(&text, &sample);
     let openssl = std::process::Command::new("openssl")
         .args(["x509", "-noout", "-enddate", "-dateopt", "iso_8601", "-in", &path("cert.pem")])

@@ -41,7 +41,8 @@ fn a_body_that_says_that_it_is_too_large_is_refused_and_one_that_stalls_timed_ou
     assert_eq!((large.status, large.code().as_str()), (413, "BODY_TOO_LARGE"));
     let said = line(&program, "/open/large");
     assert!(said.contains(" status=413 decision=refused ") && !said.contains("upstream_ms"), "{said}");
-    let sample = "sidegate_requests_total{outcome=\"refused\",method=\"POST\",code=\"4xx\"}";
+    let sample =
+        "sidegate_requests_total{route=\"/open/**\",outcome=\"refused\",method=\"POST\",code=\"4xx\"}";
     assert_eq!(count(&program, sample), 1);
     for path in ["/open/stalls", "/auth/login"] {
         let stalled =
@@ -95,7 +96,7 @@ fn a_host_that_is_none_of_ours_is_named() {
 #[test]
 fn whether_the_last_reload_was_good_is_told() {
     let (app, program) = with("");
-    let good = || count(&program, "sidegate_config_last_reload_successful");
+    let good = || count(&program, "sidegate_config_reload_success");
     assert_eq!(good(), 1);
     program.configure(app.address, "nonsense = 1\n");
     program.reload();

@@ -18,6 +18,14 @@ fn rules_that_cannot_be_meant_are_refused() {
             "rules[0].methods[1]",
             "capitals",
         ),
+        ("[[rules]]\nname = \"a b\"\npath = \"/x\"\naccess = \"deny\"", "rules[0].name", "is not a name"),
+        ("[[rules]]\nname = \"/x\"\npath = \"/x\"\naccess = \"deny\"", "rules[0].name", "is not a name"),
+        ("[[rules]]\nname = \"\"\npath = \"/x\"\naccess = \"deny\"", "rules[0].name", "is not a name"),
+        (
+            "[[rules]]\nname = \"owner\"\npath = \"/x\"\naccess = \"deny\"",
+            "rules[0].name",
+            "what no rule is about",
+        ),
         ("[[rules]]\npath = \"/auth/x\"\naccess = \"public\"", "rules[0].path", "answered here"),
         ("[[rules]]\npath = \"/u/{user_id}\"\naccess = \"optional\"", "rules[0].path", "own id"),
     ]);
