@@ -17,6 +17,7 @@ mod notify;
 mod serve;
 mod session;
 mod user;
+mod watch;
 
 use crate::account::place::Geo;
 use crate::config::problem::Problems;

@@ -145,6 +145,18 @@ impl Server {
         exporters.extend(exporter);
     }
 
+    /// Serves connections that are made from now on with the certificates as they are in their files, under the same
+    /// configuration.
+    ///
+    /// # Errors
+    /// If one of the files cannot be used; then nothing has changed.
+    pub fn renew_certificates(&self) -> Result<(), Problems> {
+        let mut serving = self.serving.borrow().clone();
+        serving.tls = serving.app.config.tls.as_ref().map(Tls::load).transpose()?;
+        self.serving.send_replace(serving);
+        Ok(())
+    }
+
     /// Says that nobody new should be sent here; everything is answered as before.
     pub fn announce_end(&self) {
         self.metrics.begin_draining();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::watch::Watch;
 use super::{Failure, Settings, notify};
 use crate::app::App;
 use crate::config::listen::Place;
@@ -52,6 +53,7 @@ async fn serve(
     (sources, levels, sink): (Sources, Levels, Sink),
     passed: Passed,
 ) -> Result<(), Failure> {
+    let watch = Watch::new(&config);
     let mut held = Vec::new();
     for address in config.listen.addresses().chain(config.listen.redirect_http) {
         let reserved = Reservation::take(address)
@@ -83,7 +85,7 @@ async fn serve(
         tracing::info!(address = %admin, "admin listener");
     }
     notify::tell(notify::READY);
-    until_told(app, server, &mut stop, Some(&Reloader { sources, levels, jobs, handed })).await
+    until_told(app, server, &mut stop, Some(Reloader { sources, levels, jobs, handed, watch })).await
 }
 
 /// Says what weakens the defaults, and whether others can reach the sockets that were `handed` over.
@@ -132,6 +134,8 @@ pub(super) struct Reloader {
     jobs: Jobs,
     /// Where the sockets are that were handed over.
     handed: Vec<SocketAddr>,
+    /// The certificates as they were when they were read.
+    watch: Watch,
 }
 
 /// Lets `server` run until a signal says otherwise, then lets what is in flight finish. A second signal ends
@@ -140,14 +144,19 @@ pub(super) async fn until_told(
     mut app: Arc<App>,
     server: Server,
     stop: &mut Stop,
-    reloader: Option<&Reloader>,
+    mut reloader: Option<Reloader>,
 ) -> Result<(), Failure> {
     loop {
         tokio::select! {
             _ = stop.terminate.recv() => break,
             _ = stop.interrupt.recv() => break,
+            () = Watch::wait(&app.config) => {
+                if let Some(reloader) = &mut reloader {
+                    reloader.watch.look(&app.config, &server);
+                }
+            }
             _ = stop.hangup.recv() => {
-                if let Some(reloader) = reloader {
+                if let Some(reloader) = &mut reloader {
                     let fresh = reload(Arc::clone(&app), &server, reloader);
                     tokio::select! {
                         fresh = fresh => app = fresh,
@@ -183,7 +192,7 @@ pub(super) async fn until_told(
 
 /// Reads the configuration again and serves with it, or with the earlier one if anything is wrong with it. It
 /// runs on a thread of its own, where files may be waited for.
-async fn reload(app: Arc<App>, server: &Server, reloader: &Reloader) -> Arc<App> {
+async fn reload(app: Arc<App>, server: &Server, reloader: &mut Reloader) -> Arc<App> {
     let metrics = Arc::clone(&app.metrics);
     match renewed(&app, server, reloader).await {
         Ok((fresh, waiting)) => {
@@ -210,15 +219,21 @@ async fn reload(app: Arc<App>, server: &Server, reloader: &Reloader) -> Arc<App>
 }
 
 /// The application under the configuration as it is now, being served, and the keys that wait for a start.
-async fn renewed(app: &App, server: &Server, reloader: &Reloader) -> Result<(Arc<App>, Vec<String>), String> {
+async fn renewed(
+    app: &App,
+    server: &Server,
+    reloader: &mut Reloader,
+) -> Result<(Arc<App>, Vec<String>), String> {
     let (config, waiting) =
         config::reload(&reloader.sources, &app.config).map_err(|problems| problems.to_string())?;
     let fresh = app.under(config).map_err(|fault| fault.to_string())?;
+    let watch = Watch::new(&fresh.config);
     let ready = server.prepare(&fresh).map_err(|problems| problems.to_string())?;
     // The last that can fail: from here on it counts.
     fresh.bind(app).await.map_err(|fault| fault.to_string())?;
     server.apply(ready);
     reloader.jobs.apply(&fresh);
+    reloader.watch = watch;
     Ok((fresh, waiting))
 }
 

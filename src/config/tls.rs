@@ -1,6 +1,7 @@
 //! How connections of clients are encrypted: `[tls]`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// `[tls]`
 #[derive(Clone)]
@@ -11,6 +12,16 @@ pub struct Tls {
     pub client_ca: Option<PathBuf>,
     /// Whether a client without such a certificate is turned away.
     pub client_required: bool,
+    /// How often it is looked whether the files are others; never if it is zero.
+    pub watch: Duration,
+}
+
+impl Tls {
+    /// All files, in the order in which they are named.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let pairs = self.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
+        pairs.chain(&self.client_ca).map(PathBuf::as_path)
+    }
 }
 
 /// A certificate and its key, as PEM files.

@@ -1,5 +1,6 @@
 //! Certificates and keys from PEM files, with the key of the configuration that named the file.
 
+use std::fs;
 use std::path::Path;
 
 use rustls::RootCertStore;
@@ -38,11 +39,21 @@ pub fn authorities(file: &Path, key: &str) -> Result<RootCertStore, Problems> {
     Ok(roots)
 }
 
+/// What the head of a key says that a passphrase opens (RFC 7468 §11, RFC 1421 §4.6.1.1).
+const ENCRYPTED: [&str; 2] = ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"];
+
 /// The private key of a file.
 ///
 /// # Errors
-/// If the file cannot be read or holds none.
+/// If the file cannot be read, holds none, or one that a passphrase opens.
 pub fn key(file: &Path, key: &str) -> Result<PrivateKeyDer<'static>, Problems> {
+    if fs::read_to_string(file).is_ok_and(|text| ENCRYPTED.iter().any(|mark| text.contains(mark))) {
+        return Err(Problems::one(
+            key,
+            format!("{} is encrypted, and nobody can type its passphrase at a start", file.display()),
+            "take it off: openssl pkey -in KEY -out PLAIN; and let nobody else read that file",
+        ));
+    }
     PrivateKeyDer::from_pem_file(file).map_err(|error| {
         let what = format!("{} holds no private key: {error}", file.display());
         Problems::one(key, what, "name a PEM file with the key that belongs to the certificate")

@@ -1,4 +1,5 @@
-//! The one thing that is read of a certificate besides its names: until when it is good (RFC 5280 §4.1.2.5).
+//! What is read of a certificate besides its names: until when it is good (RFC 5280 §4.1.2.5), and whether it is one of
+//! an authority (§4.2.1.9).
 
 use time::PrimitiveDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -11,15 +12,65 @@ const TIME: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day][
 const SEQUENCE: u8 = 0x30;
 /// `[0]`: the version, which may be left out.
 const VERSION: u8 = 0xa0;
+/// `[3]`: the extensions.
+const EXTENSIONS: u8 = 0xa3;
+/// OBJECT IDENTIFIER
+const OBJECT: u8 = 0x06;
+/// BOOLEAN
+const BOOLEAN: u8 = 0x01;
+/// OCTET STRING
+const OCTETS: u8 = 0x04;
+/// 2.5.29.19: the basic constraints.
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 /// `UTCTime`: a year of two digits.
 const UTC_TIME: u8 = 0x17;
 /// `GeneralizedTime`: a year of four digits.
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// Until when this certificate is good, in seconds since the epoch. `None` if it is no certificate.
-pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
+/// Whether somebody else's certificate may be issued by this one. One of the first version does not say, and may.
+pub(super) fn is_authority(certificate: &[u8]) -> bool {
+    let Some((body, true)) = body(certificate) else { return true };
+    let constraints = || {
+        // Serial number, signature algorithm, issuer, validity, subject, public key.
+        let (_, mut rest) = of_tag(body, VERSION)?;
+        for _ in 0..6 {
+            (_, _, rest) = element(rest)?;
+        }
+        // Between them and the extensions there may be ids that nobody uses.
+        while let Some((tag, value, behind)) = element(rest) {
+            if tag == EXTENSIONS {
+                return basic_constraints(of_tag(value, SEQUENCE)?.0);
+            }
+            rest = behind;
+        }
+        None
+    };
+    constraints().and_then(|constraints| of_tag(constraints, BOOLEAN)).is_some_and(|(value, _)| value != [0])
+}
+
+/// What stands in the sequence of the basic constraints, if they are among these extensions.
+fn basic_constraints(mut extensions: &[u8]) -> Option<&[u8]> {
+    loop {
+        let (_, extension, rest) = element(extensions)?;
+        let (name, behind) = of_tag(extension, OBJECT)?;
+        if name == BASIC_CONSTRAINTS {
+            let value = of_tag(behind, BOOLEAN).map_or(behind, |(_, value)| value);
+            return Some(of_tag(of_tag(value, OCTETS)?.0, SEQUENCE)?.0);
+        }
+        extensions = rest;
+    }
+}
+
+/// What is signed of a certificate, and whether it says its version.
+fn body(certificate: &[u8]) -> Option<(&[u8], bool)> {
     let (certificate, _) = of_tag(certificate, SEQUENCE)?;
     let (body, _) = of_tag(certificate, SEQUENCE)?;
+    Some((body, of_tag(body, VERSION).is_some()))
+}
+
+/// Until when this certificate is good, in seconds since the epoch. `None` if it is no certificate.
+pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
+    let (body, _) = body(certificate)?;
     let after_version = of_tag(body, VERSION).map_or(body, |(_, rest)| rest);
     // Serial number, signature algorithm, issuer.
     let mut rest = after_version;
@@ -100,6 +151,7 @@ mod tests {
         let good = certificate(UTC_TIME, "300203000000Z");
         for end in 0..good.len() {
             assert_eq!(not_after(&good[..end]), None);
+            let _ = is_authority(&good[..end]);
         }
         assert_eq!(not_after(&[0x30, 0x89, 1, 1, 1, 1, 1, 1, 1, 1, 1]), None);
     }

@@ -35,6 +35,8 @@ pub struct Tls {
     acceptor: TlsAcceptor,
     shelf: Arc<Shelf>,
     clients: Option<Clients>,
+    /// Certificates among those of the authorities that are none of an authority.
+    misplaced: usize,
 }
 
 /// Whose certificates let a client in, and whether there has to be one.
@@ -55,6 +57,8 @@ impl Tls {
         let certificates = certificates(config, &provider, &mut problems);
         let clients = config.client_ca.as_deref().map(|file| pem::authorities(file, CLIENT_CA));
         let clients = clients.and_then(|roots| problems.take(roots));
+        let listed = config.client_ca.as_deref().and_then(|file| pem::chain(file, CLIENT_CA).ok());
+        let misplaced = listed.iter().flatten().filter(|der| !der::is_authority(der)).count();
         let who = |roots: &RootCertStore| Clients {
             authorities: roots.roots.clone(),
             required: config.client_required,
@@ -75,7 +79,7 @@ impl Tls {
         server.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
         // Its own, so that who was let in under another configuration is looked at again.
         server.ticketer = Ticketer::new().map_err(trouble)?;
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(server)), shelf, clients: lets_in })
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(server)), shelf, clients: lets_in, misplaced })
     }
 
     /// Who is let in by a certificate.
@@ -105,7 +109,26 @@ impl Tls {
         let name = name.and_then(|name| ServerName::try_from(name).ok());
         let unnamed = name.filter(|name| !self.shelf.0.iter().any(|certified| is_for(certified, name)));
         let unnamed = unnamed.map(|_| format!("tls.certificate: is not for {host}; clients refuse it"));
-        ended.chain(unnamed).collect()
+        let misplaced = (self.misplaced > 0).then(|| {
+            let many = self.misplaced;
+            format!("{CLIENT_CA}: {many} of its certificates are of no authority; name who issues those of clients")
+        });
+        ended.chain(unnamed).chain(self.repeated()).chain(misplaced).collect()
+    }
+
+    /// Certificates that are there twice: the later one never comes up.
+    fn repeated(&self) -> impl Iterator<Item = String> {
+        let ends: Vec<_> = self.shelf.0.iter().map(|certified| certified.cert.first()).collect();
+        let first = |place: usize| ends.iter().position(|other| *other == ends[place]).unwrap_or(place);
+        let told: Vec<String> = (0..ends.len())
+            .map(|place| (place, first(place)))
+            .filter(|(place, first)| place != first)
+            .map(|(place, first)| {
+                let (later, earlier) = (key(place, "certificate"), key(first, "certificate"));
+                format!("{later}: is that of {earlier} once more, and never used")
+            })
+            .collect();
+        told.into_iter()
     }
 
     pub(super) fn acceptor(&self) -> &TlsAcceptor {

@@ -23,6 +23,7 @@ use crate::support::site::{Plan, Site};
 use crate::support::upstream::Upstream;
 
 mod clients;
+mod files;
 mod handshakes;
 
 /// Certificates made by `openssl`, once for all tests.
@@ -352,7 +353,8 @@ fn a_certificate_that_has_ended_or_is_for_another_name_is_told_of() {
     };
     let certificates = vec![certificate("second"), certificate("first")];
     let tls =
-        Tls::load(&Config { certificates, client_ca: None, client_required: false }).expect("good files");
+        Tls::load(&Config { certificates, client_ca: None, client_required: false, watch: Duration::ZERO })
+            .expect("good files");
     let now = Clock::System.now();
     for host in ["127.0.0.1", "127.0.0.1:8443", "second.test", "Second.Test:443"] {
         assert!(tls.dangers(host, now).is_empty(), "{host}");

@@ -78,8 +78,12 @@ pub(super) fn tls(raw: &RawTls, public: &Public, p: &mut Problems) -> Option<Tls
             "name the issuers in `tls.client_ca`",
         );
     }
+    if raw.watch != Span::millis(0) {
+        between(p, "tls.watch", raw.watch, Span::seconds(1), Span::days(1));
+    }
     Some(Tls {
         certificates,
+        watch: raw.watch.0,
         client_ca: raw.client_ca.as_ref().map(PathBuf::from),
         client_required: raw.client_required,
     })

@@ -12,6 +12,7 @@ table! {
         more: Vec<RawCertificate> = Vec::new(),
         client_ca: Option<String> = None,
         client_required: bool = false,
+        watch: Span = Span::minutes(1),
         hsts: Span = Span::days(365),
         hsts_subdomains: bool = false,
         hsts_preload: bool = false,
