@@ -14,7 +14,7 @@ use crate::gate::route::Route;
 use crate::gate::{self, Decision, Pass, Verdict};
 use crate::http::fields::{Fields, Value};
 use crate::http::path::Path;
-use crate::http::visit::{AnswerForm, ReplyTo, Visit};
+use crate::http::visit::Visit;
 use crate::proxy::headers;
 use crate::proxy::reserved;
 use crate::refusal::Refusal;
@@ -38,7 +38,7 @@ pub struct About {
 /// Answers one question. What is not a plain yes is a no: a question that is incomplete or could be understood in two
 /// ways, a path that its readers would judge differently, a fault of ours.
 pub(super) fn verify(app: &App, asker: Asker, visit: Visit) -> Answer {
-    let reply_to = readable(visit.reply_to());
+    let reply_to = visit.reply_to();
     let original = match Asked::of(asker, &visit, app) {
         Ok(original) => original,
         Err(refusal) => return no(asker, answer::told(desk(app), &reply_to, refusal)),
@@ -66,7 +66,7 @@ fn allowed(verdict: &Verdict) -> Result<bool, Refusal> {
 
 /// What is said of the request that the question is about.
 fn said(app: &App, asker: Asker, original: &Visit, verdict: Verdict) -> Answer {
-    let reply_to = readable(original.reply_to());
+    let reply_to = original.reply_to();
     match verdict {
         Verdict::Forward(pass) => match yes(app, original, &pass) {
             Ok(yes) => yes,
@@ -78,14 +78,6 @@ fn said(app: &App, asker: Asker, original: &Visit, verdict: Verdict) -> Answer {
         // Ours to answer: the proxy is to send it here, not to the app.
         Verdict::Ours(_) => no(asker, answer::told(desk(app), &reply_to, Refusal::Forbidden)),
     }
-}
-
-/// The status is what a proxy reads, so a call of gRPC gets one too.
-fn readable(mut reply_to: ReplyTo) -> ReplyTo {
-    if matches!(reply_to.form, AnswerForm::Grpc(_)) {
-        reply_to.form = AnswerForm::Json;
-    }
-    reply_to
 }
 
 /// The request that the question is about.

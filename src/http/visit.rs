@@ -200,19 +200,16 @@ pub enum AnswerForm {
     Page,
     /// A program asks.
     Json,
-    /// A gRPC call: status 200 and `grpc-status`, of this type.
+    /// A gRPC call: status 200 and `grpc-status`, of this type. Only of [`ReplyTo::to_call`].
     Grpc(&'static str),
 }
 
 impl AnswerForm {
     /// Whether the answer is read by a person or by a program: Fetch Metadata first, then the older signs.
     fn wanted(headers: &Fields) -> Self {
-        // Told in the status: a handshake is read by nobody who knows of `grpc-status`.
+        // A handshake.
         if headers.contains_key(&UPGRADE) {
             return Self::Json;
-        }
-        if let Some(kind) = grpc(headers) {
-            return Self::Grpc(kind);
         }
         let page = match headers.get(&SEC_FETCH_MODE) {
             Some(mode) => mode == "navigate",
@@ -247,6 +244,22 @@ impl ReplyTo {
             return_to: None,
             safe_method: false,
         }
+    }
+
+    /// The same, to a request that is the app's to answer: a call of gRPC, which is a `POST` (gRPC over HTTP/2, Requests),
+    /// is refused in the words of one.
+    ///
+    /// Of no other request: the status is 200 then, and who asks us whether a request may pass reads nothing else.
+    #[must_use]
+    pub fn to_call(mut self, method: &Method, headers: &Fields) -> Self {
+        // The status of a handshake is read by who knows nothing of `grpc-status`.
+        if *method == Method::POST
+            && !headers.contains_key(&UPGRADE)
+            && let Some(kind) = grpc(headers)
+        {
+            self.form = AnswerForm::Grpc(kind);
+        }
+        self
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 
 use crate::answer::{self, Answer};
@@ -156,7 +156,7 @@ async fn forward(
     if let Some(session) = pass.session()
         && let Err(fault) = app.tokens.assert(session, visit.now)
     {
-        return (close(own(answer::refuse(desk(app), &visit.reply_to(), fault.into()))), Some(asked));
+        return (close(own(answer::refuse(desk(app), &reply_to(app, visit), fault.into()))), Some(asked));
     }
     let renewed = recognise::renew(app, visit).await;
     let (mut response, asked) = match worker.proxy.forward(visit, pass, sending).await {
@@ -191,7 +191,7 @@ fn not_forwarded(worker: &Worker, visit: &Visit, failed: &Failed) -> Reply<Reply
         // Clients could fill the log with what they do wrong.
         tracing::debug!(%request_id, instance, reason, "the request could not be forwarded");
     }
-    let told = own(answer::told(desk(app), &visit.reply_to(), failure.refusal()));
+    let told = own(answer::told(desk(app), &reply_to(app, visit), failure.refusal()));
     close(Reply { instance: failed.instance, ..told })
 }
 
@@ -226,15 +226,15 @@ async fn act(
             response
         }
         Verdict::AskToSignIn => {
-            let asked = flow::ask_to_sign_in(app, visit.credential, &visit.reply_to());
+            let asked = flow::ask_to_sign_in(app, visit.credential, &reply_to(app, &visit));
             unread(body, own(asked)).await
         }
         Verdict::AskForCode => {
-            let asked = answer::ask_for_code(desk(app), &visit.reply_to());
+            let asked = answer::ask_for_code(desk(app), &reply_to(app, &visit));
             unread(body, own(asked)).await
         }
         Verdict::Refuse(refusal) => {
-            let mut told = answer::told(desk(app), &visit.reply_to(), refusal);
+            let mut told = answer::told(desk(app), &reply_to(app, &visit), refusal);
             if refusal == Refusal::MethodNotAllowed {
                 let below = app.rules.endpoint_of(visit.path.raw());
                 answer::allow(told.headers_mut(), &endpoint::allowed(below));
@@ -244,6 +244,16 @@ async fn act(
         // Only the gate makes a pass, and it was taken before.
         Verdict::Forward(_) => own(answer::told(desk(app), &visit.reply_to(), Refusal::Internal)),
     }
+}
+
+/// Whom an answer of ours is for that stands in place of the app's.
+fn reply_to(app: &App, visit: &Visit) -> ReplyTo {
+    in_its_words(app, visit.path.raw(), visit.reply_to(), (&visit.method, &visit.headers))
+}
+
+/// What is asked of the app is refused as the app's protocol has it; what is asked of us, with the status.
+fn in_its_words(app: &App, path: &str, to: ReplyTo, (method, headers): (&Method, &Fields)) -> ReplyTo {
+    if app.rules.below_mount(path).is_some() { to } else { to.to_call(method, headers) }
 }
 
 fn add_cookie(reply: &mut Reply<ReplyBody>, cookie: HeaderValue) {
@@ -287,9 +297,15 @@ pub(super) fn doubtful(
     let client = head.map_or(peer.ip(), |head| client::address(peer, &head.headers, &app.config.proxies));
     let of_host = matches!(refusal, Refusal::Misdirected | Refusal::BadHost);
     record.malformed((id, app.clock.now()), (client, via), (head, of_host), app.config.log.access);
-    let refusal = head.map_or(refusal, |head| to_an_asker(app, head.uri.path(), refusal));
-    let nothing = Fields::default();
-    let mut response = malformed(app, head.map_or(&nothing, |head| &head.headers), id, refusal);
+    let (refusal, reply_to) = match head {
+        Some(head) => {
+            let to = ReplyTo::to_malformed(id, &head.headers);
+            let path = head.uri.path();
+            (to_an_asker(app, path, refusal), in_its_words(app, path, to, (&head.method, &head.headers)))
+        }
+        None => (refusal, ReplyTo::to_malformed(id, &Fields::default())),
+    };
+    let mut response = malformed(app, &reply_to, refusal);
     record.told(&response, None);
     response.body.record(record);
     response
@@ -309,9 +325,9 @@ fn to_an_asker(app: &App, path: &str, refusal: Refusal) -> Refusal {
 
 /// An answer to a request whose message is in doubt: nothing that follows on the connection is believed.
 #[cold]
-fn malformed(app: &App, headers: &Fields, id: RequestId, refusal: Refusal) -> Reply<ReplyBody> {
-    tracing::debug!(request_id = %id, refusal = refusal.code(), "refused a malformed request");
-    let mut told = answer::told(desk(app), &ReplyTo::to_malformed(id, headers), refusal);
+fn malformed(app: &App, reply_to: &ReplyTo, refusal: Refusal) -> Reply<ReplyBody> {
+    tracing::debug!(request_id = %reply_to.id, refusal = refusal.code(), "refused a malformed request");
+    let mut told = answer::told(desk(app), reply_to, refusal);
     if refusal == Refusal::MethodNotAllowed {
         answer::allow(told.headers_mut(), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     }

@@ -102,6 +102,12 @@ macro_rules! asks {
         }
 
         #[test]
+        fn fa_3_who_speaks_grpc_is_no_friend() {
+            let Some(asking) = started(|plan| plan) else { return };
+            asking.lets_no_call_through();
+        }
+
+        #[test]
         fn fa_3_nobody_passes_without_us() {
             let Some(asking) = started(|plan| plan) else { return };
             let (unsure, gone) = $asker.without_us;

@@ -132,6 +132,33 @@ impl Asking {
         assert!(self.app.arrived().is_empty());
     }
 
+    /// A refusal of ours is not taken for a yes where the client speaks gRPC, whatever it is refused for.
+    pub(crate) fn lets_no_call_through(&self) {
+        let (stage, long) = (&self.stage, "a".repeat(8200));
+        for (path, wrong) in [
+            ("/secret/x", ""),
+            ("/secret/x", "Host: 127.0.0.1:\r\n"),
+            ("/secret/x", "Authorization: a\r\nAuthorization: b\r\n"),
+            ("/secret/x", "Expect: miracles\r\n"),
+            ("/secret/x%zz", ""),
+            (&format!("/secret/x?{long}"), ""),
+            (&format!("/secret/x;{}", &long[..2048]), ""),
+        ] {
+            for method in ["GET", "POST", "PUT", "TRACE"] {
+                let fields = format!("{wrong}Content-Type: application/grpc\r\nContent-Length: 0\r\n");
+                let mut request = stage.strange(&format!("{method} {path} HTTP/1.1"), &fields);
+                if wrong.starts_with("Host") {
+                    request = request.replacen(&format!("Host: {}\r\n", stage.host()), "", 1);
+                }
+                // Envoy puts a refusal into the words of gRPC itself.
+                let told = stage.ask(&request);
+                let refused = told.status >= 300 || told.header("grpc-status").is_some_and(|it| it != "0");
+                assert!(refused, "{told:?}: {method} {wrong}");
+            }
+        }
+        assert!(self.app.arrived().is_empty());
+    }
+
     /// A session that is extended on the way gets its cookie to the browser, and the next request needs none.
     pub(crate) fn passes_a_renewed_cookie_on(&self) {
         let stage = &self.stage;

@@ -1,5 +1,6 @@
 //! The questions of proxies, asked as each of them does: what is answered, and to whom not at all.
 
+mod calls;
 mod hidden;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -144,6 +144,10 @@ fn rfc_9110_9_3_6_no_success_but_the_switch_opens_one() {
     let mut refused = handshake(&stage, "/api/another/socket");
     refused.headers_mut().insert("content-type", "application/grpc".parse().expect("a value"));
     assert_eq!(client.begin(refused).expect("an answer").status(), 403);
+    let mut unknown = handshake(&stage, "/socket");
+    unknown.extensions_mut().insert(Protocol::from_static("foo"));
+    unknown.headers_mut().insert("content-type", "application/grpc".parse().expect("a value"));
+    assert_eq!(client.begin(unknown).expect("an answer").status(), 501);
     assert_eq!(
         client.begin(handshake(&stage, "/socket")).expect("an answer").status(),
         200,
