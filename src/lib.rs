@@ -118,7 +118,8 @@
 //!    then the shared cache. Nothing waits. Only a token that carries our tag and is not in memory is asked
 //!    of the store, by the office, once for all who ask at the same time.
 //!    A signed cookie is verified by the office at its first sight, and needs no store (`server/recognise/signed.rs`).
-//! 4. [`gate::decide`] says `Forward(Pass)`.
+//! 4. [`gate::decide`] says `Forward(Pass)`, and which [`gate::route::Route`] it is: what the log and the numbers call
+//!    it.
 //! 5. [`proxy::Proxy::forward`] writes the head in one pass, takes an idle connection of this worker, sends
 //!    head and first piece of the body in one write, and waits for the head of the answer.
 //!    Where HTTP/2 is spoken to the app, the same fields go out on a stream of a shared connection

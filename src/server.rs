@@ -157,6 +157,13 @@ impl Server {
         Ok(())
     }
 
+    /// What clients would not take of the certificates, in one line each.
+    pub fn dangers(&self) -> Vec<String> {
+        let serving = self.serving.borrow();
+        let (config, now) = (&serving.app.config, serving.app.clock.now());
+        serving.tls.as_ref().map_or_else(Vec::new, |tls| tls.dangers(&config.public.authority, now))
+    }
+
     /// Says that nobody new should be sent here; everything is answered as before.
     pub fn announce_end(&self) {
         self.metrics.begin_draining();

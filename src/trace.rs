@@ -1,6 +1,8 @@
 //! W3C Trace Context: the trace that a request belongs to, taken up where the caller's is valid and begun where
 //! it is not.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc::Sender;
 
 use crate::metrics::worker::METHODS;
@@ -126,6 +128,8 @@ pub struct Span {
     pub method: usize,
     /// The path, without the query.
     pub path: String,
+    /// The name of the rule that speaks of it, or of what is there without one.
+    pub route: Option<Arc<str>>,
     /// The status; none if the client went away.
     pub status: Option<u16>,
     /// What was done with the request.

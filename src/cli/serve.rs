@@ -203,6 +203,8 @@ async fn reload(app: Arc<App>, server: &Server, reloader: &mut Reloader) -> Arc<
                 tracing::warn!(key, "has changed, and stays as it was until the next start");
             }
             tell_dangers(&fresh.config, &reloader.handed);
+            // At a start they are part of the configuration's.
+            server.dangers().iter().for_each(|danger| tracing::warn!("{danger}"));
             try_mail(&fresh);
             // Last, so that it is heard of whatever is to be heard from now on.
             reloader.levels.apply(&fresh.config.log);

@@ -41,7 +41,10 @@ impl Watch {
         }
         *self = now;
         match server.renew_certificates() {
-            Ok(()) => tracing::info!("the certificates have changed, and were read again"),
+            Ok(()) => {
+                tracing::info!("the certificates have changed, and were read again");
+                server.dangers().iter().for_each(|danger| tracing::warn!("{danger}"));
+            }
             Err(problems) => {
                 for line in problems.to_string().lines() {
                     tracing::error!("the certificates have changed, and those of before stay: {line}");

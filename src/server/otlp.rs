@@ -176,6 +176,9 @@ fn span(span: &Span) -> Value {
         json!({ "key": "url.path", "value": text(&span.path) }),
         json!({ "key": "sidegate.decision", "value": text(span.decision) }),
     ];
+    if let Some(route) = &span.route {
+        attributes.push(json!({ "key": "http.route", "value": text(route) }));
+    }
     if let Some(status) = span.status {
         attributes.push(json!({ "key": "http.response.status_code", "value": number(status.into()) }));
     }

@@ -345,6 +345,7 @@ impl Drop for Record {
                 nanos: nanos(took),
                 method: self.method,
                 path: traced.path,
+                route: recorder.names.of(self.route),
                 status: self.status.map(|status| status.as_u16()),
                 decision: if self.status.is_some() { self.outcome.name() } else { "abandoned" },
                 upstream_nanos: self.upstream.map(nanos),

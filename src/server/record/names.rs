@@ -24,6 +24,8 @@ struct Named {
     requests: Arc<Requests>,
     /// What is added to their lines.
     line: Box<[u8]>,
+    /// What it is called in spans; none if it is none.
+    name: Option<Arc<str>>,
 }
 
 impl Names {
@@ -40,6 +42,7 @@ impl Names {
         let named = |(route, name): (Route, String)| Named {
             requests: counts.route(&name),
             line: line(route, &name),
+            name: (route != Route::NONE).then(|| name.into()),
         };
         let instances = (0..instances.count()).map_while(|place| instances.name(place));
         Self {
@@ -53,6 +56,11 @@ impl Names {
         if let Some(named) = self.routes.get(route.place()) {
             named.requests.answered(outcome, method, status);
         }
+    }
+
+    /// What a span calls this route.
+    pub(super) fn of(&self, route: Route) -> Option<Arc<str>> {
+        self.routes.get(route.place())?.name.clone()
     }
 
     /// Adds to a line where its request went.

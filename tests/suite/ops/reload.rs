@@ -13,6 +13,7 @@ use crate::support::raw::{PATIENCE, Raw};
 use crate::support::site::PASSWORD;
 use crate::support::upstream::{Upstream, ok};
 
+mod certificates;
 mod connections;
 mod sections;
 mod upstream_tls;

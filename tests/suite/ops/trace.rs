@@ -85,6 +85,7 @@ fn a_valid_trace_is_taken_up_and_the_collector_hears_of_our_part() {
     );
     assert_eq!(attribute(span, "http.response.status_code")["intValue"], "200");
     assert_eq!(attribute(span, "sidegate.decision")["stringValue"], "forwarded");
+    assert_eq!(attribute(span, "http.route")["stringValue"], "/open/**");
     let time = |key: &str| span[key].as_str().and_then(|text| text.parse::<u64>().ok()).expect("a time");
     assert!(time("startTimeUnixNano") < time("endTimeUnixNano"));
     assert!(!span.to_string().contains("secret"), "{span}");

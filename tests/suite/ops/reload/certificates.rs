@@ -1,0 +1,46 @@
+//! What is wrong with certificates is told whenever they are read, not only at a start.
+
+use std::fs;
+
+use crate::jobs::eventually;
+use crate::ops::Program;
+use crate::support::upstream::Upstream;
+use crate::tls::certificates;
+
+#[test]
+fn certificates_for_another_name_are_told_of_at_a_reload_and_when_they_have_changed() {
+    let app = Upstream::hello();
+    let program = Program::start(app.address, "");
+    let at = program.directory.path().to_owned();
+    let put = |name: &str| {
+        for kind in ["pem", "key"] {
+            let from = certificates().join(format!("{name}.{kind}"));
+            fs::copy(from, at.join(format!("site.{kind}"))).expect("copied");
+        }
+    };
+    let path = at.join("site").display().to_string();
+    put("renewed");
+    let public = format!("[public]\nurl = \"http://{}\"", program.address);
+    let tls = format!("[tls]\ncertificate = \"{path}.pem\"\nkey = \"{path}.key\"\nwatch = \"1s\"");
+    program.edit(&public, &format!("{}\n{tls}", public.replace("http:", "https:")));
+    assert!(program.reload().contains("was read again"));
+    let told = |times: usize| {
+        let lines = program.lines();
+        lines
+            .iter()
+            .filter(|line| line.contains("WARN") && line.contains("tls.certificate: is not for"))
+            .count()
+            == times
+    };
+    eventually("the reload tells it", || told(1));
+    let seen = || {
+        program.lines().iter().filter(|line| line.contains("the certificates have changed, and were")).count()
+    };
+    put("first");
+    eventually("they are read", || seen() >= 1);
+    assert!(told(1), "these are for it");
+    let before = seen();
+    put("second");
+    eventually("they are read", || seen() > before);
+    eventually("that is told too", || told(2));
+}
