@@ -8,8 +8,10 @@ use crate::refusal::Refusal;
 
 /// Most readings of one path; an honest one has two or three.
 const MOST: usize = 64;
+/// How long all of them may be together, in bytes: each is looked at by every step, and judged.
+const MOST_BYTES: usize = 16 * 1024;
 
-/// What a reader may do to a path; `None` where it changes nothing.
+/// What a reader may do to a path; `None` where it changes nothing. None makes it longer, but for [`composed`].
 type Step = fn(&str) -> Result<Option<String>, Refusal>;
 
 /// The steps, each of which may come first, last or twice.
@@ -24,7 +26,7 @@ const STEPS: [Step; 13] = [
     |path| Ok(path.contains("/.").then(|| resolved(path))),
     |path| Ok(path.starts_with("//").then(|| beyond_authority(path))),
     // NFKC makes `.` of U+FF0E and `/` of U+FF0F.
-    |path| Ok((!path.is_ascii()).then(|| path.nfkc().collect())),
+    composed,
     |path| Ok((!path.is_ascii()).then(|| path.chars().map(without_case).collect())),
     // A decoded `?` or `#` ends the path for who splits after decoding.
     |path| Ok(path.find(['?', '#']).map(|end| path[..end].to_owned())),
@@ -35,19 +37,21 @@ const STEPS: [Step; 13] = [
 ///
 /// # Errors
 /// [`Refusal::MalformedTarget`] for a broken escape, an encoded control byte at any depth, and what is not
-/// UTF-8 once decoded; [`Refusal::AmbiguousPath`] if there is no end of readings.
+/// UTF-8 once decoded; [`Refusal::AmbiguousPath`] if there is no end of readings, or too much to each.
 pub(super) fn readings(raw: &str) -> Result<Vec<String>, Refusal> {
     if has_broken_escape(raw) {
         return Err(Refusal::MalformedTarget);
     }
     let mut all = vec![raw.to_owned()];
+    let mut bytes = raw.len();
     let mut next = 0;
     while next < all.len() {
         for step in STEPS {
             if let Some(reading) = step(&all[next])?
                 && !all.contains(&reading)
             {
-                if all.len() > MOST {
+                bytes += reading.len();
+                if all.len() > MOST || bytes > MOST_BYTES {
                     return Err(Refusal::AmbiguousPath);
                 }
                 all.push(reading);
@@ -136,6 +140,21 @@ fn unreserved(byte: u8) -> bool {
 
 fn each_segment(path: &str, change: impl Fn(&str) -> &str) -> String {
     path.split('/').map(change).collect::<Vec<_>>().join("/")
+}
+
+/// The path in NFKC, in which one character can become eighteen.
+fn composed(path: &str) -> Result<Option<String>, Refusal> {
+    if path.is_ascii() {
+        return Ok(None);
+    }
+    let mut out = String::with_capacity(path.len());
+    for letter in path.nfkc() {
+        if out.len() > MOST_BYTES {
+            return Err(Refusal::AmbiguousPath);
+        }
+        out.push(letter);
+    }
+    Ok(Some(out))
 }
 
 /// A letter outside ASCII that has an ASCII letter in the other case (U+0131 is `i` to who compares in capitals) as

@@ -1,5 +1,8 @@
 //! Paths that are judged as one thing and could be served as another.
 
+use sidegate::http::path::Path;
+use sidegate::refusal::Refusal;
+
 use crate::edge::OUT_OF_PUBLIC;
 use crate::support::stage::Stage;
 
@@ -301,4 +304,59 @@ fn a_prefix_of_an_id_is_another_id() {
     stage.denies(stage.signed(&line, ""), &[403]);
     let line = format!("GET /api/{}/x HTTP/1.1", &stage.me[..stage.me.len() - 1]);
     stage.denies(stage.signed(&line, ""), &[403]);
+}
+
+/// A path that grows when it is read, again and again: U+FDFA is eighteen characters in NFKC.
+fn growing(part: &str, times: usize, end: &str) -> String {
+    format!("/nope/{}{end}", part.replace('X', "%EF%B7%BA").repeat(times))
+}
+
+#[test]
+fn no_path_is_much_work_to_judge() {
+    let parse = |path: &str| Path::parse(path.parse().expect("a path"));
+    let ends = ["", ";a/./b%2f.", "%2525;a/./b%2f..", "/%5c./;x/%2f./%3fa"];
+    for part in [
+        "X",
+        "XXXXX;/",
+        "XXXXXXXXXX/",
+        "X;./",
+        "%25EF%25B7%25BA",
+        "%252561;b./%2f",
+        ".;/%252f%5c%20X",
+        "%C2%BD%2f",
+    ] {
+        for end in ends {
+            for times in [1, 5, 20, 2000 / part.replace('X', "%EF%B7%BA").len()] {
+                let path = growing(part, times, end);
+                match parse(&path) {
+                    Ok(path) => {
+                        let size = path.readings().map(str::len).sum::<usize>();
+                        assert!(size <= 16 * 1024, "{size} bytes of {}", path.raw());
+                    }
+                    Err(refusal) => assert!(
+                        matches!(refusal, Refusal::AmbiguousPath | Refusal::TargetTooLong),
+                        "{refusal:?}: {path}"
+                    ),
+                }
+            }
+        }
+    }
+    // A long name in another script, a path within a path, and one of many names with spaces.
+    for honest in [
+        format!("/files/{}", "%D0%BF%D1%80%D0%B8".repeat(110)),
+        format!("/resize/https%3A%2F%2Fexample.com%2F{}%3Fsize%3D2", "a%2Fb-c.".repeat(200)),
+        format!("/files/{}", "annual%20report;v=1/".repeat(90)),
+    ] {
+        assert!(parse(&honest).is_ok(), "{honest}");
+    }
+}
+
+#[test]
+fn a_path_that_is_too_much_to_judge_is_refused() {
+    let stage = guarded();
+    for target in [growing("XXXXXXXXXX/", 20, ";a/./b%2f."), growing("X", 200, ";a/./b%2f.")] {
+        let line = format!("GET {target} HTTP/1.1");
+        stage.denies(stage.strange(&line, ""), &[400]);
+        stage.denies(stage.signed(&line, ""), &[400]);
+    }
 }
