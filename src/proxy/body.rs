@@ -21,8 +21,9 @@ pub enum UpstreamBody {
 }
 
 impl UpstreamBody {
-    /// Sends on what has come of the request, whether or not the answer can be passed on.
-    pub fn drive(&mut self, cx: &mut Context<'_>) {
+    /// Sends on what has come of the request while nothing of the answer can be passed on. Ready if neither goes on any
+    /// more.
+    pub fn drive(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         match self {
             Self::Http1(body) => body.drive(cx),
             Self::Http2(body) => body.drive(cx),

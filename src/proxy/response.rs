@@ -27,6 +27,7 @@ use crate::proxy::upstream::{Connection, Pool};
 mod head;
 mod piped;
 mod reads;
+mod sends;
 
 pub(super) use head::Head;
 use head::{Delimited, next};
@@ -167,17 +168,6 @@ impl Http1Body {
         (status, fields, this)
     }
 
-    /// Sends on what has come of the request, whether or not the answer can be passed on.
-    pub fn drive(&mut self, cx: &mut Context<'_>) {
-        let Some(connection) = &mut self.connection else { return };
-        if self.upload.finished(connection) {
-            self.upload.gather(cx);
-        } else {
-            // What went wrong is found again by who asks for the next piece.
-            let _ = self.upload.poll(cx, connection);
-        }
-    }
-
     /// The client takes no more for now, and has yet to take `piece`: that moves into memory of its own, so that who
     /// does not read holds no buffer.
     pub fn stalled(&mut self, piece: &mut Bytes) {
@@ -260,17 +250,8 @@ impl Http1Body {
         if !this.pace.pass(given, this.pool.now()) {
             return Poll::Ready(Some(Err(Ending::Client.into())));
         }
-        if let Some(connection) = &mut this.connection
-            && !this.upload.finished(connection)
-            && let Poll::Ready(Err(_)) = this.upload.poll(cx, connection)
-        {
-            // The client's body broke: whatever the app still says of it answers no whole request.
-            return Poll::Ready(Some(Err(Ending::Client.into())));
-        }
-        if let Some(connection) = &this.connection
-            && this.upload.has_moved()
-        {
-            this.term.moved(&connection.deadline);
+        if let Err(ending) = this.send_on(cx) {
+            return Poll::Ready(Some(Err(ending.into())));
         }
         loop {
             if this.term.is_over(this.pool.now(), this.pool.live()) {

@@ -68,6 +68,12 @@ impl Term {
         deadline.disarm();
     }
 
+    /// Waits until the session ends, however long the app is silent: while nobody takes what it says it has no reason to
+    /// speak.
+    pub(super) fn poll_cut(&mut self, cx: &Context<'_>, deadline: &Deadline, live: &Live) -> Poll<Ending> {
+        self.poll_over(cx, deadline, Duration::MAX, live).map(Ending::from)
+    }
+
     /// Waits until there has been nothing for `patience`, or the session ends.
     pub(super) fn poll_over(
         &mut self,

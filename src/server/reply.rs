@@ -58,11 +58,14 @@ impl ReplyBody {
         }
     }
 
-    /// Passes on more of the request, while nothing of the answer can be.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Kind::App(body) = &mut self.kind {
-            body.drive(cx);
-        }
+    /// Passes on more of the request, while nothing of the answer can be. Ready if neither goes on any more.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Kind::App(body) = &mut self.kind else { return Poll::Pending };
+        body.drive(cx).map(|ending| {
+            if let Some(record) = &mut self.record {
+                record.cut(ending);
+            }
+        })
     }
 
     /// The client takes no more for now, and has yet to take `piece` of what it was given.

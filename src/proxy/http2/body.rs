@@ -163,12 +163,19 @@ impl Http2Body {
     }
 
     /// Sends on what has come of the request while nothing of the answer can be passed on, of which what comes is
-    /// gathered.
-    pub fn drive(&mut self, cx: &mut Context<'_>) {
+    /// gathered. Ready once the session has ended: nothing more of the request is the app's.
+    pub fn drive(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        if !self.rest.is_over() {
+            let ending = self.term.poll_cut(cx, &self.deadline, &self.live);
+            if ending.is_ready() {
+                return ending;
+            }
+        }
         self.send_on(cx);
         if let Some(receive) = &mut self.receive {
             receive.gather(cx);
         }
+        Poll::Pending
     }
 
     /// Sends on what has come of the request. A body that breaks off ends the stream: whatever the app still says of it
@@ -296,10 +303,10 @@ impl Body for Http2Body {
             // While the client took its time, the app was not silent.
             this.term.moved(&this.deadline);
         }
-        this.send_on(cx);
         if this.term.is_over(this.ticker.now(), &this.live) {
             return Poll::Ready(Some(this.cut(Ending::Session)));
         }
+        this.send_on(cx);
         if let Poll::Ready(frame) = this.poll_next(cx) {
             this.term.moved(&this.deadline);
             if let Some(Ok(frame)) = &frame {

@@ -216,8 +216,7 @@ impl Answer {
                     self.waits_for_client = true;
                     self.body.stalled(&mut self.piece);
                     // The app may have to hear more before the client has read enough.
-                    self.body.drive(cx);
-                    return Poll::Pending;
+                    return self.body.drive(cx).map(|()| Sent::Broken);
                 }
             }
             if self.ended {

@@ -124,7 +124,10 @@ impl<'t> Sending<'t> {
                     Poll::Pending => {}
                 }
                 // The app may have to hear more before the client takes more.
-                self.body.drive(cx);
+                if self.body.drive(cx).is_ready() {
+                    self.to.send_reset(Reason::INTERNAL_ERROR);
+                    return Poll::Ready(());
+                }
                 let stalled = self.stalled.get_or_insert_with(|| self.ticker.deadline());
                 stalled.arm_once(self.patience);
                 ready!(stalled.poll(cx));

@@ -2,14 +2,18 @@
 
 use std::io::{Read as _, Write as _};
 use std::sync::Mutex;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use h2::server::Builder;
 
+use crate::proxy::upload::head;
 use crate::support::app2::App2;
-use crate::support::raw::PATIENCE;
+use crate::support::bare::Bare;
+use crate::support::frame::{block, frame};
+use crate::support::raw::{PATIENCE, Raw};
 use crate::support::site::Plan;
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
@@ -95,4 +99,103 @@ fn u_13_an_upload_that_goes_on_keeps_a_silent_answer_open() {
     }
     raw.send("0\r\n\r\n");
     assert_eq!(raw.exactly(14).expect("the rest of the answer"), b"4\r\ndone\r\n0\r\n\r\n");
+}
+
+/// An app that answers at once and at length, and tells when what it is sent has come to an end.
+fn talkative() -> (Plan, Receiver<()>) {
+    let (tell, told) = channel();
+    let app = Upstream::listening(move |mut stream| {
+        if head(&mut stream).is_none() {
+            return;
+        }
+        let mut answers = stream.try_clone().expect("a second handle");
+        thread::spawn(move || {
+            let _ = answers.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n");
+            while answers.write_all(&[b'y'; 1 << 16]).is_ok() {}
+        });
+        while let Ok(1..) = stream.read(&mut [0; 4096]) {}
+        let _ = tell.send(());
+    });
+    (Stage::plan().upstream(app), told)
+}
+
+/// The same by HTTP/2.
+fn talkative_by_http_2() -> (Plan, Receiver<()>, App2) {
+    let (tell, told) = channel();
+    let app = App2::with(Builder::new(), move |mut call| {
+        let tell = tell.clone();
+        async move {
+            let mut answer = call.begin("text/plain");
+            let _ = answer.send_data(Bytes::from(vec![b'y'; 10_000_000]), false);
+            while let Some(Ok(data)) = call.body.data().await {
+                let _ = call.body.flow_control().release_capacity(data.len());
+            }
+            let _ = tell.send(());
+        }
+    });
+    (Stage::plan().set("upstream", &app.toml()), told, app)
+}
+
+/// Sends on and on what nobody is to get once the session has ended; nothing of the answer is read.
+fn what_is_sent_ends_with_its_session(stage: &Stage, told: &Receiver<()>, mut send: impl FnMut()) {
+    let mut sends_for = |time: Duration| {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            send();
+            if told.recv_timeout(Duration::from_millis(100)).is_ok() {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(!sends_for(LONG), "the app gets what is sent");
+    stage.sign_out();
+    assert!(sends_for(PATIENCE / 2), "the app still gets what is sent");
+}
+
+fn by_http_1(plan: Plan, told: &Receiver<()>) {
+    let stage = Stage::on(plan);
+    let mut raw = Raw::connect_narrow(stage.site.address);
+    raw.send(stage.signed("POST /x HTTP/1.1", "Transfer-Encoding: chunked\r\n"));
+    what_is_sent_ends_with_its_session(&stage, told, || {
+        let _ = raw.try_send("4\r\nmore\r\n");
+    });
+}
+
+fn by_http_2(plan: Plan, told: &Receiver<()>) {
+    let stage = Stage::on(plan);
+    let mut bare = Bare::greets(&stage, 65_535);
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/x"),
+        (":authority", stage.host()),
+        ("cookie", &stage.cookie),
+    ];
+    bare.sends(&frame(1, 4, 1, &block(&fields)));
+    what_is_sent_ends_with_its_session(&stage, told, || bare.sends(&frame(0, 0, 1, b"more")));
+}
+
+#[test]
+fn lif_10_an_upload_whose_answer_is_not_being_read_ends_with_its_session() {
+    let (plan, told) = talkative();
+    by_http_1(plan, &told);
+}
+
+#[test]
+fn lif_10_nor_does_one_by_http_2_outlive_it() {
+    let (plan, told) = talkative();
+    by_http_2(plan, &told);
+}
+
+#[test]
+fn lif_10_nor_one_to_an_app_that_speaks_http_2() {
+    let (plan, told, _app) = talkative_by_http_2();
+    by_http_1(plan, &told);
+}
+
+#[test]
+fn lif_10_nor_one_that_is_http_2_on_both_sides() {
+    let (plan, told, _app) = talkative_by_http_2();
+    by_http_2(plan, &told);
 }
