@@ -341,9 +341,10 @@ impl Proxy {
             _open: Open::new(&self.counts),
         });
         let following = Following::Tunnel(tunnel);
+        // What is no message any more has no length (RFC 9110 §8.6).
+        fields.remove(&CONTENT_LENGTH);
         if client == Leaving::Http2 {
             fields.remove(&SEC_WEBSOCKET_ACCEPT);
-            fields.remove(&CONTENT_LENGTH);
             return Reply {
                 passed: fields,
                 instance,

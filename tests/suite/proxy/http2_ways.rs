@@ -20,7 +20,7 @@ use crate::support::h2::{H2, answered, frame, frames, read_frame};
 use crate::support::raw::Raw;
 use crate::support::site::Plan;
 use crate::support::stage::Stage;
-use crate::support::upstream::{Upstream, ok};
+use crate::support::upstream::{Upstream, ok, switch};
 
 /// An app's end of TLS, and the authority that vouches for it.
 pub(super) fn server_config() -> (ServerConfig, String) {
@@ -134,7 +134,11 @@ fn echo() -> App2 {
             let _ = call.reply.send_response(head, true);
             return;
         }
-        let head = Response::builder().header("sec-websocket-protocol", "chat").body(()).expect("a response");
+        let mut head = Response::builder().header("sec-websocket-protocol", "chat");
+        if call.head.uri.path() == "/measured" {
+            head = head.header("content-length", "4");
+        }
+        let head = head.body(()).expect("a response");
         let mut body = call.reply.send_response(head, false).expect("the stream is open");
         while let Some(Ok(data)) = call.body.data().await {
             let _ = call.body.flow_control().release_capacity(data.len());
@@ -237,6 +241,29 @@ fn a_websocket_goes_by_http_1_where_the_app_offers_none_by_http_2() {
     assert_eq!((response.status, response.header("upgrade")), (101, Some("websocket")));
     raw.send("ping");
     assert_eq!(raw.exactly(4).expect("the echo"), b"ping");
+}
+
+#[test]
+fn rfc_9110_8_6_what_leaves_http_has_no_length_that_a_client_could_count_by() {
+    let app = echo();
+    let plans = [
+        Stage::plan().set("upstream", &app.toml()),
+        Stage::plan().upstream(Upstream::with(|arrived, stream| {
+            let measured = switch(arrived).replace("\r\n\r\n", "\r\nContent-Length: 4\r\n\r\n");
+            let _ = stream.write_all(measured.as_bytes());
+            let mut bytes = [0; 4];
+            let _ = stream.read_exact(&mut bytes).and_then(|()| stream.write_all(&bytes));
+        })),
+    ];
+    for plan in plans {
+        let stage = Stage::on(plan);
+        let mut raw = stage.connect();
+        raw.send(stage.signed("GET /measured HTTP/1.1", HANDSHAKE));
+        let response = raw.head().expect("an answer");
+        assert_eq!((response.status, response.header("content-length")), (101, None));
+        raw.send("ping");
+        assert_eq!(raw.exactly(4).expect("the echo"), b"ping");
+    }
 }
 
 /// A request whose body follows.
