@@ -66,6 +66,12 @@ macro_rules! asks {
         }
 
         #[test]
+        fn an_identity_is_none_of_the_clients_hops() {
+            let Some(asking) = started(|plan| plan) else { return };
+            asking.keeps_the_identity();
+        }
+
+        #[test]
         fn refusals_are_passed_on_as_they_are() {
             let Some(asking) = started(|plan| plan) else { return };
             $asker.refuses_as_we_do(&asking);

@@ -85,6 +85,30 @@ impl Asking {
         assert!(stage.site.upstream.arrived().is_empty(), "nothing of it came through us");
     }
 
+    /// What a client calls hop-by-hop, which proxies take out, takes nobody's identity from the app.
+    pub(crate) fn keeps_the_identity(&self) {
+        let stage = &self.stage;
+        for field in
+            ["Connection: keep-alive, X-User-Id", "Connection: x-user-id", "Connection: close, X-User-Id"]
+        {
+            for line in ["GET /app HTTP/1.1", "GET /maybe/x HTTP/1.1"] {
+                let response = stage.ask(stage.signed(line, &format!("{field}\r\n")));
+                assert_eq!(response.status, 200, "{line}, {field}: {}", response.text());
+                let arrived = self.app.last();
+                assert_eq!(arrived.header("x-user-id"), Some(stage.me.as_str()), "{line}, {field}");
+            }
+            // And nobody gets one by it.
+            for claim in ["", "X-User-Id: admin\r\n"] {
+                let request = stage.strange("GET /maybe/x HTTP/1.1", &format!("{field}\r\n{claim}"));
+                let (status, before) = (stage.ask(request).status, self.app.arrived().len());
+                assert!(matches!(status, 200 | 403), "{field}: {status}");
+                if status == 200 {
+                    assert_eq!(self.app.arrived()[before - 1].header("x-user-id"), None, "{field}");
+                }
+            }
+        }
+    }
+
     /// People are led to the sign-in page, who may not is told so, and who signs in there gets through. Returns what a
     /// program is told.
     pub(crate) fn refuses_as_we_do(&self) -> Response {
