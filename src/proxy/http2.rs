@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream};
+use h2::RecvStream;
 use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -31,6 +31,7 @@ use crate::proxy::http2::body::{Calls, GoesOn, Http2Body};
 use crate::proxy::http2::connections::{Connections, Leased};
 use crate::proxy::http2::given_up::Waiting;
 use crate::proxy::http2::lease::Lease;
+use crate::proxy::http2::trouble::{Again, MOST_REPEATS, Trouble};
 use crate::proxy::http2::upload::{Source, Upload};
 use crate::proxy::instances::Instances;
 use crate::proxy::interim;
@@ -46,11 +47,10 @@ pub(super) mod fields;
 mod given_up;
 mod hollow;
 pub(super) mod lease;
+mod trouble;
 mod tunnel;
 mod upload;
 
-/// Times that one request is sent again.
-const MOST_REPEATS: u32 = 2;
 /// The largest head that shares a connection, in bytes as text. At a field that is larger than 8 KiB nginx ends the
 /// whole connection, and so does `HAProxy` at a head that is larger than 16 KiB.
 const LARGEST_SHARED: usize = 8 * 1024;
@@ -58,52 +58,6 @@ const LARGEST_SHARED: usize = 8 * 1024;
 /// The way to the app by HTTP/2, one per worker.
 pub(super) struct Http2 {
     connections: Rc<Connections>,
-}
-
-/// Why no answer came.
-struct Trouble {
-    failure: Failure,
-    again: Again,
-    /// It may be this request that ended the connection.
-    suspect: bool,
-}
-
-/// Whether a request may be sent again (RFC 9113 §8.7).
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Again {
-    /// The app did not look at it.
-    Always,
-    /// If to do it twice is to do it once: the connection was lost.
-    IfWithoutEffect,
-    Never,
-}
-
-impl Trouble {
-    fn last(failure: Failure) -> Self {
-        Self { failure, again: Again::Never, suspect: false }
-    }
-
-    /// What became of a stream that ended with `error` before its answer began.
-    fn of(error: &h2::Error, reused: bool) -> Self {
-        let untaken = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
-        // A GOAWAY ends only the streams that it does not count among those looked at.
-        let again = if error.is_remote() && (untaken || error.is_go_away()) {
-            Again::Always
-        } else if !error.is_remote() && reused {
-            Again::IfWithoutEffect
-        } else {
-            Again::Never
-        };
-        let failure = match error.reason() {
-            Some(reason) if error.is_remote() => Failure::GivenUp(reason.description().to_owned()),
-            // A limit of ours, which others may have reached who share the connection.
-            Some(Reason::ENHANCE_YOUR_CALM) => Failure::Shared,
-            Some(_) => Failure::Invalid("it breaks the rules of HTTP/2"),
-            None => Failure::Closed { untouched: true },
-        };
-        let orderly = matches!(error.reason(), Some(Reason::REFUSED_STREAM | Reason::NO_ERROR));
-        Self { failure, again, suspect: !orderly }
-    }
 }
 
 /// The fields of a request, and whether its head is so large that it shares no connection.
@@ -197,7 +151,7 @@ impl Http2 {
             };
             let may = match trouble.again {
                 Again::Always => repeats < MOST_REPEATS,
-                Again::IfWithoutEffect => repeats == 0 && whole && headers::idempotent(&visit.method),
+                Again::IfWithoutEffect(most) => repeats < most && whole && headers::idempotent(&visit.method),
                 Again::Never => false,
             };
             if !may || !source.rewind() {
@@ -257,9 +211,7 @@ impl Asked<'_> {
         let (begun, mut interim) = (proxy.ticker.now(), 0);
         let reused = lease.has_answered();
         let lost = |error: &h2::Error| {
-            if error.is_remote() || error.is_io() {
-                lease.ended();
-            }
+            lease.ended_by(error);
             Trouble::of(error, reused)
         };
         let received = poll_fn(|cx| {
@@ -380,16 +332,4 @@ fn request(lease: &Lease, visit: &Visit, method: Method, fields: HeaderMap) -> R
     *request.uri_mut() = uri;
     *request.headers_mut() = fields;
     Ok(request)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_limit_of_ours_is_no_word_on_the_app() {
-        let of = |reason: Reason| Trouble::of(&h2::Error::from(reason), true).failure;
-        assert!(!of(Reason::ENHANCE_YOUR_CALM).of_the_app());
-        assert!(of(Reason::PROTOCOL_ERROR).of_the_app());
-    }
 }

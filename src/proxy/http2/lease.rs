@@ -12,6 +12,7 @@ use http::Request;
 
 use crate::proxy::failure::{Failed, Failure};
 use crate::proxy::http2::connection::{State, places};
+use crate::proxy::http2::trouble::full;
 use crate::proxy::instances::{Instances, UnderWay};
 use crate::proxy::ticker::Ticker;
 use crate::time::Now;
@@ -84,6 +85,16 @@ impl Lease {
     /// The app has come to the end of the request, and need not hear that it is not wanted any more.
     pub(super) fn ended(&self) {
         self.open.set(false);
+    }
+
+    /// The stream has failed.
+    pub(super) fn ended_by(&self, error: &Error) {
+        if error.is_remote() || error.is_io() {
+            self.ended();
+        }
+        if full(error) {
+            self.retire();
+        }
     }
 
     /// Whether the app has not come to the end of the request.

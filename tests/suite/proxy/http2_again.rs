@@ -12,7 +12,7 @@ use h2::server::Builder;
 
 use crate::proxy::streaming::{noise, unchunked};
 use crate::support::app2::App2;
-use crate::support::h2::{answered, frames, goaway};
+use crate::support::h2::{answered, frame, frames, goaway};
 use crate::support::raw::PATIENCE;
 use crate::support::site::Plan;
 use crate::support::stage::Stage;
@@ -236,4 +236,25 @@ fn r_10_a_body_that_grows_too_large_is_refused_and_its_stream_ended() {
     let chunked = stage.signed("POST /x HTTP/1.1", "Transfer-Encoding: chunked\r\n");
     assert_eq!(stage.ask(format!("{chunked}5\r\nhello\r\n6\r\n hello\r\n0\r\n\r\n")).status, 413);
     assert_eq!(ended.recv_timeout(PATIENCE).expect("an end").expect("a reset"), Reason::CANCEL);
+}
+
+#[test]
+fn what_an_app_that_has_too_much_to_send_on_a_connection_does_not_want_is_asked_on_another_one() {
+    let (told, came) = channel();
+    // The second one takes nothing, the others one request each.
+    let app = frames(move |number, stream, (kind, _, of, _)| {
+        if kind != 1 {
+            return true;
+        }
+        let _ = told.send((number, of));
+        let calm = frame(3, 0, of, &11_u32.to_be_bytes());
+        let answer = if number == 2 || of > 1 { calm } else { answered(of) };
+        stream.write_all(&answer).is_ok()
+    });
+    let stage = by_frames(app, "");
+    let get = || stage.ask(stage.signed("GET /x HTTP/1.1", "")).status;
+    assert_eq!([get(), get()], [200, 200]);
+    // One with an effect is not repeated.
+    assert_eq!(stage.ask(stage.signed("POST /x HTTP/1.1", "Content-Length: 2\r\n") + "hi").status, 502);
+    assert_eq!(came.try_iter().collect::<Vec<_>>(), [(1, 1), (1, 3), (2, 1), (3, 1), (3, 3)]);
 }
