@@ -132,7 +132,7 @@ impl Http2 {
             let trouble = match lease.begin(request, whole) {
                 Ok((response, to)) => {
                     let upload = if whole { Upload::none(to) } else { Upload::new(to) };
-                    let waiting = Waiting::new(self.connections.given_up(), response, upload);
+                    let waiting = Waiting::new(self.connections.given_up(), (response, upload), grpc);
                     let asked = Asked { proxy, lease: &lease, term: &mut term, client: Some(&client) };
                     match asked.receive(waiting, &mut source).await {
                         Ok((head, upload)) => {

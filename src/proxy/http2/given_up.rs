@@ -15,6 +15,8 @@ use crate::proxy::ticker::Ticker;
 
 /// How much later.
 const LATER: Duration = Duration::from_secs(1);
+/// Calls of gRPC that are reset at once, of those given up within that time: who cancels one means it.
+const AT_ONCE: usize = 8;
 /// Most that wait at a time. Each may hold what the app may send ahead.
 const MOST: usize = 256;
 
@@ -22,6 +24,8 @@ const MOST: usize = 256;
 #[derive(Default)]
 pub(super) struct GivenUp {
     list: RefCell<VecDeque<(u64, ResponseFuture, SendStream<Bytes>)>>,
+    /// Calls that were reset at once, since when.
+    at_once: Cell<(u64, usize)>,
     /// Nobody looks after them any more.
     retired: Cell<bool>,
 }
@@ -36,6 +40,14 @@ impl GivenUp {
             list.pop_front();
         }
         list.push_back((now, response, to));
+    }
+
+    /// Whether a call may be reset at once.
+    fn may_at_once(&self, ticker: &Ticker) -> bool {
+        let (since, count) = self.at_once.get();
+        let (since, count) = if ticker.has_passed(since, LATER) { (ticker.now(), 0) } else { (since, count) };
+        self.at_once.set((since, count + 1));
+        count < AT_ONCE
     }
 
     /// Resets those that have waited.
@@ -64,16 +76,18 @@ pub(super) struct Waiting<'c> {
     given_up: &'c GivenUp,
     ticker: &'c Ticker,
     stream: Option<(ResponseFuture, Upload)>,
+    /// It is a call of gRPC.
+    call: bool,
 }
 
 impl<'c> Waiting<'c> {
     /// For the answer to a request that has begun.
     pub(super) fn new(
         (given_up, ticker): (&'c GivenUp, &'c Ticker),
-        response: ResponseFuture,
-        upload: Upload,
+        (response, upload): (ResponseFuture, Upload),
+        call: bool,
     ) -> Self {
-        Self { given_up, ticker, stream: Some((response, upload)) }
+        Self { given_up, ticker, stream: Some((response, upload)), call }
     }
 
     /// The answer, and what is sent meanwhile. `None` once there is nothing to wait for.
@@ -90,6 +104,9 @@ impl<'c> Waiting<'c> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some((response, upload)) = self.stream.take() {
+            if self.call && self.given_up.may_at_once(self.ticker) {
+                return;
+            }
             let mut to = upload.into_stream();
             // What was asked for of the window of all is for others.
             to.reserve_capacity(0);

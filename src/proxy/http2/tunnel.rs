@@ -53,7 +53,7 @@ impl Http2 {
             lease.failed(Trouble::of(&error, true).failure)
         })?;
         let Sending { body, upgrade } = sending;
-        let waiting = Waiting::new(self.connections.given_up(), response, Upload::none(to));
+        let waiting = Waiting::new(self.connections.given_up(), (response, Upload::none(to)), false);
         let mut source = Source::new(body, 0, (Duration::ZERO, Pace::new(0, Duration::ZERO)), proxy);
         let mut term = Term::begin(pass.session().cloned(), (visit.now, proxy.ticker.now()));
         let asked = Asked { proxy, lease: &lease, term: &mut term, client: None };

@@ -175,3 +175,33 @@ fn an_answer_without_a_body_that_ends_by_a_frame_of_its_own_is_not_given_up() {
     }
     assert_eq!(stage.site.upstream.connections(), 1);
 }
+
+#[test]
+fn a_call_of_grpc_is_given_up_at_once_unless_many_are() {
+    /// How many are few.
+    const FEW: usize = 8;
+    let (told, came) = channel();
+    let app = frames(move |_, _, (kind, _, of, _)| {
+        if [HEADERS, RST_STREAM].contains(&kind) {
+            let _ = told.send((kind, of));
+        }
+        true
+    });
+    let stage = by_frames(app);
+    let mut client = Bare::greets(&stage, 65_535);
+    client.asks(1, "/open/plain");
+    assert_eq!(seen(&came), (HEADERS, 1));
+    for number in 1..=12 {
+        // `content-type`, a literal that is not indexed (RFC 7541 §6.2.2).
+        let of_grpc = [&[0x0f, 0x10, 16], &b"application/grpc"[..]].concat();
+        let block = [get(stage.host(), "/open/call"), of_grpc].concat();
+        client.sends(&frame(HEADERS, 5, 2 * number + 1, &block));
+        assert_eq!(seen(&came), (HEADERS, 2 * number + 1));
+    }
+    for number in 0..=12 {
+        client.resets(2 * number + 1, CANCEL);
+    }
+    let heard: Vec<_> = (0..=12).map(|_| seen(&came)).collect();
+    // It was given up first, and waits.
+    assert_eq!(heard.iter().position(|&reset| reset == (RST_STREAM, 1)), Some(FEW), "{heard:?}");
+}
