@@ -27,7 +27,7 @@ pub struct Instances {
 #[derive(Default)]
 #[repr(align(64))]
 struct Instance {
-    /// Requests that are being answered.
+    /// Requests that are being answered, or wait for a connection to it.
     under_way: AtomicU32,
     /// Exchanges that broke since one went well.
     broken: AtomicU32,
@@ -83,7 +83,7 @@ enum Rest {
     Asleep,
 }
 
-/// One request that an instance is answering.
+/// One request that an instance is answering, or that is being connected to it.
 pub(super) struct UnderWay {
     instances: Arc<Instances>,
     place: usize,

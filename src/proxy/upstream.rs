@@ -122,15 +122,20 @@ impl Pool {
     /// If no instance is well, or none can be reached; each was tried once.
     pub(super) async fn connection(&self, now: Now, kept: bool) -> Result<Box<Connection>, Failed> {
         let mut place = self.instances.choose(now, &[]).ok_or(Failure::NoneWell)?;
+        // Counted from now on, so that whoever comes meanwhile goes to another one.
+        let mut under_way = self.instances.begin(place);
         if kept && let Some(mut connection) = self.take(place) {
-            connection.under_way = self.instances.begin(place);
+            connection.under_way = under_way;
             return Ok(connection);
         }
         let (mut tried, mut shed) = (Vec::new(), false);
         loop {
             // Boxed: it happens once for many requests.
             match Box::pin(self.connect(place)).await {
-                Ok(connection) => return Ok(connection),
+                Ok(mut connection) => {
+                    connection.under_way = under_way;
+                    return Ok(connection);
+                }
                 // What is idle may be connections to other instances.
                 Err(Failure::NoRoom) if !shed => {
                     self.shed();
@@ -141,6 +146,7 @@ impl Pool {
                     tried.push(place);
                     let failed = self.unreachable(place, now, failure);
                     place = self.instances.choose(now, &tried).ok_or(failed)?;
+                    under_way = self.instances.begin(place);
                 }
             }
         }
@@ -261,7 +267,7 @@ impl Pool {
             out: Vec::new(),
             deadline: self.ticker.deadline(),
             place,
-            under_way: self.instances.begin(place),
+            under_way: None,
             requests: 0,
             born: now,
             idle_since: now,

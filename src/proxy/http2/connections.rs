@@ -20,7 +20,7 @@ use crate::proxy::failure::{Failed, Failure};
 use crate::proxy::http2::connection::{Life, State, places};
 use crate::proxy::http2::given_up::GivenUp;
 use crate::proxy::http2::lease::Lease;
-use crate::proxy::instances::Instances;
+use crate::proxy::instances::{Instances, UnderWay};
 use crate::proxy::ticker::Ticker;
 use crate::proxy::upstream::Pool;
 use crate::time::Now;
@@ -153,11 +153,13 @@ impl Connections {
         let mut place = others.or_else(|| self.instances.choose(now, &[])).ok_or(Failure::NoneWell)?;
         let (mut tried, mut shed, mut short) = (Vec::new(), false, false);
         loop {
+            // Counted from now on, so that whoever comes meanwhile goes to another one.
+            let under_way = self.instances.begin(place);
             let leased = if apart {
                 // Boxed: it is rare.
-                Box::pin(self.stream_apart(place)).await
+                Box::pin(self.stream_apart(place, under_way)).await
             } else {
-                self.stream_to(place).await
+                self.stream_to(place, under_way).await
             };
             let failure = match leased {
                 Ok(leased) => return Ok(leased),
@@ -185,10 +187,14 @@ impl Connections {
         }
     }
 
-    async fn stream_to(self: &Rc<Self>, place: usize) -> Result<Leased, Failure> {
+    async fn stream_to(
+        self: &Rc<Self>,
+        place: usize,
+        mut under_way: Option<UnderWay>,
+    ) -> Result<Leased, Failure> {
         let mut may_be_full = false;
         for _ in 0..MOST_WAITS {
-            if let Some(lease) = self.lease(place, may_be_full) {
+            if let Some(lease) = self.lease(place, may_be_full, &mut under_way) {
                 return Ok(Leased::Stream(lease));
             }
             match self.opened(place).await {
@@ -200,7 +206,8 @@ impl Connections {
                 Outcome::Failed(kind, text) => return Err(Failure::Unreachable(io::Error::new(kind, text))),
             }
         }
-        self.lease(place, true).map(Leased::Stream).ok_or(Failure::Closed { untouched: true })
+        let lease = self.lease(place, true, &mut under_way);
+        lease.map(Leased::Stream).ok_or(Failure::Closed { untouched: true })
     }
 
     /// What keeps streams that are given up, and the clock by which it does.
@@ -214,7 +221,7 @@ impl Connections {
         self.making_apart.get() < MOST_APART
     }
 
-    async fn stream_apart(&self, place: usize) -> Result<Leased, Failure> {
+    async fn stream_apart(&self, place: usize, under_way: Option<UnderWay>) -> Result<Leased, Failure> {
         let _making = Making::begin(&self.making_apart);
         match timeout(self.settings.connect_timeout, self.make(place)).await {
             Err(_) => Err(Failure::ConnectTimeout),
@@ -222,7 +229,7 @@ impl Connections {
             Ok(Err(error)) => Err(Failure::Unreachable(error)),
             Ok(Ok(None)) => Ok(Leased::Http1),
             Ok(Ok(Some((open, life)))) => {
-                let lease = self.lease_of(&open, place, true);
+                let lease = self.lease_of(&open, place, (true, under_way));
                 tokio::task::spawn_local(keep(life));
                 Ok(Leased::Stream(lease))
             }
@@ -237,7 +244,7 @@ impl Connections {
     }
 
     /// A stream of a connection that is open: the first with room, so that others become idle.
-    fn lease(&self, place: usize, may_be_full: bool) -> Option<Lease> {
+    fn lease(&self, place: usize, may_be_full: bool, under_way: &mut Option<UnderWay>) -> Option<Lease> {
         let known = self.places.get(place)?.borrow();
         let mut usable = known.open.iter().filter(|open| !open.state.retired.load(Ordering::Relaxed));
         let open = if may_be_full {
@@ -245,10 +252,10 @@ impl Connections {
         } else {
             usable.find(|open| open.has_room())
         }?;
-        Some(self.lease_of(open, place, false))
+        Some(self.lease_of(open, place, (false, under_way.take())))
     }
 
-    fn lease_of(&self, open: &Open, place: usize, apart: bool) -> Lease {
+    fn lease_of(&self, open: &Open, place: usize, apart: (bool, Option<UnderWay>)) -> Lease {
         let connection = (open.sender.clone(), Arc::clone(&open.state));
         Lease::new(connection, (&self.instances, place), &self.ticker, apart)
     }

@@ -48,12 +48,12 @@ impl Drop for Lease {
 
 impl Lease {
     /// A part of the connection that this sender belongs to, and this state: for a request to the instance at this
-    /// place.
+    /// place, which is counted there.
     pub(super) fn new(
         (sender, state): (SendRequest<Bytes>, Arc<State>),
         (instances, place): (&Arc<Instances>, usize),
         ticker: &Ticker,
-        apart: bool,
+        (apart, under_way): (bool, Option<UnderWay>),
     ) -> Self {
         state.streams.fetch_add(1, Ordering::Relaxed);
         Self {
@@ -64,7 +64,7 @@ impl Lease {
             place,
             apart,
             open: Cell::new(false),
-            _under_way: instances.begin(place),
+            _under_way: under_way,
         }
     }
 

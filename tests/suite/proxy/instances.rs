@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::jobs::eventually;
+use crate::support::app2::App2;
 use crate::support::child::Child;
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, ok};
@@ -134,4 +137,53 @@ fn an_app_behind_tls_must_show_the_certificate_of_its_authority() {
     assert_eq!(status("second.pem", "client"), 200);
     assert_eq!(status("first.pem", "client"), 502, "another authority");
     assert_eq!(status("second.pem", ""), 502, "the app asks for a certificate of ours");
+}
+
+/// Somebody who takes connections and says nothing.
+fn silent() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").expect("a port")
+}
+
+/// Has eight requests go to two instances, one of which never becomes connected, and counts what the other one gets.
+fn shared_evenly(stage: &Stage, arrived: impl Fn() -> usize) {
+    let asks = |_| {
+        let mut raw = stage.connect();
+        raw.send(stage.signed("GET /x HTTP/1.1", ""));
+        raw
+    };
+    let first = asks(1);
+    eventually("the first one arrives", || arrived() == 1);
+    let waiting: Vec<_> = (2..=8).map(asks).collect();
+    eventually("half of them arrive", || arrived() == 4);
+    drop((first, waiting));
+}
+
+const NEVER_CONNECTED: &str = "connect_timeout = \"50s\"";
+
+#[test]
+fn requests_that_are_being_connected_count_as_under_way_by_http_1() {
+    let (silent, (go, wait)) = (silent(), std::sync::mpsc::channel::<()>());
+    let wait = std::sync::Mutex::new(wait);
+    let app = Upstream::with(move |_, stream| {
+        let _ = wait.lock().expect("not poisoned").recv();
+        let _ = stream.write_all(ok("at last").as_bytes());
+    });
+    let address = silent.local_addr().expect("an address");
+    let lines = format!("more = [\"https://{address}\"]\n{NEVER_CONNECTED}");
+    let stage = Stage::on(Stage::plan().set("upstream", &lines).upstream(app));
+    shared_evenly(&stage, || stage.site.upstream.arrived().len());
+    drop(go);
+}
+
+#[test]
+fn requests_that_are_being_connected_count_as_under_way_by_http_2() {
+    let silent = silent();
+    let app = App2::with(h2::server::Builder::new(), |call| async move {
+        let _held = call.reply;
+        std::future::pending::<()>().await;
+    });
+    let address = silent.local_addr().expect("an address");
+    let lines = format!("{}\nmore = [\"http://{address}\"]\n{NEVER_CONNECTED}", app.toml());
+    let stage = Stage::on(Stage::plan().set("upstream", &lines));
+    shared_evenly(&stage, || app.arrived().len());
 }
