@@ -338,6 +338,7 @@ impl Proxy {
             watch: self.ticker.deadline(),
             patience: self.config.limits.tunnel_idle,
             line: pass.session().map(|session| self.live.open(session)),
+            passed: Rc::default(),
             _open: Open::new(&self.counts),
         });
         let following = Following::Tunnel(tunnel);

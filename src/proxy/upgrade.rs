@@ -1,8 +1,10 @@
 //! Connections that have left HTTP: bytes pass in both directions until one side ends, both are silent for
 //! too long, or the session that opened the tunnel is over.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -77,6 +79,8 @@ pub struct Tunnel {
     pub(super) patience: Duration,
     /// Ended together with the session.
     pub(super) line: Option<Line>,
+    /// Bytes that were passed on to the client.
+    pub(super) passed: Rc<Cell<u64>>,
     /// Counted as long as it is open.
     pub(super) _open: Open,
 }
@@ -110,8 +114,6 @@ enum End {
 
 /// What became of a tunnel.
 pub struct Ended {
-    /// Bytes that were passed on to the client.
-    pub bytes: u64,
     /// Why it ended, unless both sides were done.
     pub by: Option<Ending>,
     /// What was wrong with a connection that broke.
@@ -136,13 +138,18 @@ impl Broken {
 }
 
 impl Tunnel {
+    /// Bytes that were passed on to the client: whoever writes them down may outlive the tunnel.
+    pub fn passed(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.passed)
+    }
+
     /// Carries bytes until the end. `early` is what the client sent behind its request. The client of a WebSocket
     /// that we end is told so where a frame can stand.
     pub async fn run<C>(self, client: C, early: BytesMut) -> Ended
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
-        let Self { upstream, unread, websocket, silence, watch, patience, line, _open } = self;
+        let Self { upstream, unread, websocket, silence, watch, patience, line, passed, _open } = self;
         let mut to_client = Pipe::starting_with(unread, websocket.then(Frames::default));
         let mut to_upstream = Pipe::starting_with(early, None);
         let (mut client, mut upstream): (C, AppSide) = (client, upstream);
@@ -151,6 +158,7 @@ impl Tunnel {
             let before = to_client.passed + to_upstream.passed;
             let down = to_client.poll_pass(cx, &mut upstream, &mut client);
             let up = to_upstream.poll_pass(cx, &mut client, &mut upstream);
+            passed.set(to_client.passed);
             match (down, up) {
                 (Poll::Ready(Err(broken)), _) => return Poll::Ready(End::Broken(broken)),
                 (_, Poll::Ready(Err(Broken { error, sink }))) => {
@@ -176,18 +184,17 @@ impl Tunnel {
         })
         .await;
         drop(upstream);
-        let bytes = to_client.passed;
         match end {
-            End::Done => Ended { bytes, by: None, error: None },
+            End::Done => Ended { by: None, error: None },
             End::Broken(Broken { error, sink }) => {
                 let by = Some(if sink { Ending::Client } else { Ending::App });
-                Ended { bytes, by, error: Some(error) }
+                Ended { by, error: Some(error) }
             }
             End::Cut(by, why) => {
                 if to_client.frames.is_some_and(|frames| frames.between()) {
                     say_goodbye(&mut client, why).await;
                 }
-                Ended { bytes, by: Some(by), error: None }
+                Ended { by: Some(by), error: None }
             }
         }
     }

@@ -297,7 +297,7 @@ async fn send(
             answering.break_off();
             // The client has gone meanwhile.
             if let Some((_, Some(opened))) = tunnel {
-                opened.end(0, Some(Ending::Client));
+                opened.end(Some(Ending::Client));
             }
             return None;
         }

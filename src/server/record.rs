@@ -1,6 +1,7 @@
 //! What is written down of a request: its line of the access log and its share of the metrics, from the first
 //! look to the last byte of the answer.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -291,11 +292,11 @@ impl Record {
     }
 
     /// The request is over, but its line is written at the end of the tunnel that it has opened.
-    pub(super) fn opened(mut self) -> Option<Opened> {
+    pub(super) fn opened(mut self, passed: Rc<Cell<u64>>) -> Option<Opened> {
         self.whole = true;
         let (line, told) = (self.take_line()?, self.told_at_last());
         let access = Rc::clone(&self.recorder.access);
-        Some(Opened::new(access, self.begun, line, told))
+        Some(Opened::new(access, self.begun, (line, told), passed))
     }
 
     /// Why it ended before it was whole, if it did.

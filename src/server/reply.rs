@@ -103,7 +103,8 @@ impl ReplyBody {
     pub(super) fn take_tunnel(&mut self) -> Option<(Box<Tunnel>, Option<Opened>)> {
         self.kind = match std::mem::replace(&mut self.kind, Kind::Own(Bytes::new())) {
             Kind::Tunnel(tunnel) => {
-                return Some((tunnel, self.record.take().and_then(|record| record.opened())));
+                let passed = tunnel.passed();
+                return Some((tunnel, self.record.take().and_then(|record| record.opened(passed))));
             }
             kind => kind,
         };
