@@ -11,6 +11,7 @@ mod http2_crowd;
 mod http2_identity;
 mod http2_limits;
 mod http2_pieces;
+mod http2_tunnels;
 mod identity;
 mod memory;
 mod order;

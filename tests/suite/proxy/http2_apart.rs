@@ -3,15 +3,21 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use h2::server::Builder;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use hyper::body::Frame;
+use tokio::sync::Semaphore;
 
+use crate::jobs::eventually;
 use crate::serve::free_port;
 use crate::support::app2::App2;
-use crate::support::h2::{H2, answered, frames};
+use crate::support::h2::{H2, answered, frames, frames_after};
 use crate::support::program::Program;
 use crate::support::raw::PATIENCE;
 use crate::support::stage::Stage;
@@ -118,4 +124,91 @@ fn dos_3_what_is_sent_again_since_its_connection_was_lost_shares_none() {
         assert_eq!(stage.ask(post(&stage, "/open/x")).status, 200);
         assert_eq!(seen(&came), 3, "others share one all the same");
     }
+}
+
+#[test]
+fn dos_3_an_app_that_comes_back_is_not_met_by_a_connection_for_each_request_that_was_lost() {
+    /// How many are lost, and how many of them may be made connections of their own for at a time.
+    const LOST: usize = 20;
+    const APART: usize = 8;
+    let (told, came) = channel();
+    let (go, wait) = channel::<()>();
+    let (wait, seen_by_first) = (Mutex::new(wait), AtomicUsize::new(0));
+    let gate = move |number| {
+        if number > 1 {
+            // Until there is nobody who could say more.
+            let _ = wait.lock().expect("no panic").recv_timeout(PATIENCE);
+        }
+    };
+    let app = frames_after(gate, move |number, stream, (kind, _, of, _)| {
+        if kind != HEADERS {
+            return true;
+        }
+        let _ = told.send(number);
+        if number > 1 || of == 1 {
+            return stream.write_all(&answered(of)).is_ok();
+        }
+        seen_by_first.fetch_add(1, Ordering::SeqCst) + 1 < LOST
+    });
+    let stage = by_frames(app);
+    assert_eq!(stage.ask(stage.strange("GET /open/x HTTP/1.1", "")).status, 200);
+    let mut waiting: Vec<_> = (0..LOST)
+        .map(|_| {
+            let mut raw = stage.connect();
+            raw.send(stage.strange("GET /open/x HTTP/1.1", ""));
+            raw
+        })
+        .collect();
+    // One besides, which all others share.
+    let most = 1 + APART + 1;
+    eventually("they are connected again", || stage.site.upstream.connections() >= most);
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(stage.site.upstream.connections(), most);
+    drop(go);
+    assert!(waiting.iter_mut().all(|raw| raw.answer().status == 200));
+    assert_eq!(came.try_iter().filter(|&number| number > 1).count(), LOST);
+}
+
+#[test]
+fn a_connection_that_is_lost_is_held_against_its_instance_once_however_many_were_on_it() {
+    /// As many as the instance may fail in a row and more.
+    const LOST: usize = 6;
+    let count = AtomicUsize::new(0);
+    let app = frames(move |number, stream, (kind, _, of, _)| {
+        if kind != HEADERS {
+            return true;
+        }
+        if number > 1 {
+            return stream.write_all(&answered(of)).is_ok();
+        }
+        count.fetch_add(1, Ordering::SeqCst) + 1 < LOST
+    });
+    let go = Arc::new(Semaphore::new(0));
+    let until = Arc::clone(&go);
+    let other = App2::with(Builder::new(), move |call| {
+        let until = Arc::clone(&until);
+        async move {
+            drop(until.acquire().await);
+            call.say("hello");
+        }
+    });
+    let more = format!("protocol = \"h2c\"\nmore = [\"http://{}\"]\nrest = \"50s\"", other.address);
+    let plan = Stage::plan().rule("/open/**", "public").upstream(app);
+    let stage = Stage::on(plan.set("upstream", &more));
+    let mut waiting: Vec<_> = (0..2 * LOST)
+        .map(|_| {
+            let mut raw = stage.connect();
+            raw.send(post(&stage, "/open/x"));
+            raw
+        })
+        .collect();
+    eventually("the other one has its half", || other.arrived().len() == LOST);
+    go.add_permits(1);
+    let failed = waiting.iter_mut().filter_map(|raw| (raw.answer().status == 502).then_some(())).count();
+    assert_eq!(failed, LOST);
+    for _ in 0..10 {
+        assert_eq!(stage.ask(stage.strange("GET /open/x HTTP/1.1", "")).status, 200);
+    }
+    let rest = other.arrived().len() - LOST;
+    assert!((3..=7).contains(&rest), "{rest} of 10: the one that lost a connection is passed over");
 }

@@ -131,9 +131,18 @@ pub(crate) fn until_ended(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 pub(crate) fn frames(
     script: impl Fn(usize, &mut TcpStream, (u8, u8, u32, Vec<u8>)) -> bool + Send + Sync + 'static,
 ) -> Upstream {
+    frames_after(|_| {}, script)
+}
+
+/// The same; each connection is greeted once `gate` lets it.
+pub(crate) fn frames_after(
+    gate: impl Fn(usize) + Send + Sync + 'static,
+    script: impl Fn(usize, &mut TcpStream, (u8, u8, u32, Vec<u8>)) -> bool + Send + Sync + 'static,
+) -> Upstream {
     let number = AtomicUsize::new(0);
     Upstream::listening(move |mut stream| {
         let number = number.fetch_add(1, Ordering::SeqCst) + 1;
+        gate(number);
         let mut preface = [0; 24];
         if stream.read_exact(&mut preface).is_err() {
             return;
