@@ -11,8 +11,11 @@ use bytes::{Bytes, BytesMut};
 use h2::{Error, RecvStream};
 use http::HeaderMap;
 
-/// From so many bytes on a piece is kept as it is.
+/// From so many bytes on a piece is kept as one.
 const LARGE: usize = 2 * 1024;
+/// From so many bytes on a piece is kept where it was read: as much as most frames carry at most. Of a smaller one that
+/// could be half of what it holds on to.
+const FULL: usize = 16 * 1024;
 
 /// What comes in a stream.
 pub struct Received {
@@ -87,7 +90,7 @@ impl Gathered {
         if !self.tail.is_empty() {
             self.pieces.push_back(self.tail.split().freeze());
         }
-        self.pieces.push_back(data);
+        self.pieces.push_back(if data.len() < FULL { Bytes::copy_from_slice(&data) } else { data });
     }
 
     /// What came first.

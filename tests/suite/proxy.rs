@@ -8,6 +8,7 @@ mod health;
 mod http1;
 mod http2;
 mod http2_again;
+mod http2_ahead;
 mod http2_apart;
 mod http2_app;
 mod http2_given_up;

@@ -20,11 +20,17 @@ use crate::proxy::ticker::{Deadline, TICK, Ticker};
 
 /// Requests under way on one connection, if the app allows as many.
 const MOST_STREAMS: usize = 100;
-/// What the app may send ahead in one stream, in bytes. A client that does not read holds up as much memory.
-const STREAM_WINDOW: u32 = 128 * 1024;
+/// What the app may send ahead in one stream, in bytes: a client that does not read holds up as much memory.
+const NARROW: u32 = 32 * 1024;
+/// The same on a connection with few streams, so that none of them is slow because the app is far.
+const WIDE: u32 = 128 * 1024;
+/// How many are few, those counted that were given up.
+const FEW: usize = 8;
+/// For how long they have to be few before the window is [`WIDE`].
+const CALM: Duration = Duration::from_secs(1);
 /// What it may send ahead in all: enough for all streams, so that clients that do not read hold up no others.
 #[expect(clippy::cast_possible_truncation, reason = "a hundred")]
-const CONNECTION_WINDOW: u32 = (MOST_STREAMS as u32 + 1) * STREAM_WINDOW;
+const CONNECTION_WINDOW: u32 = (MOST_STREAMS as u32 + 1) * WIDE;
 /// What is kept of a body that the app does not read, for each stream, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Streams that were given up, and whose frames may still be on their way: so many are remembered for so long. A frame of
@@ -73,6 +79,10 @@ pub(super) struct Life {
     asked: Option<u64>,
     /// When it was asked last.
     last_asked: Option<u64>,
+    /// The window of streams is [`WIDE`].
+    wide: bool,
+    /// When there were more than [`FEW`] of them last, or the connection began.
+    crowded: u64,
 }
 
 impl Life {
@@ -104,7 +114,7 @@ impl Life {
             hollow: Hollow::default(),
         };
         let (sender, mut connection) = Builder::new()
-            .initial_window_size(STREAM_WINDOW)
+            .initial_window_size(NARROW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .initial_max_send_streams(MOST_STREAMS)
             .max_header_list_size(u32::try_from(settings.head).unwrap_or(u32::MAX))
@@ -138,6 +148,8 @@ impl Life {
             patience: settings.ping,
             asked: None,
             last_asked: None,
+            wide: false,
+            crowded: now,
         };
         Ok((sender, life))
     }
@@ -151,6 +163,8 @@ impl Life {
     pub(super) async fn run(mut self) -> Result<(), h2::Error> {
         poll_fn(|cx| {
             loop {
+                // Before the requests leave that make many of few.
+                self.fit_window();
                 if let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx) {
                     return Poll::Ready(ended);
                 }
@@ -166,6 +180,22 @@ impl Life {
             }
         })
         .await
+    }
+
+    /// Tells the app how much it may send ahead in each stream, if that is to be another window than before (RFC 9113
+    /// §6.9.2).
+    fn fit_window(&mut self) {
+        let State { streams, given_up, .. } = &*self.state;
+        let many = streams.load(Ordering::Relaxed) + given_up.load(Ordering::Relaxed) > FEW;
+        if many {
+            self.crowded = self.ticker.now();
+        }
+        let fits = if many { !self.wide } else { self.wide || !self.ticker.has_passed(self.crowded, CALM) };
+        // It fails as long as the app has not answered that it knows of the last change.
+        let size = if many { NARROW } else { WIDE };
+        if !fits && self.connection.set_initial_window_size(size).is_ok() {
+            self.wide = !many;
+        }
     }
 
     /// Asks an app that owes an answer and says nothing whether it is there. True once it does not say so in time.

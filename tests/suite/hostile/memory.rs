@@ -7,21 +7,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
+use h2::server::Builder;
 use socket2::{Domain, SockRef, Socket, Type};
 use tempfile::TempDir;
 
 use crate::jobs::eventually;
 use crate::serve::{Program, free_port, minimal, serve};
+use crate::support::app2::App2;
 use crate::support::bare::Bare;
 use crate::support::raw::{Raw, many_files};
 use crate::support::upstream::{Upstream, ok};
 
 /// A program of its own, whose memory is nobody else's.
-pub(super) struct Measured {
+pub(super) struct Measured<A = Upstream> {
     /// Dropped first: it holds connections to the app.
     program: Program,
     pub(super) address: SocketAddr,
-    pub(super) app: Upstream,
+    pub(super) app: A,
     /// How often the app got rid of all of 8 MiB.
     whole: Arc<AtomicUsize>,
     _directory: TempDir,
@@ -42,15 +45,43 @@ impl Measured {
             SockRef::from(&*stream).set_send_buffer_size(16 * 1024).expect("a size");
             counted.fetch_add(usize::from(stream.write_all(large.as_bytes()).is_ok()), Ordering::SeqCst);
         });
+        let upstream = format!("url = \"http://{}\"", app.address);
+        Self { whole, ..Self::before(app, &upstream, sections) }
+    }
+}
+
+impl Measured<App2> {
+    /// The same before an app that speaks HTTP/2, whose answers are 256 KiB and go on.
+    fn with_http2(sections: &str) -> Self {
+        let piece = Bytes::from("x".repeat(8 << 10));
+        let app = App2::with(Builder::new(), move |mut call| {
+            let piece = piece.clone();
+            async move {
+                let mut body = call.begin("text/plain");
+                // In frames as small as those of nginx.
+                for _ in 0..32 {
+                    let _ = body.send_data(piece.clone(), false);
+                }
+            }
+        });
+        let upstream = app.toml();
+        Self::before(app, &upstream, sections)
+    }
+}
+
+impl<A> Measured<A> {
+    fn before(app: A, upstream: &str, sections: &str) -> Self {
         let (directory, address) = (TempDir::new().expect("a directory"), free_port());
-        minimal(directory.path(), address, app.address, "sqlite:site.db");
+        minimal(directory.path(), address, address, "sqlite:site.db");
         let file = directory.path().join("sidegate.toml");
-        let text =
-            std::fs::read_to_string(&file).expect("a file").replace("[listen]\n", "[listen]\nworkers = 1\n");
+        let text = std::fs::read_to_string(&file)
+            .expect("a file")
+            .replace("[listen]\n", "[listen]\nworkers = 1\n")
+            .replace(&format!("[upstream]\nurl = \"http://{address}\""), &format!("[upstream]\n{upstream}"));
         let rule = "[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n";
         std::fs::write(&file, format!("{text}{sections}{rule}")).expect("a file");
         let program = serve(directory.path(), address, &["--config", "sidegate.toml"]);
-        Self { program, address, app, whole, _directory: directory }
+        Self { program, address, app, whole: Arc::default(), _directory: directory }
     }
 
     /// What it has now (RSS), in KiB.
@@ -140,6 +171,30 @@ fn r_04_streams_that_are_never_read_cost_no_more_than_32_kib_each() {
     let each = site.settled().saturating_sub(before) / CLIENTS / u64::from(STREAMS);
     assert_eq!(site.app.arrived().len() as u64, (CLIENTS + 1) * u64::from(STREAMS));
     assert!(each <= 32, "{each} KiB each");
+    drop((warm, held));
+}
+
+#[test]
+fn r_04_streams_of_http2_to_the_app_that_are_never_read_cost_no_more_than_64_kib_each() {
+    const CLIENTS: u64 = 4;
+    const STREAMS: u32 = 128;
+    let site = Measured::with_http2("[limits]\nbody_idle = \"10m\"\n");
+    let host = site.address.to_string();
+    let stuck = || {
+        let mut client = Bare::connects(site.address, &host, 0);
+        (0..STREAMS).for_each(|number| client.asks(2 * number + 1, "/open/large"));
+        client
+    };
+    let asked = |clients: u64| {
+        eventually("all have asked", || site.app.arrived().len() as u64 == clients * u64::from(STREAMS));
+    };
+    let warm = stuck();
+    asked(1);
+    let before = site.settled();
+    let held: Vec<_> = (0..CLIENTS).map(|_| stuck()).collect();
+    asked(1 + CLIENTS);
+    let each = site.settled().saturating_sub(before) / CLIENTS / u64::from(STREAMS);
+    assert!(each <= 64, "{each} KiB each");
     drop((warm, held));
 }
 
