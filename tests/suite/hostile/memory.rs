@@ -7,15 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use bytes::Bytes;
-use h2::server::Builder;
 use socket2::{Domain, SockRef, Socket, Type};
 use tempfile::TempDir;
 
 use crate::jobs::eventually;
 use crate::serve::{Program, free_port, minimal, serve};
-use crate::support::app2::App2;
 use crate::support::bare::Bare;
+use crate::support::program;
 use crate::support::raw::{Raw, many_files};
 use crate::support::upstream::{Upstream, ok};
 
@@ -50,22 +48,16 @@ impl Measured {
     }
 }
 
-impl Measured<App2> {
-    /// The same before an app that speaks HTTP/2, whose answers are 256 KiB and go on.
-    fn with_http2(sections: &str) -> Self {
-        let piece = Bytes::from("x".repeat(8 << 10));
-        let app = App2::with(Builder::new(), move |mut call| {
-            let piece = piece.clone();
-            async move {
-                let mut body = call.begin("text/plain");
-                // In frames as small as those of nginx.
-                for _ in 0..32 {
-                    let _ = body.send_data(piece.clone(), false);
-                }
-            }
-        });
-        let upstream = app.toml();
-        Self::before(app, &upstream, sections)
+impl Measured<(program::Program, TempDir)> {
+    /// The same before nginx, which speaks HTTP/2 in frames that are smaller than they could be.
+    fn before_nginx(sections: &str) -> Self {
+        let (files, address) = (TempDir::new().expect("a directory"), free_port());
+        std::fs::create_dir(files.path().join("open")).expect("a directory");
+        std::fs::write(files.path().join("open/large"), vec![b'x'; 8 << 20]).expect("a file");
+        let server = format!("server {{ listen {address} http2; root {}; }}", files.path().display());
+        let nginx = program::Program::nginx(address, &server);
+        let upstream = format!("url = \"http://{address}\"\nprotocol = \"h2c\"");
+        Self::before((nginx, files), &upstream, sections)
     }
 }
 
@@ -178,21 +170,17 @@ fn r_04_streams_that_are_never_read_cost_no_more_than_32_kib_each() {
 fn r_04_streams_of_http2_to_the_app_that_are_never_read_cost_no_more_than_64_kib_each() {
     const CLIENTS: u64 = 4;
     const STREAMS: u32 = 128;
-    let site = Measured::with_http2("[limits]\nbody_idle = \"10m\"\n");
+    let site = Measured::before_nginx("[limits]\nbody_idle = \"10m\"\n");
     let host = site.address.to_string();
     let stuck = || {
         let mut client = Bare::connects(site.address, &host, 0);
         (0..STREAMS).for_each(|number| client.asks(2 * number + 1, "/open/large"));
+        assert!(client.is_answered(2 * STREAMS - 1));
         client
     };
-    let asked = |clients: u64| {
-        eventually("all have asked", || site.app.arrived().len() as u64 == clients * u64::from(STREAMS));
-    };
     let warm = stuck();
-    asked(1);
     let before = site.settled();
     let held: Vec<_> = (0..CLIENTS).map(|_| stuck()).collect();
-    asked(1 + CLIENTS);
     let each = site.settled().saturating_sub(before) / CLIENTS / u64::from(STREAMS);
     assert!(each <= 64, "{each} KiB each");
     drop((warm, held));
