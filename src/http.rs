@@ -9,6 +9,7 @@ pub mod duplex;
 pub mod fields;
 pub mod form;
 pub mod gathered;
+pub mod grammar;
 pub mod head;
 pub mod path;
 pub mod pipe;

@@ -93,11 +93,6 @@ fn text(ascii: &[u8]) -> String {
 }
 
 impl TokenHash {
-    /// The hash of what may be the text of a token, without a copy of it; `None` for what cannot be one.
-    pub fn of_text(text: &[u8]) -> Option<Self> {
-        (text.len() == TOKEN_TEXT).then(|| Self::of(text))
-    }
-
     fn of(bytes: &[u8]) -> Self {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());

@@ -3,8 +3,12 @@
 use std::io;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HOST, SET_COOKIE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::http::fields::Fields;
+use crate::http::grammar;
+use crate::http::head::{Search, Unfit};
 
 /// Longest line with a chunk size and extensions, in bytes.
 const LONGEST_LINE: usize = 1024;
@@ -167,29 +171,19 @@ fn trailers(unread: &mut BytesMut) -> io::Result<Piece> {
         let _ = unread.split_to(2);
         return Ok(Piece::Trailers(HeaderMap::new()));
     }
-    let mut fields = [httparse::EMPTY_HEADER; MOST_TRAILERS];
-    let (length, trailers) = match httparse::parse_headers(unread, &mut fields) {
-        Ok(httparse::Status::Partial) if unread.len() <= LARGEST_TRAILERS => return Ok(Piece::Nothing),
-        Ok(httparse::Status::Partial) => return Err(broken("trailers too large")),
-        Ok(httparse::Status::Complete((length, fields))) => (length, fields),
-        Err(_) => return Err(broken("malformed trailers")),
+    let mut section = match Search::default().take(unread, LARGEST_TRAILERS) {
+        Ok(Some(section)) => section,
+        Ok(None) => return Ok(Piece::Nothing),
+        Err(Unfit::Line) => return Err(broken("a trailer does not end with CRLF")),
+        Err(Unfit::FirstLine | Unfit::Size) => return Err(broken("trailers too large")),
     };
-    // The parser takes a bare LF for the end of a line, which others take for a part of it.
-    let lines = || unread[..length].split(|&b| b == b'\n');
-    if !lines().take(trailers.len() + 1).all(|line| line.ends_with(b"\r")) {
-        return Err(broken("a trailer does not end with CRLF"));
+    let (places, _) =
+        grammar::fields(&mut section, 0, MOST_TRAILERS).map_err(|_| broken("malformed trailers"))?;
+    let mut map = HeaderMap::from(&Fields::new(section, places));
+    // Fields that frame or route a message have no place here (RFC 9110 §6.5.1).
+    for name in [CONTENT_LENGTH, TRANSFER_ENCODING, HOST, SET_COOKIE] {
+        map.remove(name);
     }
-    let mut map = HeaderMap::with_capacity(trailers.len());
-    for field in trailers {
-        let name =
-            HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| broken("malformed trailer name"))?;
-        let value = HeaderValue::from_bytes(field.value).map_err(|_| broken("malformed trailer value"))?;
-        // Fields that frame or route a message have no place here (RFC 9110 §6.5.1).
-        if ![CONTENT_LENGTH, TRANSFER_ENCODING, HOST, SET_COOKIE].contains(&name) {
-            map.append(name, value);
-        }
-    }
-    let _ = unread.split_to(length);
     Ok(Piece::Trailers(map))
 }
 

@@ -23,19 +23,29 @@ pub struct Fields {
 
 /// Where one field is.
 #[derive(Clone)]
-pub struct Place {
+struct Place {
     name: Range<u32>,
     value: Range<u32>,
     mark: u8,
+    /// Its line has the one form in which we write them.
+    plain: bool,
+}
+
+/// Where the fields of a head are, as they are found.
+#[derive(Default)]
+pub struct Places {
+    list: Vec<Place>,
+    marks: u64,
 }
 
 /// Bytes and fields for which there is room at first where fields are put together: that of most requests.
 const USUAL: (usize, usize) = (1024, 16);
 
 /// Largest head whose fields have places, in bytes.
-const LARGEST: usize = (u32::MAX - 2) as usize;
+pub(super) const LARGEST: usize = (u32::MAX - 2) as usize;
 
 /// A number below 64 that few names share: most questions for a name are answered by it. Of a name in lower case.
+#[inline]
 fn mark(name: &[u8]) -> u8 {
     match name {
         [first, .., last] => {
@@ -43,23 +53,6 @@ fn mark(name: &[u8]) -> u8 {
             length.wrapping_mul(11).wrapping_add(first ^ last.rotate_left(3)) & 63
         }
         _ => 0,
-    }
-}
-
-/// Puts a name into lower case: eight letters at a time if it has as many, and the last eight once more.
-fn lower(name: &mut [u8]) {
-    let eight = |eight: &mut [u8; 8]| {
-        let word = u64::from_ne_bytes(*eight);
-        let all = |byte: u8| u64::from_ne_bytes([byte; 8]);
-        // To a byte without its top bit can be added what sets this bit if the byte is as large as a letter.
-        let low = word & all(0x7f);
-        let capitals = (low + all(0x80 - b'A')) & !(low + all(0x7f - b'Z')) & !word & all(0x80);
-        *eight = (word | capitals >> 2).to_ne_bytes();
-    };
-    name.as_chunks_mut().0.iter_mut().for_each(eight);
-    match name.last_chunk_mut() {
-        Some(last) => eight(last),
-        None => name.make_ascii_lowercase(),
     }
 }
 
@@ -105,23 +98,27 @@ impl PartialEq<&str> for Value<'_> {
 #[derive(Debug)]
 pub struct NotText;
 
-impl Place {
-    /// The place of two parts of `head`; `None` if they are not parts of it.
-    pub fn of(head: &[u8], name: &[u8], value: &[u8]) -> Option<Self> {
-        // A part that lies elsewhere has an end that is none of the head's.
-        let range = |part: &[u8]| {
-            let start = (part.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
-            let end = start.wrapping_add(part.len());
-            let within = start <= end && end <= head.len().min(LARGEST);
-            #[expect(clippy::cast_possible_truncation, reason = "both are at most LARGEST")]
-            within.then_some(start as u32..end as u32)
-        };
-        Some(Self { name: range(name)?, value: range(value)?, mark: 0 })
+impl Places {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
     }
 
-    /// Where the line begins.
-    pub(super) fn start(&self) -> usize {
-        self.name.start as usize
+    /// One more: where its line begins, its name, in lower case, and the place of its value from there on. Of a head that
+    /// is at most [`LARGEST`] bytes long. The line is `plain` if we would write it as it is.
+    #[expect(clippy::cast_possible_truncation, reason = "a place in such a head")]
+    pub(super) fn add(&mut self, line: usize, name: &[u8], value: Range<usize>, plain: bool) {
+        if self.list.is_empty() {
+            self.list.reserve(USUAL.1);
+        }
+        let mark = mark(name);
+        self.marks |= 1 << mark;
+        self.list.push(Place {
+            name: line as u32..(line + name.len()) as u32,
+            value: (line + value.start) as u32..(line + value.end) as u32,
+            mark,
+            plain,
+        });
     }
 }
 
@@ -130,16 +127,9 @@ fn part<'h>(head: &'h [u8], range: &Range<u32>) -> &'h [u8] {
 }
 
 impl Fields {
-    /// The fields at these places of a head, and the rest of it.
-    pub fn new(mut head: BytesMut, mut list: Vec<Place>) -> Self {
-        let mut marks = 0;
-        for place in &mut list {
-            if let Some(name) = head.get_mut(place.name.start as usize..place.name.end as usize) {
-                lower(name);
-                place.mark = mark(name);
-            }
-            marks |= 1 << place.mark;
-        }
+    /// The fields that were found at these places of a head.
+    pub fn new(head: BytesMut, places: Places) -> Self {
+        let Places { list, marks } = places;
         Self { head: head.freeze(), list, marks }
     }
 
@@ -164,6 +154,7 @@ impl Fields {
                 name: range(at, name.len()),
                 value: range(at + name.len() + 2, value.len()),
                 mark,
+                plain: true,
             });
         }
         Self { head: head.split().freeze(), list, marks }
@@ -180,11 +171,13 @@ impl Fields {
     }
 
     /// The first field of this name.
+    #[inline]
     pub fn get(&self, name: &HeaderName) -> Option<Value<'_>> {
         self.get_all(name).next()
     }
 
     /// All fields of this name.
+    #[inline]
     pub fn get_all<'f, 'n>(
         &'f self,
         name: &'n HeaderName,
@@ -239,7 +232,7 @@ impl Fields {
                 continue;
             }
             let line = place.name.start..place.value.end + 2;
-            if !self.is_plain(place) {
+            if !place.plain {
                 out.extend_from_slice(part(&self.head, &run));
                 run = 0..0;
                 put(out, name, value);
@@ -251,12 +244,6 @@ impl Fields {
             }
         }
         out.extend_from_slice(part(&self.head, &run));
-    }
-
-    /// Whether a line has the one form in which we write them.
-    fn is_plain(&self, place: &Place) -> bool {
-        part(&self.head, &(place.name.end..place.value.start)) == b": "
-            && part(&self.head, &(place.value.end..place.value.end + 2)) == b"\r\n"
     }
 }
 
@@ -290,13 +277,18 @@ mod tests {
     use http::header::{ACCEPT, COOKIE, HOST};
 
     use super::*;
+    use crate::http::grammar;
+
+    /// The fields of these lines.
+    fn read(lines: &[u8]) -> Fields {
+        let mut head = BytesMut::from(&[lines, b"\r\n"].concat()[..]);
+        let (places, end) = grammar::fields(&mut head, 0, 100).expect("fields");
+        assert_eq!(end, head.len());
+        Fields::new(head, places)
+    }
 
     fn fields() -> Fields {
-        let head = BytesMut::from(&b"Host:a Cookie:b COOKIE:c\xe9"[..]);
-        let bytes = head.clone();
-        let place = |name: Range<usize>, value: Range<usize>| Place::of(&bytes, &bytes[name], &bytes[value]);
-        let list = [place(0..4, 5..6), place(7..13, 14..15), place(16..22, 23..25)];
-        Fields::new(head, list.into_iter().collect::<Option<_>>().expect("they are parts of it"))
+        read(b"Host:a\r\nCookie:b\r\nCOOKIE:c\xe9\r\n")
     }
 
     #[test]
@@ -311,26 +303,9 @@ mod tests {
         assert_eq!(fields.iter().map(|(name, _)| name).collect::<Vec<_>>(), [b"host"]);
     }
 
-    #[test]
-    fn names_of_any_length_are_put_into_lower_case_and_nothing_else_changes() {
-        let all: Vec<u8> = (0..=255).collect();
-        for length in 1..30 {
-            for name in all.windows(length) {
-                let mut lowered = name.to_vec();
-                lower(&mut lowered);
-                assert_eq!(lowered, name.to_ascii_lowercase());
-            }
-        }
-    }
-
     /// What is written of these lines, without the field `b`.
     fn written(lines: &str) -> String {
-        let head = BytesMut::from(lines);
-        let list = lines.split_inclusive('\n').map(|line| {
-            let (name, value) = line.split_once(':').expect("a field");
-            Place::of(lines.as_bytes(), name.as_bytes(), value.trim().as_bytes()).expect("a part")
-        });
-        let (mut out, fields) = (Vec::new(), Fields::new(head, list.collect()));
+        let (mut out, fields) = (Vec::new(), read(lines.as_bytes()));
         fields.write(&mut out, |name, _| name != b"b");
         String::from_utf8(out).expect("text")
     }
@@ -341,13 +316,5 @@ mod tests {
         assert_eq!(written("b: 0\r\nA: 1\r\nB: 0\r\nC: 2\r\nd: 3\r\nb: 0\r\n"), "a: 1\r\nc: 2\r\nd: 3\r\n");
         let odd = "a:1\r\nc: 2\r\nd:\t3\r\ne: 4 \r\nf:  5\r\ng: 6\r\nh:\r\ni: \r\n";
         assert_eq!(written(odd), "a: 1\r\nc: 2\r\nd: 3\r\ne: 4\r\nf: 5\r\ng: 6\r\nh: \r\ni: \r\n");
-    }
-
-    #[test]
-    fn what_is_not_part_of_the_head_has_no_place() {
-        let head = b"Host:a".to_vec();
-        let elsewhere = b"elsewhere".to_vec();
-        assert!(Place::of(&head, &elsewhere, &head).is_none());
-        assert!(Place::of(&head[..2], &head[3..], &head[..1]).is_none());
     }
 }

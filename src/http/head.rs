@@ -4,10 +4,7 @@
 //! on its way.
 
 use bytes::{Buf as _, BytesMut};
-use httparse::Header;
 use memchr::memchr;
-
-use crate::http::fields::Place;
 
 /// Why the bytes that came are no head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,20 +69,4 @@ pub fn skip_empty_lines(unread: &mut BytesMut) {
     while unread.starts_with(b"\r\n") {
         unread.advance(2);
     }
-}
-
-/// The places of the fields of a head of which a parser has said that it is one; `None` if it has a line that does not
-/// end with CRLF.
-pub fn places(head: &[u8], fields: &[Header<'_>]) -> Option<Vec<Place>> {
-    let mut places = Vec::with_capacity(fields.len());
-    for field in fields {
-        let place = Place::of(head, field.name.as_bytes(), field.value)?;
-        // Where this line begins another ends.
-        if !head[..place.start()].ends_with(b"\r\n") {
-            return None;
-        }
-        places.push(place);
-    }
-    let begins = !matches!(head.first(), Some(b'\r' | b'\n'));
-    (begins && head.ends_with(b"\r\n\r\n")).then_some(places)
 }

@@ -4,18 +4,23 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::config::upstream::{Health, Protocol, Target, Upstream};
+use crate::http::grammar;
+use crate::http::head::Search;
 use crate::proxy::connect::{Connector, Offer, Stream, is_shortage};
 use crate::proxy::http2;
 use crate::proxy::instances::Instances;
 
 /// Most of an answer that is read for its status, in bytes.
 const MOST: usize = 16 * 1024;
+/// Most of its fields.
+const MOST_FIELDS: usize = 128;
 
 /// The questions, asked until this is dropped.
 pub struct Rounds(Vec<JoinHandle<()>>);
@@ -110,20 +115,22 @@ async fn status(mut stream: Stream, health: &Health) -> io::Result<u16> {
         health.path, health.host
     );
     stream.write_all(question.as_bytes()).await?;
-    let mut answer = Vec::new();
+    let (mut search, mut answer) = (Search::default(), BytesMut::new());
     loop {
-        let mut fields = [httparse::EMPTY_HEADER; 128];
-        let mut response = httparse::Response::new(&mut fields);
-        if let httparse::Status::Complete(length) = response.parse(&answer).map_err(io::Error::other)? {
-            match response.code {
-                // Not its last word (RFC 9110 §15.2).
-                Some(100..200) => drop(answer.drain(..length)),
-                Some(status) => return Ok(status),
-                None => return Err(io::ErrorKind::InvalidData.into()),
+        match search.take(&mut answer, MOST) {
+            Ok(Some(mut head)) => {
+                let line = grammar::status_line(&head).ok_or(io::ErrorKind::InvalidData)?;
+                grammar::fields(&mut head, line.end, MOST_FIELDS).map_err(|_| io::ErrorKind::InvalidData)?;
+                // An interim one is not its last word (RFC 9110 §15.2).
+                if !(100..200).contains(&line.status) {
+                    return Ok(line.status);
+                }
+                continue;
             }
-            continue;
+            Ok(None) => {}
+            Err(_) => return Err(io::ErrorKind::InvalidData.into()),
         }
-        if answer.len() > MOST || stream.read_buf(&mut answer).await? == 0 {
+        if stream.read_buf(&mut answer).await? == 0 {
             return Err(io::Error::other("it gave no answer"));
         }
     }

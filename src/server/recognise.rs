@@ -50,7 +50,7 @@ pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) -> Effort {
         found if app.sessions.signed => signed::question(worker, visit, &found),
         Found::One(value) => {
             let recognised = app.sessions.recognise(&mut worker.near.borrow_mut(), value, visit.now);
-            Some(question(recognised, Question::Session))
+            Some(question(recognised, Question::Session).unwrap_or(Question::Answered(Visitor::Stranger)))
         }
         Found::Nothing => None,
     };
@@ -59,9 +59,7 @@ pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) -> Effort {
         None => match shown {
             Shown::Nothing => (Credential::None, Question::Answered(Visitor::Stranger)),
             Shown::Foreign => (Credential::UnknownBearer, Question::Answered(Visitor::Stranger)),
-            Shown::Session(token) => (Credential::UnknownBearer, by_token(worker, token, visit.now)),
-            Shown::Personal(token) => (Credential::UnknownBearer, by_personal(worker, token, visit.now)),
-            Shown::Access(question) => (Credential::UnknownBearer, question),
+            Shown::Ours(question) => (Credential::UnknownBearer, question),
         },
     };
     visit.credential = credential;
@@ -107,12 +105,8 @@ enum Shown {
     Nothing,
     /// Nothing of ours; perhaps the app knows it.
     Foreign,
-    /// The token of a session.
-    Session(TokenHash),
-    /// A personal access token.
-    Personal(TokenHash),
-    /// An access token.
-    Access(Question),
+    /// A token of ours: of a session, a personal one, or an access token.
+    Ours(Question),
 }
 
 /// Who is asking, or what has to be found out first.
@@ -136,19 +130,23 @@ fn shown(worker: &Worker, visit: &mut Visit) -> Shown {
     let app = &worker.app;
     let Some(value) = visit.headers.get(&AUTHORIZATION) else { return Shown::Nothing };
     let Some(text) = bearer(value.as_bytes()) else { return Shown::Nothing };
-    if text.len() == TOKEN_TEXT {
-        let Some(token) = Token::parse(text).filter(|token| app.sessions.issued(token)) else {
-            return Shown::Foreign;
-        };
+    let near = &mut *worker.near.borrow_mut();
+    let opaque = if text.len() == TOKEN_TEXT {
+        Some(question(app.sessions.recognise(near, text, visit.now), Question::Session))
+    } else if text.starts_with(PERSONAL_PREFIX.as_bytes()) {
+        let found = question(app.sessions.recognise_personal(near, text, visit.now), Question::Personal);
+        // Where they are not taken, they are ours all the same.
+        let taken = app.config.tokens.personal;
+        Some(if taken { found } else { found.map(|_| Question::Answered(Visitor::Stranger)) })
+    } else {
+        None
+    };
+    if let Some(found) = opaque {
+        let Some(question) = found else { return Shown::Foreign };
         visit.headers.remove(&AUTHORIZATION);
-        return Shown::Session(token.hash());
+        return Shown::Ours(question);
     }
-    if text.starts_with(PERSONAL_PREFIX.as_bytes()) {
-        let Some(token) = app.sessions.personal_parse(text) else { return Shown::Foreign };
-        visit.headers.remove(&AUTHORIZATION);
-        return Shown::Personal(token.personal_hash());
-    }
-    let question = match app.sessions.vouched(&mut worker.near.borrow_mut(), text, visit.now) {
+    let question = match app.sessions.vouched(near, text, visit.now) {
         Some(Vouched::Opens(session)) => Question::Answered(Visitor::Known(session)),
         Some(Vouched::Over) => Question::Answered(Visitor::Stranger),
         Some(Vouched::Verified(token, until)) => Question::Verified(visit.headers.keep(value), until, token),
@@ -156,37 +154,23 @@ fn shown(worker: &Worker, visit: &mut Visit) -> Shown {
             Look::Ours => Question::Access(visit.headers.keep(value)),
             // It stays in the request until it is known to be ours.
             Look::UnknownKey if app.tokens.may_look_again(visit.now) => {
-                return Shown::Access(Question::Access(visit.headers.keep(value)));
+                return Shown::Ours(Question::Access(visit.headers.keep(value)));
             }
             Look::UnknownKey | Look::Foreign => return Shown::Foreign,
         },
     };
     visit.headers.remove(&AUTHORIZATION);
-    Shown::Access(question)
+    Shown::Ours(question)
 }
 
-/// Who holds the token of a session, as far as memory knows.
-fn by_token(worker: &Worker, token: TokenHash, now: Now) -> Question {
-    let recognised = worker.app.sessions.recognise_issued(&mut worker.near.borrow_mut(), token, now);
-    question(recognised, Question::Session)
-}
-
-/// Whose this personal access token is, as far as memory knows.
-fn by_personal(worker: &Worker, token: TokenHash, now: Now) -> Question {
-    let app = &worker.app;
-    if !app.config.tokens.personal {
-        return Question::Answered(Visitor::Stranger);
-    }
-    let recognised = app.sessions.recognise_issued(&mut worker.near.borrow_mut(), token, now);
-    question(recognised, Question::Personal)
-}
-
-fn question(recognised: Recognised, ask: impl FnOnce(TokenHash) -> Question) -> Question {
-    match recognised {
+/// Who holds a token, as far as memory knows; `None` if it was not issued here.
+fn question(recognised: Recognised, ask: impl FnOnce(TokenHash) -> Question) -> Option<Question> {
+    Some(match recognised {
         Recognised::Known(session) => Question::Answered(Visitor::Known(session)),
-        Recognised::Nobody => Question::Answered(Visitor::Stranger),
+        Recognised::Gone => Question::Answered(Visitor::Stranger),
+        Recognised::Foreign => return None,
         Recognised::Ask(hash) => ask(hash),
-    }
+    })
 }
 
 /// One question to the store, asked by the office.

@@ -4,14 +4,18 @@ use std::fmt::Write as _;
 use std::io;
 use std::rc::Rc;
 
+use bytes::BytesMut;
 use http::StatusCode;
+use http::header::HOST;
 use http::uri::PathAndQuery;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::config::Config;
-use crate::config::limits::MOST_HEADERS;
 use crate::http::client::Peer;
+use crate::http::fields::Fields;
+use crate::http::grammar::{self, Unlike};
+use crate::http::head::{Search, Unfit, skip_empty_lines};
 use crate::http::path::Path;
 use crate::server::crowd::Limit;
 use crate::server::linger::linger;
@@ -39,49 +43,47 @@ async fn answered(mut stream: TcpStream, from: Peer, worker: &Worker, seat: &Sea
         worker.turn_away(peer.ip(), Limit::OfOneAddress);
         return Err(io::Error::other("too many connections for one client"));
     }
-    let mut head = Vec::with_capacity(1024);
+    let (mut search, mut head) = (Search::default(), BytesMut::with_capacity(1024));
     let answer = loop {
         if stream.read_buf(&mut head).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        match answer(&head, config) {
-            Some(answer) => break answer,
-            None if head.len() > config.limits.head => {
+        if search.at_first_line() {
+            skip_empty_lines(&mut head);
+        }
+        match search.take(&mut head, config.limits.head) {
+            Ok(Some(head)) => break answer(head, config),
+            Ok(None) => {}
+            Err(Unfit::Line) => break refusal(StatusCode::BAD_REQUEST),
+            Err(Unfit::FirstLine | Unfit::Size) => {
                 break refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
             }
-            None => {}
         }
     };
     stream.write_all(answer.as_bytes()).await?;
     Ok(stream)
 }
 
-/// The answer to the request whose head this is; `None` while it is not complete.
-fn answer(head: &[u8], config: &Config) -> Option<String> {
-    let mut fields = [httparse::EMPTY_HEADER; MOST_HEADERS];
-    let mut request = httparse::Request::new(&mut fields[..config.limits.headers.min(MOST_HEADERS)]);
-    match request.parse(head) {
-        Ok(httparse::Status::Partial) => return None,
-        Ok(httparse::Status::Complete(_)) => {}
-        Err(httparse::Error::TooManyHeaders) => {
-            return Some(refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
-        }
-        Err(_) => return Some(refusal(StatusCode::BAD_REQUEST)),
-    }
-    Some(match location(&request, config) {
-        Ok(location) => {
-            let status = StatusCode::PERMANENT_REDIRECT;
-            message(status, &format!("Location: {location}\r\n"))
-        }
+/// The answer to the request with this head.
+fn answer(mut head: BytesMut, config: &Config) -> String {
+    let Some(line) = grammar::request_line(&head) else { return refusal(StatusCode::BAD_REQUEST) };
+    let places = match grammar::fields(&mut head, line.end, config.limits.headers) {
+        Ok((places, _)) => places,
+        Err(Unlike::Fields) => return refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+        Err(Unlike::Rule) => return refusal(StatusCode::BAD_REQUEST),
+    };
+    let fields = Fields::new(head, places);
+    match location(&fields.share(line.target), &fields, config) {
+        Ok(location) => message(StatusCode::PERMANENT_REDIRECT, &format!("Location: {location}\r\n")),
         Err(status) => refusal(status),
-    })
+    }
 }
 
 /// Where the same thing is by https.
-fn location(request: &httparse::Request<'_, '_>, config: &Config) -> Result<String, StatusCode> {
-    let mut hosts = request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("host"));
+fn location(target: &[u8], fields: &Fields, config: &Config) -> Result<String, StatusCode> {
+    let mut hosts = fields.get_all(&HOST);
     let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => str::from_utf8(host.value).ok().and_then(read::host_name),
+        (Some(host), None) => host.to_str().ok().and_then(read::host_name),
         _ => None,
     };
     let host = host.ok_or(StatusCode::BAD_REQUEST)?;
@@ -89,7 +91,8 @@ fn location(request: &httparse::Request<'_, '_>, config: &Config) -> Result<Stri
     if !read::host_name(&config.public.authority).is_some_and(|ours| ours.eq_ignore_ascii_case(host)) {
         return Err(StatusCode::MISDIRECTED_REQUEST);
     }
-    let target = request.path.filter(|path| path.starts_with('/')).ok_or(StatusCode::BAD_REQUEST)?;
+    let target = str::from_utf8(target).ok().filter(|target| target.starts_with('/'));
+    let target = target.ok_or(StatusCode::BAD_REQUEST)?;
     if target.len() > config.limits.target {
         return Err(StatusCode::URI_TOO_LONG);
     }

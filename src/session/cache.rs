@@ -6,7 +6,7 @@
 //! that the store gave before is neither kept nor handed to anyone who asks from then on.
 
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasher as _, BuildHasherDefault, RandomState};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -255,26 +255,40 @@ impl Cache {
     }
 }
 
+/// What a worker knows a token by: two numbers that only it can compute, and that cost a fraction of what a
+/// [`TokenHash`] costs. Worth nothing to a thief either.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Print([u64; 2]);
+
 /// A worker's own small tables before the shared ones: one slot per token, the latest wins.
 pub struct Near {
-    slots: Vec<Option<Arc<Session>>>,
+    slots: Vec<Option<(Print, Arc<Session>)>>,
     bearers: Vec<Option<Arc<Bearer>>>,
     /// What [`Cache::endings`] said when the table was last used; once it says more, all slots are void.
     endings: u64,
+    /// The secret of [`Print`]s, which are hashes by `SipHash`.
+    secret: RandomState,
 }
 
 impl Default for Near {
     fn default() -> Self {
-        Self { slots: vec![None; NEAR_SLOTS], bearers: vec![None; NEAR_SLOTS], endings: 0 }
+        let (slots, bearers) = (vec![None; NEAR_SLOTS], vec![None; NEAR_SLOTS]);
+        Self { slots, bearers, endings: 0, secret: RandomState::new() }
     }
 }
 
 impl Near {
+    /// What a token with this text is known by here.
+    pub fn print(&self, text: &[u8]) -> Print {
+        // Two of 64 bits are as good as one of 128: nobody can look for texts that have both in common.
+        Print([self.secret.hash_one(text), self.secret.hash_one((text, 0_u8))])
+    }
+
     /// The session of a token, if a usable copy is here and no session has been ended since it came.
-    pub fn get(&mut self, token: &TokenHash, now: Now, endings: u64) -> Option<&Arc<Session>> {
+    pub fn get(&mut self, print: Print, now: Now, endings: u64) -> Option<&Arc<Session>> {
         self.hear(endings);
-        let session = self.slots[Self::slot(token.slot())].as_ref()?;
-        (session.token == *token && session.usable(now)).then_some(session)
+        let (of, session) = self.slots[Self::slot(print.0[0])].as_ref()?;
+        (*of == print && session.usable(now)).then_some(session)
     }
 
     /// The session of an access token, on the same conditions.
@@ -298,9 +312,8 @@ impl Near {
     }
 
     /// Remembers a session that the shared cache gave after the latest [`Self::get`].
-    pub fn put(&mut self, session: Arc<Session>) {
-        let slot = Self::slot(session.token.slot());
-        self.slots[slot] = Some(session);
+    pub fn put(&mut self, print: Print, session: Arc<Session>) {
+        self.slots[Self::slot(print.0[0])] = Some((print, session));
     }
 
     /// The same for an access token.
@@ -312,7 +325,7 @@ impl Near {
     /// Lets go of copies that can no longer be used; called at every tick.
     pub fn sweep(&mut self, now: Now) {
         for slot in &mut self.slots {
-            if slot.as_ref().is_some_and(|session| !session.usable(now)) {
+            if slot.as_ref().is_some_and(|(_, session)| !session.usable(now)) {
                 *slot = None;
             }
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::secret::{Token, TokenHash};
+use crate::secret::{Key, PERSONAL_PREFIX, TOKEN_TEXT, Token, TokenHash};
 use crate::session::Sessions;
 use crate::session::bearer::{Bearer, Mark, Place, Vouched};
 use crate::session::cache::Near;
@@ -14,44 +14,68 @@ use crate::visitor::Session;
 pub enum Recognised {
     /// It opens this session.
     Known(Arc<Session>),
-    /// It opens nothing.
-    Nobody,
-    /// Only the store can tell.
+    /// It was issued here, and opens nothing.
+    Gone,
+    /// It was not issued here.
+    Foreign,
+    /// It was issued here, and only the store can tell what it opens.
     Ask(TokenHash),
 }
 
 impl Sessions {
-    /// Looks the text of a token up in memory: first in the worker's own table, then in the shared cache. Whether it
-    /// is one that was issued here is looked at only if it is in neither.
+    /// Looks the text of a session's token up in memory: first in the worker's own table, then in the shared cache.
+    /// Whether it is one that was issued here is looked at only if it is in neither.
     pub fn recognise(&self, near: &mut Near, text: &[u8], now: Now) -> Recognised {
-        match TokenHash::of_text(text).map(|hash| self.recognise_issued(near, hash, now)) {
-            None => Recognised::Nobody,
-            Some(Recognised::Ask(_)) if !Token::parse(text).is_some_and(|token| self.issued(&token)) => {
-                Recognised::Nobody
-            }
-            Some(recognised) => recognised,
+        if text.len() != TOKEN_TEXT {
+            return Recognised::Foreign;
         }
+        self.look_up(near, text, now, || {
+            let token = Token::parse(text)?;
+            Some((token.hash(), token, &self.key))
+        })
     }
 
-    /// The same for a token that was issued here, of a session or a personal one.
-    pub fn recognise_issued(&self, near: &mut Near, hash: TokenHash, now: Now) -> Recognised {
-        if let Some(session) = self.remembered(near, &hash, now) {
+    /// The same for the text of a personal access token.
+    pub fn recognise_personal(&self, near: &mut Near, text: &[u8], now: Now) -> Recognised {
+        if text.len() != PERSONAL_PREFIX.len() + TOKEN_TEXT {
+            return Recognised::Foreign;
+        }
+        self.look_up(near, text, now, || {
+            let token = Token::parse(text.strip_prefix(PERSONAL_PREFIX.as_bytes())?)?;
+            Some((token.personal_hash(), token, &self.personal_key))
+        })
+    }
+
+    /// The token in a text is read only if the worker's own table does not have it: what it is stored under, itself, and
+    /// the key that it should have been issued with.
+    fn look_up<'k>(
+        &self,
+        near: &mut Near,
+        text: &[u8],
+        now: Now,
+        read: impl FnOnce() -> Option<(TokenHash, Token, &'k Key)>,
+    ) -> Recognised {
+        let print = near.print(text);
+        if self.is_current()
+            && let Some(session) = near.get(print, now, self.cache.endings())
+        {
+            return Recognised::Known(Arc::clone(session));
+        }
+        let Some((hash, token, key)) = read() else { return Recognised::Foreign };
+        if let Some(session) = self.remembered(&hash, now) {
+            near.put(print, Arc::clone(&session));
             return Recognised::Known(session);
         }
-        if self.cache.is_gone(&hash) { Recognised::Nobody } else { Recognised::Ask(hash) }
+        match self.cache.is_gone(&hash) {
+            true => Recognised::Gone,
+            false if key.issued(&token) => Recognised::Ask(hash),
+            false => Recognised::Foreign,
+        }
     }
 
-    /// The session with this token as the store gave it, if memory has it.
-    pub fn remembered(&self, near: &mut Near, token: &TokenHash, now: Now) -> Option<Arc<Session>> {
-        if !self.is_current() {
-            return None;
-        }
-        if let Some(session) = near.get(token, now, self.cache.endings()) {
-            return Some(Arc::clone(session));
-        }
-        let session = self.cache.get(token, now)?;
-        near.put(Arc::clone(&session));
-        Some(session)
+    /// The session with this token as the store gave it, if the shared cache has it.
+    pub fn remembered(&self, token: &TokenHash, now: Now) -> Option<Arc<Session>> {
+        if self.is_current() { self.cache.get(token, now) } else { None }
     }
 
     /// Looks a signed cookie up in memory. `None` if it has to be verified, or opens nothing.

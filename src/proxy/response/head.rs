@@ -1,7 +1,5 @@
 //! The head of the app's answer, parsed strictly, and what of it passes.
 
-use std::mem::MaybeUninit;
-
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, UPGRADE};
 use http::{Method, StatusCode};
@@ -9,7 +7,8 @@ use http::{Method, StatusCode};
 use crate::http::chunked::Chunked;
 use crate::http::cookie;
 use crate::http::fields::Fields;
-use crate::http::head::{self, Search, Unfit};
+use crate::http::grammar;
+use crate::http::head::{Search, Unfit};
 use crate::proxy::failure::Failure;
 use crate::proxy::reserved::hop_by_hop;
 
@@ -76,22 +75,14 @@ struct Parsed {
 
 /// Parses the head at the beginning of what was read, and takes it off.
 fn parse(unread: &mut BytesMut, largest: usize) -> Result<Parsed, Failure> {
-    let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
-    let mut response = httparse::Response::new(&mut []);
-    let length = match httparse::ParserConfig::default().parse_response_with_uninit_headers(
-        &mut response,
-        unread,
-        &mut fields,
-    ) {
-        Ok(httparse::Status::Complete(length)) if length <= largest => length,
-        Ok(_) | Err(_) => return Err(Failure::Invalid("malformed head")),
+    let malformed = || Failure::Invalid("malformed head");
+    let line = grammar::status_line(unread).ok_or_else(malformed)?;
+    let (places, length) = match grammar::fields(unread, line.end, MOST_FIELDS) {
+        Ok((places, length)) if length <= largest => (places, length),
+        Ok(_) | Err(_) => return Err(malformed()),
     };
-    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let status = status.ok_or(Failure::Invalid("no status"))?;
-    let places = head::places(&unread[..length], response.headers);
-    let places = places.ok_or(Failure::Invalid("malformed head"))?;
-    let modern = response.version == Some(1);
-    Ok(Parsed { status, modern, fields: Fields::new(unread.split_to(length), places) })
+    let status = StatusCode::from_u16(line.status).map_err(|_| Failure::Invalid("no status"))?;
+    Ok(Parsed { status, modern: line.modern, fields: Fields::new(unread.split_to(length), places) })
 }
 
 impl Head {

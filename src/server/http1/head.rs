@@ -2,17 +2,13 @@
 //!
 //! **Invariant:** whether a head is refused, and why, does not depend on how it was cut into pieces on its way.
 
-use std::mem::MaybeUninit;
-
 use bytes::{Bytes, BytesMut};
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version};
-use httparse::{ParserConfig, Status};
-use memchr::memchr;
 
-use crate::config::limits::MOST_HEADERS;
 use crate::http::fields::Fields;
-use crate::http::head::{self, Search, Unfit, skip_empty_lines};
+use crate::http::grammar::{self, Unlike};
+use crate::http::head::{Search, Unfit, skip_empty_lines};
 use crate::refusal::Refusal;
 use crate::server::read::Head;
 
@@ -21,7 +17,7 @@ use crate::server::read::Head;
 pub(super) struct Bounds {
     /// In bytes.
     pub(super) size: usize,
-    /// In fields, at most [`MOST_HEADERS`].
+    /// In fields.
     pub(super) fields: usize,
 }
 
@@ -64,36 +60,28 @@ pub(super) fn next(
 
 /// Parses the head at the beginning of what was read, and takes it off.
 fn parse(unread: &mut BytesMut, bounds: Bounds, to: &mut Head) -> Result<(), Refusal> {
-    let mut fields = [const { MaybeUninit::uninit() }; MOST_HEADERS];
-    let fields = &mut fields[..bounds.fields.min(MOST_HEADERS)];
-    let mut request = httparse::Request::new(&mut []);
-    let length = match ParserConfig::default().parse_request_with_uninit_headers(&mut request, unread, fields)
-    {
-        Ok(Status::Complete(length)) if length <= bounds.size => length,
-        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
-        Ok(_) | Err(_) => return Err(Refusal::BadFraming),
+    let line = grammar::request_line(unread).ok_or(Refusal::BadFraming)?;
+    let (places, length) = match grammar::fields(unread, line.end, bounds.fields) {
+        Ok((places, length)) if length <= bounds.size => (places, length),
+        Err(Unlike::Fields) => return Err(Refusal::HeadTooLarge),
+        Ok(_) | Err(Unlike::Rule) => return Err(Refusal::BadFraming),
     };
-    let (Some(method), Some(target)) = (request.method, request.path) else {
-        return Err(Refusal::BadFraming);
-    };
-    let places = head::places(&unread[..length], request.headers).ok_or(Refusal::BadFraming)?;
-    // The line is: method, space, target.
-    let target = method.len() + 1..method.len() + 1 + target.len();
-    to.method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::BadFraming)?;
-    to.version = if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+    to.method = Method::from_bytes(&unread[line.method]).map_err(|_| Refusal::BadFraming)?;
+    to.version = if line.modern { Version::HTTP_11 } else { Version::HTTP_10 };
     to.headers = Fields::new(unread.split_to(length), places);
-    to.uri = uri(to.headers.share(target))?;
+    to.uri = uri(to.headers.share(line.target))?;
     Ok(())
 }
 
 /// The target. A fragment would be dropped from it in silence, and the app judged by another than it reads.
 fn uri(target: Bytes) -> Result<Uri, Refusal> {
-    if memchr(b'#', &target).is_some() {
-        return Err(Refusal::MalformedTarget);
-    }
+    let length = target.len();
     if target.starts_with(b"/") {
         let path = PathAndQuery::from_maybe_shared(target).map_err(|_| Refusal::MalformedTarget)?;
-        return Ok(Uri::from(path));
+        return if path.as_str().len() == length { Ok(path.into()) } else { Err(Refusal::MalformedTarget) };
+    }
+    if target.contains(&b'#') {
+        return Err(Refusal::MalformedTarget);
     }
     Uri::from_maybe_shared(target).map_err(|_| Refusal::MalformedTarget)
 }

@@ -71,8 +71,7 @@ pub(super) fn question(worker: &Worker, visit: &Visit, found: &Found<'_>) -> Opt
 /// The session of a good cookie, as the store has it.
 fn as_stored(worker: &Worker, session: &Session, now: Now) -> Question {
     let sessions = &worker.app.sessions;
-    let remembered = sessions.remembered(&mut worker.near.borrow_mut(), &session.token, now);
-    match remembered {
+    match sessions.remembered(&session.token, now) {
         Some(session) => known(session),
         None if sessions.cache.is_gone(&session.token) => Question::Answered(Visitor::Stranger),
         None => Question::Session(session.token),
