@@ -111,7 +111,8 @@ fn talkative() -> (Plan, Receiver<()>) {
         let mut answers = stream.try_clone().expect("a second handle");
         thread::spawn(move || {
             let _ = answers.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n");
-            while answers.write_all(&[b'y'; 1 << 16]).is_ok() {}
+            let more = vec![b'y'; 1 << 16];
+            while answers.write_all(&more).is_ok() {}
         });
         while let Ok(1..) = stream.read(&mut [0; 4096]) {}
         let _ = tell.send(());
@@ -137,6 +138,7 @@ fn talkative_by_http_2() -> (Plan, Receiver<()>, App2) {
 }
 
 /// Sends on and on what nobody is to get once the session has ended; nothing of the answer is read.
+#[expect(clippy::disallowed_methods, reason = "how long a test goes on")]
 fn what_is_sent_ends_with_its_session(stage: &Stage, told: &Receiver<()>, mut send: impl FnMut()) {
     let mut sends_for = |time: Duration| {
         let begun = Instant::now();
