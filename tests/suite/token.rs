@@ -17,6 +17,7 @@ use crate::support::visitor::Visitor;
 
 mod access;
 mod assertion;
+mod authorization;
 mod cookie;
 mod delivery;
 mod forged;
