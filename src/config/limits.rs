@@ -33,7 +33,7 @@ pub struct Limits {
     pub connections: Connections,
     /// Connections from one address (IPv4 address or IPv6 /64).
     pub connections_per_address: u32,
-    /// Requests of one address that may be under way by HTTP/2, beside one on each of its connections.
+    /// Requests of one address (as above) that may be under way by HTTP/2, beside one on each of its connections.
     pub requests_per_address: u32,
     /// TLS handshakes with clients that are under way at once, in all.
     pub handshakes: usize,

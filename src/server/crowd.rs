@@ -51,14 +51,10 @@ struct Has {
     requests: AtomicU32,
 }
 
-/// Requests of one address that are under way by HTTP/2, but for one of each connection. Clones count the same.
-#[derive(Clone, Default)]
-pub(super) struct Requests(Arc<Has>);
-
-impl Requests {
-    /// Counts so many more. False if there would be more than `most`.
-    pub(super) fn take(&self, count: u32, most: u32) -> bool {
-        let before = self.0.requests.fetch_add(count, Ordering::Relaxed);
+impl Has {
+    /// Counts so many requests more. False if there would be more than `most`.
+    fn take(&self, count: u32, most: u32) -> bool {
+        let before = self.requests.fetch_add(count, Ordering::Relaxed);
         let fits = before.saturating_add(count) <= most;
         if !fits {
             self.give(count);
@@ -66,19 +62,53 @@ impl Requests {
         fits
     }
 
-    /// Whether so many are counted and one more.
-    pub(super) fn are_more_than(&self, count: u32) -> bool {
-        self.count() > count
+    fn give(&self, count: u32) {
+        self.requests.fetch_sub(count, Ordering::Relaxed);
     }
 
-    /// How many are counted.
+    fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+/// Requests of one address that are under way by HTTP/2, but for one of each connection. Clones count the same.
+#[derive(Clone, Default)]
+pub(super) struct Requests {
+    own: Arc<Has>,
+    /// Those of the /48 around it.
+    wide: Option<Arc<Has>>,
+}
+
+impl Requests {
+    /// Counts so many more. False if there would be more than `most`, or more than [`WIDE`] times as many in the /48.
+    pub(super) fn take(&self, count: u32, most: u32) -> bool {
+        if !self.own.take(count, most) {
+            return false;
+        }
+        let fits = self.wide.as_ref().is_none_or(|wide| wide.take(count, most.saturating_mul(WIDE)));
+        if !fits {
+            self.own.give(count);
+        }
+        fits
+    }
+
+    /// Whether more are counted than so many, or in the /48 than [`WIDE`] times as many.
+    pub(super) fn are_more_than(&self, count: u32) -> bool {
+        let wide = self.wide.as_ref().map_or(0, |wide| wide.requests());
+        self.count() > count || wide > count.saturating_mul(WIDE)
+    }
+
+    /// How many are counted for the address alone.
     pub(super) fn count(&self) -> u32 {
-        self.0.requests.load(Ordering::Relaxed)
+        self.own.requests()
     }
 
     /// So many are not under way any more.
     pub(super) fn give(&self, count: u32) {
-        self.0.requests.fetch_sub(count, Ordering::Relaxed);
+        self.own.give(count);
+        if let Some(wide) = &self.wide {
+            wide.give(count);
+        }
     }
 }
 
@@ -86,7 +116,7 @@ impl Requests {
 /// (RFC 6177 §2), which is told from the /64 in it by its last bit.
 type Source = u128;
 
-/// How many times as many connections as an address a /48 of IPv6 may have.
+/// How many times as many connections as an address, and requests, a /48 of IPv6 may have.
 const WIDE: u32 = 8;
 
 /// One connection, counted as long as this is kept.
@@ -200,7 +230,7 @@ impl Member {
 
     /// The requests of the address that it is counted for, if it is for one.
     pub(super) fn requests(&self) -> Option<Requests> {
-        self.source.get().map(|from| Requests(Arc::clone(&from.own)))
+        self.source.get().map(|from| Requests { own: Arc::clone(&from.own), wide: from.wide.clone() })
     }
 
     /// How many connections the address has that it is counted for, over all workers; the share of one address, if those
@@ -276,6 +306,24 @@ mod tests {
         drop(held);
         assert!(of_one(200).is_some());
         assert!(crowd.present.sources.iter().all(|shard| shard.lock().expect("whole").is_empty()));
+    }
+
+    #[test]
+    fn r_6_requests_of_ipv6_are_counted_for_the_subscriber_too_and_given_back() {
+        let crowd = Crowd::new(1000, 10, Vec::new());
+        let from = |client: &str| crowd.enter(Some(address(client))).ok().expect("room");
+        let members: Vec<_> =
+            (0..20).map(|network: u16| from(&format!("2001:db8:1:{network:x}::1"))).collect();
+        let all: Vec<_> = members.iter().filter_map(Member::requests).collect();
+        let took = all.iter().filter(|requests| requests.take(4, 4)).count();
+        assert_eq!(took, 8, "eight times as many as one address");
+        let (first, last) = (&all[0], &all[19]);
+        assert!(!first.are_more_than(4) && first.are_more_than(3) && last.are_more_than(3));
+        assert_eq!((first.count(), last.count()), (4, 0), "what did not fit is not counted");
+        let (neighbour, other) = (from("2001:db8:2::1"), from("192.0.2.1"));
+        assert!([neighbour, other].iter().filter_map(Member::requests).all(|requests| requests.take(4, 4)));
+        first.give(4);
+        assert!(last.take(4, 4) && !first.take(1, 4));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::edge::host;
 use crate::jobs::eventually;
 use crate::serve;
 use crate::support::bare::{Bare, End};
@@ -53,6 +54,48 @@ fn r_6_the_streams_of_all_connections_of_an_address_are_counted_together() {
         third.asks(1, "/open/x");
         third.asks(3, "/open/x");
         third.hears(3) == HELLO
+    });
+}
+
+#[test]
+fn r_6_who_has_many_networks_of_ipv6_has_no_more_than_so_many_requests_either() {
+    let (upstream, _was_asked, go) = Upstream::held();
+    let plan = Stage::plan()
+        .set("listen", "proxy_protocol = \"required\"")
+        .set("proxies", "trusted = [\"127.0.0.1\"]")
+        .set("limits", "connections_per_address = 3\nrequests_per_address = 2")
+        .rule("/open/**", "public");
+    let site = plan.upstream(upstream).start();
+    // One that is the connection's own, and two.
+    let asks = |client: &str| {
+        let mut client = Bare::connects_for(site.address, host(&site), client);
+        for stream in [1, 3, 5] {
+            client.asks(stream, "/open/x");
+        }
+        client.is_read();
+        client
+    };
+    let mut held: Vec<_> = (0..20).map(|network| asks(&format!("2001:db8:1:{network:x}::1"))).collect();
+    // Each of them its own, and eight times as many as one address.
+    eventually("the app is asked", || site.upstream.arrived().len() >= 20 + 16);
+    let last = held.last_mut().expect("many");
+    last.asks(7, "/open/x");
+    assert_eq!(last.hears(7), End::Reset(REFUSED_STREAM));
+    assert_eq!(site.upstream.arrived().len(), 20 + 16);
+    // Somebody else has as much as ever, and who is answered makes room.
+    let _other = asks("2001:db8:2::1");
+    eventually("the app is asked", || site.upstream.arrived().len() == 20 + 16 + 3);
+    drop(held);
+    for _ in 0..200 {
+        go.send(()).expect("it waits");
+    }
+    let mut next = Bare::connects_for(site.address, host(&site), "2001:db8:1:ff::1");
+    let mut streams = (1..).step_by(4);
+    eventually("there is room", || {
+        let first = streams.next().expect("no end");
+        let ask = |stream| frame(HEADERS, OPEN | 1, stream, &get(host(&site), "/open/x"));
+        next.sends(&[ask(first), ask(first + 2)].concat());
+        next.hears(first + 2) == HELLO
     });
 }
 

@@ -47,12 +47,22 @@ impl Bare {
         Self::connects(stage.site.address, stage.host(), window)
     }
 
+    /// The same, for somebody at this address of IPv6, as the PROXY protocol says it.
+    pub(crate) fn connects_for(address: SocketAddr, host: &str, client: &str) -> Self {
+        let header = format!("PROXY TCP6 {client} ::1 4711 80\r\n");
+        Self::begins(address, host, 65_535, header.as_bytes())
+    }
+
     /// The same at an address, to whoever has this name.
     pub(crate) fn connects(address: SocketAddr, host: &str, window: u32) -> Self {
+        Self::begins(address, host, window, b"")
+    }
+
+    fn begins(address: SocketAddr, host: &str, window: u32, first: &[u8]) -> Self {
         let mut stream = TcpStream::connect(address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
-        let hello = [preface(), frame(SETTINGS, 0, 0, &settings), frame(SETTINGS, 1, 0, b"")];
+        let hello = [first.to_vec(), preface(), frame(SETTINGS, 0, 0, &settings), frame(SETTINGS, 1, 0, b"")];
         stream.write_all(&hello.concat()).expect("it is sent");
         Self { host: host.to_owned(), stream, goodbyes: Vec::new(), deaf: false }
     }
