@@ -38,7 +38,8 @@
 //! A test reads the `use crate::…` lines and holds them against this table (`tests/suite/architecture.rs`).
 //! Only [`store`] names `sqlx`; only [`server`], `oauth` and the demo name `hyper`; only
 //! `server::http2`, `proxy::http2` and what they share in [`http`] name `h2`; only [`time`] reads the clock; only
-//! [`secret`] and [`id`] draw randomness.
+//! [`secret`] and [`id`] draw randomness, but for the secrets of
+//! tables in memory (std's `RandomState`).
 //!
 //! # Invariants
 //!

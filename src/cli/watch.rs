@@ -15,13 +15,17 @@ use crate::server::Server;
 /// to another file, and a file that was renamed or may be read now has been changed too.
 type State = Option<(u64, u64, u64, i64, i64)>;
 
-/// The files as they were when they were last read.
-pub(super) struct Watch(Vec<State>);
+/// The files as they were when they were last used.
+pub(super) struct Watch {
+    used: Vec<State>,
+    /// As they were when they could not be.
+    refused: Option<Vec<State>>,
+}
 
 impl Watch {
     /// As they are now. To be asked before they are read, so that no change goes unseen.
     pub(super) fn new(config: &Config) -> Self {
-        Self(config.tls.iter().flat_map(Tls::files).map(state).collect())
+        Self { used: config.tls.iter().flat_map(Tls::files).map(state).collect(), refused: None }
     }
 
     /// Waits until it is time to look; for ever if nobody asked for it.
@@ -32,20 +36,22 @@ impl Watch {
         }
     }
 
-    /// Looks, and has the server read what is another now. Files that do not go together are usually half of what is
-    /// about to be there: they are read again once they are others.
+    /// Looks, and has the server read what is another now. Files that cannot be used are read again at the next look, and
+    /// told of once: they are usually half of what is about to be there, or the system was short of something.
     pub(super) fn look(&mut self, config: &Config, server: &Server) {
         let now = Self::new(config);
-        if now.0 == self.0 {
+        if now.used == self.used {
             return;
         }
-        *self = now;
         match server.renew_certificates() {
             Ok(()) => {
+                *self = now;
                 tracing::info!("the certificates have changed, and were read again");
                 server.dangers().iter().for_each(|danger| tracing::warn!("{danger}"));
             }
+            Err(_) if self.refused.as_ref() == Some(&now.used) => {}
             Err(problems) => {
+                self.refused = Some(now.used);
                 for line in problems.to_string().lines() {
                     tracing::error!("the certificates have changed, and those of before stay: {line}");
                 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-/// The most that [`Limits::headers`] can be: room is made for so many before a head is parsed, so that to parse it
-/// allocates nothing.
+/// The most that [`Limits::headers`] can be.
 pub const MOST_HEADERS: usize = 256;
 
 /// `[limits]`

@@ -151,11 +151,26 @@ impl Crowd {
     pub(super) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Member, Limit> {
         if self.present.open.fetch_add(1, Ordering::Relaxed) >= self.most {
             self.present.open.fetch_sub(1, Ordering::Relaxed);
-            return Err(Limit::InAll);
+            // For whom there would be no place anyway nobody makes room.
+            let has_its_share = address.is_some_and(|address| self.has_its_share(address));
+            return Err(if has_its_share { Limit::OfOneAddress } else { Limit::InAll });
         }
         let member = Member { crowd: Arc::clone(self), source: OnceLock::new() };
         let fits = address.is_none_or(|address| member.comes_from(address));
         if fits { Ok(member) } else { Err(Limit::OfOneAddress) }
+    }
+
+    /// Whether as many come from this address as may.
+    fn has_its_share(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let is_full = |source: Source, most: u32| {
+            let counts = self.present.shard(source);
+            counts.get(&source).is_some_and(|has| has.connections.load(Ordering::Relaxed) >= most)
+        };
+        let (own, wide) = sources(address);
+        !self.uncounted.iter().any(|net| net.contains(&address))
+            && (is_full(own, self.most_of_one)
+                || wide.is_some_and(|wide| is_full(wide, self.most_of_one.saturating_mul(WIDE))))
     }
 
     /// How many of those that are there should leave to make room for who comes next: nobody as long as a sixteenth of
@@ -306,6 +321,17 @@ mod tests {
         drop(held);
         assert!(of_one(200).is_some());
         assert!(crowd.present.sources.iter().all(|shard| shard.lock().expect("whole").is_empty()));
+    }
+
+    #[test]
+    fn r_6_nobody_makes_room_for_whom_there_would_be_no_place() {
+        let crowd = Crowd::new(3, 2, vec!["10.0.0.0/8".parse().expect("a network")]);
+        let enter = |client: &str| crowd.enter(Some(address(client)));
+        let _held: Vec<_> = ["192.0.2.1", "192.0.2.1", "10.0.0.1"].map(enter).into_iter().flatten().collect();
+        assert!(matches!(enter("192.0.2.1"), Err(Limit::OfOneAddress)));
+        for other in ["192.0.2.2", "10.0.0.1", "2001:db8::1"] {
+            assert!(matches!(enter(other), Err(Limit::InAll)), "{other}");
+        }
     }
 
     #[test]

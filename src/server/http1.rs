@@ -141,7 +141,7 @@ impl Connection {
         let limits = &self.worker.app.config.limits;
         let bounds = Bounds { size: limits.head, fields: limits.headers };
         let mut search = Search::default();
-        let mut begun = false;
+        let (mut begun, mut shed) = (false, false);
         self.patience.arm_idle(patience);
         let heard = poll_fn(|cx| {
             let mut wire = self.wire.borrow_mut();
@@ -175,9 +175,15 @@ impl Connection {
                             self.worker.buffers.read(std::mem::take(&mut wire.unread));
                         }
                         ready!(self.patience.poll(cx));
+                        if wire.unread.is_empty() && self.patience.was_cut_short() {
+                            // A request may have come that nobody has heard of yet: one more tick.
+                            shed = true;
+                            self.patience.arm(Duration::ZERO);
+                            ready!(self.patience.poll(cx));
+                        }
                         if !wire.unread.is_empty() {
                             self.worker.timed_out(self.peer.address, Awaiting::Head);
-                        } else if self.patience.was_cut_short() {
+                        } else if shed {
                             self.worker.shed();
                         }
                         return Poll::Ready(None);

@@ -21,7 +21,11 @@ const MANY: u32 = 16;
 /// Most that are closed at a time, so that nobody waits for that.
 const MOST: usize = 256;
 /// How long a connection may take to be gone once it makes room, in milliseconds.
-const LEAVING: u64 = 500;
+const LEAVING: u64 = 750;
+/// How long one that comes is kept waiting where none here is idle, in milliseconds: other workers look at every tick.
+const HOPE: u64 = 500;
+/// How long nobody is kept waiting after somebody was in vain, in milliseconds.
+const NO_HOPE: u64 = 1000;
 
 /// The connections of one worker, counted.
 #[derive(Default)]
@@ -33,6 +37,10 @@ pub(super) struct Seats {
     /// All of them, each at its place.
     taken: RefCell<Vec<Weak<Seat>>>,
     looked: Cell<Looked>,
+    /// How many were told to make room and may not be gone, and when that was.
+    told: Cell<(usize, u64)>,
+    /// When somebody was kept waiting in vain.
+    in_vain: Cell<Option<u64>>,
     /// Told of those for which there was no room, by the limit.
     refused: [RefCell<Option<Silenced>>; 2],
 }
@@ -63,9 +71,31 @@ impl Seats {
         if at == Some(now) && (need == Need::Ahead || found != at) {
             return leaving;
         }
-        let shed = self.shed(count.min(MOST), now) > 0;
+        let going = self.going(now);
+        let count = self.shed(count.saturating_sub(going).min(MOST), now);
+        if count > 0 {
+            self.told.set((going + count, now));
+        }
+        let shed = count > 0;
         self.looked.set(Looked { at: Some(now), found: if shed { Some(now) } else { found } });
         shed || leaving
+    }
+
+    /// How many are on their way out.
+    fn going(&self, now: u64) -> usize {
+        let (count, at) = self.told.get();
+        if now.saturating_sub(at) <= LEAVING { count } else { 0 }
+    }
+
+    /// Whether a connection that came at `begun` is worth keeping waiting although nobody here makes room.
+    pub(super) fn hopes(&self, begun: u64, now: u64) -> bool {
+        let lately = self.in_vain.get().is_some_and(|at| begun.saturating_sub(at) < NO_HOPE);
+        !lately && now.saturating_sub(begun) <= HOPE
+    }
+
+    /// A connection was kept waiting in vain.
+    pub(super) fn in_vain(&self, now: u64) {
+        self.in_vain.set(Some(now));
     }
 
     /// Those of addresses that have many go first, and of these the ones that would be closed the soonest anyway.
@@ -162,6 +192,32 @@ impl Drop for Seat {
             taken.shrink_to_fit();
         }
         seats.open.set(seats.open.get() - 1);
+        let (told, at) = seats.told.get();
+        seats.told.set((told.saturating_sub(1), at));
         seats.one_less.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r_6_somebody_waits_for_other_workers_but_not_one_after_the_other() {
+        let seats = Seats::default();
+        assert!(seats.hopes(0, 0) && seats.hopes(100, 600) && !seats.hopes(100, 850));
+        seats.in_vain(750);
+        assert!(!seats.hopes(1000, 1000) && !seats.hopes(1500, 1500));
+        assert!(seats.hopes(1750, 1750));
+    }
+
+    #[test]
+    fn r_6_who_is_on_the_way_out_is_not_counted_twice() {
+        let seats = Rc::new(Seats::default());
+        seats.told.set((3, 1000));
+        assert_eq!((seats.going(1000), seats.going(1750), seats.going(2000)), (3, 3, 0));
+        let crowd = crate::server::crowd::Crowd::new(10, 10, Vec::new());
+        drop(Seat::take(&seats, crowd.enter(None).ok().expect("room"), 1000));
+        assert_eq!(seats.going(1000), 2);
     }
 }

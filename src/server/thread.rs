@@ -174,11 +174,20 @@ async fn accept(worker: Rc<Worker>, way: Rc<Way>) {
 /// The limit, if there are too many and none is idle.
 async fn enter(worker: &Worker, address: Option<IpAddr>) -> Result<Member, Limit> {
     let begun = worker.ticker.now();
+    let mut waited = false;
     loop {
+        let now = worker.ticker.now();
         match worker.crowd.enter(address) {
             Err(Limit::InAll)
-                if worker.ticker.now().saturating_sub(begun) < ROOM && worker.make_room(Need::Now) => {}
+                if now.saturating_sub(begun) < ROOM
+                    && (worker.make_room(Need::Now) || worker.seats.hopes(begun, now)) =>
+            {
+                waited = true;
+            }
             outcome => {
+                if waited && outcome.is_err() {
+                    worker.seats.in_vain(now);
+                }
                 worker.make_room(Need::Ahead);
                 return outcome;
             }
