@@ -109,7 +109,10 @@ fn traffic(numbers: &mut Numbers) {
             let connect = move |_| Raw::connect_from(here, numbers.program.address);
             (0..count).map(connect).collect::<Vec<_>>()
         };
-        drop((from(2, 40), from(3, 30)));
+        let held = (from(2, 40), from(3, 30));
+        // Each is looked at once more, a tick after it was told.
+        std::thread::sleep(Duration::from_millis(750));
+        drop(held);
     });
     numbers.begins("sidegate_requests_in_flight", "", |numbers| {
         let mut raw = Raw::connect(numbers.program.address);
