@@ -35,7 +35,8 @@
 //! | engine | [`jobs`] [`server`] [`demo`] | everything above |
 //! | door | [`cli`] | everything |
 //!
-//! A test reads the `use crate::…` lines and holds them against this table (`tests/suite/architecture.rs`).
+//! A test reads the `use crate::…` lines and holds them against this table (`tests/suite/architecture.rs`). Within a module
+//! too no files use each other in a circle; a file and its own parts count as one.
 //! Only [`store`] names `sqlx`; only [`server`], `oauth` and the demo name `hyper`; only
 //! `server::http2`, `proxy::http2` and what they share in [`http`] name `h2`; only [`time`] reads the clock; only
 //! [`secret`] and [`id`] draw randomness, but for the secrets of

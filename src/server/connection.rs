@@ -16,6 +16,7 @@ use crate::http::socket::Socket;
 use crate::metrics::worker::Awaiting;
 use crate::server::crowd::Limit;
 use crate::server::handshakes::Handshake;
+use crate::server::http2::Hands;
 use crate::server::seats::Seat;
 use crate::server::tls::H2;
 use crate::server::worker::Worker;
@@ -30,10 +31,12 @@ enum Speaks {
     Http2,
 }
 
-/// Serves one connection to its end. The `seat` is taken for as long as the socket is open, as a tunnel too; the
-/// `turn`, which whoever is to be encrypted has, until it has a place among the handshakes.
+/// Serves one connection to its end, its requests by HTTP/2 by these `hands`. The `seat` is taken for as long as the
+/// socket is open, as a tunnel too; the `turn`, which whoever is to be encrypted has, until it has a place among the
+/// handshakes.
 pub(super) async fn serve(
     worker: Rc<Worker>,
+    hands: Rc<Hands>,
     stream: TcpStream,
     from: Peer,
     (seat, turn): (Rc<Seat>, Option<OwnedSemaphorePermit>),
@@ -44,12 +47,12 @@ pub(super) async fn serve(
     match begun {
         Some(Ok((peer, socket, Speaks::Http1))) => {
             if let Some(socket) = http1::serve(Rc::clone(&worker), socket, peer, &seat).await {
-                Box::pin(http2::serve(worker, socket, peer, &seat)).await;
+                Box::pin(http2::serve(worker, &hands, socket, peer, &seat)).await;
             }
         }
         // Boxed: it is larger, and there are fewer of them.
         Some(Ok((peer, socket, Speaks::Http2))) => {
-            Box::pin(http2::serve(worker, socket, peer, &seat)).await;
+            Box::pin(http2::serve(worker, &hands, socket, peer, &seat)).await;
         }
         Some(Err(error)) => tracing::debug!(peer = %from.address, %error, "a connection that did not begin"),
         None if worker.stopping() => {}

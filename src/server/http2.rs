@@ -30,6 +30,7 @@ use crate::proxy::ticker::TICK;
 use crate::proxy::upgrade::Tunnel;
 use crate::refusal::Refusal;
 use crate::server::front::{self, Arrived};
+use crate::server::hands;
 use crate::server::linger::{LINGER, linger_for};
 use crate::server::read::{self, Head};
 use crate::server::record::{self, Opened, Via};
@@ -61,6 +62,9 @@ const ROUND_TRIP: Duration = Duration::from_secs(3);
 /// For how long a request that its client gave up is still one of those under way: the app may well work on it.
 const STILL: Duration = Duration::from_secs(1);
 
+/// The tasks of a worker that answer requests by HTTP/2.
+pub(super) type Hands = hands::Hands<Asked>;
+
 /// A request that is to be answered, on a stream that is open as long as it is.
 pub(super) struct Asked {
     common: Rc<Common>,
@@ -76,9 +80,9 @@ struct Common {
     via: Via,
 }
 
-/// Serves a connection to its end. Its streams beyond the first count among the requests of the address that its `seat`
-/// is counted for.
-pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer, seat: &Seat) {
+/// Serves a connection to its end, its requests by these `hands`. Its streams beyond the first count among the requests of
+/// the address that its `seat` is counted for.
+pub(super) async fn serve(worker: Rc<Worker>, hands: &Rc<Hands>, socket: Socket, peer: Peer, seat: &Seat) {
     let limits = &worker.app.config.limits;
     let share = seat.requests().map(|requests| Share::new(requests, limits.requests_per_address));
     let client = Client::new(limits.requests_per_connection, limits.keep_alive, share, &worker.ticker);
@@ -89,7 +93,7 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer, seat: 
     let patience = (limits.body_idle, limits.head_timeout);
     let line = Rc::new(RefCell::new(Line::new(socket, Rc::clone(&client), means, patience)));
     let common = Rc::new(Common { worker: Rc::clone(&worker), peer, via });
-    if let Err(error) = run(&common, &client, &line).await {
+    if let Err(error) = run(&common, hands, &client, &line).await {
         tracing::debug!(peer = %peer.address, %error, "connection ended");
     }
     if line.borrow().has_timed_out() {
@@ -109,7 +113,12 @@ pub(super) async fn serve(worker: Rc<Worker>, socket: Socket, peer: Peer, seat: 
 }
 
 /// Takes requests until the connection has ended.
-async fn run(common: &Rc<Common>, client: &Rc<Client>, line: &Rc<RefCell<Line>>) -> io::Result<()> {
+async fn run(
+    common: &Rc<Common>,
+    hands: &Rc<Hands>,
+    client: &Rc<Client>,
+    line: &Rc<RefCell<Line>>,
+) -> io::Result<()> {
     let worker = &common.worker;
     let mut greeting = builder(&worker.app.config.limits).handshake::<_, Bytes>(Gathering(Rc::clone(line)));
     let mut connection = poll_fn(|cx| {
@@ -151,7 +160,7 @@ async fn run(common: &Rc<Common>, client: &Rc<Client>, line: &Rc<RefCell<Line>>)
                         continue;
                     };
                     let common = Rc::clone(common);
-                    worker.hands.give(Asked { common, request, respond, open }, answer);
+                    hands.give(Asked { common, request, respond, open }, answer);
                     // To ask once more is to have the library go through all that it could do.
                     if !more && (told || !client.has_had_enough()) {
                         return poll_send(line, cx);

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::proxy::ticker::TICK;
 use crate::server::crowd::{Limit, Member};
+use crate::server::http2::Hands;
 use crate::server::listen::{Acceptor, Serves, Share};
 use crate::server::seats::{Need, Seat};
 use crate::server::worker::{Serving, Worker};
@@ -56,6 +57,7 @@ async fn run(listeners: Vec<Share>, orders: Orders) -> io::Result<()> {
     let Orders { mut stop, mut serve } = orders;
     let mut serving = serve.borrow_and_update().clone();
     let mut worker = Worker::first(&serving);
+    let hands = Rc::<Hands>::default();
     let ticking = Rc::clone(&worker.latest);
     tokio::task::spawn_local(worker.ticker.clone().run(move || {
         if let Some(worker) = ticking.borrow().upgrade() {
@@ -74,7 +76,7 @@ async fn run(listeners: Vec<Share>, orders: Orders) -> io::Result<()> {
     let mut accepting = JoinSet::new();
     loop {
         for way in &acceptors {
-            accepting.spawn_local(accept(Rc::clone(&worker), Rc::clone(way)));
+            accepting.spawn_local(accept(Rc::clone(&worker), Rc::clone(&hands), Rc::clone(way)));
         }
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
@@ -89,13 +91,13 @@ async fn run(listeners: Vec<Share>, orders: Orders) -> io::Result<()> {
     accepting.shutdown().await;
     drop((acceptors, serving));
     worker.stop();
-    drain(&worker).await;
+    drain(&worker, &hands).await;
     worker.tick();
     Ok(())
 }
 
 /// Lets what is under way come to its end, and ends what has none of its own.
-async fn drain(worker: &Worker) {
+async fn drain(worker: &Worker, hands: &Hands) {
     let drained = || async {
         while worker.seats.open.get() > 0 {
             worker.seats.one_less.notified().await;
@@ -106,7 +108,8 @@ async fn drain(worker: &Worker) {
     }
     let open = worker.seats.open.get();
     tracing::warn!(connections = open, "connections are cut at the end of the drain time");
-    worker.cut();
+    worker.ticker.cut();
+    hands.wake_all();
     // Whoever does not hear of it is cut without.
     let _ = tokio::time::timeout(FAREWELL, drained()).await;
 }
@@ -120,7 +123,7 @@ struct Way {
     turn: Arc<Semaphore>,
 }
 
-async fn accept(worker: Rc<Worker>, way: Rc<Way>) {
+async fn accept(worker: Rc<Worker>, hands: Rc<Hands>, way: Rc<Way>) {
     let config = &worker.app.config;
     let mut wait = SHORTAGE.0;
     let encrypted = worker.tls.is_some() && matches!(way.serves, Serves::Site);
@@ -143,7 +146,8 @@ async fn accept(worker: Rc<Worker>, way: Rc<Way>) {
                 let worker = Rc::clone(&worker);
                 match way.serves {
                     Serves::Site => {
-                        tokio::task::spawn_local(connection::serve(worker, stream, peer, (seat, turn)))
+                        let hands = Rc::clone(&hands);
+                        tokio::task::spawn_local(connection::serve(worker, hands, stream, peer, (seat, turn)))
                     }
                     Serves::Redirect => tokio::task::spawn_local(redirect::serve(worker, stream, peer, seat)),
                 };

@@ -20,9 +20,7 @@ use crate::proxy::ticker::Ticker;
 use crate::proxy::{Means, Proxy};
 use crate::server::crowd::{Crowd, Limit};
 use crate::server::date::Date;
-use crate::server::hands::Hands;
 use crate::server::handshakes::Handshakes;
-use crate::server::http2::Asked;
 use crate::server::record::{Names, Recorder};
 use crate::server::seats::{Need, Seats};
 use crate::server::tls::Tls;
@@ -43,8 +41,6 @@ pub(super) struct Worker {
     pub(super) tls: Option<Tls>,
     /// Those who are about to be.
     pub(super) handshakes: Rc<Handshakes>,
-    /// What answers requests by HTTP/2.
-    pub(super) hands: Rc<Hands<Asked>>,
     /// Where requests are written down.
     pub(super) recorder: Rc<Recorder>,
     /// Its connections.
@@ -63,12 +59,6 @@ impl Worker {
     pub(super) fn stop(&self) {
         self.stopping.set(true);
         self.ticker.wake_all();
-    }
-
-    /// What is still under way ends now.
-    pub(super) fn cut(&self) {
-        self.ticker.cut();
-        self.hands.wake_all();
     }
 
     /// Whether no further request should be taken on any connection.
@@ -106,7 +96,6 @@ impl Worker {
             recorder,
             date: Rc::new(Date::new(app.clock.now())),
             buffers: Rc::default(),
-            hands: Rc::default(),
             seats: Rc::default(),
             crowd: Arc::clone(&serving.crowd),
             stopping: Rc::default(),
@@ -140,7 +129,6 @@ impl Worker {
             recorder,
             date: Rc::clone(&self.date),
             buffers: Rc::clone(&self.buffers),
-            hands: Rc::clone(&self.hands),
             seats: Rc::clone(&self.seats),
             crowd: Arc::clone(&serving.crowd),
             stopping: Rc::clone(&self.stopping),

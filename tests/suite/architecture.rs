@@ -1,7 +1,7 @@
 //! The house rules that no compiler checks: who may import whom, what a file looks like, which module owns a
 //! tool.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -138,19 +138,20 @@ fn module_of(file: &str) -> &str {
     below.split('/').next().unwrap_or_default().trim_end_matches(".rs")
 }
 
-/// What a line names behind `crate::`, as `module` and `module/part`.
-fn named(line: &str) -> Vec<(String, String)> {
-    line.match_indices("crate::")
-        .map(|(at, found)| {
-            let path = &line[at + found.len()..];
-            let mut parts = path.split("::").map(|part| {
-                part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>()
-            });
-            let module = parts.next().unwrap_or_default();
-            let part = format!("{module}/{}", parts.next().unwrap_or_default());
-            (module, part)
-        })
-        .collect()
+/// What stands behind `root` in this text, as `module/part/…`: of a list in braces, each.
+fn named(text: &str, root: &str) -> Vec<String> {
+    let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let mut all = Vec::new();
+    for (at, _) in text.match_indices(root) {
+        let named = &text[at + root.len()..];
+        let (path, rest) = named.split_at(named.find(|c| !is_path(c)).unwrap_or(named.len()));
+        let path = path.replace("::", "/");
+        match rest.strip_prefix('{').and_then(|list| list.split_once('}')) {
+            Some((list, _)) => all.extend(list.split(',').map(|name| path.clone() + name.trim())),
+            None => all.push(path),
+        }
+    }
+    all
 }
 
 /// Fails with all complaints at once.
@@ -170,18 +171,63 @@ fn modules_import_only_what_the_table_allows() {
             complaints.push(format!("{file}: `{name}` is not in the table"));
             continue;
         };
-        for line in code(&text) {
-            for (module, part) in named(line) {
-                let allowed = module == name
-                    || rule.levels.iter().any(|level| level.contains(&module.as_str()))
-                    || rule.besides.iter().any(|known| *known == module || *known == part);
-                if !allowed {
-                    complaints.push(format!("{file}: {}", line.trim()));
-                }
+        for path in named(&code(&text).collect::<Vec<_>>().join("\n"), "crate::") {
+            let mut parts = path.split('/');
+            let module = parts.next().unwrap_or_default();
+            let part = format!("{module}/{}", parts.next().unwrap_or_default());
+            let allowed = module == name
+                || rule.levels.iter().any(|level| level.contains(&module))
+                || rule.besides.iter().any(|known| *known == module || *known == part);
+            if !allowed {
+                complaints.push(format!("{file}: {path}"));
             }
         }
     }
     all_well(&complaints);
+}
+
+/// For each file of the library, as `module/part`, those that it uses.
+fn uses() -> BTreeMap<String, BTreeSet<String>> {
+    let texts: BTreeMap<String, String> = files("src", "rs")
+        .into_iter()
+        .map(|(file, text)| {
+            let name = file.trim_start_matches("src/").trim_end_matches(".rs").to_owned();
+            (name, code(&text).collect::<Vec<_>>().join("\n"))
+        })
+        .collect();
+    let file_of = |path: &Path| {
+        path.ancestors().filter_map(Path::to_str).find(|file| texts.contains_key(*file)).map(str::to_owned)
+    };
+    let used = |(file, text): (&String, &String)| {
+        let above = Path::new(file).parent().expect("a module");
+        let far = named(text, "crate::").into_iter().map(PathBuf::from);
+        let near = named(text, "super::").into_iter().map(|path| above.join(path));
+        (file.clone(), far.chain(near).filter_map(|path| file_of(&path)).collect())
+    };
+    texts.iter().map(used).collect()
+}
+
+#[test]
+fn no_files_use_each_other_in_a_circle() {
+    let mut uses = uses();
+    // What a file is a part of, and its parts, are one thing with it.
+    let is_part = |whole: &str, part: &str| Path::new(part).starts_with(whole);
+    for (file, used) in &mut uses {
+        used.retain(|other| !is_part(other, file) && !is_part(file, other));
+    }
+    // What uses nothing, or is used by nothing, of what is left is in no circle.
+    loop {
+        let (before, left) = (uses.len(), uses.keys().cloned().collect::<BTreeSet<_>>());
+        for used in uses.values_mut() {
+            used.retain(|file| left.contains(file));
+        }
+        let wanted: BTreeSet<String> = uses.values().flatten().cloned().collect();
+        uses.retain(|file, used| wanted.contains(file) && !used.is_empty());
+        if uses.len() == before {
+            break;
+        }
+    }
+    all_well(&uses.iter().map(|(file, used)| format!("{file} uses {used:?}")).collect::<Vec<_>>());
 }
 
 #[test]
