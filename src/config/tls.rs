@@ -10,6 +10,8 @@ pub struct Tls {
     pub certificates: Vec<Certificate>,
     /// Who issues the certificates by which clients show who they are (PEM).
     pub client_ca: Option<PathBuf>,
+    /// Which of those certificates their issuers took back (PEM).
+    pub client_crl: Option<PathBuf>,
     /// Whether a client without such a certificate is turned away.
     pub client_required: bool,
     /// How often it is looked whether the files are others; never if it is zero.
@@ -20,7 +22,7 @@ impl Tls {
     /// All files, in the order in which they are named.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let pairs = self.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
-        pairs.chain(&self.client_ca).map(PathBuf::as_path)
+        pairs.chain(&self.client_ca).chain(&self.client_crl).map(PathBuf::as_path)
     }
 }
 

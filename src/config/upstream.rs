@@ -132,6 +132,8 @@ impl fmt::Display for Target {
 pub struct UpstreamTls {
     /// Who issues the app's certificate (PEM), in place of the authorities of the web.
     pub ca_file: Option<PathBuf>,
+    /// The name that the app's certificate is for, in place of the host that it is reached at.
+    pub server_name: Option<String>,
     /// The certificate by which we show the app who we are.
     pub client: Option<Certificate>,
 }

@@ -25,6 +25,8 @@ use crate::proxy::pem;
 pub struct Connector {
     /// For each [`Offer`].
     tls: [TlsConnector; 4],
+    /// Who the app shows to be; the host that it is reached at, without.
+    name: Option<ServerName<'static>>,
     places: Arc<Places>,
 }
 
@@ -133,6 +135,13 @@ impl Connector {
             let chain = problems.take(pem::chain(&files.certificate, CLIENT));
             chain.zip(problems.take(pem::key(&files.key, "upstream.client_key")))
         });
+        let name = config.server_name.as_ref().and_then(|name| {
+            let unusable = |_| {
+                let what = format!("{name} is neither the name of a host nor an address");
+                Problems::one("upstream.server_name", what, "write what the app's certificate is for")
+            };
+            problems.take(ServerName::try_from(name.clone()).map_err(unusable))
+        });
         let roots = problems.none_or(roots.unwrap_or_else(RootCertStore::empty))?;
         let trouble = |error: rustls::Error| {
             Problems::one(CLIENT, error.to_string(), "name the certificate that belongs to `client_key`")
@@ -150,7 +159,7 @@ impl Connector {
             client.alpn_protocols = offer.names();
             TlsConnector::from(Arc::new(client))
         });
-        Ok(Self { tls, places: Arc::default() })
+        Ok(Self { tls, name, places: Arc::default() })
     }
 
     /// The same, whose connections have these places.
@@ -203,7 +212,10 @@ impl Connector {
         if !tls {
             return Ok(Kind::Tcp(stream).into());
         }
-        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => ServerName::try_from(host.to_owned()).map_err(io::Error::other)?,
+        };
         let tls = &self.tls[offer as usize];
         Ok(Kind::Tls(Box::new(tls.connect(name, stream).await?)).into())
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use crate::config::problem::Problems;
 
@@ -37,6 +37,22 @@ pub fn authorities(file: &Path, key: &str) -> Result<RootCertStore, Problems> {
         })?;
     }
     Ok(roots)
+}
+
+/// The lists of certificates that were taken back, of a file (RFC 5280 §5).
+///
+/// # Errors
+/// If the file cannot be read or holds none.
+pub fn revoked(file: &Path, key: &str) -> Result<Vec<CertificateRevocationListDer<'static>>, Problems> {
+    let unusable = |what: String| {
+        let remedy =
+            "name a PEM file with the list of each issuer: openssl crl -in LIST -noout -text shows one";
+        Problems::one(key, format!("{} {what}", file.display()), remedy)
+    };
+    let lists: Vec<_> = CertificateRevocationListDer::pem_file_iter(file)
+        .and_then(Iterator::collect)
+        .map_err(|error| unusable(format!("cannot be read: {error}")))?;
+    if lists.is_empty() { Err(unusable("holds no revocation list".to_owned())) } else { Ok(lists) }
 }
 
 /// What the head of a key says that a passphrase opens (RFC 7468 §11, RFC 1421 §4.6.1.1).

@@ -1,5 +1,5 @@
 //! What is read of a certificate besides its names: until when it is good (RFC 5280 §4.1.2.5), and whether it is one of
-//! an authority (§4.2.1.9).
+//! an authority (§4.2.1.9); and of a list of revoked ones, until when it is good (§5.1.2.5).
 
 use time::PrimitiveDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -79,7 +79,25 @@ pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
     }
     let (validity, _) = of_tag(rest, SEQUENCE)?;
     let (_, _, not_after) = element(validity)?;
-    let (tag, value, _) = element(not_after)?;
+    moment(not_after)
+}
+
+/// When the next list follows a list of revoked certificates (RFC 5280 §5.1.2.5), in seconds since the epoch. `None` if
+/// it does not say, or is no such list.
+pub(super) fn next_update(list: &[u8]) -> Option<i64> {
+    let (list, _) = of_tag(list, SEQUENCE)?;
+    let (body, _) = of_tag(list, SEQUENCE)?;
+    // Version, signature algorithm, issuer, this update.
+    let mut rest = body;
+    for _ in 0..4 {
+        (_, _, rest) = element(rest)?;
+    }
+    moment(rest)
+}
+
+/// The time that stands first, in seconds since the epoch (RFC 5280 §4.1.2.5).
+fn moment(bytes: &[u8]) -> Option<i64> {
+    let (tag, value, _) = element(bytes)?;
     let digits = std::str::from_utf8(value).ok()?;
     let text = match tag {
         // Below 50 it is of this century (RFC 5280 §4.1.2.5.1).
@@ -148,6 +166,16 @@ mod tests {
         assert_eq!(not_after(&certificate(UTC_TIME, "990203000000Z")), Some(date(1999)));
         assert_eq!(not_after(&certificate(GENERALIZED_TIME, "20500203000000Z")), Some(date(2050)));
         assert_eq!(not_after(&certificate(2, "300203000000Z")), None);
+        let list = [
+            tlv(2, &[1]),
+            tlv(SEQUENCE, b"algorithm"),
+            tlv(SEQUENCE, b"issuer"),
+            tlv(UTC_TIME, b"250101000000Z"),
+            tlv(UTC_TIME, b"300203000000Z"),
+        ];
+        let list = tlv(SEQUENCE, &tlv(SEQUENCE, &list.concat()));
+        assert_eq!(next_update(&list), Some(date(2030)));
+        assert!((0..list.len()).all(|end| next_update(&list[..end]).is_none()));
         let good = certificate(UTC_TIME, "300203000000Z");
         for end in 0..good.len() {
             assert_eq!(not_after(&good[..end]), None);

@@ -6,7 +6,7 @@ use http::uri::Authority;
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, Ticketer};
-use rustls::pki_types::{ServerName, TrustAnchor};
+use rustls::pki_types::{CertificateRevocationListDer, ServerName, TrustAnchor};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
@@ -26,6 +26,8 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// The key that names the authorities of clients.
 const CLIENT_CA: &str = "tls.client_ca";
+/// The key that names what those authorities took back.
+const CLIENT_CRL: &str = "tls.client_crl";
 /// What to do about files that do not go together.
 const REMEDY: &str = "name the key and the certificate that were made together";
 
@@ -43,7 +45,39 @@ pub struct Tls {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Clients {
     authorities: Vec<TrustAnchor<'static>>,
+    revoked: Vec<CertificateRevocationListDer<'static>>,
     required: bool,
+}
+
+impl Clients {
+    /// Reads the files about certificates of clients, if there are any.
+    fn read(config: &tls::Tls, problems: &mut Problems) -> Option<Self> {
+        let roots = config.client_ca.as_deref().map(|file| pem::authorities(file, CLIENT_CA));
+        let revoked = config.client_crl.as_deref().map(|file| pem::revoked(file, CLIENT_CRL));
+        let revoked = revoked.and_then(|lists| problems.take(lists)).unwrap_or_default();
+        let authorities = problems.take(roots?)?.roots;
+        Some(Self { authorities, revoked, required: config.client_required })
+    }
+
+    /// Lets in whose certificate comes from one of the authorities and is not on a list. Who is on none, because the
+    /// list of an issuer is missing or has ended, is not let in either.
+    fn verifier(&self, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, Problems> {
+        let roots = Arc::new(RootCertStore { roots: self.authorities.clone() });
+        let builder = WebPkiClientVerifier::builder_with_provider(roots, provider)
+            .with_crls(self.revoked.iter().cloned())
+            .enforce_revocation_expiration();
+        let builder = if self.required { builder } else { builder.allow_unauthenticated() };
+        let key = if self.revoked.is_empty() { CLIENT_CA } else { CLIENT_CRL };
+        builder.build().map_err(|error| Problems::one(key, error.to_string(), REMEDY))
+    }
+
+    /// Lists that nobody has made anew in time.
+    fn outdated(&self, now: Now) -> usize {
+        let ended = |list: &&CertificateRevocationListDer<'_>| {
+            der::next_update(list).is_some_and(|at| Now::from_seconds(at) <= now)
+        };
+        self.revoked.iter().filter(ended).count()
+    }
 }
 
 impl Tls {
@@ -55,31 +89,23 @@ impl Tls {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut problems = Problems::default();
         let certificates = certificates(config, &provider, &mut problems);
-        let clients = config.client_ca.as_deref().map(|file| pem::authorities(file, CLIENT_CA));
-        let clients = clients.and_then(|roots| problems.take(roots));
+        let clients = Clients::read(config, &mut problems);
         let listed = config.client_ca.as_deref().and_then(|file| pem::chain(file, CLIENT_CA).ok());
         let misplaced = listed.iter().flatten().filter(|der| !der::is_authority(der)).count();
-        let who = |roots: &RootCertStore| Clients {
-            authorities: roots.roots.clone(),
-            required: config.client_required,
-        };
-        let lets_in = clients.as_ref().map(who);
         let shelf = Arc::new(Shelf(problems.none_or(certificates)?));
         let trouble = |what: rustls::Error| Problems::one("tls", what.to_string(), REMEDY);
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(trouble)?;
-        let builder = match clients {
-            Some(roots) => {
-                builder.with_client_cert_verifier(verifier(roots, config.client_required, provider)?)
-            }
+        let builder = match &clients {
+            Some(clients) => builder.with_client_cert_verifier(clients.verifier(provider)?),
             None => builder.with_no_client_auth(),
         };
         let mut server = builder.with_cert_resolver(Arc::clone(&shelf) as Arc<dyn ResolvesServerCert>);
         server.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
         // Its own, so that who was let in under another configuration is looked at again.
         server.ticketer = Ticketer::new().map_err(trouble)?;
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(server)), shelf, clients: lets_in, misplaced })
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(server)), shelf, clients, misplaced })
     }
 
     /// Who is let in by a certificate.
@@ -113,7 +139,13 @@ impl Tls {
             let many = self.misplaced;
             format!("{CLIENT_CA}: {many} of its certificates are of no authority; name who issues those of clients")
         });
-        ended.chain(unnamed).chain(self.repeated()).chain(misplaced).collect()
+        let outdated = self.clients.as_ref().map_or(0, |clients| clients.outdated(now));
+        let outdated = (outdated > 0).then(|| {
+            format!(
+                "{CLIENT_CRL}: {outdated} of its lists have ended; certificates of their issuers are refused"
+            )
+        });
+        ended.chain(unnamed).chain(self.repeated()).chain(misplaced).chain(outdated).collect()
     }
 
     /// Certificates that are there twice: the later one never comes up.
@@ -196,14 +228,4 @@ fn certificate(
         Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) | Ok(()) => Ok(certified),
         Err(_) => Err(unusable("is the key of another certificate".to_owned())),
     }
-}
-
-fn verifier(
-    roots: RootCertStore,
-    required: bool,
-    provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, Problems> {
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    let builder = if required { builder } else { builder.allow_unauthenticated() };
-    builder.build().map_err(|error| Problems::one(CLIENT_CA, error.to_string(), REMEDY))
 }

@@ -230,7 +230,7 @@ fn everything_that_is_wrong_with_files_is_told_at_once_with_its_line_before_anyt
     let home = Home::with(
         "[upstream]\nurl = \"https://127.0.0.1:3000\"\nca_file = \"/nope/ca.pem\"\nclient_certificate = \"/nope/c.pem\"\n\
          client_key = \"/nope/k.pem\"\n[public]\nurl = \"https://a.example\"\n[tls]\ncertificate = \"/nope/c.pem\"\n\
-         key = \"/nope/k.pem\"\nclient_ca = \"/nope/ca.pem\"\n[geo]\ncountry_file = \"/nope/c.mmdb\"\n\
+         key = \"/nope/k.pem\"\nclient_ca = \"/nope/ca.pem\"\nclient_crl = \"/nope/crl.pem\"\n[geo]\ncountry_file = \"/nope/c.mmdb\"\n\
          asn_file = \"sidegate.toml\"\nanonymizers_file = \"sidegate.toml\"\n",
     );
     for command in ["check", "serve"] {
@@ -245,9 +245,10 @@ fn everything_that_is_wrong_with_files_is_told_at_once_with_its_line_before_anyt
             "sidegate.toml:9: tls.certificate: /nope/c.pem cannot be read",
             "sidegate.toml:10: tls.key: /nope/k.pem holds no private key",
             "sidegate.toml:11: tls.client_ca: /nope/ca.pem cannot be read",
-            "sidegate.toml:13: geo.country_file: /nope/c.mmdb: ",
-            "sidegate.toml:14: geo.asn_file: sidegate.toml: ",
-            "sidegate.toml:15: geo.anonymizers_file: sidegate.toml: \"[upstream]\" is no network",
+            "sidegate.toml:12: tls.client_crl: /nope/crl.pem cannot be read",
+            "sidegate.toml:14: geo.country_file: /nope/c.mmdb: ",
+            "sidegate.toml:15: geo.asn_file: sidegate.toml: ",
+            "sidegate.toml:16: geo.anonymizers_file: sidegate.toml: \"[upstream]\" is no network",
         ];
         assert_eq!(lines.len(), expected.len(), "{told}");
         for (line, start) in lines.iter().zip(expected) {

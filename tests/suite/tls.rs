@@ -25,6 +25,7 @@ use crate::support::upstream::Upstream;
 mod clients;
 mod files;
 mod handshakes;
+mod revoked;
 
 /// Certificates made by `openssl`, once for all tests.
 pub(crate) fn certificates() -> &'static Path {
@@ -352,9 +353,14 @@ fn a_certificate_that_has_ended_or_is_for_another_name_is_told_of() {
         key: file(&format!("{name}.key")),
     };
     let certificates = vec![certificate("second"), certificate("first")];
-    let tls =
-        Tls::load(&Config { certificates, client_ca: None, client_required: false, watch: Duration::ZERO })
-            .expect("good files");
+    let tls = Tls::load(&Config {
+        certificates,
+        client_ca: None,
+        client_crl: None,
+        client_required: false,
+        watch: Duration::ZERO,
+    })
+    .expect("good files");
     let now = Clock::System.now();
     for host in ["127.0.0.1", "127.0.0.1:8443", "second.test", "Second.Test:443"] {
         assert!(tls.dangers(host, now).is_empty(), "{host}");

@@ -59,7 +59,7 @@ pub(super) fn tls(raw: &RawTls, public: &Public, p: &mut Problems) -> Option<Tls
         }
     }
     if raw.certificate.is_none() && raw.key.is_none() {
-        if raw.more.is_empty() && raw.client_ca.is_none() {
+        if raw.more.is_empty() && raw.client_ca.is_none() && raw.client_crl.is_none() {
             return None;
         }
         p.add("tls.certificate", "is not given", "name the file with the certificate (PEM)");
@@ -78,6 +78,13 @@ pub(super) fn tls(raw: &RawTls, public: &Public, p: &mut Problems) -> Option<Tls
             "name the issuers in `tls.client_ca`",
         );
     }
+    if raw.client_crl.is_some() && raw.client_ca.is_none() {
+        p.add(
+            "tls.client_crl",
+            "takes certificates of clients back, and nobody is named who issues them",
+            "name the issuers in `tls.client_ca`",
+        );
+    }
     if raw.watch != Span::millis(0) {
         between(p, "tls.watch", raw.watch, Span::seconds(1), Span::days(1));
     }
@@ -85,6 +92,7 @@ pub(super) fn tls(raw: &RawTls, public: &Public, p: &mut Problems) -> Option<Tls
         certificates,
         watch: raw.watch.0,
         client_ca: raw.client_ca.as_ref().map(PathBuf::from),
+        client_crl: raw.client_crl.as_ref().map(PathBuf::from),
         client_required: raw.client_required,
     })
 }

@@ -137,14 +137,20 @@ fn tls(raw: &RawUpstream, targets: &[Target], p: &mut Problems) -> UpstreamTls {
         (None, None) => None,
     };
     let spoken = targets.iter().any(|target| matches!(target, Target::Tcp { tls: true, .. }));
-    for (key, given) in
-        [("upstream.ca_file", raw.ca_file.is_some()), ("upstream.client_certificate", client.is_some())]
-    {
+    for (key, given) in [
+        ("upstream.ca_file", raw.ca_file.is_some()),
+        ("upstream.server_name", raw.server_name.is_some()),
+        ("upstream.client_certificate", client.is_some()),
+    ] {
         if given && !spoken && !targets.is_empty() {
             p.add(key, "is for an app that is reached by https, and this one is not", "leave it out");
         }
     }
-    UpstreamTls { ca_file: raw.ca_file.as_ref().map(PathBuf::from), client }
+    UpstreamTls {
+        ca_file: raw.ca_file.as_ref().map(PathBuf::from),
+        server_name: raw.server_name.clone(),
+        client,
+    }
 }
 
 /// The first place where the app listens.

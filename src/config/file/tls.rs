@@ -11,6 +11,7 @@ table! {
         key: Option<String> = None,
         more: Vec<RawCertificate> = Vec::new(),
         client_ca: Option<String> = None,
+        client_crl: Option<String> = None,
         client_required: bool = false,
         watch: Span = Span::minutes(1),
         hsts: Span = Span::days(365),

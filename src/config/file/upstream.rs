@@ -16,6 +16,7 @@ table! {
         failures: u32 = 3,
         health: RawHealth = RawHealth::default(),
         ca_file: Option<String> = None,
+        server_name: Option<String> = None,
         client_certificate: Option<String> = None,
         client_key: Option<String> = None,
         connect_timeout: Span = Span::seconds(2),

@@ -124,9 +124,9 @@ fn an_app_behind_tls_must_show_the_certificate_of_its_authority() {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    let status = |authority: &str, client: &str| {
+    let status = |authority: &str, client: &str, more: &str| {
         let file = |name: &str| files.join(name).display().to_string();
-        let mut lines = format!("url = \"https://127.0.0.1:{port}\"\nca_file = \"{}\"", file(authority));
+        let mut lines = format!("url = \"https://{more}\nca_file = \"{}\"", file(authority));
         if !client.is_empty() {
             let (certificate, key) = (file(&format!("{client}.pem")), file(&format!("{client}.key")));
             let _ = write!(lines, "\nclient_certificate = \"{certificate}\"\nclient_key = \"{key}\"");
@@ -134,9 +134,16 @@ fn an_app_behind_tls_must_show_the_certificate_of_its_authority() {
         let stage = Stage::on(Stage::plan().set("upstream", &lines));
         get(&stage)
     };
-    assert_eq!(status("second.pem", "client"), 200);
-    assert_eq!(status("first.pem", "client"), 502, "another authority");
-    assert_eq!(status("second.pem", ""), 502, "the app asks for a certificate of ours");
+    let here = format!("127.0.0.1:{port}\"");
+    assert_eq!(status("second.pem", "client", &here), 200);
+    assert_eq!(status("first.pem", "client", &here), 502, "another authority");
+    assert_eq!(status("second.pem", "", &here), 502, "the app asks for a certificate of ours");
+    let elsewhere = format!("localhost:{port}\"");
+    assert_eq!(status("second.pem", "client", &elsewhere), 502, "its certificate names another host");
+    let called =
+        |name: &str| status("second.pem", "client", &format!("{elsewhere}\nserver_name = \"{name}\""));
+    assert_eq!(called("127.0.0.1"), 200, "which is the one that was said");
+    assert_eq!(called("app.test"), 502, "neither is that");
 }
 
 /// Somebody who takes connections and says nothing.

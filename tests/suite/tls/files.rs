@@ -20,7 +20,8 @@ fn pair(name: &str) -> Certificate {
 
 fn load(certificates: Vec<Certificate>, client_ca: Option<&Path>) -> Result<Tls, String> {
     let client_ca = client_ca.map(Path::to_path_buf);
-    let config = Config { certificates, client_ca, client_required: false, watch: Duration::ZERO };
+    let config =
+        Config { certificates, client_ca, client_crl: None, client_required: false, watch: Duration::ZERO };
     Tls::load(&config).map_err(|problems| problems.to_string())
 }
 
