@@ -46,20 +46,20 @@ pub(super) async fn recognise(worker: &Worker, visit: &mut Visit) -> Effort {
     let shown = shown(worker, visit);
     let by_cookie = match cookie::find(&visit.headers, app.sessions.cookies.session) {
         // One of them was planted.
-        Found::Conflict => Some(Question::Answered(Visitor::Stranger)),
+        Found::Conflict => Some(Question::STRANGER),
         found if app.sessions.signed => signed::question(worker, visit, &found),
         Found::One(value) => {
             let recognised = app.sessions.recognise(&mut worker.near.borrow_mut(), value, visit.now);
-            Some(question(recognised, Question::Session).unwrap_or(Question::Answered(Visitor::Stranger)))
+            Some(question(recognised, Question::Session).unwrap_or(Question::STRANGER))
         }
         Found::Nothing => None,
     };
     let (credential, question) = match by_cookie {
         Some(question) => (Credential::Cookie, question),
         None => match shown {
-            Shown::Nothing => (Credential::None, Question::Answered(Visitor::Stranger)),
-            Shown::Foreign => (Credential::UnknownBearer, Question::Answered(Visitor::Stranger)),
-            Shown::Ours(question) => (Credential::UnknownBearer, question),
+            Shown::Nothing => (Credential::None, Question::STRANGER),
+            Shown::Foreign => (Credential::UnknownBearer, Question::STRANGER),
+            Shown::Ours(question) | Shown::Doubtful(question) => (Credential::UnknownBearer, question),
         },
     };
     visit.credential = credential;
@@ -107,6 +107,15 @@ enum Shown {
     Foreign,
     /// A token of ours: of a session, a personal one, or an access token.
     Ours(Question),
+    /// An access token by a key that we have yet to hear of. It stays in the request until it is known to be ours.
+    Doubtful(Question),
+}
+
+impl Shown {
+    /// What memory says of a token; nothing if it was not issued here.
+    fn of(found: Option<Question>) -> Self {
+        found.map_or(Self::Foreign, Self::Ours)
+    }
 }
 
 /// Who is asking, or what has to be found out first.
@@ -125,49 +134,51 @@ enum Question {
     Carried(Box<Carried>),
 }
 
+impl Question {
+    /// Nobody whom we know.
+    const STRANGER: Self = Self::Answered(Visitor::Stranger);
+}
+
 /// Reads `Authorization` and takes it out of the request if it is ours.
 fn shown(worker: &Worker, visit: &mut Visit) -> Shown {
     let app = &worker.app;
     let Some(value) = visit.headers.get(&AUTHORIZATION) else { return Shown::Nothing };
     let Some(text) = bearer(value.as_bytes()) else { return Shown::Nothing };
     let near = &mut *worker.near.borrow_mut();
-    let opaque = if text.len() == TOKEN_TEXT {
-        Some(question(app.sessions.recognise(near, text, visit.now), Question::Session))
+    let shown = if text.len() == TOKEN_TEXT {
+        Shown::of(question(app.sessions.recognise(near, text, visit.now), Question::Session))
     } else if text.starts_with(PERSONAL_PREFIX.as_bytes()) {
         let found = question(app.sessions.recognise_personal(near, text, visit.now), Question::Personal);
         // Where they are not taken, they are ours all the same.
         let taken = app.config.tokens.personal;
-        Some(if taken { found } else { found.map(|_| Question::Answered(Visitor::Stranger)) })
+        Shown::of(if taken { found } else { found.map(|_| Question::STRANGER) })
     } else {
-        None
-    };
-    if let Some(found) = opaque {
-        let Some(question) = found else { return Shown::Foreign };
-        visit.headers.remove(&AUTHORIZATION);
-        return Shown::Ours(question);
-    }
-    let question = match app.sessions.vouched(near, text, visit.now) {
-        Some(Vouched::Opens(session)) => Question::Answered(Visitor::Known(session)),
-        Some(Vouched::Over) => Question::Answered(Visitor::Stranger),
-        Some(Vouched::Verified(token, until)) => Question::Verified(visit.headers.keep(value), until, token),
-        None => match app.tokens.look(text, visit.now) {
-            Look::Ours => Question::Access(visit.headers.keep(value)),
-            // It stays in the request until it is known to be ours.
-            Look::UnknownKey if app.tokens.may_look_again(visit.now) => {
-                return Shown::Ours(Question::Access(visit.headers.keep(value)));
+        match app.sessions.vouched(near, text, visit.now) {
+            Some(Vouched::Opens(session)) => Shown::Ours(Question::Answered(Visitor::Known(session))),
+            Some(Vouched::Over) => Shown::Ours(Question::STRANGER),
+            Some(Vouched::Verified(token, until)) => {
+                Shown::Ours(Question::Verified(visit.headers.keep(value), until, token))
             }
-            Look::UnknownKey | Look::Foreign => return Shown::Foreign,
-        },
+            None => match app.tokens.look(text, visit.now) {
+                Look::Ours => Shown::Ours(Question::Access(visit.headers.keep(value))),
+                Look::UnknownKey if app.tokens.may_look_again(visit.now) => {
+                    Shown::Doubtful(Question::Access(visit.headers.keep(value)))
+                }
+                Look::UnknownKey | Look::Foreign => Shown::Foreign,
+            },
+        }
     };
-    visit.headers.remove(&AUTHORIZATION);
-    Shown::Ours(question)
+    if let Shown::Ours(_) = shown {
+        visit.headers.remove(&AUTHORIZATION);
+    }
+    shown
 }
 
 /// Who holds a token, as far as memory knows; `None` if it was not issued here.
 fn question(recognised: Recognised, ask: impl FnOnce(TokenHash) -> Question) -> Option<Question> {
     Some(match recognised {
         Recognised::Known(session) => Question::Answered(Visitor::Known(session)),
-        Recognised::Gone => Question::Answered(Visitor::Stranger),
+        Recognised::Gone => Question::STRANGER,
         Recognised::Foreign => return None,
         Recognised::Ask(hash) => ask(hash),
     })

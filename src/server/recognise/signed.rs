@@ -42,7 +42,6 @@ enum Refresh {
 /// Who is asking, as far as memory knows; `None` if there is no cookie. Never waits.
 pub(super) fn question(worker: &Worker, visit: &Visit, found: &Found<'_>) -> Option<Question> {
     let (app, now) = (&*worker.app, visit.now);
-    let stranger = Question::Answered(Visitor::Stranger);
     let ours = app.rules.below_mount(visit.path.raw()).is_some();
     let text = match found {
         Found::One(value) => Some(*value),
@@ -54,7 +53,7 @@ pub(super) fn question(worker: &Worker, visit: &Visit, found: &Found<'_>) -> Opt
     }
     let refresh =
         match (text.and_then(Token::parse), cookie::find(&visit.headers, app.sessions.cookies.refresh)) {
-            (_, Found::Conflict) => return Some(stranger),
+            (_, Found::Conflict) => return Some(Question::STRANGER),
             (Some(token), _) => app.sessions.issued(&token).then_some(Refresh::Session(token)),
             (None, Found::One(value)) => app.tokens.refresh_parse(Holder::Browser, value).map(Refresh::Token),
             (None, Found::Nothing) if text.is_none() => return None,
@@ -63,7 +62,7 @@ pub(super) fn question(worker: &Worker, visit: &Visit, found: &Found<'_>) -> Opt
     let refresh = refresh.filter(|refresh| !app.sessions.cache.is_gone(&refresh.token().hash()));
     let text = text.filter(|text| app.tokens.cookie_look(text, now) != Look::Foreign);
     if text.is_none() && refresh.is_none() {
-        return Some(stranger);
+        return Some(Question::STRANGER);
     }
     Some(Question::Carried(Box::new(Carried { text: text.map(Into::into), refresh, ours })))
 }
@@ -73,7 +72,7 @@ fn as_stored(worker: &Worker, session: &Session, now: Now) -> Question {
     let sessions = &worker.app.sessions;
     match sessions.remembered(&session.token, now) {
         Some(session) => known(session),
-        None if sessions.cache.is_gone(&session.token) => Question::Answered(Visitor::Stranger),
+        None if sessions.cache.is_gone(&session.token) => Question::STRANGER,
         None => Question::Session(session.token),
     }
 }
