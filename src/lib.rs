@@ -10,7 +10,7 @@
 //!
 //! *Workers* ([`server`]) carry traffic: one thread and one runtime per core, each with its share of the
 //! listener, its own connections to the app ([`proxy`]) and its own small table of sessions
-//! ([`session::cache::Near`]). A worker never computes a password hash and never runs a query. The *office*
+//! ([`session::near::Near`]). A worker never computes a password hash and never runs a query. The *office*
 //! is the runtime for everything that may take its time: flows, the store, jobs. A worker hands it a whole
 //! request, or one question about a session, and awaits the answer.
 //!

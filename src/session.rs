@@ -26,6 +26,7 @@ mod edition;
 mod hasher;
 pub mod live;
 pub mod memory;
+pub mod near;
 mod personal;
 pub mod renewal;
 pub mod rules;

@@ -24,7 +24,7 @@ use crate::server::handshakes::Handshakes;
 use crate::server::record::{Names, Recorder};
 use crate::server::seats::{Need, Seats};
 use crate::server::tls::Tls;
-use crate::session::cache::Near;
+use crate::session::near::Near;
 use crate::trace::Tracing;
 
 /// What the connections of one worker share, under one configuration.

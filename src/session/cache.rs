@@ -1,12 +1,12 @@
-//! Sessions in memory: the shared cache, the small table each worker keeps before it, and the rule that makes
-//! both safe.
+//! Sessions in memory: the cache that all workers share, and the rule that makes it safe, and the small table that each
+//! keeps before it ([`Near`](crate::session::near::Near)).
 //!
 //! **Invariant:** once [`Cache::end`] has returned, no request that begins later finds a copy of that
 //! session: it is out of the shared cache, workers' tables are emptied before their next use, and an answer
 //! that the store gave before is neither kept nor handed to anyone who asks from then on.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, BuildHasherDefault, RandomState};
+use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 use crate::error::Fault;
 use crate::metrics::Counter;
 use crate::secret::TokenHash;
-use crate::session::bearer::{Bearer, Bearers, Mark};
+use crate::session::bearer::{Bearer, Bearers};
 use crate::session::hasher::PassThrough;
 use crate::time::Now;
 use crate::visitor::Session;
@@ -29,8 +29,6 @@ const GONE_FOR: Duration = Duration::from_secs(2);
 const ENDED_FOR: Duration = Duration::from_mins(20);
 /// How many such tokens are remembered.
 const MOST_GONE: u64 = 10_000;
-/// Entries of a worker's own table.
-const NEAR_SLOTS: usize = 1024;
 
 type ByToken<V> = Moka<TokenHash, V, BuildHasherDefault<PassThrough>>;
 /// What the store said of a token; all who waited for the same answer share it, also a failure.
@@ -252,92 +250,6 @@ impl Cache {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TokenHash, Lookup>> {
         self.lookups.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a worker knows a token by: two numbers that only it can compute, and that cost a fraction of what a
-/// [`TokenHash`] costs. Worth nothing to a thief either.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Print([u64; 2]);
-
-/// A worker's own small tables before the shared ones: one slot per token, the latest wins.
-pub struct Near {
-    slots: Vec<Option<(Print, Arc<Session>)>>,
-    bearers: Vec<Option<Arc<Bearer>>>,
-    /// What [`Cache::endings`] said when the table was last used; once it says more, all slots are void.
-    endings: u64,
-    /// The secret of [`Print`]s, which are hashes by `SipHash`.
-    secret: RandomState,
-}
-
-impl Default for Near {
-    fn default() -> Self {
-        let (slots, bearers) = (vec![None; NEAR_SLOTS], vec![None; NEAR_SLOTS]);
-        Self { slots, bearers, endings: 0, secret: RandomState::new() }
-    }
-}
-
-impl Near {
-    /// What a token with this text is known by here.
-    pub fn print(&self, text: &[u8]) -> Print {
-        // Two of 64 bits are as good as one of 128: nobody can look for texts that have both in common.
-        Print([self.secret.hash_one(text), self.secret.hash_one((text, 0_u8))])
-    }
-
-    /// The session of a token, if a usable copy is here and no session has been ended since it came.
-    pub fn get(&mut self, print: Print, now: Now, endings: u64) -> Option<&Arc<Session>> {
-        self.hear(endings);
-        let (of, session) = self.slots[Self::slot(print.0[0])].as_ref()?;
-        (*of == print && session.usable(now)).then_some(session)
-    }
-
-    /// The session of an access token, on the same conditions.
-    pub(super) fn bearer(
-        &mut self,
-        mark: &Mark,
-        text: &[u8],
-        now: Now,
-        endings: u64,
-    ) -> Option<&Arc<Session>> {
-        self.hear(endings);
-        self.bearers[Self::slot(mark.slot())].as_ref()?.opens(mark, text, now)
-    }
-
-    fn hear(&mut self, endings: u64) {
-        if self.endings != endings {
-            self.endings = endings;
-            self.slots.fill(None);
-            self.bearers.fill(None);
-        }
-    }
-
-    /// Remembers a session that the shared cache gave after the latest [`Self::get`].
-    pub fn put(&mut self, print: Print, session: Arc<Session>) {
-        self.slots[Self::slot(print.0[0])] = Some((print, session));
-    }
-
-    /// The same for an access token.
-    pub(super) fn put_bearer(&mut self, bearer: Arc<Bearer>) {
-        let slot = Self::slot(bearer.mark.slot());
-        self.bearers[slot] = Some(bearer);
-    }
-
-    /// Lets go of copies that can no longer be used; called at every tick.
-    pub fn sweep(&mut self, now: Now) {
-        for slot in &mut self.slots {
-            if slot.as_ref().is_some_and(|(_, session)| !session.usable(now)) {
-                *slot = None;
-            }
-        }
-        for slot in &mut self.bearers {
-            if slot.as_ref().is_some_and(|bearer| bearer.is_void(now)) {
-                *slot = None;
-            }
-        }
-    }
-
-    fn slot(number: u64) -> usize {
-        usize::try_from(number % NEAR_SLOTS as u64).unwrap_or(0)
     }
 }
 

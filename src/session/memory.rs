@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::secret::{Key, PERSONAL_PREFIX, TOKEN_TEXT, Token, TokenHash};
 use crate::session::Sessions;
 use crate::session::bearer::{Bearer, Mark, Place, Vouched};
-use crate::session::cache::Near;
+use crate::session::near::Near;
 use crate::time::Now;
 use crate::visitor::Session;
 
