@@ -1,12 +1,10 @@
 //! The configuration as the rest of the house uses it: every value checked, every default filled in.
 //!
-//! [`load`] reads a file, the environment and flags (`layers`), gives them a shape (`shape`, `file`,
+//! [`load()`] reads a file, the environment and flags (`layers`), gives them a shape (`shape`, `file`,
 //! `units`) and a meaning (`check`, pure), and finds the secrets (`secret`). Whatever is wrong on
 //! the way ends in one list of [`Problems`].
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +16,7 @@ mod file;
 mod layers;
 pub mod limits;
 pub mod listen;
+mod load;
 pub mod mail;
 pub mod problem;
 pub mod provider;
@@ -34,8 +33,9 @@ pub mod upstream;
 
 use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
-use layers::{Given, Layers};
+use layers::Given;
 pub use limits::Limits;
+pub use load::{Flags, NewSecret, Sources, load};
 use problem::Problems;
 use provider::{Provider, is_loopback};
 pub use reload::reload;
@@ -300,99 +300,4 @@ pub struct Log {
     pub access: bool,
     /// How long the lines of the log of sign-ins (`sidegate_auth_log`) are kept.
     pub keep_sign_ins: Duration,
-}
-
-/// What a configuration is read from. Flags win over the environment, the environment over the file.
-pub struct Sources {
-    /// The TOML file; none is needed if the rest names the app.
-    pub file: Option<PathBuf>,
-    /// The environment: `SIDEGATE_SECTION__KEY` variables, and what `${NAME}` in the file stands for.
-    pub env: Vec<(OsString, OsString)>,
-    /// Values of the command line.
-    pub flags: Flags,
-    /// What becomes of a root secret that had to be made.
-    pub new_secret: NewSecret,
-}
-
-/// Values of the command line.
-#[derive(Clone, Default)]
-pub struct Flags {
-    /// `--upstream`: `upstream.url`
-    pub upstream: Option<String>,
-    /// `--listen`: `listen.address`
-    pub listen: Option<String>,
-    /// `--store`: `store.url`
-    pub store: Option<String>,
-}
-
-/// What becomes of a root secret that had to be made because none is given and none was kept.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum NewSecret {
-    /// It is kept in a file, for the next start.
-    Keep,
-    /// It is forgotten: who only looks at the configuration leaves no files.
-    Leave,
-}
-
-/// Reads and checks the configuration. The error holds everything that is wrong with it; nothing
-/// is written unless all is well.
-pub fn load(sources: &Sources) -> Result<Config, Problems> {
-    let mut problems = Problems::default();
-    let layers = Layers::read(sources, &mut problems);
-    meant(layers, problems, sources)
-}
-
-/// What the values mean; fails with all problems, those known before included.
-fn meant(mut layers: Layers, mut problems: Problems, sources: &Sources) -> Result<Config, Problems> {
-    if layers.unreadable {
-        // All that a file would have said would be missed.
-        problems.locate(|key| layers.places.of(key));
-        return Err(problems);
-    }
-    let values = layers.table.clone();
-    let mut raw = shape::shape(&mut layers, &mut problems);
-
-    let url = secret::given("store.url", raw.store.url.take(), raw.store.url_file.as_deref(), &mut problems);
-    raw.store.url = url.map(|url| url.to_string());
-    let smtp = &mut raw.mail.smtp;
-    let password = secret::given(
-        "mail.smtp.password",
-        smtp.password.take(),
-        smtp.password_file.as_deref(),
-        &mut problems,
-    );
-    smtp.password = password.map(|text| text.to_string());
-    let key = if raw.secret_file.is_some() { "secret_file" } else { "secret" };
-    let given = secret::given("secret", raw.secret.take(), raw.secret_file.as_deref(), &mut problems);
-    let given = given.and_then(|text| secret::root(key, &text, &mut problems));
-    let make_one = given.is_none() && !problems.about("secret") && !problems.about("secret_file");
-
-    for (i, provider) in raw.providers.iter_mut().enumerate() {
-        let key = format!("providers[{i}].client_secret");
-        let (value, file) = (provider.client_secret.take(), provider.client_secret_file.as_deref());
-        provider.client_secret = secret::given(&key, value, file, &mut problems).map(|text| text.to_string());
-    }
-
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    check::check(&raw, given.unwrap_or_else(secret::stand_in), cores, problems)
-        .and_then(authorities::read)
-        .and_then(|config| if make_one { with_own_secret(config, sources) } else { Ok(config) })
-        .map_err(|mut problems| {
-            problems.locate(|key| layers.places.of(key));
-            problems
-        })
-        .map(|config| Config { given: Given { values, places: layers.places }, ..config })
-}
-
-/// With the root secret that was kept earlier, or a new one.
-fn with_own_secret(mut config: Config, sources: &Sources) -> Result<Config, Problems> {
-    let home = secret::home(&config.store.database, sources.file.as_deref());
-    if let Database::Postgres(_) = config.store.database {
-        let home = home.display();
-        config.dangers.push(format!(
-            "secret: is kept in {home} and must be the same on every replica; better give `secret_file`"
-        ));
-    }
-    config.secret = Arc::new(secret::kept_or_new(&home, sources.new_secret)?);
-    Ok(config)
 }

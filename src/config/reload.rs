@@ -6,8 +6,9 @@ use std::sync::Arc;
 use toml::Table;
 
 use super::layers::Layers;
+use super::load::meant;
 use super::problem::Problems;
-use super::{Config, NewSecret, Sources, meant};
+use super::{Config, NewSecret, Sources};
 
 /// What a start is needed for: sockets that are bound, files and connections that are open, the keys that all that is
 /// stored hangs on, and tables whose size is fixed when they are made. Everything else takes effect while the program
