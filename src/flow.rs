@@ -168,14 +168,14 @@ fn read_json<T: DeserializeOwned>(visit: &Visit) -> Result<T, Refusal> {
 }
 
 /// The absolute URL for a `callback_url` field: empty means none, and one that leads off the site is refused.
-fn callback(app: &App, target: Option<&str>) -> Result<Option<String>, Refusal> {
+fn allowed_callback(app: &App, target: Option<&str>) -> Result<Option<String>, Refusal> {
     let Some(target) = target.filter(|target| !target.is_empty()) else { return Ok(None) };
     desk(app).place(target).map(Some).ok_or(Refusal::InvalidCallbackUrl)
 }
 
-/// Like [`callback()`], for pages: what leads off the site is dropped.
+/// Like [`allowed_callback()`], for pages: what leads off the site is dropped.
 fn callback_if_ours(app: &App, target: Option<&str>) -> Option<String> {
-    callback(app, target).ok().flatten()
+    allowed_callback(app, target).ok().flatten()
 }
 
 /// Like [`callback_if_ours`], with the start page in place of nothing.

@@ -157,7 +157,7 @@
 //!
 //! 1. `flow/start.rs` keeps a flow (hash of the state, hash of a secret for this browser, sealed PKCE verifier,
 //!    nonce, where to go on to), gives the browser the secret in a cookie of that flow alone, and sends it away.
-//! 2. `flow/callback.rs` recalls the flow by its state. A flow that was begun in another browser or at another
+//! 2. `flow/callback/finish.rs` recalls the flow by its state. A flow that was begun in another browser or at another
 //!    provider signs nobody in; one statement uses it up, so that a second callback finds it used.
 //! 3. [`oauth::provider::Provider::identify`] exchanges the code and believes only what it can verify. No
 //!    transaction is open meanwhile.

@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::flow::post;
 use crate::flow::ticket::{self, Link};
-use crate::flow::{callback, cookies, desk, log_entry, read_json, to_account, with_cookies};
+use crate::flow::{allowed_callback, cookies, desk, log_entry, read_json, to_account, with_cookies};
 use crate::http::form::Form;
 use crate::http::visit::{Credential, Visit, is_form};
 use crate::refusal::Refusal;
@@ -73,7 +73,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     } else {
         read_json(&visit)?
     };
-    callback(app, wish.callback_url.as_deref())?;
+    allowed_callback(app, wish.callback_url.as_deref())?;
     let (done, notice, cookies) = match &wish.token {
         Some(token) => {
             let cookies = confirm(app, &visit, session, token).await?;

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::flow::ticket::{self, Link};
 use crate::flow::{
-    callback, confirm, desk, ending, log_entry, read_json, set_cookie, to_account, to_sign_in,
+    allowed_callback, confirm, desk, ending, log_entry, read_json, set_cookie, to_account, to_sign_in,
 };
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
@@ -83,7 +83,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     } else {
         read_json(&visit)?
     };
-    callback(app, wish.callback_url.as_deref())?;
+    allowed_callback(app, wish.callback_url.as_deref())?;
     let outcome = match &wish.token {
         Some(token) => Ok(by_link(app, &visit, session, token).await?),
         None => attempt(app, &visit, session, wish.password.as_ref().map(|text| text.as_str())).await?,

@@ -15,8 +15,8 @@ use crate::app::App;
 use crate::error::Error;
 use crate::flow::ticket::{self, Link};
 use crate::flow::{
-    callback, callback_if_ours, desk, ending, entry, form_again, log_entry, post, provider, read_json,
-    set_cookie, to_sign_in, typed, with_cookies,
+    allowed_callback, callback_if_ours, desk, ending, entry, form_again, log_entry, post, provider,
+    read_json, set_cookie, to_sign_in, typed, with_cookies,
 };
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
@@ -60,7 +60,7 @@ struct Sent {
 pub(super) async fn request(app: &App, visit: Visit) -> Result<Answer, Error> {
     if !is_form(&visit.headers) {
         let wish: Wish = read_json(&visit)?;
-        let callback_url = callback(app, wish.callback_url.as_deref())?;
+        let callback_url = allowed_callback(app, wish.callback_url.as_deref())?;
         send(app, &visit, &wish.email, callback_url.as_deref()).await??;
         let message = "If there is an account with this address, a mail with a link is on its way.";
         return Ok(answer::json(desk(app), StatusCode::OK, &Sent { status: true, message }));

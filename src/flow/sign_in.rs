@@ -14,8 +14,8 @@ use crate::error::Error;
 use crate::flow::entry::{self, By, Entered, Proved, Waiting};
 use crate::flow::pair::{self, Delivery};
 use crate::flow::{
-    callback, callback_if_ours, callback_or_home, desk, form_again, log_entry, read_json, signed_in_already,
-    typed, with_cookies,
+    allowed_callback, callback_if_ours, callback_or_home, desk, form_again, log_entry, read_json,
+    signed_in_already, typed, with_cookies,
 };
 use crate::http::cookie::{self, Found};
 use crate::http::form::Form;
@@ -140,7 +140,7 @@ struct EmailBody {
 /// `POST sign-in/email`.
 pub(super) async fn email(app: &App, visit: Visit) -> Result<Answer, Error> {
     let EmailBody { email, password, callback_url, remember_me, delivery } = read_json(&visit)?;
-    let callback_url = callback(app, callback_url.as_deref())?;
+    let callback_url = allowed_callback(app, callback_url.as_deref())?;
     let remember = remember_me.unwrap_or(true);
     let credentials = Credentials { email, password, remember, callback_url, delivery };
     Ok(match attempt(app, &visit, &credentials).await?? {
@@ -179,7 +179,7 @@ struct LoginShape<'a> {
 /// `POST login`.
 pub(super) async fn login(app: &App, visit: Visit) -> Result<Answer, Error> {
     let LoginBody { email, password, callback_url, remember, delivery } = read_json(&visit)?;
-    let callback_url = callback(app, callback_url.as_deref())?;
+    let callback_url = allowed_callback(app, callback_url.as_deref())?;
     let remember = remember.unwrap_or(true);
     let credentials = Credentials { email, password, remember, callback_url, delivery };
     Ok(match attempt(app, &visit, &credentials).await?? {

@@ -13,8 +13,8 @@ use crate::app::App;
 use crate::error::Error;
 use crate::flow::ticket::{self, Link};
 use crate::flow::{
-    callback, callback_if_ours, desk, form_again, log_entry, post, read_json, reader, signed_in_already,
-    to_sign_in, typed, with_cookies,
+    allowed_callback, callback_if_ours, desk, form_again, log_entry, post, read_json, reader,
+    signed_in_already, to_sign_in, typed, with_cookies,
 };
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
@@ -129,7 +129,7 @@ struct EmailShape<'a> {
 /// `POST sign-up/email` and `POST signup`.
 pub(super) async fn email(app: &App, visit: Visit) -> Result<Answer, Error> {
     let EmailBody { name, email, password, image, callback_url } = read_json(&visit)?;
-    let callback_url = callback(app, callback_url.as_deref())?;
+    let callback_url = allowed_callback(app, callback_url.as_deref())?;
     let wish = Wish { name: name.trim().to_owned(), email, password, image };
     let user = attempt(app, &visit, &wish, callback_url.as_deref()).await??;
     Ok(answer::json(desk(app), StatusCode::OK, &EmailShape { token: None, user: (&user).into() }))

@@ -13,7 +13,9 @@ use zeroize::Zeroizing;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{callback, callback_if_ours, desk, leave, provider, read_json, to_account, with_cookies};
+use crate::flow::{
+    allowed_callback, callback_if_ours, desk, leave, provider, read_json, to_account, with_cookies,
+};
 use crate::http::cookie::{self, CookieNames};
 use crate::http::fields::Fields;
 use crate::http::form::Form;
@@ -153,9 +155,9 @@ async fn begin_social(app: &App, visit: &Visit, body: SocialBody, aim: Aim) -> R
     }
     let wish = Wish {
         aim,
-        callback_url: callback(app, body.callback_url.as_deref())?,
-        error_callback_url: callback(app, body.error_callback_url.as_deref())?,
-        new_user_callback_url: callback(app, body.new_user_callback_url.as_deref())?,
+        callback_url: allowed_callback(app, body.callback_url.as_deref())?,
+        error_callback_url: allowed_callback(app, body.error_callback_url.as_deref())?,
+        new_user_callback_url: allowed_callback(app, body.new_user_callback_url.as_deref())?,
         redirect_uri: callback_of(app, provider),
         remember: body.remember_me.unwrap_or(true),
         login_hint: body.login_hint,
@@ -179,10 +181,10 @@ pub(super) async fn url(app: &App, visit: Visit) -> Result<Answer, Error> {
     let query = Form::parse(visit.path.query().unwrap_or_default().as_bytes())?;
     let wish = Wish {
         aim: Aim::SignIn,
-        callback_url: callback(app, query.find("callback_url"))?,
-        error_callback_url: callback(app, query.find("error_callback_url"))?,
-        new_user_callback_url: callback(app, query.find("new_user_callback_url"))?,
-        redirect_uri: callback(app, query.find("redirect_uri"))?
+        callback_url: allowed_callback(app, query.find("callback_url"))?,
+        error_callback_url: allowed_callback(app, query.find("error_callback_url"))?,
+        new_user_callback_url: allowed_callback(app, query.find("new_user_callback_url"))?,
+        redirect_uri: allowed_callback(app, query.find("redirect_uri"))?
             .unwrap_or_else(|| callback_of(app, provider)),
         remember: query.find("remember") != Some("false"),
         login_hint: query.find("login_hint").map(str::to_owned),

@@ -18,7 +18,7 @@ use crate::flow::entry::{self, By, Entered, Proved};
 use crate::flow::pair::Delivery;
 use crate::flow::ticket::{self, Link};
 use crate::flow::{
-    callback, callback_if_ours, callback_or_home, confirm, desk, form_again, log_entry, read_json,
+    allowed_callback, callback_if_ours, callback_or_home, confirm, desk, form_again, log_entry, read_json,
     to_account, to_sign_in, typed, with_cookies,
 };
 use crate::http::form::Form;
@@ -97,7 +97,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     };
     let target = proof.callback_url.as_deref();
     if !form {
-        callback(app, target)?;
+        allowed_callback(app, target)?;
     }
     app.limits.ticket(visit.now, visit.client)?;
     let (user, cookies) = match attempt(app, &visit, &proof).await? {
@@ -189,7 +189,7 @@ pub(super) async fn send(app: &App, visit: Visit) -> Result<Answer, Error> {
         read_json(&visit)?
     };
     let target = wish.callback_url.as_deref();
-    let callback_url = if form { callback_if_ours(app, target) } else { callback(app, target)? };
+    let callback_url = if form { callback_if_ours(app, target) } else { allowed_callback(app, target)? };
     let sent = request(app, &visit, &wish.email, callback_url.as_deref()).await?;
     if !form {
         sent?;
