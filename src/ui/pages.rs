@@ -10,8 +10,14 @@ pub mod account;
 pub mod dev_mail;
 pub mod leaving;
 pub mod mailed;
+mod notice;
+mod problem;
 pub mod refused;
 pub mod verify;
+
+pub use notice::Notice;
+use problem::Field;
+pub use problem::Problem;
 
 /// The sign-in form.
 #[derive(Template)]
@@ -71,71 +77,6 @@ pub struct SignedIn<'a> {
     pub callback_url: Option<&'a str>,
 }
 
-/// What the visitor got wrong in a form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Problem {
-    /// No name.
-    NameMissing,
-    /// A name longer than is kept.
-    NameTooLong,
-    /// No address.
-    EmailMissing,
-    /// No password.
-    PasswordMissing,
-    /// No code.
-    CodeMissing,
-    /// What the JSON answer would say too.
-    Refused(Refusal),
-}
-
-/// What happened before the page was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// The visitor signed out.
-    SignedOut,
-    /// The visitor signed up; worded so that it does not tell whether the address was taken.
-    SignedUp,
-    /// The name was changed.
-    NameSaved,
-    /// The password was changed, or there is one now.
-    PasswordChanged,
-    /// A mail went to the new address; worded so that it does not tell whether that was taken.
-    NewEmailSent,
-    /// A mail went to the address that is to be proved.
-    VerificationSent,
-    /// Another way to sign in was added.
-    MethodLinked,
-    /// A way to sign in was taken away.
-    MethodUnlinked,
-    /// One session was ended.
-    SessionEnded,
-    /// All other sessions were ended.
-    SessionsEnded,
-    /// The visitor signed up where addresses are proved; worded like [`Self::SignedUp`].
-    MailSent,
-    /// A new password was asked for; worded so that it does not tell whether there is an account.
-    ResetSent,
-    /// A new password was set by a link.
-    PasswordReset,
-    /// The address was proved.
-    EmailVerified,
-    /// Another address counts.
-    EmailChanged,
-    /// A mail asks whether the account is really to go.
-    DeletionSent,
-    /// The account is gone.
-    AccountDeleted,
-}
-
-/// A field of a form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
-    Name,
-    Email,
-    Password,
-    Code,
-}
-
 macro_rules! rendered {
     ($($page:ident)*) => { $(
         impl $page<'_> {
@@ -158,122 +99,6 @@ impl SignIn<'_> {
 
 fn html(page: &impl Template) -> String {
     page.render().expect("writing to a string does not fail")
-}
-
-impl Notice {
-    /// Every notice.
-    pub const ALL: &[Self] = &[
-        Self::SignedOut,
-        Self::SignedUp,
-        Self::NameSaved,
-        Self::PasswordChanged,
-        Self::NewEmailSent,
-        Self::VerificationSent,
-        Self::MethodLinked,
-        Self::MethodUnlinked,
-        Self::SessionEnded,
-        Self::SessionsEnded,
-        Self::MailSent,
-        Self::ResetSent,
-        Self::PasswordReset,
-        Self::EmailVerified,
-        Self::EmailChanged,
-        Self::DeletionSent,
-        Self::AccountDeleted,
-    ];
-
-    /// The word for the query (`?notice=signed-out`).
-    pub const fn key(self) -> &'static str {
-        match self {
-            Self::SignedOut => "signed-out",
-            Self::SignedUp => "signed-up",
-            Self::NameSaved => "name-saved",
-            Self::PasswordChanged => "password-changed",
-            Self::NewEmailSent => "new-email-sent",
-            Self::VerificationSent => "verification-sent",
-            Self::MethodLinked => "method-linked",
-            Self::MethodUnlinked => "method-unlinked",
-            Self::SessionEnded => "session-ended",
-            Self::SessionsEnded => "sessions-ended",
-            Self::MailSent => "mail-sent",
-            Self::ResetSent => "reset-sent",
-            Self::PasswordReset => "password-reset",
-            Self::EmailVerified => "email-verified",
-            Self::EmailChanged => "email-changed",
-            Self::DeletionSent => "deletion-sent",
-            Self::AccountDeleted => "account-deleted",
-        }
-    }
-
-    /// Whether it goes on with a mail.
-    const fn by_mail(self) -> bool {
-        matches!(
-            self,
-            Self::NewEmailSent
-                | Self::VerificationSent
-                | Self::MailSent
-                | Self::ResetSent
-                | Self::DeletionSent
-        )
-    }
-
-    /// From the word in a query; `None` for any other.
-    pub fn parse(key: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|notice| notice.key() == key)
-    }
-}
-
-impl Field {
-    /// Whether it has to change.
-    fn marked(self, problems: &[Problem]) -> bool {
-        problems.iter().any(|problem| problem.marks(self))
-    }
-
-    /// Name and id of the input.
-    const fn id(self) -> &'static str {
-        match self {
-            Self::Name => "name",
-            Self::Email => "email",
-            Self::Password => "password",
-            Self::Code => "code",
-        }
-    }
-}
-
-impl Problem {
-    /// The field that a message belongs to; `None` if it belongs to the form.
-    fn field(self) -> Option<Field> {
-        match self {
-            Self::NameMissing | Self::NameTooLong => Some(Field::Name),
-            Self::EmailMissing | Self::Refused(Refusal::InvalidEmail) => Some(Field::Email),
-            Self::PasswordMissing
-            | Self::Refused(
-                Refusal::PasswordTooShort
-                | Refusal::PasswordTooLong
-                | Refusal::PasswordTooCommon
-                | Refusal::InvalidPassword
-                | Refusal::NoPassword,
-            ) => Some(Field::Password),
-            Self::CodeMissing
-            | Self::Refused(Refusal::CodeWrong | Refusal::CodeExpired | Refusal::CodeSpent) => {
-                Some(Field::Code)
-            }
-            Self::Refused(_) => None,
-        }
-    }
-
-    /// Whether `field` has to change. Credentials are wrong together: which of them is not said.
-    fn marks(self, field: Field) -> bool {
-        match self {
-            Self::Refused(Refusal::InvalidCredentials) => matches!(field, Field::Email | Field::Password),
-            _ => self.field() == Some(field),
-        }
-    }
-
-    /// Where the summary leads to.
-    fn target(self) -> Option<Field> {
-        [Field::Name, Field::Email, Field::Password, Field::Code].into_iter().find(|field| self.marks(*field))
-    }
 }
 
 /// What the markup asks for.
