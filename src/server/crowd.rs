@@ -4,17 +4,15 @@
 //! Asked when a connection is accepted and told when it is closed, never by a request: a connection of HTTP/2 has the
 //! number of its address at hand.
 
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher as _;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use ipnet::IpNet;
 
-/// Parts that the addresses are spread over, so that workers seldom meet at one.
-const SHARDS: usize = 16;
+mod present;
+
+use present::{Has, Present, WIDE, sources};
 
 /// How many connections of clients there may be, under one configuration.
 pub(super) struct Crowd {
@@ -32,43 +30,6 @@ pub(super) enum Limit {
     InAll,
     /// `limits.connections_per_address`.
     OfOneAddress,
-}
-
-/// Those that there are.
-#[derive(Default)]
-struct Present {
-    open: AtomicUsize,
-    /// Chosen by chance, because an attacker chooses the addresses.
-    spread: RandomState,
-    sources: [Mutex<HashMap<Source, Arc<Has>>>; SHARDS],
-}
-
-/// What comes from one address.
-#[derive(Default)]
-struct Has {
-    /// Changed only by who has locked its shard.
-    connections: AtomicU32,
-    requests: AtomicU32,
-}
-
-impl Has {
-    /// Counts so many requests more. False if there would be more than `most`.
-    fn take(&self, count: u32, most: u32) -> bool {
-        let before = self.requests.fetch_add(count, Ordering::Relaxed);
-        let fits = before.saturating_add(count) <= most;
-        if !fits {
-            self.give(count);
-        }
-        fits
-    }
-
-    fn give(&self, count: u32) {
-        self.requests.fetch_sub(count, Ordering::Relaxed);
-    }
-
-    fn requests(&self) -> u32 {
-        self.requests.load(Ordering::Relaxed)
-    }
 }
 
 /// Requests of one address that are under way by HTTP/2, but for one of each connection. Clones count the same.
@@ -111,13 +72,6 @@ impl Requests {
         }
     }
 }
-
-/// Whom connections are counted for: an IPv4 address; or what a subscriber of IPv6 has, at least a /64 and at most a /48
-/// (RFC 6177 §2), which is told from the /64 in it by its last bit.
-type Source = u128;
-
-/// How many times as many connections as an address, and requests, a /48 of IPv6 may have.
-const WIDE: u32 = 8;
 
 /// One connection, counted as long as this is kept.
 pub(super) struct Member {
@@ -163,14 +117,10 @@ impl Crowd {
     /// Whether as many come from this address as may.
     fn has_its_share(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        let is_full = |source: Source, most: u32| {
-            let counts = self.present.shard(source);
-            counts.get(&source).is_some_and(|has| has.connections.load(Ordering::Relaxed) >= most)
-        };
         let (own, wide) = sources(address);
         !self.uncounted.iter().any(|net| net.contains(&address))
-            && (is_full(own, self.most_of_one)
-                || wide.is_some_and(|wide| is_full(wide, self.most_of_one.saturating_mul(WIDE))))
+            && (self.present.is_full(own, self.most_of_one)
+                || wide.is_some_and(|wide| self.present.is_full(wide, self.most_of_one.saturating_mul(WIDE))))
     }
 
     /// How many of those that are there should leave to make room for who comes next: nobody as long as a sixteenth of
@@ -181,39 +131,6 @@ impl Crowd {
             0
         } else {
             open.saturating_sub(self.most.saturating_sub(spare + spare / 2))
-        }
-    }
-}
-
-impl Present {
-    fn shard(&self, source: Source) -> MutexGuard<'_, HashMap<Source, Arc<Has>>> {
-        let hash = self.spread.hash_one(source);
-        let place = usize::try_from(hash % SHARDS as u64).unwrap_or_default();
-        self.sources[place].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Present {
-    /// Counts one more, unless there are `most`. What whom it is counted for has.
-    fn add(&self, source: Source, most: u32) -> Option<Arc<Has>> {
-        let mut counts = self.shard(source);
-        let has = counts.entry(source).or_default();
-        if has.connections.load(Ordering::Relaxed) >= most {
-            return None;
-        }
-        has.connections.fetch_add(1, Ordering::Relaxed);
-        Some(Arc::clone(has))
-    }
-
-    fn remove(&self, source: Source) {
-        let mut counts = self.shard(source);
-        let Some(has) = counts.get_mut(&source) else { return };
-        if has.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
-            counts.remove(&source);
-            // What a crowd needed is not kept for ever.
-            if counts.len() < counts.capacity() / 8 {
-                counts.shrink_to_fit();
-            }
         }
     }
 }
@@ -251,10 +168,10 @@ impl Member {
     /// How many connections the address has that it is counted for, over all workers; the share of one address, if those
     /// around it have more than theirs. 0 if it is counted for none.
     pub(super) fn of_the_same(&self) -> u32 {
-        let count = |has: &Arc<Has>| has.connections.load(Ordering::Relaxed);
-        self.source
-            .get()
-            .map_or(0, |from| count(&from.own).max(from.wide.as_ref().map_or(0, |wide| count(wide) / WIDE)))
+        self.source.get().map_or(0, |from| {
+            let around = from.wide.as_ref().map_or(0, |wide| wide.connections() / WIDE);
+            from.own.connections().max(around)
+        })
     }
 }
 
@@ -264,17 +181,6 @@ impl Drop for Member {
         let Some(from) = self.source.get() else { return };
         let (own, wide) = sources(from.address);
         [Some(own), wide].into_iter().flatten().for_each(|source| self.crowd.present.remove(source));
-    }
-}
-
-/// Whom a connection of this address is counted for: its own, and the /48 around it, which may have [`WIDE`] times as many.
-fn sources(address: IpAddr) -> (Source, Option<Source>) {
-    match address {
-        IpAddr::V4(address) => (address.to_ipv6_mapped().to_bits(), None),
-        IpAddr::V6(address) => {
-            let bits = address.to_bits();
-            (bits >> 64 << 64, Some(bits >> 80 << 80 | 1))
-        }
     }
 }
 
@@ -305,10 +211,7 @@ mod tests {
         assert!(many.iter().all(Result::is_ok));
         drop(many);
         assert_eq!(crowd.present.open.load(Ordering::Relaxed), 0);
-        assert!(
-            crowd.present.sources.iter().all(|shard| shard.lock().expect("whole").is_empty()),
-            "nothing is left behind"
-        );
+        assert!(crowd.present.is_empty(), "nothing is left behind");
     }
 
     #[test]
@@ -320,7 +223,7 @@ mod tests {
         assert!(crowd.enter(Some(address("2001:db8:2::1"))).is_ok());
         drop(held);
         assert!(of_one(200).is_some());
-        assert!(crowd.present.sources.iter().all(|shard| shard.lock().expect("whole").is_empty()));
+        assert!(crowd.present.is_empty());
     }
 
     #[test]
