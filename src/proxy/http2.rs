@@ -222,24 +222,13 @@ impl Asked<'_> {
                 return Poll::Ready(Err(Trouble::last(failure)));
             }
             while let Poll::Ready(Some(told)) = response.poll_informational(cx) {
-                let (head, ()) = match told {
-                    Ok(told) => told.into_parts(),
+                let told = match told {
+                    Ok(told) => told,
                     Err(error) => return Poll::Ready(Err(lost(&error))),
                 };
-                if head.status == StatusCode::SWITCHING_PROTOCOLS {
-                    let failure = Failure::Invalid("101, which HTTP/2 does not know");
-                    return Poll::Ready(Err(Trouble::last(failure)));
-                }
                 interim += 1;
-                if interim > interim::MOST {
-                    return Poll::Ready(Err(Trouble::last(Failure::Invalid("too many interim answers"))));
-                }
-                if let Some(client) = client {
-                    let mut fields = head.headers;
-                    fields::clean(&mut fields);
-                    let fields =
-                        fields.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-                    interim::tell(client, head.status, fields);
+                if let Err(failure) = pass_interim(told, interim, client) {
+                    return Poll::Ready(Err(Trouble::last(failure)));
                 }
             }
             if let Poll::Ready(outcome) = Pin::new(response).poll(cx) {
@@ -283,6 +272,24 @@ impl Asked<'_> {
         let upload = waiting.over().ok_or(Trouble::last(Failure::Closed { untouched: true }))?;
         Ok((head, upload))
     }
+}
+
+/// Has the client hear an interim answer, which is the app's `count`th to this request.
+fn pass_interim(told: Response<()>, count: usize, client: Option<&Client>) -> Result<(), Failure> {
+    let (head, ()) = told.into_parts();
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Failure::Invalid("101, which HTTP/2 does not know"));
+    }
+    if count > interim::MOST {
+        return Err(Failure::Invalid("too many interim answers"));
+    }
+    if let Some(client) = client {
+        let mut fields = head.headers;
+        fields::clean(&mut fields);
+        let fields = fields.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        interim::tell(client, head.status, fields);
+    }
+    Ok(())
 }
 
 /// The answer, its body following as the client takes it and the rest of the request as the app takes it.
