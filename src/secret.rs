@@ -1,5 +1,7 @@
 //! Secrets: the one root secret, the keys derived from it, and what they are for.
 
+use std::{iter, mem};
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::{hkdf, hmac, rand};
@@ -61,9 +63,13 @@ impl Purpose {
     }
 }
 
-/// The root secret of an installation: at least 32 bytes, the same on every replica.
+/// The root secret of an installation: at least 32 bytes, the same on every replica. What was made with one of its
+/// predecessors stays good as long as that is named.
 #[derive(ZeroizeOnDrop)]
-pub struct RootSecret(Vec<u8>);
+pub struct RootSecret {
+    own: Vec<u8>,
+    former: Vec<Vec<u8>>,
+}
 
 impl RootSecret {
     /// Shortest secret that is accepted, in bytes.
@@ -71,12 +77,25 @@ impl RootSecret {
 
     /// `None` if there are fewer than [`Self::SHORTEST`] bytes.
     pub fn new(bytes: Vec<u8>) -> Option<Self> {
-        (bytes.len() >= Self::SHORTEST).then_some(Self(bytes))
+        (bytes.len() >= Self::SHORTEST).then_some(Self { own: bytes, former: Vec::new() })
     }
 
-    /// Whether the other one is the same.
+    /// The same, which knows what these made: it makes nothing with them.
+    #[must_use]
+    pub fn after(mut self, mut former: Vec<Self>) -> Self {
+        self.former = former.iter_mut().map(|secret| mem::take(&mut secret.own)).collect();
+        self
+    }
+
+    /// Whether the other one is the same, whatever came before either.
     pub fn is(&self, other: &Self) -> bool {
-        verify_slices_are_equal(&self.0, &other.0).is_ok()
+        equal(&self.own, &other.own)
+    }
+
+    /// Whether the same came before the other one.
+    pub fn came_after_the_same_as(&self, other: &Self) -> bool {
+        let mut pairs = self.former.iter().zip(&other.former);
+        self.former.len() == other.former.len() && pairs.all(|(a, b)| equal(a, b))
     }
 
     /// A new secret as text to be kept in a file (43 characters of base64url).
@@ -92,10 +111,8 @@ impl RootSecret {
     /// # Panics
     /// Never: the output length is one HKDF allows.
     pub fn key(&self, purpose: Purpose) -> Key {
-        let mut okm = self.derive(purpose);
-        let key = Key(hmac::Key::new(hmac::HMAC_SHA256, &okm));
-        okm.zeroize();
-        key
+        let key = |secret: &Vec<u8>| hmac::Key::new(hmac::HMAC_SHA256, &derive(secret, purpose)[..]);
+        Key { own: key(&self.own), former: self.former.iter().map(key).collect() }
     }
 
     /// What seals values that the store keeps (AES-256-GCM under the key of [`Purpose::Sealed`]).
@@ -103,25 +120,31 @@ impl RootSecret {
     /// # Panics
     /// Never: the key has the length that the cipher asks for.
     pub fn seal(&self) -> Seal {
-        let mut okm = self.derive(Purpose::Sealed);
-        let key = RandomizedNonceKey::new(&AES_256_GCM, &okm).expect("32 bytes are a key of AES-256");
-        okm.zeroize();
-        Seal(key)
-    }
-
-    fn derive(&self, purpose: Purpose) -> [u8; 32] {
-        let mut okm = [0; 32];
-        hkdf::Salt::new(hkdf::HKDF_SHA256, b"sidegate")
-            .extract(&self.0)
-            .expand(&[purpose.label()], hkdf::HKDF_SHA256)
-            .and_then(|okm_of| okm_of.fill(&mut okm))
-            .expect("32 bytes are a length that HKDF-SHA256 gives");
-        okm
+        let key = |secret: &Vec<u8>| {
+            RandomizedNonceKey::new(&AES_256_GCM, &derive(secret, Purpose::Sealed)[..])
+                .expect("32 bytes are a key of AES-256")
+        };
+        Seal { own: key(&self.own), former: self.former.iter().map(key).collect() }
     }
 }
 
+/// What a key of this purpose is made of.
+fn derive(secret: &[u8], purpose: Purpose) -> Zeroizing<[u8; 32]> {
+    let mut okm = Zeroizing::new([0; 32]);
+    hkdf::Salt::new(hkdf::HKDF_SHA256, b"sidegate")
+        .extract(secret)
+        .expand(&[purpose.label()], hkdf::HKDF_SHA256)
+        .and_then(|okm_of| okm_of.fill(&mut okm[..]))
+        .expect("32 bytes are a length that HKDF-SHA256 gives");
+    okm
+}
+
 /// Seals values before they are stored, so that a copy of the database shows nothing of them.
-pub struct Seal(RandomizedNonceKey);
+pub struct Seal {
+    own: RandomizedNonceKey,
+    /// Of the secrets before.
+    former: Box<[RandomizedNonceKey]>,
+}
 
 impl Seal {
     /// `clear` as text for a column: base64url of nonce, ciphertext and tag. It opens only for the same
@@ -132,34 +155,50 @@ impl Seal {
     pub fn seal(&self, purpose: &str, clear: &[u8]) -> String {
         let mut text = clear.to_vec();
         let nonce = self
-            .0
+            .own
             .seal_in_place_append_tag(Aad::from(purpose.as_bytes()), &mut text)
             .expect("a value short enough to be sealed");
         URL_SAFE_NO_PAD.encode([&nonce.as_ref()[..], &text].concat())
     }
 
-    /// What [`Self::seal`] was given; `None` for anything else, and under another root secret.
+    /// What [`Self::seal`] was given, under this root secret or one before it; `None` for anything else.
     pub fn open(&self, purpose: &str, sealed: &str) -> Option<Zeroizing<Vec<u8>>> {
         let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (nonce, text) = bytes.split_at_checked(NONCE_LEN)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let mut text = Zeroizing::new(text.to_vec());
-        let length = self.0.open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut text).ok()?.len();
-        text.truncate(length);
-        Some(text)
+        let open = |key: &RandomizedNonceKey| {
+            let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+            let mut text = Zeroizing::new(text.to_vec());
+            let length = key.open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut text).ok()?.len();
+            text.truncate(length);
+            Some(text)
+        };
+        iter::once(&self.own).chain(&self.former).find_map(open)
     }
 }
 
 /// A derived key.
-pub struct Key(hmac::Key);
+pub struct Key {
+    own: hmac::Key,
+    /// Of the secrets before.
+    former: Box<[hmac::Key]>,
+}
 
 impl Key {
     /// HMAC-SHA256 of `message`.
     pub fn mac(&self, message: &[u8]) -> [u8; 32] {
-        let mut out = [0; 32];
-        out.copy_from_slice(hmac::sign(&self.0, message).as_ref());
-        out
+        mac(&self.own, message)
     }
+
+    /// [`Self::mac`], and what it was under each root secret before this one.
+    pub fn macs(&self, message: &[u8]) -> impl Iterator<Item = [u8; 32]> {
+        iter::once(&self.own).chain(&self.former).map(move |key| mac(key, message))
+    }
+}
+
+fn mac(key: &hmac::Key, message: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(hmac::sign(key, message).as_ref());
+    out
 }
 
 /// Compares in a time that depends on the lengths only.
@@ -193,5 +232,27 @@ mod tests {
         for bad in ["", "A", "AAAA", &sealed[1..], &sealed[..sealed.len() - 1]] {
             assert!(root.seal().open("outbox 1", bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn se_2_what_a_secret_before_made_stays_good_and_nothing_is_made_with_it() {
+        let root = |byte| RootSecret::new(vec![byte; 32]).expect("long enough");
+        let (old, new) = (root(7), root(8).after(vec![root(6), root(7)]));
+        assert!(new.is(&root(8)) && !new.came_after_the_same_as(&root(8)));
+        assert!(new.came_after_the_same_as(&root(9).after(vec![root(6), root(7)])));
+        assert!(!new.came_after_the_same_as(&root(9).after(vec![root(7), root(7)])));
+        let keys = [&old, &new, &root(8)].map(|root| root.key(Purpose::Ticket));
+        let (before, after) = (keys[0].issue(), keys[1].issue());
+        assert!(keys[1].issued(&before) && keys[1].issued(&after));
+        assert!(!keys[2].issued(&before) && keys[2].issued(&after), "it is tagged with the new one");
+        assert!(!new.key(Purpose::Device).issued(&before));
+        assert!(keys[2].successor(&before).hash() == keys[1].successor(&before).hash());
+        let sealed = [old.seal().seal("outbox 1", b"a link"), new.seal().seal("outbox 1", b"a link")];
+        for sealed in &sealed {
+            assert_eq!(new.seal().open("outbox 1", sealed).expect("opens").as_slice(), b"a link");
+            assert!(new.seal().open("outbox 2", sealed).is_none());
+        }
+        assert!(root(8).seal().open("outbox 1", &sealed[0]).is_none());
+        assert!(root(8).seal().open("outbox 1", &sealed[1]).is_some());
     }
 }

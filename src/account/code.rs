@@ -48,17 +48,18 @@ impl Code {
     /// What is stored of it: a keyed hash over it and the one pending sign-in that it is for. `key` is that of
     /// `Purpose::Code`.
     pub fn hash(&self, key: &Key, pending: &PendingId) -> String {
-        URL_SAFE_NO_PAD.encode(self.mac(key, pending))
+        URL_SAFE_NO_PAD.encode(key.mac(&self.message(pending)))
     }
 
     /// Whether [`Self::hash`] gave `stored`, in a time that does not tell how nearly.
     pub fn is_right(&self, key: &Key, pending: &PendingId, stored: &str) -> bool {
-        URL_SAFE_NO_PAD.decode(stored).is_ok_and(|stored| equal(&self.mac(key, pending), &stored))
+        let is = |stored: Vec<u8>| key.macs(&self.message(pending)).any(|mac| equal(&mac, &stored));
+        URL_SAFE_NO_PAD.decode(stored).is_ok_and(is)
     }
 
     /// The code has a fixed length and comes first, so no two pairs give the same message.
-    fn mac(&self, key: &Key, pending: &PendingId) -> [u8; 32] {
-        key.mac(&Zeroizing::new([self.0.as_bytes(), pending.as_str().as_bytes()].concat()))
+    fn message(&self, pending: &PendingId) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new([self.0.as_bytes(), pending.as_str().as_bytes()].concat())
     }
 }
 

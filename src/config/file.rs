@@ -49,6 +49,7 @@ table! {
     Raw {
         secret: Option<String> = None,
         secret_file: Option<String> = None,
+        former_secret_files: Vec<String> = Vec::new(),
         paths: Vec<String> = vec!["/auth".to_owned()],
         listen: RawListen = RawListen::default(),
         admin: RawAdmin = RawAdmin::default(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::layers::{Given, Layers};
 use super::problem::Problems;
 use super::{Config, Database, authorities, check, secret, shape};
+use crate::secret::RootSecret;
 
 /// What a configuration is read from. Flags win over the environment, the environment over the file.
 pub struct Sources {
@@ -76,6 +77,7 @@ pub(super) fn meant(
     let key = if raw.secret_file.is_some() { "secret_file" } else { "secret" };
     let given = secret::given("secret", raw.secret.take(), raw.secret_file.as_deref(), &mut problems);
     let given = given.and_then(|text| secret::root(key, &text, &mut problems));
+    let former = secret::former(&raw.former_secret_files, given.as_ref(), &mut problems);
     let make_one = given.is_none() && !problems.about("secret") && !problems.about("secret_file");
 
     for (i, provider) in raw.providers.iter_mut().enumerate() {
@@ -85,9 +87,13 @@ pub(super) fn meant(
     }
 
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    check::check(&raw, given.unwrap_or_else(secret::stand_in), cores, problems)
+    let (secret, former) = match given {
+        Some(secret) => (secret.after(former), Vec::new()),
+        None => (secret::stand_in(), former),
+    };
+    check::check(&raw, secret, cores, problems)
         .and_then(authorities::read)
-        .and_then(|config| if make_one { with_own_secret(config, sources) } else { Ok(config) })
+        .and_then(|config| if make_one { with_own_secret(config, former, sources) } else { Ok(config) })
         .map_err(|mut problems| {
             problems.locate(|key| layers.places.of(key));
             problems
@@ -96,7 +102,11 @@ pub(super) fn meant(
 }
 
 /// With the root secret that was kept earlier, or a new one.
-fn with_own_secret(mut config: Config, sources: &Sources) -> Result<Config, Problems> {
+fn with_own_secret(
+    mut config: Config,
+    former: Vec<RootSecret>,
+    sources: &Sources,
+) -> Result<Config, Problems> {
     let home = secret::home(&config.store.database, sources.file.as_deref());
     if let Database::Postgres(_) = config.store.database {
         let home = home.display();
@@ -104,6 +114,6 @@ fn with_own_secret(mut config: Config, sources: &Sources) -> Result<Config, Prob
             "secret: is kept in {home} and must be the same on every replica; better give `secret_file`"
         ));
     }
-    config.secret = Arc::new(secret::kept_or_new(&home, sources.new_secret)?);
+    config.secret = Arc::new(secret::kept_or_new(&home, sources.new_secret)?.after(former));
     Ok(config)
 }

@@ -16,6 +16,7 @@ use super::{Config, NewSecret, Sources};
 const FIXED: &[(&str, &str)] = &[
     ("", "secret"),
     ("", "secret_file"),
+    ("", "former_secret_files"),
     ("admin", "address"),
     ("listen", "address"),
     ("listen", "more"),
@@ -71,6 +72,7 @@ fn refilled(new: &Config, running: &Config) -> Vec<String> {
     let moved = !given && new.store.database != running.store.database;
     let same = [
         ("", "secret", moved || new.secret.is(&running.secret)),
+        ("", "former_secret_files", new.secret.came_after_the_same_as(&running.secret)),
         ("store", "url", new.store.database == running.store.database),
     ];
     let key = |&(section, key, _): &(&str, &str, bool)| {

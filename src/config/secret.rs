@@ -85,6 +85,25 @@ pub(super) fn root(key: &str, text: &str, problems: &mut Problems) -> Option<Roo
     secret
 }
 
+/// Root secrets that were in use before `own`.
+pub(super) fn former(files: &[String], own: Option<&RootSecret>, problems: &mut Problems) -> Vec<RootSecret> {
+    let mut one = |(place, file): (usize, &String)| {
+        let key = format!("former_secret_files[{place}]");
+        let secret = match read(Path::new(file)) {
+            Ok(text) => root(&key, &text, problems)?,
+            Err(Unreadable { what, remedy }) => {
+                problems.add(key, what, remedy);
+                return None;
+            }
+        };
+        if own.is_some_and(|own| own.is(&secret)) {
+            problems.add(key, "is the secret that is in use", "name the one before, or leave it out");
+        }
+        Some(secret)
+    };
+    files.iter().enumerate().filter_map(&mut one).collect()
+}
+
 /// Where a root secret that we made is kept: beside the SQLite file, which is what it belongs
 /// to; with PostgreSQL, beside the configuration file.
 pub(super) fn home(database: &Database, config_file: Option<&Path>) -> PathBuf {

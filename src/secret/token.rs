@@ -149,22 +149,23 @@ impl Key {
     fn tagged(&self, random: &[u8; RANDOM_TEXT]) -> Token {
         let mut text = [0; TOKEN_TEXT];
         text[..RANDOM_TEXT].copy_from_slice(random);
-        text[RANDOM_TEXT..].copy_from_slice(&self.tag(random));
+        text[RANDOM_TEXT..].copy_from_slice(&tag(&self.mac(random)));
         Token(text)
     }
 
-    fn tag(&self, random: &[u8]) -> [u8; TOKEN_TEXT - RANDOM_TEXT] {
-        let mut tag = [0; TOKEN_TEXT - RANDOM_TEXT];
-        encode(&self.mac(random)[..TAG], &mut tag);
-        tag
-    }
-
-    /// Whether `token` was issued with this key. Spares the store the question for invented ones;
+    /// Whether `token` was issued with this key, or with what it was under an earlier root secret. Spares the store the question for invented ones;
     /// it does not say that the session lives.
     pub fn issued(&self, token: &Token) -> bool {
         let (random, tag) = token.0.split_at(RANDOM_TEXT);
-        equal(&self.tag(random), tag)
+        self.macs(random).any(|mac| equal(&self::tag(&mac), tag))
     }
+}
+
+/// What a token ends with whose first part has this MAC.
+fn tag(mac: &[u8; 32]) -> [u8; TOKEN_TEXT - RANDOM_TEXT] {
+    let mut tag = [0; TOKEN_TEXT - RANDOM_TEXT];
+    encode(&mac[..TAG], &mut tag);
+    tag
 }
 
 /// Writes `bytes` as base64url without padding: `text` is as long as that is.

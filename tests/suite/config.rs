@@ -151,6 +151,37 @@ fn se_1_a_secret_file_must_be_long_enough_and_closed_to_others() {
 }
 
 #[test]
+fn se_2_files_with_former_secrets_are_held_to_the_same_and_are_not_the_one_in_use() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::with(&format!(
+        "secret = \"0123456789abcdef0123456789abcdef\"\nformer_secret_files = [\"a\", \"b\", \"c\", \"d\"]\n{MINIMAL}"
+    ));
+    for (name, text, mode) in [
+        ("a", "hush-hush-hush-hush-hush-hush-hush", 0o600),
+        ("b", "hush", 0o600),
+        ("c", "hush-hush-hush-hush-hush-hush-hush", 0o644),
+        ("d", "0123456789abcdef0123456789abcdef\n", 0o600),
+    ] {
+        let file = home.path().join(name);
+        std::fs::write(&file, text).expect("written");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("mode set");
+    }
+    let output = home.check();
+    let told = err(&output);
+    assert_eq!(output.status.code(), Some(64), "{told}");
+    assert_eq!(told.lines().count(), 3, "{told}");
+    for (place, says) in
+        [(1, "has 4 bytes"), (2, "is open to other users"), (3, "is the secret that is in use")]
+    {
+        assert!(
+            told.contains(&format!("former_secret_files[{place}]: {says}")) || told.contains(says),
+            "{told}"
+        );
+    }
+    assert!(!told.contains("hush") && !told.contains("0123"));
+}
+
+#[test]
 fn one_secret_in_two_ways_is_refused_but_a_variable_replaces_the_file_s() {
     let both = format!("secret = \"0123456789abcdef0123456789abcdef\"\nsecret_file = \"root\"\n{MINIMAL}");
     let output = Home::with(&both).check();

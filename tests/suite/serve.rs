@@ -155,6 +155,55 @@ on_both_databases! {
         assert_eq!(ada.get("/app").status, 200);
     }
 
+    fn se_2_a_new_secret_ends_no_session_while_the_one_before_is_named(database) {
+        let directory = TempDir::new().expect("a directory");
+        let (app, address) = (Upstream::hello(), free_port());
+        for name in ["old", "new"] {
+            let path = directory.path().join(name);
+            fs::write(&path, format!("{name}, and long enough to be a secret")).expect("a file");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode");
+        }
+        minimal(directory.path(), address, app.address, &url(&database));
+        let minimal = fs::read_to_string(directory.path().join("sidegate.toml")).expect("a file");
+        let begins = |secrets: &str| {
+            fs::write(directory.path().join("sidegate.toml"), format!("{secrets}\n{minimal}")).expect("a file");
+            serve(directory.path(), address, &["--config", "sidegate.toml"])
+        };
+        let program = begins("secret_file = \"old\"");
+        let mut before = program.visitor();
+        sign_up_and_in(&mut before);
+        let made = before.post("/auth/personal-tokens", &json!({ "name": "backup" }));
+        let personal = format!("Bearer {}", made.json()["token"].as_str().expect("a token"));
+        let account = json!({ "email": "ada@example.com", "password": PASSWORD, "delivery": "bearer" });
+        let mut pair = program.visitor().post("/auth/login", &account).json();
+        drop(program);
+        // One that will be the secret may be named before it is, for replicas that start one after the other.
+        for secrets in [
+            "secret_file = \"old\"\nformer_secret_files = [\"new\"]",
+            "secret_file = \"new\"\nformer_secret_files = [\"old\"]",
+        ] {
+            let program = begins(secrets);
+            assert_eq!(before.get("/app").status, 200, "{secrets}");
+            let asks = |bearer: &str| {
+                program.visitor().ask("GET", "/app").header("authorization", bearer).send().status
+            };
+            assert_eq!(asks(&personal), 200, "{secrets}");
+            assert_eq!(asks(&format!("Bearer {}", pair["access_token"].as_str().expect("a token"))), 200);
+            pair = program.visitor().post("/auth/refresh", &json!({ "refresh_token": pair["refresh_token"] })).json();
+        }
+        let program = begins("secret_file = \"new\"\nformer_secret_files = [\"old\"]");
+        let mut after = program.visitor();
+        let by_cookie = json!({ "email": "ada@example.com", "password": PASSWORD });
+        assert_eq!(after.post("/auth/login", &by_cookie).status, 200);
+        drop(program);
+        let program = begins("secret_file = \"new\"");
+        assert_eq!((before.get("/app").status, after.get("/app").status), (401, 200));
+        // The key that signed does not open any more, and there is another one.
+        let pair = program.visitor().post("/auth/login", &account).json();
+        let bearer = format!("Bearer {}", pair["access_token"].as_str().expect("a token"));
+        assert_eq!(program.visitor().ask("GET", "/app").header("authorization", &bearer).send().status, 200);
+    }
+
     fn without_migration_at_start_it_is_refused_until_it_is_done_by_hand(database) {
         let directory = TempDir::new().expect("a directory");
         let (app, address) = (Upstream::hello(), free_port());
