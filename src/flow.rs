@@ -6,7 +6,7 @@ use http::header::{REFRESH, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 
-use crate::answer::{self, Answer, Desk};
+use crate::answer::{self, Answer, Desk, shapes};
 use crate::app::App;
 use crate::error::Error;
 use crate::gate::endpoint::{self, Endpoint};
@@ -165,6 +165,11 @@ fn read_json<T: DeserializeOwned>(visit: &Visit) -> Result<T, Refusal> {
     }
     serde_json::from_slice(&visit.body)
         .map_err(|error| if error.is_data() { Refusal::Validation } else { Refusal::BadBody })
+}
+
+/// What a program is told when all that it asked for was done, where there is nothing else to tell.
+fn success(app: &App) -> Answer {
+    answer::json(desk(app), StatusCode::OK, &shapes::Done { status: true })
 }
 
 /// The absolute URL for a `callback_url` field: empty means none, and one that leads off the site is refused.

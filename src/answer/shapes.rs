@@ -39,6 +39,13 @@ pub fn refusal<'a>(desk: Desk<'a>, reply_to: &ReplyTo, refusal: Refusal) -> Refu
     }
 }
 
+/// What was asked for was done.
+#[derive(Serialize)]
+pub struct Done {
+    /// True.
+    pub status: bool,
+}
+
 /// A user.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

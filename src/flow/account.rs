@@ -1,14 +1,14 @@
 //! One's own account: the page that shows it, and the change of name and picture.
 
 use http::StatusCode;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 
 use crate::account::agent;
 use crate::account::profile::{is_name, is_picture};
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{desk, log_entry, read_json, to_account};
+use crate::flow::{desk, log_entry, read_json, success, to_account};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::refusal::Refusal;
@@ -89,11 +89,6 @@ impl<'de> Deserialize<'de> for Image {
     }
 }
 
-#[derive(Serialize)]
-struct Status {
-    status: bool,
-}
-
 /// `POST update-user`: JSON is told of success, the form leads back to the account page.
 pub(super) async fn update_user(app: &App, visit: Visit) -> Result<Answer, Error> {
     if is_form(&visit.headers) {
@@ -103,7 +98,7 @@ pub(super) async fn update_user(app: &App, visit: Visit) -> Result<Answer, Error
         return to_account(app, outcome.map(|()| Notice::NameSaved));
     }
     attempt(app, &visit, read_json(&visit)?).await??;
-    Ok(answer::json(desk(app), StatusCode::OK, &Status { status: true }))
+    Ok(success(app))
 }
 
 /// Changes what is wished, all of it or nothing.

@@ -7,7 +7,7 @@ use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::provider::{self, Change};
-use crate::flow::{desk, log_entry, read_json, to_account};
+use crate::flow::{desk, log_entry, read_json, success, to_account};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::refusal::Refusal;
@@ -76,16 +76,11 @@ impl UnlinkBody {
     }
 }
 
-#[derive(Serialize)]
-struct Status {
-    status: bool,
-}
-
 /// `POST unlink-account`; asks for a recent sign-in. JSON is told so, the form leads back to the account page.
 pub(super) async fn unlink(app: &App, visit: Visit) -> Result<Answer, Error> {
     if !is_form(&visit.headers) {
         attempt(app, &visit, &read_json(&visit)?).await??;
-        return Ok(answer::json(desk(app), StatusCode::OK, &Status { status: true }));
+        return Ok(success(app));
     }
     let account_id = Form::parse(&visit.body)?.find("accountId").map(str::to_owned);
     let outcome = attempt(app, &visit, &UnlinkBody { account_id, provider_id: None }).await?;

@@ -12,7 +12,8 @@ use crate::error::Error;
 use crate::flow::entry::{Entered, SignedIn, Waiting};
 use crate::flow::pair::{self, Delivery};
 use crate::flow::{
-    callback_if_ours, callback_or_home, desk, provider, read_json, set_cookie, to_account, with_cookies,
+    callback_if_ours, callback_or_home, desk, provider, read_json, set_cookie, success, to_account,
+    with_cookies,
 };
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
@@ -99,11 +100,6 @@ struct EnteredShape<'a> {
     callback_url: Option<String>,
 }
 
-#[derive(Serialize)]
-struct LinkedShape {
-    status: bool,
-}
-
 /// `POST signin/{provider}`.
 pub(super) async fn code(app: &App, visit: Visit) -> Result<Answer, Error> {
     let provider = provider::of_path(app, &visit)?;
@@ -131,7 +127,7 @@ pub(super) async fn code(app: &App, visit: Visit) -> Result<Answer, Error> {
                 with_cookies(answer::json(desk(app), StatusCode::OK, &shape), cookies)
             }
         },
-        Ok(End::Linked) => answer::json(desk(app), StatusCode::OK, &LinkedShape { status: true }),
+        Ok(End::Linked) => success(app),
         Ok(End::Already) => return Err(Refusal::StateUsed.into()),
         Err(error) => return Err(error),
     };

@@ -2,7 +2,7 @@
 //! that is signed in to the account, so that the link alone is worth nothing to whoever reads a mistyped mailbox.
 
 use http::{HeaderValue, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::account::agent;
 use crate::account::email::Email;
@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::flow::post;
 use crate::flow::ticket::{self, Link};
-use crate::flow::{allowed_callback, cookies, desk, log_entry, read_json, to_account, with_cookies};
+use crate::flow::{allowed_callback, cookies, desk, log_entry, read_json, success, to_account, with_cookies};
 use crate::http::form::Form;
 use crate::http::visit::{Credential, Visit, is_form};
 use crate::refusal::Refusal;
@@ -54,11 +54,6 @@ struct Wish {
     callback_url: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Status {
-    status: bool,
-}
-
 /// `POST change-email`: a form, or a program.
 pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     let session = visit.visitor.session().ok_or(Refusal::SignInRequired)?;
@@ -85,7 +80,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         to_account(app, done.map(|()| notice))?
     } else {
         done?;
-        answer::json(desk(app), StatusCode::OK, &Status { status: true })
+        success(app)
     };
     Ok(with_cookies(answer, cookies))
 }

@@ -2,7 +2,7 @@
 //! removes the password and what was added of late to sign in with, and mails a link for another password.
 
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::account::ticket::lifetime;
 use crate::answer::{self, Answer};
@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::flow::provider::{self, Change};
 use crate::flow::ticket::{self, Link};
-use crate::flow::{desk, ending, entry, log_entry, read_json, set_cookie};
+use crate::flow::{desk, ending, entry, log_entry, read_json, set_cookie, success};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::refusal::Refusal;
@@ -36,11 +36,6 @@ struct TokenBody {
     token: String,
 }
 
-#[derive(Serialize)]
-struct Status {
-    status: bool,
-}
-
 /// Spends the link.
 pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     app.limits.ticket(visit.now, visit.client)?;
@@ -55,7 +50,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
         let view = app.ui.view(visit.language());
         answer::page(desk(app), StatusCode::OK, view, NotMe { view, token: None }.render())
     } else {
-        answer::json(desk(app), StatusCode::OK, &Status { status: true })
+        success(app)
     };
     app.sessions.forget_cookies().for_each(|cookie| set_cookie(answer.headers_mut(), cookie));
     set_cookie(answer.headers_mut(), entry::forget_pending(app));

@@ -10,7 +10,7 @@ use crate::account::profile::is_name;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{desk, log_entry, read_json};
+use crate::flow::{desk, log_entry, read_json, success};
 use crate::http::visit::{Credential, Visit};
 use crate::id::RowId;
 use crate::pattern::Pattern;
@@ -151,11 +151,6 @@ struct RevokeBody {
     id: String,
 }
 
-#[derive(Serialize)]
-struct Status {
-    status: bool,
-}
-
 /// `POST revoke-personal-token`; the answer is the same for a token that is not there or not the caller's.
 pub(super) async fn revoke(app: &App, visit: Visit) -> Result<Answer, Error> {
     allowed(app)?;
@@ -168,7 +163,7 @@ pub(super) async fn revoke(app: &App, visit: Visit) -> Result<Answer, Error> {
     let error = ended.is_none().then_some("TOKEN_NOT_FOUND");
     tx.auth_log_insert(&entry(&visit, Action::TokenRevoke, &id, error)).await?;
     app.sessions.commit_ended(tx, ended.as_slice()).await?;
-    Ok(answer::json(desk(app), StatusCode::OK, &Status { status: true }))
+    Ok(success(app))
 }
 
 fn allowed(app: &App) -> Result<(), Refusal> {

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::flow::ticket::{self, Link};
 use crate::flow::{
     allowed_callback, callback_if_ours, desk, ending, entry, form_again, log_entry, post, provider,
-    read_json, set_cookie, to_sign_in, typed, with_cookies,
+    read_json, set_cookie, success, to_sign_in, typed, with_cookies,
 };
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
@@ -146,11 +146,6 @@ struct Renewal {
     token: String,
 }
 
-#[derive(Serialize)]
-struct Status {
-    status: bool,
-}
-
 /// `POST reset-password`: the page, or a program.
 pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     app.limits.ticket(visit.now, visit.client)?;
@@ -174,7 +169,7 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     } else {
         let renewal: Renewal = read_json(&visit)?;
         let (_, device) = attempt(app, &visit, &renewal).await?.map_err(|(_, refusal)| refusal)?;
-        with_cookies(answer::json(desk(app), StatusCode::OK, &Status { status: true }), vec![device])
+        with_cookies(success(app), vec![device])
     };
     app.sessions.forget_cookies().for_each(|cookie| set_cookie(answer.headers_mut(), cookie));
     Ok(answer)

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::answer::shapes::SessionShape;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
-use crate::flow::{desk, ending, log_entry, read_json, to_account};
+use crate::flow::{desk, ending, log_entry, read_json, success, to_account};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::id::SessionId;
@@ -38,11 +38,6 @@ struct RevokeBody {
     token: String,
 }
 
-#[derive(Serialize)]
-struct Status {
-    status: bool,
-}
-
 /// `POST revoke-session`; the answer is the same for a session that is not there or not the caller's.
 pub(super) async fn revoke_one(app: &App, visit: Visit) -> Result<Answer, Error> {
     let session = may_change(app, &visit)?;
@@ -67,7 +62,7 @@ pub(super) async fn revoke_all(app: &App, visit: Visit) -> Result<Answer, Error>
     let mut tx = app.store.begin().await?;
     let ended = ending::end_all(&mut tx, &session.user.id, None).await?;
     finish(app, &visit, tx, &ended, None).await?;
-    Ok(answer::json(desk(app), StatusCode::OK, &Status { status: true }))
+    Ok(success(app))
 }
 
 /// `POST revoke-other-sessions`.
@@ -102,7 +97,7 @@ fn done(app: &App, visit: &Visit, notice: Notice) -> Result<Answer, Error> {
     if is_form(&visit.headers) {
         return to_account(app, Ok(notice));
     }
-    Ok(answer::json(desk(app), StatusCode::OK, &Status { status: true }))
+    Ok(success(app))
 }
 
 fn signed_in(visit: &Visit) -> Result<&Arc<Session>, Refusal> {

@@ -19,7 +19,7 @@ use crate::flow::pair::Delivery;
 use crate::flow::ticket::{self, Link};
 use crate::flow::{
     allowed_callback, callback_if_ours, callback_or_home, confirm, desk, form_again, log_entry, read_json,
-    to_account, to_sign_in, typed, with_cookies,
+    success, to_account, to_sign_in, typed, with_cookies,
 };
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
@@ -170,11 +170,6 @@ struct Wish {
     callback_url: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Status {
-    status: bool,
-}
-
 /// `POST send-verification-email`. A stranger hears the same whatever the address is; who is signed in can
 /// have it sent to the own address only.
 pub(super) async fn send(app: &App, visit: Visit) -> Result<Answer, Error> {
@@ -193,7 +188,7 @@ pub(super) async fn send(app: &App, visit: Visit) -> Result<Answer, Error> {
     let sent = request(app, &visit, &wish.email, callback_url.as_deref()).await?;
     if !form {
         sent?;
-        return Ok(answer::json(desk(app), StatusCode::OK, &Status { status: true }));
+        return Ok(success(app));
     }
     if visit.visitor.session().is_some() {
         return to_account(app, sent.map(|()| Notice::VerificationSent));

@@ -1,7 +1,7 @@
 //! The code of an unusual sign-in: GET shows, POST takes it, has another one sent, or gives the sign-in up.
 
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::account::code::{Code, TRIES};
@@ -10,7 +10,9 @@ use crate::app::App;
 use crate::error::Error;
 use crate::flow::entry::{self, SignedIn};
 use crate::flow::pair::{self, Delivery};
-use crate::flow::{callback_or_home, desk, form_again, log_entry, read_json, set_cookie, with_cookies};
+use crate::flow::{
+    callback_or_home, desk, form_again, log_entry, read_json, set_cookie, success, with_cookies,
+};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::id::PendingId;
@@ -180,11 +182,6 @@ async fn wrong<T>(
     Ok(Err(refusal))
 }
 
-#[derive(Serialize)]
-struct Status {
-    status: bool,
-}
-
 /// Sends another code; the earlier one is void.
 pub(super) async fn resend(app: &App, visit: Visit) -> Result<Answer, Error> {
     let form = is_form(&visit.headers);
@@ -209,7 +206,7 @@ pub(super) async fn resend(app: &App, visit: Visit) -> Result<Answer, Error> {
         let to = format!("{}?notice={SENT}", answer::verify_url(desk(app)));
         return Ok(answer::redirect(desk(app), StatusCode::SEE_OTHER, &to));
     }
-    Ok(answer::json(desk(app), StatusCode::OK, &Status { status: true }))
+    Ok(success(app))
 }
 
 /// Gives the sign-in up.
@@ -224,7 +221,7 @@ pub(super) async fn cancel(app: &App, visit: Visit) -> Result<Answer, Error> {
     if is_form(&visit.headers) {
         return Ok(ended(app, StatusCode::SEE_OTHER));
     }
-    let mut answer = answer::json(desk(app), StatusCode::OK, &Status { status: true });
+    let mut answer = success(app);
     if token.is_none() {
         set_cookie(answer.headers_mut(), entry::forget_pending(app));
     }
