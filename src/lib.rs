@@ -39,8 +39,8 @@
 //! too no files use each other in a circle; a file and its own parts count as one.
 //! Only [`store`] names `sqlx`; only [`server`], `oauth` and the demo name `hyper`; only
 //! `server::http2`, `proxy::http2` and what they share in [`http`] name `h2`; only [`time`] reads the clock; only
-//! [`secret`] and [`id`] draw randomness, but for the secrets of
-//! tables in memory (std's `RandomState`).
+//! [`secret`] and [`id`] draw randomness, but for the spread of a
+//! table in memory (std's `RandomState`).
 //!
 //! # Invariants
 //!

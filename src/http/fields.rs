@@ -32,7 +32,6 @@ struct Place {
 }
 
 /// Where the fields of a head are, as they are found.
-#[derive(Default)]
 pub struct Places {
     list: Vec<Place>,
     marks: u64,
@@ -99,6 +98,11 @@ impl PartialEq<&str> for Value<'_> {
 pub struct NotText;
 
 impl Places {
+    /// None so far, with room for those of most requests.
+    pub(super) fn new() -> Self {
+        Self { list: Vec::with_capacity(USUAL.1), marks: 0 }
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.list.len()
@@ -108,9 +112,6 @@ impl Places {
     /// is at most [`LARGEST`] bytes long. The line is `plain` if we would write it as it is.
     #[expect(clippy::cast_possible_truncation, reason = "a place in such a head")]
     pub(super) fn add(&mut self, line: usize, name: &[u8], value: Range<usize>, plain: bool) {
-        if self.list.is_empty() {
-            self.list.reserve(USUAL.1);
-        }
         let mark = mark(name);
         self.marks |= 1 << mark;
         self.list.push(Place {

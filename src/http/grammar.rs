@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use wide::u8x16;
+
 use crate::http::fields::{LARGEST, Places};
 
 /// Why what came is no head.
@@ -112,10 +114,10 @@ pub fn status_line(head: &[u8]) -> Option<StatusLine> {
 /// # Errors
 /// If they are none.
 pub fn fields(head: &mut [u8], mut at: usize, most: usize) -> Result<(Places, usize), Unlike> {
-    let mut places = Places::default();
     if head.len() > LARGEST {
         return Err(Unlike::Rule);
     }
+    let mut places = Places::new();
     loop {
         let line = head.get_mut(at..).ok_or(Unlike::Rule)?;
         if line.starts_with(b"\r\n") {
@@ -146,19 +148,17 @@ impl Line {
     /// Reads the first of these lines.
     fn read(lines: &mut [u8]) -> Option<Self> {
         let name = lower(lines)?;
-        let mut start = name + 1;
-        while is_space(*lines.get(start)?) {
-            start += 1;
-        }
+        let (start, usual) = match lines.get(name + 1..)? {
+            [b' ', b'!'..=0xff, ..] => (name + 2, true),
+            rest => (name + 1 + rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count(), false),
+        };
         let end = start + text(&lines[start..]);
         if !lines[end..].starts_with(b"\r\n") {
             return None;
         }
-        let mut last = end;
-        while last > start && is_space(lines[last - 1]) {
-            last -= 1;
-        }
-        let plain = start == name + 2 && lines[name + 1] == b' ' && last == end;
+        // Nothing below a space but a tab is in it.
+        let last = start + lines[start..end].iter().rposition(|&byte| byte > b' ').map_or(0, |last| last + 1);
+        let plain = usual && last == end;
         Some(Self { name, value: start..last, plain, end: end + 2 })
     }
 }
@@ -179,26 +179,23 @@ fn lower(line: &mut [u8]) -> Option<usize> {
 
 /// Puts the letters and hyphens at the beginning, of which most names are, into lower case: one more bit makes a letter
 /// small and leaves a hyphen as it is. How many they are.
-fn lower_letters(eight: &mut [u8; 8]) -> usize {
-    let word = u64::from_le_bytes(*eight);
-    let small = word | all(0x20);
-    let low = small & all(0x7f);
-    let letters = (low + all(0x80 - b'a')) & !(low + all(0x7f - b'z'));
-    let others = ((word & all(0x7f)) ^ all(b'-')) + all(0x7f);
-    let bad = !((letters | !others) & !word) & all(0x80);
-    let count = bad.trailing_zeros() / 8;
-    let of_them = u64::MAX.checked_shr(64 - count * 8).unwrap_or(0);
-    *eight = (small & of_them | word & !of_them).to_le_bytes();
-    count as usize
+fn lower_letters(sixteen: &mut [u8; 16]) -> usize {
+    let bytes = u8x16::new(*sixteen);
+    let small = bytes | u8x16::splat(0x20);
+    let from_a = small - u8x16::splat(b'a');
+    let letters = from_a.min(u8x16::splat(25)).simd_eq(from_a);
+    let count = first(!(letters | bytes.simd_eq(u8x16::splat(b'-'))));
+    let [places, ..] = count.to_le_bytes();
+    *sixteen = PLACES.simd_lt(u8x16::splat(places)).bitselect(small, bytes).to_array();
+    count
 }
 
-/// Eight times the same.
-const fn all(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; 8])
-}
+/// The numbers of sixteen bytes.
+const PLACES: u8x16 = u8x16::new([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
 
-fn is_space(byte: u8) -> bool {
-    byte == b' ' || byte == b'\t'
+/// Which of sixteen bytes is the first that is marked; 16 if none is.
+fn first(marked: u8x16) -> usize {
+    (marked.to_bitmask() | 1 << 16).trailing_zeros() as usize
 }
 
 /// How many bytes may stand in a value (RFC 9110 §5.5).
@@ -211,28 +208,23 @@ fn text(bytes: &[u8]) -> usize {
     length
 }
 
-/// How many bytes come before the first that is below `LEAST`, or DEL.
+/// How many bytes come before the first that is below `LEAST`, which is not 0, or DEL.
 fn reach<const LEAST: u8>(bytes: &[u8]) -> usize {
-    let mut length = 0;
-    let good = |byte: u8| byte >= LEAST && byte != 0x7f;
-    // Sixteen at a time as long as all are good.
-    while let Some(sixteen) = bytes[length..].first_chunk::<16>()
-        && sixteen.iter().fold(true, |all, &byte| all & good(byte))
-    {
-        length += 16;
-    }
-    // Eight at a time: to a byte without its top bit is added what sets this bit if the byte is large enough.
-    while let Some(eight) = bytes[length..].first_chunk() {
-        let word = u64::from_le_bytes(*eight);
-        let low = word & all(0x7f);
-        let good = (low + all(0x80 - LEAST)) & !(low + all(1)) | word;
-        let bad = !good & all(0x80);
-        if bad != 0 {
-            return length + bad.trailing_zeros() as usize / 8;
+    let of_sixteen = |sixteen: [u8; 16]| {
+        let bytes = u8x16::new(sixteen);
+        first(bytes.min(u8x16::splat(LEAST - 1)).simd_eq(bytes) | bytes.simd_eq(u8x16::splat(0x7f)))
+    };
+    let (whole, rest) = bytes.as_chunks();
+    for (before, sixteen) in whole.iter().enumerate() {
+        let good = of_sixteen(*sixteen);
+        if good < 16 {
+            return 16 * before + good;
         }
-        length += 8;
     }
-    length + bytes[length..].iter().take_while(|byte| good(**byte)).count()
+    // What is behind the end is not good.
+    let mut last = [0; 16];
+    last[..rest.len()].copy_from_slice(rest);
+    16 * whole.len() + of_sixteen(last)
 }
 
 #[cfg(test)]

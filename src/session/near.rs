@@ -1,9 +1,11 @@
 //! The small tables that each worker keeps before the shared cache, so that who has just been here is found without a
 //! lock.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
+use siphasher::sip128::SipHasher13;
+
+use crate::secret::random;
 use crate::session::bearer::{Bearer, Mark};
 use crate::time::Now;
 use crate::visitor::Session;
@@ -11,10 +13,18 @@ use crate::visitor::Session;
 /// Entries of each table.
 const SLOTS: usize = 1024;
 
-/// What a worker knows a token by: two numbers that only it can compute, and that cost a fraction of what a
+/// What a worker knows a token by: a number of 128 bits that only it can compute, and that costs a fraction of what a
 /// [`TokenHash`](crate::secret::TokenHash) costs. Worth nothing to a thief either.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Print([u64; 2]);
+pub struct Print(u128);
+
+impl Print {
+    /// One half of it.
+    #[expect(clippy::cast_possible_truncation, reason = "the other half is as good")]
+    fn number(self) -> u64 {
+        self.0 as u64
+    }
+}
 
 /// A worker's own small tables before the shared ones: one slot per token, the latest wins.
 pub struct Near {
@@ -22,28 +32,27 @@ pub struct Near {
     bearers: Vec<Option<Arc<Bearer>>>,
     /// What [`Cache::endings`](crate::session::cache::Cache::endings) said when the table was last used; once it says more, all slots are void.
     endings: u64,
-    /// The secret of [`Print`]s, which are hashes by `SipHash`.
-    secret: RandomState,
+    /// Makes [`Print`]s. Its key is this worker's secret: nobody can look for two texts with one print.
+    prints: SipHasher13,
 }
 
 impl Default for Near {
     fn default() -> Self {
         let (slots, bearers) = (vec![None; SLOTS], vec![None; SLOTS]);
-        Self { slots, bearers, endings: 0, secret: RandomState::new() }
+        Self { slots, bearers, endings: 0, prints: SipHasher13::new_with_key(&random()) }
     }
 }
 
 impl Near {
     /// What a token with this text is known by here.
     pub fn print(&self, text: &[u8]) -> Print {
-        // Two of 64 bits are as good as one of 128: nobody can look for texts that have both in common.
-        Print([self.secret.hash_one(text), self.secret.hash_one((text, 0_u8))])
+        Print(self.prints.hash(text).as_u128())
     }
 
     /// The session of a token, if a usable copy is here and no session has been ended since it came.
     pub fn get(&mut self, print: Print, now: Now, endings: u64) -> Option<&Arc<Session>> {
         self.hear(endings);
-        let (of, session) = self.slots[Self::slot(print.0[0])].as_ref()?;
+        let (of, session) = self.slots[Self::slot(print.number())].as_ref()?;
         (*of == print && session.usable(now)).then_some(session)
     }
 
@@ -69,7 +78,7 @@ impl Near {
 
     /// Remembers a session that the shared cache gave after the latest [`Self::get`].
     pub fn put(&mut self, print: Print, session: Arc<Session>) {
-        self.slots[Self::slot(print.0[0])] = Some((print, session));
+        self.slots[Self::slot(print.number())] = Some((print, session));
     }
 
     /// The same for an access token.
@@ -94,5 +103,21 @@ impl Near {
 
     fn slot(number: u64) -> usize {
         usize::try_from(number % SLOTS as u64).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_knows_each_text_by_a_print_that_no_other_worker_makes() {
+        let (one, other) = (Near::default(), Near::default());
+        let texts: Vec<Vec<u8>> = (0..200).map(|length| vec![b'a'; length]).collect();
+        let prints: Vec<Print> = texts.iter().map(|text| one.print(text)).collect();
+        for (number, text) in texts.iter().enumerate() {
+            assert!(one.print(text) == prints[number] && !prints[..number].contains(&prints[number]));
+            assert!(other.print(text) != prints[number]);
+        }
     }
 }

@@ -190,13 +190,35 @@ fn every_byte_is_judged_as_the_grammar_has_it() {
     for byte in 0..=255_u8 {
         let is_token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         assert_eq!(TOKEN[usize::from(byte)], if is_token { byte.to_ascii_lowercase() } else { 0 }, "{byte}");
-        for before in 0..20 {
+        for before in 0..36 {
             let mut bytes = vec![b'y'; before];
-            bytes.extend(&[byte, b'x', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..before % 9 + 3]);
+            bytes.extend(&[&[byte, b'x'], &[0; 32][..before % 19]].concat());
             let may_be = byte == b'\t' || (byte >= b' ' && byte != 0x7f);
             assert_eq!(text(&bytes), if may_be { before + 2 } else { before }, "{byte} {before}");
             let visible = byte > b' ' && byte != 0x7f;
             assert_eq!(reach::<b'!'>(&bytes), if visible { before + 2 } else { before }, "{byte} {before}");
+        }
+    }
+}
+
+#[test]
+fn every_byte_of_a_name_is_put_into_lower_case_and_nothing_behind_it() {
+    for byte in 0..=255_u8 {
+        for before in 0..36 {
+            for behind in 0..36 {
+                let name = [&b"Ab-CdE-1Z_"[..], &[b'Q'; 26], &[byte], b"Y"].concat();
+                let name = &name[36 - before..];
+                let mut line = [name, b":", &[b'V'; 35][..behind]].concat();
+                let expected = [&name.to_ascii_lowercase()[..], &line[name.len()..]].concat();
+                let length = lower(&mut line);
+                if byte == b':' {
+                    assert_eq!(length, (before > 0).then_some(before), "{before} {behind}");
+                } else if TOKEN[usize::from(byte)] == 0 {
+                    assert_eq!(length, None, "{byte} {before} {behind}");
+                } else {
+                    assert_eq!((length, line), (Some(name.len()), expected), "{byte} {before} {behind}");
+                }
+            }
         }
     }
 }
