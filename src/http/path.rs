@@ -113,31 +113,51 @@ struct Scan {
     uppercase: bool,
 }
 
+/// Bits that say what a byte is in a path.
+const BAD: u8 = 1;
+const EXTRA: u8 = 2;
+const UPPERCASE: u8 = 4;
+/// Two bytes are read in a second way if the upper two bits of the one have a bit in common with the two bits below of
+/// the next: a slash before a slash or a dot, and, because some file systems drop a dot at the end of a name, a dot before
+/// a slash.
+const SLASH: u8 = 0b1111 << 4;
+const DOT: u8 = 0b1001 << 4;
+
+/// What each byte is.
+const KINDS: [u8; 256] = {
+    let mut kinds = [BAD; 256];
+    let mut byte = 0x21;
+    while byte < 0x7f {
+        kinds[byte as usize] = match byte {
+            b'\\' | b'#' | b'<' | b'>' | b'"' | b'^' | b'`' | b'{' | b'|' | b'}' => BAD,
+            b'%' | b';' => EXTRA,
+            b'A'..=b'Z' => UPPERCASE,
+            b'/' => SLASH,
+            b'.' => DOT,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    kinds
+};
+
 impl Scan {
     fn of(raw: &str) -> Result<Self, Refusal> {
         let bytes = raw.as_bytes();
-        if bytes.first() != Some(&b'/') {
+        let (mut kinds, mut pairs, mut before) = (0, 0, 0);
+        for &byte in bytes {
+            let kind = KINDS[usize::from(byte)];
+            kinds |= kind;
+            pairs |= (before >> 6) & (kind >> 4);
+            before = kind;
+        }
+        if kinds & BAD != 0 || bytes.first() != Some(&b'/') {
             return Err(Refusal::MalformedTarget);
         }
-        let mut scan = Self { ordinary: true, uppercase: false };
-        let mut before = 0;
-        for &byte in bytes {
-            match byte {
-                b'%' | b';' => scan.ordinary = false,
-                b'/' | b'.' if before == b'/' => scan.ordinary = false,
-                // Some file systems drop a dot at the end of a name.
-                b'/' if before == b'.' => scan.ordinary = false,
-                b'A'..=b'Z' => scan.uppercase = true,
-                b'\\' | b'#' | b'<' | b'>' | b'"' | b'^' | b'`' | b'{' | b'|' | b'}' => {
-                    return Err(Refusal::MalformedTarget);
-                }
-                0x21..=0x7e => {}
-                _ => return Err(Refusal::MalformedTarget),
-            }
-            before = byte;
-        }
-        scan.ordinary &= before != b'.';
-        Ok(scan)
+        Ok(Self {
+            ordinary: kinds & EXTRA == 0 && pairs == 0 && before != DOT,
+            uppercase: kinds & UPPERCASE != 0,
+        })
     }
 }
 
@@ -173,6 +193,21 @@ mod tests {
     fn letters_that_only_a_decoder_sees_in_upper_case_are_noticed() {
         assert!(parse("/%41%50%49/u2").expect("a path").has_uppercase());
         assert!(!parse("/%61%70%69/u2").expect("a path").has_uppercase());
+    }
+
+    #[test]
+    fn every_two_bytes_are_judged_as_one_by_one() {
+        let ascii = || (0..128_u8).map(char::from);
+        let pairs = ascii().flat_map(|first| ascii().map(move |second| (first, second)));
+        for raw in pairs.flat_map(|(first, second)| ["", "z"].map(|end| format!("/a{first}{second}{end}"))) {
+            let bad = raw.contains(|c: char| !c.is_ascii_graphic() || "\\#<>\"^`{|}".contains(c));
+            let odd = raw.contains(['%', ';']) || raw.ends_with('.');
+            let odd = odd || ["//", "/.", "./"].iter().any(|pair| raw.contains(pair));
+            let capital = raw.contains(|c: char| c.is_ascii_uppercase());
+            let scan = Scan::of(&raw).ok().map(|scan| (scan.ordinary, scan.uppercase));
+            assert_eq!(scan, (!bad).then_some((!odd, capital)), "{raw:?}");
+        }
+        assert!(["", "a", "/\u{e9}"].iter().all(|raw| Scan::of(raw).is_err()));
     }
 
     #[test]
