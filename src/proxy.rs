@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 
 use crate::config::Config;
@@ -16,7 +16,7 @@ use crate::config::upstream::Protocol;
 use crate::gate::Pass;
 use crate::http::body::RequestBody;
 use crate::http::fields::Fields;
-use crate::http::reply::Reply;
+use crate::http::reply::{Reply, Said};
 use crate::http::visit::Visit;
 use crate::metrics::worker::Worker;
 use crate::session::live::Live;
@@ -312,7 +312,7 @@ impl Proxy {
         let (status, passed, body) =
             Http1Body::new(connection, (Rc::clone(&self.pool), pace), upload, head, asked.term);
         let body = Following::Body(UpstreamBody::Http1(body));
-        let mut reply = Reply { passed, instance, ..Reply::new(status, HeaderMap::new(), body) };
+        let mut reply = Reply { passed, instance, ..Reply::new(status, Said::default(), body) };
         self.add(&mut reply, signed_in);
         reply
     }
@@ -349,10 +349,10 @@ impl Proxy {
             return Reply {
                 passed: fields,
                 instance,
-                ..Reply::new(StatusCode::OK, HeaderMap::new(), following)
+                ..Reply::new(StatusCode::OK, Said::default(), following)
             };
         }
-        let mut headers = HeaderMap::new();
+        let mut headers = Said::default();
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         if let Some(protocol) = &visit.upgrade {
             headers.insert(UPGRADE, protocol.clone());

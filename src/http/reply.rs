@@ -1,6 +1,5 @@
 //! An answer on its way to the client: what of its head passes as it came, and what we say ourselves.
 
-use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::http::fields::{Fields, Value};
@@ -19,6 +18,54 @@ fn grpc_status(text: &[u8]) -> Option<u16> {
     std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
 }
 
+/// Fields that are said besides those that pass. Mostly there are none, and an answer is handed on several times: so they
+/// are as small as none can be.
+#[derive(Default)]
+pub struct Said(Option<Box<HeaderMap>>);
+
+impl Said {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |fields| fields.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The first of this name.
+    pub fn get(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.0.as_ref()?.get(name)
+    }
+
+    /// All of this name.
+    pub fn get_all(&self, name: &HeaderName) -> impl Iterator<Item = &HeaderValue> {
+        self.0.iter().flat_map(move |fields| fields.get_all(name))
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.0.iter().flat_map(|fields| fields.iter())
+    }
+
+    /// One in place of all others of its name.
+    pub fn insert(&mut self, name: HeaderName, value: HeaderValue) {
+        self.0.get_or_insert_default().insert(name, value);
+    }
+
+    /// One more.
+    pub fn append(&mut self, name: HeaderName, value: HeaderValue) {
+        self.0.get_or_insert_default().append(name, value);
+    }
+}
+
+impl From<HeaderMap> for Said {
+    fn from(fields: HeaderMap) -> Self {
+        Self((!fields.is_empty()).then(|| Box::new(fields)))
+    }
+}
+
 /// An answer.
 pub struct Reply<B> {
     /// Its status.
@@ -26,7 +73,7 @@ pub struct Reply<B> {
     /// Fields of the app's that pass as they came.
     pub passed: Fields,
     /// All others.
-    pub headers: HeaderMap,
+    pub headers: Said,
     /// It is for one person: nobody else may be given a copy of it, if it says nothing of that itself (RFC 9111
     /// §5.2.2.7).
     pub private: bool,
@@ -40,7 +87,7 @@ pub struct Reply<B> {
 
 impl<B> Reply<B> {
     /// One whose fields are all `headers`.
-    pub fn new(status: StatusCode, headers: HeaderMap, body: B) -> Self {
+    pub fn new(status: StatusCode, headers: Said, body: B) -> Self {
         Self {
             status,
             passed: Fields::default(),
@@ -61,18 +108,13 @@ impl<B> Reply<B> {
     /// The status of a call of gRPC that ends with the head.
     pub fn grpc_status(&self) -> Option<u16> {
         let passed = self.passed.get(&GRPC_STATUS);
-        let told = || self.headers.get(GRPC_STATUS).map(HeaderValue::as_bytes);
+        let told = || self.headers.get(&GRPC_STATUS).map(HeaderValue::as_bytes);
         passed.map(Value::as_bytes).or_else(told).and_then(grpc_status)
     }
 
     /// Whether there is a field of this name.
     pub fn says(&self, name: &HeaderName) -> bool {
-        self.passed.contains_key(name) || self.headers.contains_key(name)
-    }
-
-    /// Whether `Cache-Control: private` has to be said.
-    pub fn stays_private(&self) -> bool {
-        self.private && !self.says(&CACHE_CONTROL)
+        self.passed.contains_key(name) || self.headers.get(name).is_some()
     }
 
     /// Says this in place of whatever was said under the name.
@@ -86,6 +128,6 @@ impl<B> From<Response<B>> for Reply<B> {
     fn from(response: Response<B>) -> Self {
         let (parts, body) = response.into_parts();
         let refusal = parts.extensions.get::<Refusal>().copied();
-        Self { refusal, ..Self::new(parts.status, parts.headers, body) }
+        Self { refusal, ..Self::new(parts.status, parts.headers.into(), body) }
     }
 }

@@ -303,7 +303,7 @@ fn answer(proxy: &Proxy, pass: &Pass, head: Response<RecvStream>, goes_on: GoesO
     let instance = u16::try_from(goes_on.lease.place()).ok();
     let body = Http2Body::new(proxy, receive, &parts.headers, goes_on);
     let body = Following::Body(UpstreamBody::Http2(Box::new(body)));
-    let mut reply = Reply { instance, ..Reply::new(parts.status, parts.headers, body) };
+    let mut reply = Reply { instance, ..Reply::new(parts.status, parts.headers.into(), body) };
     proxy.add(&mut reply, pass.session().is_some());
     reply
 }

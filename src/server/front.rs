@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 
 use crate::answer::{self, Answer};
@@ -18,7 +18,7 @@ use crate::gate::{self, Decision, Pass, Verdict};
 use crate::http::body::RequestBody;
 use crate::http::client::{self, Peer};
 use crate::http::fields::Fields;
-use crate::http::reply::Reply;
+use crate::http::reply::{Reply, Said};
 use crate::http::visit::{Credential, ReplyTo, Visit};
 use crate::id::RequestId;
 use crate::proxy::failure::{Failed, Failure};
@@ -118,7 +118,7 @@ fn add_renewed(app: &App, reply: &mut Reply<ReplyBody>, renewal: &Renewal) {
     for cookie in renewal.cookies(app.clock.now(), app.tokens.refresh_grace()) {
         let name = |line: &HeaderValue| line.as_bytes().split(|&b| b == b'=').next().map(<[u8]>::to_vec);
         // The app sets none under our names: those were taken out.
-        if !reply.headers.get_all(SET_COOKIE).iter().any(|line| name(line) == name(cookie)) {
+        if !reply.headers.get_all(&SET_COOKIE).any(|line| name(line) == name(cookie)) {
             add_cookie(reply, cookie.clone());
         }
     }
@@ -137,8 +137,8 @@ fn reads_one_by_one(proxy: Asker, status: StatusCode) -> bool {
 
 /// Says each cookie once more in a field of its own.
 #[cold]
-fn repeat_cookies(headers: &mut HeaderMap) {
-    let cookies: Vec<HeaderValue> = headers.get_all(SET_COOKIE).iter().cloned().collect();
+fn repeat_cookies(headers: &mut Said) {
+    let cookies: Vec<HeaderValue> = headers.get_all(&SET_COOKIE).cloned().collect();
     for (name, cookie) in RENEWED.into_iter().zip(cookies) {
         headers.insert(name, cookie);
     }
@@ -219,7 +219,7 @@ async fn act(
             };
             // An answer that opens or ends a session has the last word on its cookie.
             if let Some(cookie) = renewed
-                && !response.headers.contains_key(SET_COOKIE)
+                && response.headers.get(&SET_COOKIE).is_none()
             {
                 add_cookie(&mut response, cookie);
             }

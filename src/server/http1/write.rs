@@ -6,7 +6,7 @@ use std::io::{IoSlice, Write as _};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Body as _;
 
@@ -111,7 +111,7 @@ impl Answer {
         // Nor does anybody wait for what an app that says no has not read.
         let refused = status.as_u16() >= 400 && wire.size_hint().lower() > ENDPOINT_LIMIT as u64;
         let abandoned = !wire.complete() && (body.is_end_stream() || wire.waits_for_invitation() || refused);
-        let asks_to_close = reply.headers.get(CONNECTION).is_some_and(|value| value == "close");
+        let asks_to_close = reply.headers.get(&CONNECTION).is_some_and(|value| value == "close");
         let closes = !switches
             && (!asked.persists || stopping || framing == Framing::Close || abandoned || asks_to_close);
         let trailers = match framing {
@@ -120,17 +120,27 @@ impl Answer {
         };
         status_line(&mut out, status);
         // A length belongs to the body that would be sent, but not to one that may not be (RFC 9110 §8.6).
-        let frames = |name: &[u8]| {
-            name == b"content-length" && (framing != Framing::Nothing || status == StatusCode::NO_CONTENT)
-        };
-        // The one that passes is what we count by.
-        let measured = framing == Framing::Length && reply.passed.contains_key(&CONTENT_LENGTH);
-        reply.passed.write(&mut out, |name, _| measured || !frames(name));
-        for (name, value) in &reply.headers {
-            let of_connection = *name == TRANSFER_ENCODING || (*name == CONNECTION && !switches);
-            if !of_connection && !frames(name.as_str().as_bytes()) {
-                put(&mut out, name.as_str().as_bytes(), value.as_bytes());
+        let frames = framing != Framing::Nothing || status == StatusCode::NO_CONTENT;
+        let (mut measured, mut cached, mut dated) = (false, false, false);
+        reply.passed.write(&mut out, |name, _| {
+            match name {
+                // The one that passes is what we count by.
+                b"content-length" if framing == Framing::Length => measured = true,
+                b"content-length" => return !frames,
+                b"cache-control" => cached = true,
+                b"date" => dated = true,
+                _ => {}
             }
+            true
+        });
+        for (name, value) in reply.headers.iter() {
+            let of_connection = *name == TRANSFER_ENCODING || (*name == CONNECTION && !switches);
+            if of_connection || (frames && *name == CONTENT_LENGTH) {
+                continue;
+            }
+            cached |= *name == CACHE_CONTROL;
+            dated |= *name == DATE;
+            put(&mut out, name.as_str().as_bytes(), value.as_bytes());
         }
         match (framing, exact) {
             (Framing::Length, Some(length)) if !measured => length_line(&mut out, length),
@@ -147,10 +157,10 @@ impl Answer {
         } else if !asked.modern {
             out.extend_from_slice(b"connection: keep-alive\r\n");
         }
-        if reply.stays_private() {
+        if reply.private && !cached {
             out.extend_from_slice(b"cache-control: private\r\n");
         }
-        if !reply.says(&DATE) {
+        if !dated {
             out.extend_from_slice(&date);
         }
         out.extend_from_slice(b"\r\n");
@@ -311,7 +321,7 @@ impl Answer {
 /// The trailer fields that the head announces.
 fn announced(reply: &Reply<ReplyBody>) -> Vec<HeaderName> {
     let passed = reply.passed.get_all(&TRAILER).map(Value::as_bytes);
-    let lines = passed.chain(reply.headers.get_all(TRAILER).iter().map(HeaderValue::as_bytes));
+    let lines = passed.chain(reply.headers.get_all(&TRAILER).map(HeaderValue::as_bytes));
     lines
         .flat_map(|line| line.split(|&b| b == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())

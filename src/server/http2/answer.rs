@@ -36,7 +36,7 @@ pub(super) fn head(reply: &Reply<ReplyBody>, date: HeaderValue, to_head: bool) -
     for (name, value) in reply.passed.typed() {
         say(name, value);
     }
-    for (name, value) in &reply.headers {
+    for (name, value) in reply.headers.iter() {
         // Those that are of a connection of HTTP/1 (RFC 9113 §8.2.2).
         if ![CONNECTION, TRANSFER_ENCODING, UPGRADE].contains(name) {
             say(name.clone(), value.clone());
