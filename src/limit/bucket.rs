@@ -50,10 +50,11 @@ const WAYS: usize = 8;
 type Entry = (u64, i64);
 type Set = [Entry; WAYS];
 
-/// States by key, in memory that is fixed when the table is made. A key that finds no free place
+/// States by key, in memory that is bounded when the table is made. A key that finds no free place
 /// takes that of the entry nearest to its whole allowance, so a flood of new keys pushes out
 /// other new keys and not those that are being refused.
 pub struct Table {
+    /// Each empty until it is first needed.
     shards: Box<[Mutex<Box<[Set]>>]>,
     sets: usize,
     /// How often something was spent, and how often nothing was left.
@@ -61,10 +62,10 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table for about `entries` keys, 16 bytes each.
+    /// A table for about `entries` keys, 16 bytes each once it is in use.
     pub fn new(entries: usize) -> Self {
         let sets = entries.div_ceil(SHARDS * WAYS).max(1);
-        let shards = (0..SHARDS).map(|_| Mutex::new(vec![[(0, 0); WAYS]; sets].into_boxed_slice())).collect();
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self { shards, sets, counts: Default::default() }
     }
 
@@ -101,6 +102,9 @@ impl Table {
         let place = |of: usize, bits: u64| usize::try_from(bits % of as u64).unwrap_or(0);
         let shard = &self.shards[place(SHARDS, key)];
         let mut sets = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        if sets.is_empty() {
+            *sets = vec![[(0, 0); WAYS]; self.sets].into_boxed_slice();
+        }
         act(&mut sets[place(self.sets, key / SHARDS as u64)])
     }
 }
@@ -179,12 +183,13 @@ mod tests {
         let (table, rate) = (Table::new(4096), Rate::per(10, MINUTE));
         let size = table.shards.len() * table.sets * size_of::<Set>();
         assert_eq!(size, 4096 * 16);
+        let held = || table.shards.iter().map(|shard| shard.lock().expect("whole").len()).sum::<usize>();
+        assert_eq!(held(), 0, "what nobody used yet takes no room");
         while table.take(key(0), rate, START).is_ok() {}
         for n in 1..=1_000_000 {
             assert_eq!(table.take(key(n), rate, START), Ok(()), "a newcomer is not locked out: {n}");
         }
         assert!(table.take(key(0), rate, START).is_err(), "the guesser is still refused");
-        let held: usize = table.shards.iter().map(|shard| shard.lock().expect("whole").len()).sum();
-        assert_eq!(held * size_of::<Set>(), size);
+        assert_eq!(held() * size_of::<Set>(), size);
     }
 }
