@@ -106,7 +106,7 @@ pub enum Leaving {
 impl Leaving {
     /// Whether an answer with this status would be taken for the tunnel itself: to `CONNECT` every success says that
     /// it is open (RFC 9110 §9.3.6), and what follows would be read as frames.
-    pub(super) fn is_opened_by(self, status: StatusCode) -> bool {
+    fn is_opened_by(self, status: StatusCode) -> bool {
         self == Self::Http2 && status.is_success()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, SET_COOKIE};
@@ -33,6 +34,8 @@ use crate::session::renewal::Renewal;
 use crate::time::Moment;
 use crate::visitor::Visitor;
 
+/// How long an unwanted body is read away.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 /// Where proxies are told of cookies that do not get them one by one.
 const RENEWED: [HeaderName; 2] =
     [HeaderName::from_static("x-renewed-1"), HeaderName::from_static("x-renewed-2")];
@@ -347,6 +350,3 @@ async fn unread(body: RequestBody, response: Reply<ReplyBody>) -> Reply<ReplyBod
     }
     close(response)
 }
-
-/// How long an unwanted body is read away.
-const DRAIN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);

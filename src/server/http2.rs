@@ -58,7 +58,6 @@ const REMEMBERED: Duration = Duration::from_secs(5);
 /// How long a client that was told to go may take to answer that it heard it: a round trip of any line there is. The last
 /// `GOAWAY` waits for that (RFC 9113 §6.8), for longer it does not.
 const ROUND_TRIP: Duration = Duration::from_secs(3);
-
 /// For how long a request that its client gave up is still one of those under way: the app may well work on it.
 const STILL: Duration = Duration::from_secs(1);
 

@@ -221,9 +221,8 @@ fn host(host: Value<'_>, uri: &Uri, public: &Public) -> Result<(), Refusal> {
     }
     let host = host.to_str().map_err(|_| Refusal::BadHost)?;
     let name = host_name(host).ok_or(Refusal::BadHost)?;
-    let same = host.eq_ignore_ascii_case(&public.authority) || with_default_port(host, public);
     let both_loopback = is_loopback(name) && host_name(&public.authority).is_some_and(is_loopback);
-    if same || both_loopback { Ok(()) } else { Err(Refusal::Misdirected) }
+    if public.is_host(host) || both_loopback { Ok(()) } else { Err(Refusal::Misdirected) }
 }
 
 /// The name in `host[:port]`; `None` if it is not one (RFC 9110 §7.2).
@@ -243,11 +242,6 @@ pub(super) fn host_name(host: &str) -> Option<&str> {
         }
     };
     (port_is_good && name_is_good).then_some(name)
-}
-
-fn with_default_port(host: &str, public: &Public) -> bool {
-    let port = if public.https { ":443" } else { ":80" };
-    host.strip_suffix(port).is_some_and(|name| name.eq_ignore_ascii_case(&public.authority))
 }
 
 fn is_loopback(name: &str) -> bool {

@@ -149,18 +149,17 @@ impl Tls {
     }
 
     /// Certificates that are there twice: the later one never comes up.
-    fn repeated(&self) -> impl Iterator<Item = String> {
+    fn repeated(&self) -> Vec<String> {
         let ends: Vec<_> = self.shelf.0.iter().map(|certified| certified.cert.first()).collect();
         let first = |place: usize| ends.iter().position(|other| *other == ends[place]).unwrap_or(place);
-        let told: Vec<String> = (0..ends.len())
+        (0..ends.len())
             .map(|place| (place, first(place)))
             .filter(|(place, first)| place != first)
             .map(|(place, first)| {
                 let (later, earlier) = (key(place, "certificate"), key(first, "certificate"));
                 format!("{later}: is that of {earlier} once more, and never used")
             })
-            .collect();
-        told.into_iter()
+            .collect()
     }
 
     pub(super) fn acceptor(&self) -> &TlsAcceptor {

@@ -17,9 +17,12 @@ use crate::server::read::Head;
 /// Puts a request that came by HTTP/2 into the form of HTTP/1.1: `:authority` becomes `Host`, and a bootstrapped
 /// WebSocket becomes a handshake (RFC 8441 §5).
 ///
-/// Fails with [`Refusal::BadFraming`] for a field that is none, with [`Refusal::BadHost`] if the request names two hosts (RFC 9113 §8.3.1), and with
-/// [`Refusal::MethodNotAllowed`] and [`Refusal::NotImplemented`] for tunnels that are not served. The head is of use
-/// in a log even then.
+/// The head is of use in a log even where the request is refused.
+///
+/// # Errors
+/// [`Refusal::BadFraming`] for a field that is none, [`Refusal::BadHost`] if two hosts are named (RFC 9113 §8.3.1),
+/// [`Refusal::MethodNotAllowed`] and [`Refusal::NotImplemented`] for tunnels that are not served, and
+/// [`Refusal::MalformedTarget`].
 pub(super) fn adapt(parts: Parts, buffers: &Buffers) -> (Head, Result<(), Refusal>) {
     let Parts { mut method, uri, headers, extensions, .. } = parts;
     let mut uri = uri.into_parts();
