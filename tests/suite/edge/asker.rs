@@ -6,6 +6,17 @@ use crate::support::site::Plan;
 /// Starts a proxy before a site as it is planned.
 type Start = fn(fn(Plan) -> Plan) -> Option<Asking>;
 
+/// Fields by which a client might change what is asked in `X-Forwarded-…`.
+pub(crate) const FORWARDED_LIES: &str = "X-Forwarded-Uri: /public/x\r\nX-Forwarded-Method: OPTIONS\r\nX-Forwarded-For: 6.6.6.6\r\n\
+        X-Original-URI: /public/x\r\nX-Forwarded-Host: evil.test\r\nX-Forwarded-Proto: https\r\n";
+
+/// Spellings of the identity that proxies pass on whatever they think of names.
+pub(crate) const SPELLINGS: &[&str] = &["X-User-Id", "X_User_Id", "x.user_id", "X-USER_ID"];
+
+/// Paths of all kinds at which signed cookies are renewed, and what is answered there.
+pub(crate) const RENEWING: &[(&str, u16)] =
+    &[("/app", 200), ("/missing", 404), ("/admin/x", 403), ("/maybe/x", 200)];
+
 /// A proxy that asks us.
 pub(crate) struct Asker {
     /// Starts it with all that is around it; nothing where it is not installed.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::edge::asker::{FORWARDED_LIES, RENEWING, SPELLINGS};
 use crate::edge::{Asker, Asking, asks, documented_for};
 use crate::support::program::Program;
 use crate::support::raw::Raw;
@@ -17,18 +18,17 @@ fn asking(at: SocketAddr, site: SocketAddr, app: SocketAddr) -> Program {
 const ASKER: Asker = Asker {
     start: |more| Some(Asking::start(more, asking)),
     version: "HTTP/1.1",
-    lies: "X-Forwarded-Uri: /public/x\r\nX-Forwarded-Method: OPTIONS\r\nX-Forwarded-For: 6.6.6.6\r\n\
-        X-Original-URI: /public/x\r\nX-Forwarded-Host: evil.test\r\nX-Forwarded-Proto: https\r\n",
+    lies: FORWARDED_LIES,
     verifying: &[
         "/auth/verify/caddy",
         "/auth/verify/envoy/public/x",
         "/auth/./verify/nginx",
         "/auth/%76erify/caddy",
     ],
-    claims: &["X-User-Id", "X_User_Id", "x.user_id", "X-USER_ID"],
+    claims: SPELLINGS,
     resolves: false,
     refusal: Some("UNAUTHORIZED"),
-    renewing: &[("/app", 200), ("/missing", 404), ("/admin/x", 403), ("/maybe/x", 200)],
+    renewing: RENEWING,
     without_us: (503, &[502]),
 };
 

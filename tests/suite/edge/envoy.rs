@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::edge::asker::RENEWING;
 use crate::edge::{Asker, Asking, asks, client_is_who_the_proxy_says, documented_for, grpc_passes};
 use crate::support::program::Program;
 
@@ -35,7 +36,7 @@ const ASKER: Asker = Asker {
     claims: &["X-User-Id", "x.user-id", "X-USER-ID"],
     resolves: false,
     refusal: Some("UNAUTHORIZED"),
-    renewing: &[("/app", 200), ("/missing", 404), ("/admin/x", 403), ("/maybe/x", 200)],
+    renewing: RENEWING,
     without_us: (403, &[403, 503]),
 };
 

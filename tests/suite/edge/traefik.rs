@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::edge::asker::{FORWARDED_LIES, RENEWING, SPELLINGS};
 use crate::edge::{Asker, Asking, asks, client_is_who_the_proxy_says, documented_for};
 use crate::jobs::eventually;
 use crate::support::program::Program;
@@ -30,18 +31,17 @@ fn start(more: fn(Plan) -> Plan) -> Option<Asking> {
 const ASKER: Asker = Asker {
     start,
     version: "HTTP/1.1",
-    lies: "X-Forwarded-Uri: /public/x\r\nX-Forwarded-Method: OPTIONS\r\nX-Forwarded-For: 6.6.6.6\r\n\
-        X-Original-URI: /public/x\r\nX-Forwarded-Host: evil.test\r\nX-Forwarded-Proto: https\r\n",
+    lies: FORWARDED_LIES,
     verifying: &[
         "/auth/verify/traefik",
         "/auth/verify/envoy/public/x",
         "/auth/./verify/nginx",
         "/auth/%76erify/traefik",
     ],
-    claims: &["X-User-Id", "X_User_Id", "x.user_id", "X-USER_ID"],
+    claims: SPELLINGS,
     resolves: true,
     refusal: Some("UNAUTHORIZED"),
-    renewing: &[("/app", 200), ("/missing", 404), ("/admin/x", 403), ("/maybe/x", 200)],
+    renewing: RENEWING,
     without_us: (503, &[500, 502]),
 };
 
