@@ -254,6 +254,12 @@ async fn sqlite(path: &Path, readers: u32) -> Result<(SqlitePool, SqlitePool), F
     };
     let write = pool()
         .max_connections(1)
+        // Where a COMMIT fails, say since the disk is full, SQLite may have ended the transaction by itself. The driver
+        // still counts it, and nothing could begin on the connection any more.
+        .before_acquire(|connection, _| {
+            let sound = !connection.is_in_transaction();
+            Box::pin(async move { Ok(sound) })
+        })
         .connect_with(options.clone().journal_mode(SqliteJournalMode::Wal))
         .await
         .map_err(fault("opening the database file"))?;

@@ -90,7 +90,7 @@ impl Program {
         self.process.id()
     }
 
-    fn visitor(&self) -> Visitor {
+    pub(crate) fn visitor(&self) -> Visitor {
         Visitor::new(self.address, &format!("http://{}", self.address))
     }
 
@@ -115,7 +115,7 @@ pub(crate) fn minimal(directory: &Path, address: SocketAddr, upstream: SocketAdd
     fs::write(directory.join("sidegate.toml"), text).expect("a file");
 }
 
-fn sign_up_and_in(visitor: &mut Visitor) -> String {
+pub(crate) fn sign_up_and_in(visitor: &mut Visitor) -> String {
     let account = json!({ "name": "Ada", "email": "ada@example.com", "password": PASSWORD });
     assert_eq!(visitor.post("/auth/signup", &account).status, 200);
     let response = visitor.post("/auth/login", &account);

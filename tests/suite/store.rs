@@ -16,6 +16,7 @@ mod accounts;
 mod auth_log;
 mod devices;
 mod ended;
+mod full;
 mod identities;
 mod migrations;
 mod oauth_flows;
