@@ -5,6 +5,7 @@
 //! arrays, `ILIKE` or `FOR UPDATE`. Names are noun first. Where the dialects part, both arms stand
 //! side by side.
 
+use std::error::Error as StdError;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -240,6 +241,8 @@ impl Tx {
 
 async fn sqlite(path: &Path, readers: u32) -> Result<(SqlitePool, SqlitePool), Fault> {
     let file = sqlite_file(path)?;
+    let unusable =
+        |error| failed("opening the database file", Some(&format!("store.url {}", path.display())), error);
     let options = SqliteConnectOptions::new()
         .filename(file)
         .synchronous(SqliteSynchronous::Full)
@@ -262,12 +265,12 @@ async fn sqlite(path: &Path, readers: u32) -> Result<(SqlitePool, SqlitePool), F
         })
         .connect_with(options.clone().journal_mode(SqliteJournalMode::Wal))
         .await
-        .map_err(fault("opening the database file"))?;
+        .map_err(unusable)?;
     let read = pool()
         .max_connections(readers.max(1))
         .connect_with(options.pragma("query_only", "ON"))
         .await
-        .map_err(fault("opening the database file"))?;
+        .map_err(unusable)?;
     Ok((read, write))
 }
 
@@ -275,7 +278,7 @@ async fn sqlite(path: &Path, readers: u32) -> Result<(SqlitePool, SqlitePool), F
 /// file is created, readable by its owner alone; SQLite gives the same mode to the files beside it.
 fn sqlite_file(path: &Path) -> Result<PathBuf, Fault> {
     let named = |error: std::io::Error| {
-        Fault::new("opening the database file", format!("{}: {error}", path.display()))
+        Fault::new("opening the database file", format!("store.url {}: {error}", path.display()))
     };
     if path == Path::new(":memory:") {
         return Err(Fault::new(
@@ -305,17 +308,23 @@ async fn postgres(url: &str, connections: u32) -> Result<PgPool, Fault> {
             Ok(Err(reason)) => reason,
             Ok(Ok(_)) | Err(_) => sqlx::Error::PoolTimedOut,
         },
-        pool => return pool.map_err(fault("connecting to PostgreSQL")),
+        Err(error) => error,
+        Ok(pool) => return Ok(pool),
     };
-    Err(fault("connecting to PostgreSQL")(error))
+    let place = format!("store.url {}:{}", options.get_host(), options.get_port());
+    Err(failed("connecting to PostgreSQL", Some(&place), error))
 }
 
-/// A store that did not do its work; counted.
-fn failed(doing: &'static str, error: sqlx::Error) -> Fault {
+/// A store that did not do its work; counted. `place` is where it is, if that is news.
+fn failed(doing: &'static str, place: Option<&str>, error: sqlx::Error) -> Fault {
     metrics::store_failed();
-    match error {
-        sqlx::Error::PoolTimedOut => Fault::store(doing, NO_CONNECTION),
-        error => Fault::store(doing, error),
+    let error: Box<dyn StdError + Send + Sync> = match error {
+        sqlx::Error::PoolTimedOut => NO_CONNECTION.into(),
+        error => error.into(),
+    };
+    match place {
+        Some(place) => Fault::store(doing, format!("{place}: {error}")),
+        None => Fault::store(doing, error),
     }
 }
 
@@ -330,7 +339,7 @@ fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
             | Violation::CheckViolation
             | Violation::ExclusionViolation,
         ) => Fault::new(doing, error),
-        _ => failed(doing, error),
+        _ => failed(doing, None, error),
     }
 }
 

@@ -31,6 +31,11 @@ const OVERLAP: Duration = Duration::from_hours(2);
 /// The shortest time between two looks for a key that we do not know, in milliseconds.
 const LOOK_AGAIN: i64 = 10_000;
 
+/// What is wrong where [`Ring::is_anothers`].
+pub const ANOTHER_SECRET: &str = "the root secret is not the one that this database was used with: nobody who is signed in \
+     is known, and mails that wait cannot be sent; put the right one back (`secret_file`, or the file that was kept beside \
+     the database), or name it in `former_secret_files`";
+
 /// All that has to do with what we sign.
 pub struct Tokens {
     store: Store,
@@ -102,6 +107,9 @@ impl Tokens {
     /// each other's keys for ever.
     pub async fn start(&self, now: Now) -> Result<(), Fault> {
         self.reload(now).await?;
+        if self.ring().is_anothers() {
+            tracing::error!("{ANOTHER_SECRET}");
+        }
         let algorithm = self.settings.algorithm;
         let newest = self.ring().newest().map(|key| key.algorithm() == algorithm);
         match newest {
@@ -125,6 +133,9 @@ impl Tokens {
         let mut held = self.known.ring.write().unwrap_or_else(PoisonError::into_inner);
         if !held.keys().all(|key| ring.has(key.id())) {
             self.known.gone.store(true, Ordering::Release);
+        }
+        for key in ring.closed_besides(&held) {
+            tracing::warn!(%key, "a signing key does not open with this root secret");
         }
         *held = Arc::new(ring);
         Ok(())

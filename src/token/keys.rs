@@ -185,18 +185,21 @@ pub struct Ring {
     /// Of the newest that is stored, whether or not it opens.
     generation: i64,
     any_retired: bool,
+    /// Names of those that another root secret sealed.
+    closed: Vec<RowId>,
 }
 
 impl Ring {
     /// The keys of these rows (the newest first) that have not retired, and that `seal` opens.
     pub fn open(rows: Vec<KeyRow>, seal: &Seal, now: Now) -> Self {
         let generation = rows.first().map_or(0, |row| row.generation);
-        let mut ring = Self { keys: Vec::with_capacity(rows.len()), generation, any_retired: false };
+        let mut ring =
+            Self { keys: Vec::with_capacity(rows.len()), generation, any_retired: false, closed: Vec::new() };
         for row in rows {
             match SigningKey::open(&row, seal) {
                 Some(key) if key.is_retired(now) => ring.any_retired = true,
                 Some(key) => ring.keys.push(key),
-                None => tracing::warn!(key = %row.id, "a signing key does not open with this root secret"),
+                None => ring.closed.push(row.id),
             }
         }
         ring
@@ -210,6 +213,16 @@ impl Ring {
     /// The newest key, which may not sign yet.
     pub fn newest(&self) -> Option<&SigningKey> {
         self.keys.first()
+    }
+
+    /// Whether there are keys, and the root secret opens none of them.
+    pub fn is_anothers(&self) -> bool {
+        self.keys.is_empty() && !self.any_retired && !self.closed.is_empty()
+    }
+
+    /// Those that the root secret does not open, and that this one had not.
+    pub(super) fn closed_besides(&self, before: &Self) -> impl Iterator<Item = &RowId> {
+        self.closed.iter().filter(|id| !before.closed.contains(id))
     }
 
     pub(super) fn generation(&self) -> i64 {

@@ -15,6 +15,7 @@ use crate::support::database::START;
 mod accounts;
 mod auth_log;
 mod devices;
+mod doctor;
 mod ended;
 mod full;
 mod identities;

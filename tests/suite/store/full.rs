@@ -24,8 +24,7 @@ fn on_sqlite_work_goes_on_as_soon_as_the_disk_takes_something_again() {
         assert!(set.expect("prlimit is there").success());
     };
     let signs_up = |name: &str| {
-        let account =
-            json!({ "name": "Ada", "email": format!("{name}@example.com"), "password": PASSWORD });
+        let account = json!({ "name": "Ada", "email": format!("{name}@example.com"), "password": PASSWORD });
         program.visitor().post("/auth/sign-up/email", &account).status
     };
     assert_eq!(signs_up("before"), 200);
