@@ -17,6 +17,7 @@ use crate::mail::Mailer;
 use crate::metrics::Metrics;
 use crate::oauth::Providers;
 use crate::oauth::provider::Provider;
+use crate::proxy::reserved::IdentityNames;
 use crate::secret::{Key, Purpose, Seal};
 use crate::session::Sessions;
 use crate::store::Store;
@@ -39,6 +40,8 @@ pub struct App {
     pub tokens: Arc<Tokens>,
     /// What a path needs.
     pub rules: Rules,
+    /// Under which names nobody but us may say who is there.
+    pub identity_names: IdentityNames,
     /// Password policy and hashing.
     pub passwords: Arc<Passwords>,
     /// How often something may be tried.
@@ -165,6 +168,7 @@ impl App {
             sessions: Arc::new(parts.sessions),
             tokens: Arc::new(parts.tokens),
             rules: rules(&config),
+            identity_names: IdentityNames::new(&config.identity),
             passwords: Arc::new(parts.passwords),
             limits: parts.limits,
             providers: parts.providers,

@@ -174,16 +174,11 @@ fn text(value: &[u8]) -> Result<&str, Refusal> {
 /// Whether the client names an identity, or another request than the one that is asked about, in whatever spelling. It is
 /// the proxy that carries the request on, and not every proxy takes out what the answer does not replace.
 fn deceives(asker: Asker, headers: &Fields, app: &App) -> bool {
-    let own = &app.config.identity;
-    let names = [&own.user_id, &own.email, &own.name, &own.groups].into_iter().flatten();
-    let names = names.chain(own.assertion.iter().map(|assertion| &assertion.header));
-    let names: Vec<&[u8]> = names.map(String::as_bytes).collect();
     // The question itself, of which there was one.
     let asks =
         |name: &[u8]| asker == Asker::Nginx && matches!(name, b"x-original-method" | b"x-original-uri");
     headers.iter().any(|(name, _)| {
-        names.iter().any(|own| reserved::same_folded(name, own))
-            || (reserved::names_another_request(name) && !asks(name))
+        app.identity_names.contains(name) || (reserved::names_another_request(name) && !asks(name))
     })
 }
 

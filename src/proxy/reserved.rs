@@ -99,7 +99,7 @@ const FAMILIES: &[&str] =
 
 /// Whether a request field would make the app see another request than the one it comes with.
 pub fn names_another_request(name: &[u8]) -> bool {
-    OTHER_REQUEST.iter().any(|known| same_folded(name, known.as_bytes()))
+    OTHER_REQUEST.iter().any(|known| reads_as(name, known.as_bytes()))
 }
 
 /// Names that a client may not send, in any spelling: compared after every byte that is neither letter nor
@@ -130,26 +130,52 @@ fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
-/// Whether somebody behind CGI, WSGI or PHP reads the one name as the other.
-pub fn same_folded(name: &[u8], reserved: &[u8]) -> bool {
-    name.len() == reserved.len() && name.iter().zip(reserved).all(|(&a, &b)| fold(a) == b)
+fn folded(name: &str) -> Box<[u8]> {
+    name.bytes().map(fold).collect()
+}
+
+/// Whether somebody behind CGI, WSGI or PHP reads the name as the other, which is folded.
+fn reads_as(name: &[u8], folded: &[u8]) -> bool {
+    name.len() == folded.len() && name.iter().zip(folded).all(|(&a, &b)| fold(a) == b)
+}
+
+/// The names under which the app is told who is there.
+fn of_identity(identity: &Identity) -> impl Iterator<Item = &str> {
+    let own = [&identity.user_id, &identity.email, &identity.name, &identity.groups];
+    let assertion = identity.assertion.iter().map(|assertion| &assertion.header);
+    own.into_iter().flatten().chain(assertion).map(String::as_str)
+}
+
+/// The names under which the app is told who is there, prepared to be known in any spelling.
+pub struct IdentityNames {
+    folded: Vec<Box<[u8]>>,
+}
+
+impl IdentityNames {
+    /// Those that are configured.
+    pub fn new(identity: &Identity) -> Self {
+        Self { folded: of_identity(identity).map(folded).collect() }
+    }
+
+    /// Whether an app may read a field of this name as one that tells who is there.
+    pub fn contains(&self, name: &[u8]) -> bool {
+        self.folded.iter().any(|own| reads_as(name, own))
+    }
 }
 
 impl Reserved {
     /// Our own names and those under which the identity is sent.
     pub fn new(identity: &Identity) -> Self {
-        let own = [&identity.user_id, &identity.email, &identity.name, &identity.groups];
-        let own = own.into_iter().flatten().chain(identity.assertion.iter().map(|it| &it.header));
         let is_plain = |sign: char| sign.is_ascii_alphanumeric();
         let (mut by_length, mut signs) = (Vec::new(), [0; 4]);
         // `Host` is written first, as it came.
         let known = HOP_BY_HOP.iter().chain(OURS).chain(OTHER_REQUEST).copied().chain(["host"]);
-        let known = known.chain(own.map(String::as_str)).map(|name| (name, false));
+        let known = known.chain(of_identity(identity)).map(|name| (name, false));
         for (name, of_networks) in known.chain(OF_NETWORKS.iter().map(|name| (*name, true))) {
             if by_length.len() <= name.len() {
                 by_length.resize(name.len() + 1, Vec::new());
             }
-            by_length[name.len()].push(Name { folded: name.bytes().map(fold).collect(), of_networks });
+            by_length[name.len()].push(Name { folded: folded(name), of_networks });
             let sign = sign(name.as_bytes());
             signs[usize::from(sign >> 6)] |= 1 << (sign & 63);
             if !(name.starts_with(is_plain) && name.ends_with(is_plain)) {
@@ -172,14 +198,14 @@ impl Reserved {
         let candidates = self.by_length.get(name.len());
         // Nearly always it is the usual spelling.
         candidates.is_some_and(|names| {
-            let is = |folded: &[u8]| *folded == *name || same_folded(name, folded);
+            let is = |folded: &[u8]| *folded == *name || reads_as(name, folded);
             names.iter().any(|reserved| is(&reserved.folded) && !(trusted && reserved.of_networks))
         })
     }
 }
 
 fn starts_folded(name: &[u8], start: &[u8]) -> bool {
-    name.get(..start.len()).is_some_and(|head| same_folded(head, start))
+    name.get(..start.len()).is_some_and(|head| reads_as(head, start))
 }
 
 #[cfg(test)]

@@ -310,6 +310,29 @@ fn hdr_1_hdr_2_a_client_that_names_an_identity_is_refused_in_whatever_spelling()
 }
 
 #[test]
+fn hdr_1_an_identity_under_a_name_with_other_signs_is_claimed_by_nobody_either() {
+    let identity = "user_id = [\"x_uid\"]\nemail = [\"x.mail\"]\nassertion_header = \"my~proof_\"";
+    let stage = Stage::on(guarded(asked()).set("identity", identity));
+    for asker in ASKERS {
+        for name in
+            ["X_UID", "x_uid", "X-Uid", "x.uid", "X.Mail", "x-mail", "X_MAIL", "my~proof_", "My-Proof-"]
+        {
+            for fields in [cookie(&stage), String::new()] {
+                for target in ["/app", "/maybe/x", "/public/x"] {
+                    let fields = format!("{fields}{name}: victim\r\n");
+                    let response = ask(&stage, asker, "GET", target, &fields);
+                    assert_eq!(response.status, 403, "{asker} {name} {target}");
+                }
+            }
+        }
+        for name in ["X-Uidx", "Mail", "X--Uid"] {
+            let fields = format!("{}{name}: me\r\n", cookie(&stage));
+            assert_eq!(ask(&stage, asker, "GET", "/maybe/x", &fields).status, 200, "{asker} {name}");
+        }
+    }
+}
+
+#[test]
 fn a_session_that_is_renewed_by_a_question_gives_the_cookie_again() {
     let stage = stage();
     let mut renewed = 0;
