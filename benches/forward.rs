@@ -19,7 +19,7 @@
 //! cargo bench --bench forward -- --instructions --assertion    # and with a signed identity for the app
 //! ```
 //!
-//! The last lines of a run are a row for the table of figures in `README.md` and the targets that were met. Needs
+//! The last lines of a run are a row for the table of figures in `docs/figures.md` and the targets that were met. Needs
 //! `nginx` and util-linux (`taskset`, `setpriv`) in the path, for TLS `openssl`, for HTTP/2 `h2load`; Linux only. Under
 //! TLS both sides speak 1.3 with the same P-256 certificate. Two layouts, which answer two questions:
 //!

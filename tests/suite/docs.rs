@@ -1,8 +1,10 @@
-//! What is written for people: that its links lead somewhere.
+//! What is written for people: that its links lead somewhere, and that it is whole where it says all of something.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use sidegate::refusal::Refusal;
 
 /// The front door and everything behind it, by path from the root.
 fn texts() -> BTreeMap<PathBuf, String> {
@@ -80,4 +82,20 @@ fn every_page_can_be_reached_from_the_front_door() {
             page.display()
         );
     }
+}
+
+#[test]
+fn every_refusal_is_explained_once_with_its_status() {
+    let texts = texts();
+    let rows = texts[Path::new("docs/refusals.md")].lines().filter_map(|line| {
+        let (code, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
+        let (status, _) = rest.split_once(" | ")?;
+        Some((code, status.parse::<u16>().ok()?))
+    });
+    let mut explained: Vec<_> = rows.collect();
+    let mut all: Vec<_> =
+        Refusal::ALL.iter().map(|refusal| (refusal.code(), refusal.status().as_u16())).collect();
+    explained.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(explained, all, "docs/refusals.md and src/refusal.rs");
 }
