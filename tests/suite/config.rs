@@ -257,6 +257,37 @@ fn every_documented_provider_is_good_with_what_is_commented_out_too() {
 }
 
 #[test]
+fn the_configurations_for_systemd_and_kubernetes_are_good() {
+    let page = include_str!("../../docs/operations.md");
+    let block = |kind: &str, start: &str| {
+        let (_, rest) = page.split_once(&format!("```{kind}\n{start}")).expect(start);
+        rest.split_once("```").expect("its end").0
+    };
+    let (before, rest) = block("toml", "# /etc/sidegate").split_once("[tls]").expect("TLS");
+    let (_, after) = rest.split_once("\n\n").expect("what follows it");
+    let text = format!("#{before}{after}");
+    let checked = Home::with(&text).check();
+    assert_eq!(checked.status.code(), Some(0), "{text}\n{}", err(&checked));
+
+    let home = Home::with("[store]\nurl = \"sqlite:/data/sidegate.db\"\n");
+    for (name, text) in [("secret", "0".repeat(32)), ("store-url", "postgres://a:b@127.0.0.1/c".to_owned())] {
+        std::fs::write(home.path().join(name), text).expect("written");
+        let closed = std::os::unix::fs::PermissionsExt::from_mode(0o440);
+        std::fs::set_permissions(home.path().join(name), closed).expect("closed");
+    }
+    let mut env = vec![("SIDEGATE_CONFIG", "sidegate.toml")];
+    for line in block("yaml", "apiVersion: apps/v1").lines().filter(|line| line.contains("SIDEGATE_")) {
+        let (name, value) =
+            line.split_once("name: ").and_then(|(_, rest)| rest.split_once(", value: \"")).expect(line);
+        let (value, _) = value.split_once('"').expect(line);
+        env.push((name, value.trim_start_matches("/run/secrets/sidegate/")));
+    }
+    let checked = home.run(&["check"], &env);
+    assert_eq!(checked.status.code(), Some(0), "{}", err(&checked));
+    assert!(out(&checked).contains("PostgreSQL") && env.len() == 9, "{env:?}\n{}", out(&checked));
+}
+
+#[test]
 fn everything_that_is_wrong_with_files_is_told_at_once_with_its_line_before_anything_starts() {
     let home = Home::with(
         "[upstream]\nurl = \"https://127.0.0.1:3000\"\nca_file = \"/nope/ca.pem\"\nclient_certificate = \"/nope/c.pem\"\n\
