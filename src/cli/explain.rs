@@ -17,7 +17,7 @@ use crate::app;
 use crate::config::rule::Access;
 use crate::config::{Config, NewSecret};
 use crate::gate::rules::{Owner, Reader, Reason, Rules};
-use crate::gate::{self, Decision, Verdict};
+use crate::gate::{self, Decision, Verdict, endpoint};
 use crate::http::client::Peer;
 use crate::http::visit::{Credential, Visit};
 use crate::id::{RequestId, SessionId, UserId};
@@ -100,7 +100,15 @@ fn explain(config: &Config, asked: &Asked<'_>, user: Option<UserId>, out: &mut i
         writeln!(out, "route     {name}")?;
     }
     match verdict {
-        Verdict::Ours(endpoint) => writeln!(out, "verdict   answered by Sidegate: {endpoint:?}"),
+        Verdict::Ours(endpoint) => {
+            let (method, path) = endpoint::at_place(endpoint.place()).unwrap_or_default();
+            let asked = visit.path.readings().next().unwrap_or_default();
+            let below = |mount: &&String| {
+                asked.strip_prefix(mount.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            };
+            let mount = rules.mounts.iter().find(below).map_or(config.mount(), String::as_str);
+            writeln!(out, "verdict   answered by Sidegate: {method} {mount}/{path}")
+        }
         Verdict::Refuse(refusal) => refused(refusal, out),
         Verdict::AskToSignIn => {
             let programs = Refusal::SignInRequired;

@@ -80,7 +80,12 @@ fn the_verdict_and_the_rule_behind_it_are_named() {
         ),
         (&["delete", "/notes/x"], "rule 6, /notes/**: public; deny, for a reader that runs", "403 FORBIDDEN"),
         (&["GET", "/assets/../internal/x"], "read as   /internal/x", "refused: 400 AMBIGUOUS_PATH"),
-        (&["POST", "/auth/sign-in"], "one of Sidegate's own", "answered by Sidegate: SignIn"),
+        (&["POST", "/auth/sign-in"], "one of Sidegate's own", "answered by Sidegate: POST /auth/sign-in"),
+        (
+            &["HEAD", "/auth/sign-in/github"],
+            "one of Sidegate's own",
+            "Sidegate: GET /auth/sign-in/{provider}",
+        ),
         (&["GET", "/auth/nowhere"], "one of Sidegate's own", "refused: 404 NOT_FOUND"),
         (&["GET", "http://127.0.0.1:8080/assets/x"], "rule 1", "forwarded without identity"),
         (&["GET", "http://a.example/assets/x"], "at a.example", "refused: 421"),
