@@ -13,10 +13,11 @@ use super::{Failure, Settings, serve};
 use crate::account::email::Email;
 use crate::account::password::Passwords;
 use crate::account::profile::is_name;
-use crate::config::{Config, NewSecret};
+use crate::config::{self, Config, NewSecret};
 use crate::error::{Error, Fault};
 use crate::flow::ending;
 use crate::id::UserId;
+use crate::refusal::Refusal;
 use crate::store::auth_log::{Action, LogEntry};
 use crate::store::disabled::Listed;
 use crate::store::{Store, Tx};
@@ -280,9 +281,29 @@ async fn hashed(config: &Config, email: &str) -> Result<String, Wrong> {
         .read_line(&mut line)
         .map_err(|error| Wrong(format!("reading the password: {error}")))?;
     let password = line.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        return Err(Wrong("no password came by standard input: give it there as one line".to_owned()));
+    }
     let passwords = Passwords::new(&config.password);
-    passwords.policy(password, &[email, &config.public.name]).map_err(Error::from)?;
+    passwords
+        .policy(password, &[email, &config.public.name])
+        .map_err(|refusal| Wrong(refused_password(refusal, config.password.min_length)))?;
     Ok(passwords.hash(password).await?)
+}
+
+/// What the policy has against a password, with the code by which programs know it.
+fn refused_password(refusal: Refusal, min_length: usize) -> String {
+    let code = refusal.code();
+    match refusal {
+        Refusal::PasswordTooShort => format!("a password needs at least {min_length} characters ({code})"),
+        Refusal::PasswordTooLong => {
+            format!("a password has at most {} characters ({code})", config::Password::LONGEST)
+        }
+        Refusal::PasswordTooCommon => {
+            format!("this password is among the first that anybody would try ({code})")
+        }
+        _ => code.to_owned(),
+    }
 }
 
 async fn show(store: &Store, name: &str, now: Now) -> Result<String, Wrong> {

@@ -67,6 +67,16 @@ impl Place {
         String::from_utf8(output.stderr).expect("text")
     }
 
+    /// What is said of a new password where standard input is closed.
+    fn is_told_nothing(&self, user: &str) -> String {
+        let output =
+            command(self.directory.path(), &["user", "set-password", user, "--config", "sidegate.toml"])
+                .output()
+                .expect("it runs");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).expect("text")
+    }
+
     fn visitor(&self) -> Visitor {
         Visitor::new(self.address, &format!("http://{}", self.address))
     }
@@ -110,7 +120,13 @@ on_both_databases! {
         assert!(place.refuses(&["user", "create", "ada@example.com"], "").contains("has an account"));
         assert!(place.refuses(&["user", "create", "no address"], "").contains("is no address"));
         assert!(place.refuses(&["user", "show", "nobody@example.com"], "").contains("there is no user"));
-        assert!(place.refuses(&["user", "set-password", &id], "short").contains("PASSWORD_TOO_SHORT"));
+        let short = place.refuses(&["user", "set-password", &id], "short");
+        assert!(short.contains("at least 8 characters (PASSWORD_TOO_SHORT)"), "{short}");
+        let long = place.refuses(&["user", "set-password", &id], &"long".repeat(40));
+        assert!(long.contains("at most 128 characters (PASSWORD_TOO_LONG)"), "{long}");
+        for nothing in [place.refuses(&["user", "set-password", &id], ""), place.is_told_nothing(&id)] {
+            assert!(nothing.contains("no password came by standard input"), "{nothing}");
+        }
         assert_eq!(ada.get("/app").status, 200, "nothing came of all that");
         let changed = place.run(&["user", "set-password", "ada@example.com"], "another long phrase");
         assert!(changed.status.success());
