@@ -1,4 +1,4 @@
-//! What is read of a certificate besides its names: until when it is good (RFC 5280 §4.1.2.5), and whether it is one of
+//! What is read of a certificate besides its names: from when and until when it is good (RFC 5280 §4.1.2.5), and whether it is one of
 //! an authority (§4.2.1.9); and of a list of revoked ones, until when it is good (§5.1.2.5).
 
 use time::PrimitiveDateTime;
@@ -68,8 +68,19 @@ fn body(certificate: &[u8]) -> Option<(&[u8], bool)> {
     Some((body, of_tag(body, VERSION).is_some()))
 }
 
+/// From when this certificate is good, in seconds since the epoch. `None` if it is no certificate.
+pub(super) fn not_before(certificate: &[u8]) -> Option<i64> {
+    moment(validity(certificate)?)
+}
+
 /// Until when this certificate is good, in seconds since the epoch. `None` if it is no certificate.
 pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
+    let (_, _, not_after) = element(validity(certificate)?)?;
+    moment(not_after)
+}
+
+/// The two times between which a certificate is good.
+fn validity(certificate: &[u8]) -> Option<&[u8]> {
     let (body, _) = body(certificate)?;
     let after_version = of_tag(body, VERSION).map_or(body, |(_, rest)| rest);
     // Serial number, signature algorithm, issuer.
@@ -77,9 +88,7 @@ pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
     for _ in 0..3 {
         (_, _, rest) = element(rest)?;
     }
-    let (validity, _) = of_tag(rest, SEQUENCE)?;
-    let (_, _, not_after) = element(validity)?;
-    moment(not_after)
+    Some(of_tag(rest, SEQUENCE)?.0)
 }
 
 /// When the next list follows a list of revoked certificates (RFC 5280 §5.1.2.5), in seconds since the epoch. `None` if
@@ -166,6 +175,8 @@ mod tests {
         assert_eq!(not_after(&certificate(UTC_TIME, "990203000000Z")), Some(date(1999)));
         assert_eq!(not_after(&certificate(GENERALIZED_TIME, "20500203000000Z")), Some(date(2050)));
         assert_eq!(not_after(&certificate(2, "300203000000Z")), None);
+        let january = expect(Date::from_calendar_date(2025, time::Month::January, 1).expect("a date"));
+        assert_eq!(not_before(&certificate(UTC_TIME, "300203000000Z")), Some(january));
         let list = [
             tlv(2, &[1]),
             tlv(SEQUENCE, b"algorithm"),

@@ -123,13 +123,9 @@ impl Tls {
     /// What clients would not take, in one line each: certificates that are not good now, and that none is for this
     /// host (with or without a port).
     pub fn dangers(&self, host: &str, now: Now) -> Vec<String> {
-        let ended = self.not_after().into_iter().enumerate().filter_map(|(place, until)| {
-            let until = Now::from_seconds(until?);
-            let told = || {
-                format!("{}: was good until {}; clients refuse it", key(place, "certificate"), until.minute())
-            };
-            (until <= now).then(told)
-        });
+        let out_of_time = (self.shelf.0.iter().enumerate())
+            .filter_map(|(place, certified)| untimely(certified, now).map(|what| (place, what)))
+            .map(|(place, what)| format!("{}: {what}", key(place, "certificate")));
         let name = host.parse::<Authority>().ok();
         let name = name.as_ref().map(|name| name.host().trim_start_matches('[').trim_end_matches(']'));
         let name = name.and_then(|name| ServerName::try_from(name).ok());
@@ -145,7 +141,7 @@ impl Tls {
                 "{CLIENT_CRL}: {outdated} of its lists have ended; certificates of their issuers are refused"
             )
         });
-        ended.chain(unnamed).chain(self.repeated()).chain(misplaced).chain(outdated).collect()
+        out_of_time.chain(unnamed).chain(self.repeated()).chain(misplaced).chain(outdated).collect()
     }
 
     /// Certificates that are there twice: the later one never comes up.
@@ -186,6 +182,20 @@ fn is_for(certified: &CertifiedKey, name: &ServerName<'_>) -> bool {
         .end_entity_cert()
         .and_then(ParsedCertificate::try_from)
         .is_ok_and(|certificate| verify_server_name(&certificate, name).is_ok())
+}
+
+/// Why clients refuse a certificate now and would take it at another time, if that is so.
+fn untimely(certified: &CertifiedKey, now: Now) -> Option<String> {
+    let der = certified.cert.first()?;
+    let from = der::not_before(der).map(Now::from_seconds).filter(|from| now < *from);
+    let until = der::not_after(der).map(Now::from_seconds).filter(|until| *until <= now);
+    match (from, until) {
+        (Some(from), _) => {
+            Some(format!("is not good before {}; clients refuse it until then", from.minute()))
+        }
+        (None, Some(until)) => Some(format!("was good until {}; clients refuse it", until.minute())),
+        (None, None) => None,
+    }
 }
 
 /// Those of all names whose files can be used; what cannot is noted.

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use sidegate::server::tls::Tls;
-use sidegate::time::Clock;
+use sidegate::time::{Clock, Now};
 use tempfile::TempDir;
 
 use crate::jobs::eventually;
@@ -374,6 +374,11 @@ fn a_certificate_that_has_ended_or_is_for_another_name_is_told_of() {
         told.contains("tls.certificate: was good until") && told.contains("tls.more[0].certificate:"),
         "{told}"
     );
+    let told = tls.dangers("127.0.0.1", Now::from_seconds(1_000_000_000)).join("\n");
+    for key in ["tls.certificate", "tls.more[0].certificate"] {
+        let early = |line: &str| line.starts_with(&format!("{key}: is not good before 20"));
+        assert!(told.lines().any(early) && !told.contains("was good"), "{told}");
+    }
     // Whoever starts with it hears of it.
     let (directory, section) = changing();
     minimal(directory.path(), free_port(), free_port(), "sqlite:site.db");
