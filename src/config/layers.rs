@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
@@ -47,11 +47,8 @@ impl Layers {
                 Ok(text) => layers = Self::file(&name, &text, problems),
                 Err(error) => {
                     layers.unreadable = true;
-                    let (what, remedy) = match error.kind() {
-                        ErrorKind::InvalidData => (format!("{name} is not UTF-8"), "save it as UTF-8"),
-                        _ => (format!("{name} cannot be read: {error}"), "name a file by --config"),
-                    };
-                    problems.add("", what, remedy);
+                    let (what, remedy) = unreadable(&error);
+                    problems.add("", format!("{name} {what}"), remedy);
                 }
             }
         }
@@ -207,6 +204,18 @@ impl Places {
     }
 }
 
+/// Why the file cannot be read, and what to do about it.
+fn unreadable(error: &io::Error) -> (String, &'static str) {
+    let remedy = match error.kind() {
+        ErrorKind::InvalidData => return ("is not UTF-8".to_owned(), "save it as UTF-8"),
+        ErrorKind::NotFound => "name one that is there, by --config or SIDEGATE_CONFIG",
+        ErrorKind::PermissionDenied => "let the user that Sidegate runs as read it",
+        ErrorKind::IsADirectory => "name the file in it",
+        _ => "name another file by --config or SIDEGATE_CONFIG",
+    };
+    (format!("cannot be read: {error}"), remedy)
+}
+
 /// `${NAME}` replaced; the error says what is wrong without showing a value.
 fn expand(text: &str, env: &[(OsString, OsString)]) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
@@ -292,4 +301,15 @@ pub(super) fn meant(path: &str) -> String {
         return format!("did you mean `{name}` at the top level, above every [section]?");
     }
     format!("remove it, or use one of: {}", known.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_may_not_read_the_file_is_not_told_to_name_another() {
+        let (what, remedy) = unreadable(&ErrorKind::PermissionDenied.into());
+        assert!(what.starts_with("cannot be read: ") && remedy.contains("user"), "{remedy}");
+    }
 }

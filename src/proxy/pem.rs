@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use crate::config::problem::Problems;
@@ -20,7 +20,7 @@ pub fn chain(file: &Path, key: &str) -> Result<Vec<CertificateDer<'static>>, Pro
     };
     let chain: Vec<_> = CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect)
-        .map_err(|error| unusable(format!("cannot be read: {error}")))?;
+        .map_err(|error| unusable(unreadable(&error)))?;
     if chain.is_empty() { Err(unusable("holds no certificate".to_owned())) } else { Ok(chain) }
 }
 
@@ -51,7 +51,7 @@ pub fn revoked(file: &Path, key: &str) -> Result<Vec<CertificateRevocationListDe
     };
     let lists: Vec<_> = CertificateRevocationListDer::pem_file_iter(file)
         .and_then(Iterator::collect)
-        .map_err(|error| unusable(format!("cannot be read: {error}")))?;
+        .map_err(|error| unusable(unreadable(&error)))?;
     if lists.is_empty() { Err(unusable("holds no revocation list".to_owned())) } else { Ok(lists) }
 }
 
@@ -71,7 +71,21 @@ pub fn key(file: &Path, key: &str) -> Result<PrivateKeyDer<'static>, Problems> {
         ));
     }
     PrivateKeyDer::from_pem_file(file).map_err(|error| {
-        let what = format!("{} holds no private key: {error}", file.display());
-        Problems::one(key, what, "name a PEM file with the key that belongs to the certificate")
+        let what = match error {
+            pem::Error::Io(_) => unreadable(&error),
+            pem::Error::NoItemsFound => "holds no private key".to_owned(),
+            _ => format!("holds no private key: {error}"),
+        };
+        let remedy = "name a PEM file with the key that belongs to the certificate";
+        Problems::one(key, format!("{} {what}", file.display()), remedy)
     })
+}
+
+/// Why nothing can be read of a file.
+fn unreadable(error: &pem::Error) -> String {
+    match error {
+        // Its own words begin with the kind of error, which goes without saying here.
+        pem::Error::Io(error) => format!("cannot be read: {error}"),
+        _ => format!("cannot be read: {error}"),
+    }
 }

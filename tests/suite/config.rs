@@ -303,9 +303,9 @@ fn everything_that_is_wrong_with_files_is_told_at_once_with_its_line_before_anyt
         let expected = [
             "sidegate.toml:3: upstream.ca_file: /nope/ca.pem cannot be read",
             "sidegate.toml:4: upstream.client_certificate: /nope/c.pem cannot be read",
-            "sidegate.toml:5: upstream.client_key: /nope/k.pem holds no private key",
+            "sidegate.toml:5: upstream.client_key: /nope/k.pem cannot be read: No such file",
             "sidegate.toml:9: tls.certificate: /nope/c.pem cannot be read",
-            "sidegate.toml:10: tls.key: /nope/k.pem holds no private key",
+            "sidegate.toml:10: tls.key: /nope/k.pem cannot be read: No such file",
             "sidegate.toml:11: tls.client_ca: /nope/ca.pem cannot be read",
             "sidegate.toml:12: tls.client_crl: /nope/crl.pem cannot be read",
             "sidegate.toml:14: geo.country_file: /nope/c.mmdb: ",
@@ -328,6 +328,10 @@ fn a_file_that_cannot_be_read_is_all_that_is_told() {
     assert!(told[1].contains("is not UTF-8; save it as UTF-8"), "{told:?}");
     std::fs::remove_file(home.path().join("sidegate.toml")).expect("removed");
     told.push(err(&home.check()));
+    assert!(told[2].contains("name one that is there"), "{told:?}");
+    std::fs::create_dir(home.path().join("sidegate.toml")).expect("made");
+    told.push(err(&home.check()));
+    assert!(told[3].contains("name the file in it"), "{told:?}");
     for told in told {
         assert!(told.lines().count() == 1 && told.contains("sidegate.toml"), "{told}");
     }
