@@ -285,7 +285,8 @@ fn buttons(config: &Config) -> Vec<ui::Provider> {
 
 /// Where addresses are.
 fn geo(config: &Config) -> Result<Geo, Fault> {
-    Geo::open(&config.geo).map_err(|problems| Fault::new("opening the geo files", problems.to_string()))
+    Geo::open(&config.geo)
+        .map_err(|problems| Fault::new("opening the geo files", config.located(problems).to_string()))
 }
 
 /// The rules of a configuration, as the gate reads them.

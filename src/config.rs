@@ -107,9 +107,15 @@ impl Config {
     ///
     /// # Errors
     /// The problems.
-    pub fn unless(self, mut problems: Problems) -> Result<Self, Problems> {
+    pub fn unless(self, problems: Problems) -> Result<Self, Problems> {
+        self.located(problems).none_or(self)
+    }
+
+    /// The same problems, each with the place where its key was given.
+    #[must_use]
+    pub fn located(&self, mut problems: Problems) -> Problems {
         problems.locate(|key| self.given.places.of(key));
-        problems.none_or(self)
+        problems
     }
 
     /// The first mount prefix: where our own links lead.

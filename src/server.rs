@@ -50,6 +50,7 @@ mod seats;
 mod silenced;
 mod thread;
 pub mod tls;
+pub mod unbound;
 mod worker;
 
 /// A server that is running.

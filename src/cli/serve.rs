@@ -16,9 +16,9 @@ use crate::config::{self, Config, NewSecret, Sources};
 use crate::jobs::Jobs;
 use crate::log::sink::Sink;
 use crate::log::{self, Levels};
-use crate::server::Server;
 use crate::server::listen::Reservation;
 use crate::server::passed::Passed;
+use crate::server::{Server, unbound};
 use crate::time::Clock;
 
 /// Threads of the office.
@@ -55,9 +55,11 @@ async fn serve(
 ) -> Result<(), Failure> {
     let watch = Watch::new(&config);
     let mut held = Vec::new();
-    for address in config.listen.addresses().chain(config.listen.redirect_http) {
-        let reserved = Reservation::take(address)
-            .map_err(|error| Failure::Other(format!("cannot listen on {address}: {error}")))?;
+    for (key, place) in config.listen.named() {
+        let Place::Tcp(address) = place else { continue };
+        let reserved = Reservation::take(address).map_err(|error| {
+            Failure::Other(format!("cannot listen on {}", unbound::named(&key, &place, &error)))
+        })?;
         held.push(reserved);
     }
     let app = App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
@@ -155,6 +157,8 @@ pub(super) async fn until_told(
                     reloader.watch.look(&app.config, &server);
                 }
             }
+            _ = stop.user_1.recv() => nothing_to_reopen(),
+            _ = stop.user_2.recv() => nothing_to_reopen(),
             _ = stop.hangup.recv() => {
                 if let Some(reloader) = &mut reloader {
                     let fresh = reload(Arc::clone(&app), &server, reloader);
@@ -230,7 +234,7 @@ async fn renewed(
         config::reload(&reloader.sources, &app.config).map_err(|problems| problems.to_string())?;
     let fresh = app.under(config).map_err(|fault| fault.to_string())?;
     let watch = Watch::new(&fresh.config);
-    let ready = server.prepare(&fresh).map_err(|problems| problems.to_string())?;
+    let ready = server.prepare(&fresh).map_err(|problems| fresh.config.located(problems).to_string())?;
     // The last that can fail: from here on it counts.
     fresh.bind(app).await.map_err(|fault| fault.to_string())?;
     server.apply(ready);
@@ -239,11 +243,21 @@ async fn renewed(
     Ok((fresh, waiting))
 }
 
-/// The signals that ask for an end, or for another look at the files.
+/// Says so to whoever rotates logs, or anything else, by the signals at which other servers reopen files or replace
+/// themselves. Left alone they would end the process.
+fn nothing_to_reopen() {
+    tracing::info!(
+        "nothing is reopened: the log goes to stderr, and its files belong to whoever reads it there"
+    );
+}
+
+/// The signals that ask for an end, for another look at the files, or for what other servers do at them.
 pub(super) struct Stop {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    user_1: Signal,
+    user_2: Signal,
 }
 
 impl Stop {
@@ -256,6 +270,8 @@ impl Stop {
             terminate: receive(SignalKind::terminate())?,
             interrupt: receive(SignalKind::interrupt())?,
             hangup: receive(SignalKind::hangup())?,
+            user_1: receive(SignalKind::user_defined1())?,
+            user_2: receive(SignalKind::user_defined2())?,
         })
     }
 

@@ -52,7 +52,7 @@ impl Watch {
             Err(_) if self.refused.as_ref() == Some(&now.used) => {}
             Err(problems) => {
                 self.refused = Some(now.used);
-                for line in problems.to_string().lines() {
+                for line in config.located(problems).to_string().lines() {
                     tracing::error!("the certificates have changed, and those of before stay: {line}");
                 }
             }

@@ -51,6 +51,20 @@ impl Listen {
         self.places.first().cloned().unwrap_or(Place::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
     }
 
+    /// All places where something listens for clients, with the keys that name them.
+    pub fn named(&self) -> impl Iterator<Item = (String, Place)> {
+        let key = |number| match number {
+            0 => "listen.address".to_owned(),
+            _ => format!("listen.more[{}]", number - 1),
+        };
+        let redirect = self.redirect_http.map(|to| ("listen.redirect_http".to_owned(), Place::Tcp(to)));
+        self.places
+            .iter()
+            .enumerate()
+            .map(move |(number, place)| (key(number), place.clone()))
+            .chain(redirect)
+    }
+
     /// The addresses, without sockets in the file system.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.places.iter().filter_map(|place| match place {

@@ -23,10 +23,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::app::App;
+use crate::config::listen::Place;
 use crate::metrics::text;
 use crate::proxy::instances::Instances;
 use crate::server::read::host_name;
 use crate::server::tls::Tls;
+use crate::server::unbound;
 use crate::server::worker::Serving;
 
 mod active;
@@ -61,9 +63,8 @@ impl Admin {
     /// # Errors
     /// If the address cannot be bound.
     pub(super) fn start(serving: &watch::Receiver<Serving>, address: SocketAddr) -> io::Result<Self> {
-        let named =
-            |error: io::Error| io::Error::new(error.kind(), format!("admin.address {address}: {error}"));
-        let listener = TcpListener::bind(address).map_err(named)?;
+        let listener = TcpListener::bind(address)
+            .map_err(|error| unbound::named("admin.address", &Place::Tcp(address), &error))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let office = serving.borrow().app.office.clone();

@@ -17,6 +17,7 @@ use crate::config::listen::{Listen, Place};
 use crate::http::client::Peer;
 use crate::server::inherited::inherited;
 use crate::server::passed::{Passed, Socket as Handed};
+use crate::server::unbound;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -90,9 +91,13 @@ pub(super) fn bind(listen: &Listen, passed: &Passed) -> io::Result<Places> {
         redirect: None,
         files: Vec::new(),
     };
-    for (number, place) in listen.places.iter().enumerate() {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{place}: {error}"));
-        let first = match place {
+    for (number, (key, place)) in listen.named().enumerate() {
+        let named = |error: io::Error| unbound::named(&key, &place, &error);
+        let first = match &place {
+            Place::Tcp(address) if number == listen.places.len() => {
+                places.redirect = Some(places.tcp(*address, Serves::Redirect).map_err(named)?);
+                continue;
+            }
             Place::Tcp(address) => Place::Tcp(places.tcp(*address, Serves::Site).map_err(named)?),
             Place::Unix(path) => {
                 places.unix(path, listen.socket_mode).map_err(named)?;
@@ -103,10 +108,6 @@ pub(super) fn bind(listen: &Listen, passed: &Passed) -> io::Result<Places> {
         if number == 0 {
             places.first = first;
         }
-    }
-    if let Some(address) = listen.redirect_http {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
-        places.redirect = Some(places.tcp(address, Serves::Redirect).map_err(named)?);
     }
     Ok(places)
 }

@@ -276,3 +276,31 @@ fn a_second_server_does_not_share_the_port_of_the_first() {
     assert_eq!(second.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&second.stderr).contains("cannot listen"), "{second:?}");
 }
+
+#[test]
+fn whoever_cannot_listen_is_told_which_key_names_the_place_and_what_to_do() {
+    let (directory, taken, app) = (TempDir::new().expect("a directory"), free_port(), Upstream::hello());
+    let _held = TcpListener::bind(taken).expect("a port");
+    // Reserved for documentation (RFC 5737 §3): no machine has it.
+    let foreign = "192.0.2.1:8080";
+    for (more, key, remedy) in [
+        (format!("more = [\"127.0.0.1:0\", \"{taken}\"]"), "listen.more[1]", "another program listens there"),
+        (format!("redirect_http = \"{taken}\""), "listen.redirect_http", "another program listens there"),
+        (format!("more = [\"{foreign}\"]"), "listen.more[0]", "this machine has no such address"),
+        (format!("[admin]\naddress = \"{taken}\""), "admin.address", "another program listens there"),
+    ] {
+        let text = format!(
+            "[public]\nurl = \"https://127.0.0.1\"\n[upstream]\nurl = \"http://{}\"\n[store]\nurl = \"sqlite:x.db\"\n\
+             [listen]\naddress = \"{}\"\n{more}\n",
+            app.address,
+            free_port()
+        );
+        fs::write(directory.path().join("sidegate.toml"), text).expect("a file");
+        let output = run(directory.path(), &["serve", "--config", "sidegate.toml"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let last = said.lines().last().expect("a line");
+        assert!(last.starts_with("cannot listen on ") && last.contains(&format!("(`{key}`): ")), "{said}");
+        assert!(last.contains(remedy), "{said}");
+    }
+}

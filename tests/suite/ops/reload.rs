@@ -77,6 +77,8 @@ fn a_bad_file_changes_nothing_and_everything_wrong_with_it_is_said() {
     program.configure(app.address, "[geo]\ncountry_file = \"nowhere.mmdb\"\n");
     let said = program.reload();
     assert!(said.contains("nothing was reloaded") && said.contains("nowhere.mmdb"), "{said}");
+    let place = said.split("sidegate.toml:").nth(1).expect("the place of the key");
+    assert!(place.contains(": geo.country_file: nowhere.mmdb: "), "{said}");
     assert_eq!(program.visitor().get("/a/x").status, 200);
     let text = program.told("/metrics").text();
     assert_eq!(number(&text, "sidegate_config_reloads_total{outcome=\"refused\"}"), 2, "{text}");
@@ -185,4 +187,17 @@ fn the_level_of_the_log_and_the_name_on_the_pages_change() {
         program.visitor().navigate("/auth/sign-in").text().contains(name)
     });
     crate::jobs::eventually("more is said", || program.says(" DEBUG "));
+}
+
+#[test]
+fn signals_at_which_other_servers_reopen_files_end_nothing() {
+    let app = Upstream::hello();
+    let program = Program::start(app.address, &rule("public"));
+    for (times, signal) in [(1, "-USR1"), (2, "-USR2")] {
+        program.signal(signal);
+        crate::jobs::eventually("it says that it does nothing", || {
+            program.lines().iter().filter(|line| line.contains("nothing is reopened")).count() == times
+        });
+        assert_eq!(program.visitor().get("/a/x").status, 200);
+    }
 }

@@ -43,4 +43,10 @@ fn certificates_for_another_name_are_told_of_at_a_reload_and_when_they_have_chan
     put("second");
     eventually("they are read", || seen() > before);
     eventually("that is told too", || told(2));
+    // What is wrong with a file is told with the place of its key, as it is at a start.
+    fs::write(at.join("site.key"), "").expect("written");
+    let key = |line: &String| line.contains("sidegate.toml:") && line.contains(": tls.key: ");
+    assert!(program.reload().lines().map(str::to_owned).any(|line| key(&line)));
+    let stays = |line: &String| line.contains("those of before stay") && key(line);
+    eventually("whoever looks tells it too", || program.lines().iter().any(stays));
 }
