@@ -12,8 +12,10 @@ use crate::refusal::Refusal;
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The app answered, or was asked and failed.
+    /// The app answered.
     Forwarded,
+    /// It was for the app, and there is no answer of the app's to pass on.
+    Failed,
     /// It was for one of our endpoints.
     Answered,
     /// It was neither: refused, or the visitor was asked to sign in.
@@ -22,7 +24,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Their names in metrics and log lines, in the order of the variants.
-    pub const NAMES: [&str; 3] = ["forwarded", "answered", "refused"];
+    pub const NAMES: [&str; 4] = ["forwarded", "failed", "answered", "refused"];
 
     /// Its name.
     pub const fn name(self) -> &'static str {

@@ -88,6 +88,27 @@ impl Failure {
         }
     }
 
+    /// Whether the client, or the end of its session, is why there is no answer of the app's.
+    pub fn of_the_client(&self) -> bool {
+        match self {
+            Self::SessionEnded
+            | Self::BodyTooLarge
+            | Self::DeclaredTooLarge
+            | Self::BadBody
+            | Self::BodyTimeout => true,
+            Self::NoneWell
+            | Self::NoRoom
+            | Self::Unreachable(_)
+            | Self::ConnectTimeout
+            | Self::Closed { .. }
+            | Self::GivenUp(_)
+            | Self::Shared
+            | Self::Invalid(_)
+            | Self::NotSwitched
+            | Self::ResponseTimeout => false,
+        }
+    }
+
     /// What the client is told.
     pub fn refusal(&self) -> Refusal {
         match self {

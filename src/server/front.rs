@@ -159,6 +159,7 @@ async fn forward(
     if let Some(session) = pass.session()
         && let Err(fault) = app.tokens.assert(session, visit.now)
     {
+        record.failed();
         return (close(own(answer::refuse(desk(app), &reply_to(app, visit), fault.into()))), Some(asked));
     }
     let renewed = recognise::renew(app, visit).await;
@@ -166,8 +167,10 @@ async fn forward(
         Ok(reply) => (reply.map(ReplyBody::from), Some(asked)),
         Err(failed) => {
             let unasked = matches!(failed.failure, Failure::DeclaredTooLarge);
-            if unasked {
+            if failed.failure.of_the_client() {
                 record.refused();
+            } else {
+                record.failed();
             }
             (not_forwarded(worker, visit, &failed), (!unasked).then_some(asked))
         }

@@ -224,10 +224,16 @@ impl Record {
         }
     }
 
-    /// It was to be forwarded, and is refused before the app is asked.
+    /// It was to be forwarded, and is refused for what the client does with it.
     #[cold]
     pub(super) fn refused(&mut self) {
         self.outcome = Outcome::Refused;
+    }
+
+    /// It was to be forwarded, and the app has no answer that could be passed on.
+    #[cold]
+    pub(super) fn failed(&mut self) {
+        self.outcome = Outcome::Failed;
     }
 
     /// What the question of a proxy is about. It belongs to the route that it asks about.

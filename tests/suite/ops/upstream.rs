@@ -5,8 +5,8 @@ use http::{HeaderMap, Method, Request, Response};
 use http_body_util::Full;
 use serde_json::Value;
 
-use super::Program;
 use super::access::{JSON, line};
+use super::{Program, number};
 use crate::serve::free_port;
 use crate::support::app2::App2;
 use crate::support::h2::H2;
@@ -67,6 +67,11 @@ fn the_instance_that_failed_is_named_too_and_so_is_one_that_speaks_http_2() {
     assert_eq!(get(&program, "/open/dead", ""), 502);
     let told = of(&program, "/open/dead")["upstream"].clone();
     assert!(dead.iter().any(|port| told == format!("http://{port}")), "{told}");
+    let line = of(&program, "/open/dead");
+    assert_eq!((&line["decision"], &line["reason"]), (&"failed".into(), &"UPSTREAM_UNREACHABLE".into()));
+    let labels = "route=\"/open/**\",outcome=\"failed\",method=\"GET\",code=\"5xx\"";
+    let counted = number(&program.told("/metrics").text(), &format!("sidegate_requests_total{{{labels}}}"));
+    assert_eq!(counted, 1);
     let (one, two) = (App2::hello(), App2::hello());
     let more = format!("protocol = \"h2c\"\nmore = [\"http://{}\"]", two.address);
     let program = with(one.address, &more);
