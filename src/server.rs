@@ -40,6 +40,7 @@ mod linger;
 pub mod listen;
 mod otlp;
 pub mod passed;
+mod plain_http;
 mod proxy_protocol;
 pub(crate) mod read;
 mod recognise;

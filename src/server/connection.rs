@@ -20,7 +20,7 @@ use crate::server::http2::Hands;
 use crate::server::seats::Seat;
 use crate::server::tls::H2;
 use crate::server::worker::Worker;
-use crate::server::{http1, http2, proxy_protocol};
+use crate::server::{http1, http2, plain_http, proxy_protocol};
 
 /// Which HTTP a connection speaks, as far as that was negotiated.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -87,6 +87,9 @@ async fn introduced(
         return Err(io::Error::other("too many connections for one client"));
     }
     let (socket, speaks) = match (&worker.tls, handshake) {
+        (Some(_), Some(_)) if plain_http::is_spoken(&stream).await? => {
+            return Err(plain_http::refuse(stream).await);
+        }
         (Some(tls), Some(handshake)) => encrypted(handshake.accept(tls.acceptor(), stream).await?),
         (None, _) => (Socket::Plain(stream), Speaks::Http1),
         (Some(_), None) => return Err(io::Error::other("a handshake that was not counted")),

@@ -306,10 +306,12 @@ fn the_health_check_passes_where_tls_is_spoken() {
 }
 
 #[test]
-fn plain_http_on_a_port_for_tls_is_refused_and_silence_is_not_waited_for() {
+fn plain_http_on_a_port_for_tls_is_told_so_and_silence_is_not_waited_for() {
     let site = plan("").set("limits", "head_timeout = \"2s\"").start();
     let plain = until_ended(site.address, b"GET /auth/ok HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert!(!plain.starts_with(b"HTTP/"), "{plain:?}");
+    let plain = String::from_utf8(plain).expect("text");
+    assert!(plain.starts_with("HTTP/1.1 400 ") && plain.contains("sent to an HTTPS port"), "{plain}");
+    assert!(!until_ended(site.address, b"\x05\x01\0").starts_with(b"HTTP/"), "nobody asked by HTTP");
     assert!(Raw::connect(site.address).is_closed(), "a client that says nothing");
     assert_eq!(curl(&site, &[], "/auth/ok"), "2 200");
 }
