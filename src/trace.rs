@@ -1,6 +1,7 @@
 //! W3C Trace Context: the trace that a request belongs to, taken up where the caller's is valid and begun where
 //! it is not.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::Sender;
@@ -36,6 +37,15 @@ impl Share {
     fn takes(self, trace: &[u8; 16]) -> bool {
         let low = trace[8..].iter().fold(0, |number, &byte| number << 8 | u64::from(byte));
         low >> 1 < self.0
+    }
+}
+
+impl fmt::Display for Share {
+    /// In percent, to a thousandth of one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
+        let percent = format!("{:.3}", self.0 as f64 / (1_u64 << 63) as f64 * 100.0);
+        write!(f, "{} %", percent.trim_end_matches('0').trim_end_matches('.'))
     }
 }
 

@@ -5,8 +5,10 @@ use std::io::{self, Write};
 
 use super::{Failure, Settings};
 use crate::config::mail::Transport;
+use crate::config::tls::Tls;
+use crate::config::trace::Trace;
 use crate::config::units::{Size, Span};
-use crate::config::upstream::Protocol;
+use crate::config::upstream::{Health, Protocol, Upstream, UpstreamTls};
 use crate::config::{Config, Database, NewSecret};
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
@@ -23,8 +25,8 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
     if let Some(address) = config.listen.redirect_http {
         writeln!(out, "listen     {address}, leading to {}", config.public.origin)?;
     }
-    for files in config.tls.iter().flat_map(|tls| &tls.certificates) {
-        writeln!(out, "tls        {}", files.certificate.display())?;
+    if let Some(tls) = &config.tls {
+        encrypted(tls, out)?;
     }
     if let Some(address) = config.admin {
         writeln!(out, "admin      {address}")?;
@@ -32,13 +34,12 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
     for network in &config.proxies.trusted {
         writeln!(out, "proxies    {network} is believed")?;
     }
-    for target in &config.upstream.targets {
-        let spoken = match config.upstream.protocol {
-            Protocol::Http1 => "",
-            Protocol::H2 | Protocol::H2c => " by HTTP/2",
-            Protocol::Auto => " by HTTP/2 or HTTP/1.1, as it prefers",
-        };
-        writeln!(out, "upstream   {target}{spoken}")?;
+    if config.forward_auth {
+        writeln!(out, "proxies    may ask what they should let through (forward-auth)")?;
+    }
+    upstream(&config.upstream, out)?;
+    if let Some(Trace { target, path, share, service, .. }) = &config.trace {
+        writeln!(out, "trace      {share} of all traces to {target}{path}, as {service}")?;
     }
     match &config.store.database {
         Database::Sqlite(path) => writeln!(out, "store      SQLite, {}", path.display())?,
@@ -80,6 +81,49 @@ fn print(config: &Config, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "DANGER     {danger}")?;
     }
     writeln!(out, "The configuration is good.")
+}
+
+/// Towards clients.
+fn encrypted(tls: &Tls, out: &mut impl Write) -> io::Result<()> {
+    for files in &tls.certificates {
+        writeln!(out, "tls        {}", files.certificate.display())?;
+    }
+    if let Some(authorities) = &tls.client_ca {
+        let must = if tls.client_required { "must" } else { "may" };
+        writeln!(out, "tls        clients {must} show a certificate of {}", authorities.display())?;
+    }
+    if let Some(lists) = &tls.client_crl {
+        writeln!(out, "tls        those of clients are refused that {} lists", lists.display())?;
+    }
+    Ok(())
+}
+
+/// Where the app is, how it is known and how it is watched.
+fn upstream(upstream: &Upstream, out: &mut impl Write) -> io::Result<()> {
+    let spoken = match upstream.protocol {
+        Protocol::Http1 => "",
+        Protocol::H2 | Protocol::H2c => " by HTTP/2",
+        Protocol::Auto => " by HTTP/2 or HTTP/1.1, as it prefers",
+    };
+    for target in &upstream.targets {
+        writeln!(out, "upstream   {target}{spoken}")?;
+    }
+    let UpstreamTls { ca_file, server_name, client } = &upstream.tls;
+    if let Some(name) = server_name {
+        writeln!(out, "upstream   shows a certificate for {name}")?;
+    }
+    if let Some(authorities) = ca_file {
+        writeln!(out, "upstream   shows a certificate of {}", authorities.display())?;
+    }
+    if let Some(files) = client {
+        writeln!(out, "upstream   is shown {}", files.certificate.display())?;
+    }
+    if let Some(Health { path, host, interval, healthy, unhealthy, .. }) = &upstream.health {
+        let every = Span(*interval);
+        writeln!(out, "upstream   is asked for {path} at {host} every {every}")?;
+        writeln!(out, "upstream   is ill after {unhealthy} bad answers, and well after {healthy} good ones")?;
+    }
+    Ok(())
 }
 
 fn transport(transport: &Transport) -> String {

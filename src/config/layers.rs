@@ -147,7 +147,9 @@ impl Layers {
             if rest == CONFIG_VARIABLE || (path.len() == 1 && of_a_kubernetes_service(rest)) {
                 continue;
             }
-            let place = Place::Variable(format!("{PREFIX}{rest}"));
+            // Not the same as none: an empty secret that counted as none would be made anew in silence.
+            let empty = if value.is_empty() { " (empty; unset it if nothing is meant)" } else { "" };
+            let place = Place::Variable(format!("{PREFIX}{rest}{empty}"));
             match value.to_str() {
                 Some(value) => self.set(&path, value, place, problems),
                 None => {
