@@ -90,25 +90,38 @@ impl Settings {
 
     /// Reads the configuration with the environment of this process.
     pub(crate) fn load(&self, new_secret: NewSecret) -> Result<Config, Failure> {
-        self.read(new_secret, |_| Problems::default())
+        self.read(new_secret, |_, _| {})
     }
 
     /// The same for whoever serves with it: larger files are opened too.
     pub(crate) fn load_whole(&self, new_secret: NewSecret) -> Result<Config, Failure> {
-        self.read(new_secret, |config| Geo::open(&config.geo).err().unwrap_or_default())
+        self.read(new_secret, |config, problems| {
+            if !problems.within("geo") {
+                problems.take(Geo::open(&config.geo));
+            }
+        })
     }
 
-    fn read(&self, new_secret: NewSecret, more: impl Fn(&Config) -> Problems) -> Result<Config, Failure> {
-        let mut config = config::load(&self.sources(new_secret)).map_err(Failure::Configuration)?;
-        let mut problems = more(&config);
-        if let Some(tls) = &config.tls {
-            let (host, now) = (&config.public.authority, Clock::System.now());
-            config
-                .dangers
-                .extend(problems.take(Tls::load(tls)).iter().flat_map(|tls| tls.dangers(host, now)));
-        }
-        problems.take(Connector::new(&config.upstream.tls));
-        config.unless(problems).map_err(Failure::Configuration)
+    fn read(
+        &self,
+        new_secret: NewSecret,
+        more: impl FnOnce(&Config, &mut Problems),
+    ) -> Result<Config, Failure> {
+        let mut tls = None;
+        let look = |config: &Config, problems: &mut Problems| {
+            more(config, problems);
+            if let Some(files) = config.tls.as_ref().filter(|_| !problems.within("tls")) {
+                tls = problems.take(Tls::load(files));
+            }
+            if !problems.within("upstream") {
+                problems.take(Connector::new(&config.upstream.tls));
+            }
+        };
+        let mut config =
+            config::load_with(&self.sources(new_secret), look).map_err(Failure::Configuration)?;
+        let (host, now) = (&config.public.authority, Clock::System.now());
+        config.dangers.extend(tls.iter().flat_map(|tls| tls.dangers(host, now)));
+        Ok(config)
     }
 }
 

@@ -35,7 +35,7 @@ use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
 use layers::Given;
 pub use limits::Limits;
-pub use load::{Flags, NewSecret, Sources, load};
+pub use load::{Flags, NewSecret, Sources, load, load_with};
 use problem::Problems;
 use provider::{Provider, is_loopback};
 pub use reload::reload;
@@ -103,15 +103,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Itself, unless something is wrong with the files that it names; then that, and where each was named.
-    ///
-    /// # Errors
-    /// The problems.
-    pub fn unless(self, problems: Problems) -> Result<Self, Problems> {
-        self.located(problems).none_or(self)
-    }
-
-    /// The same problems, each with the place where its key was given.
+    /// Problems of files that it names, each with the place where its key was given.
     #[must_use]
     pub fn located(&self, mut problems: Problems) -> Problems {
         problems.locate(|key| self.given.places.of(key));

@@ -13,16 +13,19 @@ use super::problem::Problems;
 /// What to do about any of them.
 const REMEDY: &str = "name a PEM file with the certificates of the authorities";
 
-/// Reads every `ca_file`; fails with all that cannot be used.
-pub(super) fn read(mut config: Config) -> Result<Config, Problems> {
-    let mut problems = Problems::default();
+/// Reads every `ca_file` of a section that is good otherwise, and notes all that cannot be used.
+pub(super) fn read(config: &mut Config, problems: &mut Problems) {
     if let Some(Mail { transport: Transport::Smtp(smtp), .. }) = &mut config.mail
+        && !problems.within("mail")
         && let Some(file) = &smtp.ca_file
     {
         match certificates(file) {
             Ok(certificates) => smtp.authorities = certificates,
             Err(what) => problems.add("mail.smtp.ca_file", what, REMEDY),
         }
+    }
+    if problems.within("providers") {
+        return;
     }
     for (i, provider) in config.providers.iter_mut().enumerate() {
         let Some(file) = &provider.ca_file else { continue };
@@ -34,7 +37,6 @@ pub(super) fn read(mut config: Config) -> Result<Config, Problems> {
             }
         }
     }
-    problems.none_or(config)
 }
 
 /// The certificates of a PEM file, at least one, each fit to be an authority; or what is wrong.

@@ -26,14 +26,8 @@ use super::{Access, Accounts, Config, Given, Log, Password, Session, SessionCook
 use crate::secret::RootSecret;
 use crate::secret::pair::Algorithm;
 
-/// Gives `raw` its meaning; fails with all problems, those known before included.
-pub(super) fn check(
-    raw: &Raw,
-    secret: RootSecret,
-    cores: usize,
-    mut problems: Problems,
-) -> Result<Config, Problems> {
-    let p = &mut problems;
+/// Gives `raw` its meaning. Where there are problems it lacks what they are about, and is only good for looking further.
+pub(super) fn check(raw: &Raw, secret: RootSecret, cores: usize, p: &mut Problems) -> Config {
     let mut dangers = Vec::new();
     let listen = listen::listen(&raw.listen, cores, p);
     let public = net::public(&raw.public, &listen, p, &mut dangers);
@@ -43,7 +37,7 @@ pub(super) fn check(
     let proxies = listen::proxies(&raw.proxies, p);
     listen::go_together(raw, &listen, &public, p);
     let identity = identity::identity(raw, &upstream.origin(), &public.origin, p);
-    let config = Config {
+    Config {
         store: net::store(&raw.store, p),
         secret: Arc::new(secret),
         admin: net::admin(&raw.admin, (&listen, &upstream), p, &mut dangers),
@@ -80,8 +74,7 @@ pub(super) fn check(
         paths,
         dangers,
         given: Given::default(),
-    };
-    problems.none_or(config)
+    }
 }
 
 fn sign_up(raw: &RawSignUp, mail: bool, p: &mut Problems) -> SignUp {

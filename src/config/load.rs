@@ -45,9 +45,18 @@ pub enum NewSecret {
 /// Reads and checks the configuration. The error holds everything that is wrong with it; nothing
 /// is written unless all is well.
 pub fn load(sources: &Sources) -> Result<Config, Problems> {
+    load_with(sources, |_, _| {})
+}
+
+/// The same, and `look` notes what is wrong with the files that it names. It may be shown a configuration with problems,
+/// and is to leave out each section in which there are any ([`Problems::within`]).
+///
+/// # Errors
+/// As for [`load()`].
+pub fn load_with(sources: &Sources, look: impl FnOnce(&Config, &mut Problems)) -> Result<Config, Problems> {
     let mut problems = Problems::default();
     let layers = Layers::read(sources, &mut problems);
-    meant(layers, problems, sources)
+    meant(layers, problems, sources, look)
 }
 
 /// What the values mean; fails with all problems, those known before included.
@@ -55,6 +64,7 @@ pub(super) fn meant(
     mut layers: Layers,
     mut problems: Problems,
     sources: &Sources,
+    look: impl FnOnce(&Config, &mut Problems),
 ) -> Result<Config, Problems> {
     if layers.unreadable {
         // All that a file would have said would be missed.
@@ -91,8 +101,11 @@ pub(super) fn meant(
         Some(secret) => (secret.after(former), Vec::new()),
         None => (secret::stand_in(), former),
     };
-    check::check(&raw, secret, cores, problems)
-        .and_then(authorities::read)
+    let mut config = check::check(&raw, secret, cores, &mut problems);
+    authorities::read(&mut config, &mut problems);
+    look(&config, &mut problems);
+    problems
+        .none_or(config)
         .and_then(|config| if make_one { with_own_secret(config, former, sources) } else { Ok(config) })
         .map_err(|mut problems| {
             problems.locate(|key| layers.places.of(key));

@@ -97,6 +97,13 @@ impl Problems {
         })
     }
 
+    /// Whether something was said about this section or anything in it, so that what stands there may lack a part.
+    pub fn within(&self, section: &str) -> bool {
+        self.list.iter().any(|p| {
+            p.key.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        })
+    }
+
     /// Fills in places that are not known yet and puts the list in their order.
     pub(super) fn locate(&mut self, place_of: impl Fn(&str) -> Option<Place>) {
         for problem in &mut self.list {

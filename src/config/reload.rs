@@ -49,11 +49,11 @@ pub fn reload(sources: &Sources, running: &Config) -> Result<(Config, Vec<String
         (layers, problems)
     };
     let (layers, problems) = read();
-    let whole = meant(layers, problems, sources)?;
+    let whole = meant(layers, problems, sources, |_, _| {})?;
     let (mut layers, problems) = read();
     let mut waiting = keep(&mut layers.table, &running.given.values);
     let refilled = refilled(&whole, running);
-    let mut config = if waiting.is_empty() { whole } else { meant(layers, problems, sources)? };
+    let mut config = if waiting.is_empty() { whole } else { meant(layers, problems, sources, |_, _| {})? };
     for key in refilled {
         if !waiting.contains(&key) {
             waiting.push(key);

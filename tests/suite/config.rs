@@ -7,6 +7,8 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+mod told;
+
 const MINIMAL: &str = r#"
 [listen]
 address = "127.0.0.1:8080"
@@ -345,38 +347,5 @@ fn an_empty_variable_is_an_empty_value_and_said_to_be_one() {
     assert_eq!(output.status.code(), Some(64));
     for start in ["SIDEGATE_PUBLIC__URL (empty; unset it", "SIDEGATE_SECRET (empty; unset it"] {
         assert!(err(&output).lines().any(|line| line.starts_with(start)), "{}", err(&output));
-    }
-}
-
-#[test]
-fn what_it_comes_to_names_who_is_shown_what_who_watches_and_who_is_told() {
-    let files = crate::tls::certificates();
-    let file = |name: &str| files.join(name).display().to_string();
-    let text = MINIMAL
-        .replace("http://127.0.0.1:8080", "https://127.0.0.1:8080")
-        .replace("\"http://127.0.0.1:3000\"", "\"https://127.0.0.1:3000\"\nserver_name = \"app.internal\"");
-    let home = Home::with(&format!(
-        "{text}[upstream.health]\npath = \"/healthz\"\ninterval = \"7s\"\nunhealthy = 4\n\
-         [tls]\ncertificate = \"{}\"\nkey = \"{}\"\nclient_ca = \"{}\"\n\
-         [proxies]\ntrusted = [\"192.0.2.1/32\"]\n[forward_auth]\nenabled = true\n\
-         [trace]\notlp_endpoint = \"http://127.0.0.1:4318\"\nsample = 0.125\nservice = \"door\"\n",
-        file("first.pem"),
-        file("first.key"),
-        file("second.pem"),
-    ));
-    let output = home.check();
-    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
-    let told = out(&output);
-    for says in [
-        "upstream   shows a certificate for app.internal",
-        "upstream   is asked for /healthz at ",
-        " every 7s",
-        "upstream   is ill after 4 bad answers, and well after ",
-        &format!("show a certificate of {}", file("second.pem")),
-        "proxies    may ask what they should let through",
-        "trace      12.5 % of all traces to http://127.0.0.1:4318/",
-        ", as door",
-    ] {
-        assert!(told.contains(says), "{says}\n{told}");
     }
 }

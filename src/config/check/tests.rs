@@ -25,10 +25,9 @@ fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, Problems> {
     layers.expand(&env, &mut problems);
     layers.environment(&env, &mut problems);
     let raw = shape(&mut layers, &mut problems);
-    check(&raw, stand_in(), 2, problems).map_err(|mut problems| {
-        problems.locate(|key| layers.places.of(key));
-        problems
-    })
+    let config = check(&raw, stand_in(), 2, &mut problems);
+    problems.locate(|key| layers.places.of(key));
+    problems.none_or(config)
 }
 
 fn config(text: &str) -> Config {
