@@ -108,6 +108,8 @@ pub struct Worker {
     pub begun: Counter,
     /// See [`Self::begun`].
     pub ended: Counter,
+    /// Requests whose client went before there was an answer.
+    pub abandoned: Counter,
     /// Requests by the name of their route. Those that a configuration had and the next one has not are kept: what is
     /// under way may still count for them, and no number goes backwards.
     routes: Mutex<BTreeMap<String, Arc<Requests>>>,
@@ -153,6 +155,7 @@ impl Worker {
         Self {
             begun: Counter::new(),
             ended: Counter::new(),
+            abandoned: Counter::new(),
             routes: Mutex::default(),
             allowed: [Counter::new(), Counter::new()],
             denied: [const { Counter::new() }; Refusal::ALL.len()],
@@ -186,11 +189,14 @@ impl Worker {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a request that has come to its end.
-    pub fn done(&self, outcome: Outcome, took: Duration, bytes: u64) {
+    /// Counts a request that has come to its end, after so long if it was answered.
+    pub fn done(&self, answered: Option<(Outcome, Duration)>, bytes: u64) {
         self.ended.add_alone(1);
         self.sent.add_alone(bytes);
-        self.durations[outcome as usize].note(took);
+        match answered {
+            Some((outcome, took)) => self.durations[outcome as usize].note(took),
+            None => self.abandoned.add_alone(1),
+        }
     }
 
     /// Counts a refusal.

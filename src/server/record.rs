@@ -337,7 +337,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         let took = self.begun.elapsed();
         let recorder = &self.recorder;
-        recorder.counts.done(self.outcome, took, self.bytes);
+        recorder.counts.done(self.status.map(|_| (self.outcome, took)), self.bytes);
         if let Some(trouble) = self.cut.and_then(Ending::trouble) {
             recorder.counts.troubles[trouble as usize].add_alone(1);
         }

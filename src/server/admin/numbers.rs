@@ -78,6 +78,9 @@ fn requests(text: &mut Text, workers: &[&Worker]) {
     decisions(text, workers);
     let under_way = sum(workers, |worker| &worker.begun).saturating_sub(sum(workers, |worker| &worker.ended));
     text.single(("sidegate_requests_in_flight", "gauge", "Requests that are being answered."), under_way);
+    let name = "sidegate_requests_abandoned_total";
+    let help = "Requests whose client went before there was an answer.";
+    text.single((name, "counter", help), sum(workers, |worker| &worker.abandoned));
     let name = "sidegate_request_duration_seconds";
     text.family(name, "histogram", "From the head of a request to the end of its answer.");
     for (o, outcome) in Outcome::NAMES.iter().enumerate() {

@@ -123,6 +123,12 @@ fn traffic(numbers: &mut Numbers) {
             std::mem::forget(raw);
         }
     });
+    let answered = numbers.sum("sidegate_request_duration_seconds_count", "forwarded");
+    numbers.begins("sidegate_requests_abandoned_total", "", |numbers| {
+        Raw::connect(numbers.program.address).send(numbers.get("/open/slow"));
+    });
+    let later = numbers.sum("sidegate_request_duration_seconds_count", "forwarded");
+    assert!(later <= answered, "what had no answer took no time");
     let held = std::cell::RefCell::new(Vec::new());
     numbers.grows("process_open_fds", "", |numbers| {
         held.borrow_mut().extend((0..10).map(|_| Raw::connect(numbers.program.address)));
