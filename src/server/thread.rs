@@ -1,5 +1,6 @@
 //! The thread of one worker, with a runtime of its own: it accepts, serves and drains its share of the connections.
 
+use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -7,10 +8,13 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use ipnet::IpNet;
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::http::client::Peer;
 use crate::proxy::ticker::TICK;
 use crate::server::crowd::{Limit, Member};
 use crate::server::http2::Hands;
@@ -71,6 +75,7 @@ async fn run(listeners: Vec<Share>, orders: Orders) -> io::Result<()> {
             acceptor: Acceptor::new(share)?,
             serves,
             turn: Arc::new(Semaphore::new(1)),
+            waiting: Cell::default(),
         }));
     }
     let mut accepting = JoinSet::new();
@@ -121,6 +126,18 @@ struct Way {
     /// Whoever has it waits to begin a TLS handshake, and nobody else is accepted meanwhile: who waits besides is the
     /// system's to keep. It goes with the connection, which a reload does not end.
     turn: Arc<Semaphore>,
+    /// The connection that waits for a place; under the next configuration it waits on.
+    waiting: Cell<Option<(TcpStream, Peer)>>,
+}
+
+impl Way {
+    /// Whoever waits already, or else who comes next.
+    async fn next(&self, trusted: &[IpNet]) -> io::Result<(TcpStream, Peer)> {
+        match self.waiting.take() {
+            Some((stream, peer)) => Ok((stream, peer.under(trusted))),
+            None => self.acceptor.accept(trusted).await,
+        }
+    }
 }
 
 async fn accept(worker: Rc<Worker>, hands: Rc<Hands>, way: Rc<Way>) {
@@ -130,12 +147,15 @@ async fn accept(worker: Rc<Worker>, hands: Rc<Hands>, way: Rc<Way>) {
     loop {
         // It is never closed.
         let turn = if encrypted { Arc::clone(&way.turn).acquire_owned().await.ok() } else { None };
-        match way.acceptor.accept(&config.proxies.trusted).await {
+        match way.next(&config.proxies.trusted).await {
             Ok((stream, peer)) => {
                 wait = SHORTAGE.0;
                 // Closed at once, before anything is read or kept for it. What a trusted proxy connects is for
                 // many; where it names them, they are counted.
-                let member = match enter(&worker, (!peer.trusted).then(|| peer.ip())).await {
+                way.waiting.set(Some((stream, peer)));
+                let entered = enter(&worker, (!peer.trusted).then(|| peer.ip())).await;
+                let Some((stream, peer)) = way.waiting.take() else { continue };
+                let member = match entered {
                     Ok(member) => member,
                     Err(limit) => {
                         worker.turn_away(peer.ip(), limit);

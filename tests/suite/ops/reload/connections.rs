@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
@@ -196,4 +197,39 @@ fn u_11_an_upload_an_answer_and_a_tunnel_that_are_under_way_come_to_their_own_en
     for raw in [&mut answer, &mut upload] {
         assert_eq!(raw.send(get(&program, "/a/x", "")).answer().status, 403, "the next one is of now");
     }
+}
+
+#[test]
+fn u_11_who_waits_for_a_place_waits_on_under_the_configuration_of_now() {
+    let app = Upstream::hello();
+    let limits = |most| format!("connections = {most}\nhead_timeout = \"60s\"");
+    let program = Program::start(app.address, &format!("[limits]\n{}\n{}", limits(3), rule("public")));
+    let request = get(&program, "/a/x", "");
+    let begins = |_| {
+        let mut raw = Raw::connect(program.address);
+        raw.send(&request[..20]);
+        raw
+    };
+    let reload = |from, to| {
+        program.edit(&limits(from), &limits(to));
+        assert!(program.reload().contains("was read again"));
+    };
+    let _busy: Vec<Raw> = (0..3).map(begins).collect();
+    let served = (0..5).any(|_| {
+        eventually("there is no place", || {
+            number(&program.told("/metrics").text(), "sidegate_connections_open") == 3
+        });
+        // Nobody is kept waiting for a while after somebody was in vain.
+        thread::sleep(Duration::from_millis(1300));
+        let mut waits = Raw::connect(program.address);
+        waits.send(&request);
+        // Taken, and not served.
+        thread::sleep(Duration::from_millis(100));
+        reload(3, 30);
+        // It may have been refused before, if that took long.
+        let served = waits.try_answer(false).is_ok_and(|answer| answer.text() == "hello");
+        reload(30, 3);
+        served
+    });
+    assert!(served, "whoever waits is let fall by a reload");
 }
