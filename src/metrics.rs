@@ -229,6 +229,8 @@ pub struct Metrics {
     reloads: [Counter; 2],
     /// The last one did not.
     reload_failed: AtomicBool,
+    /// Certificates that had changed and were taken, and those that were not.
+    certificates: [Counter; 2],
     /// When the configuration took effect, in seconds since the epoch.
     pub configured: Counter,
     /// Whether nobody new should be sent here.
@@ -274,6 +276,16 @@ impl Metrics {
     /// Whether the last one did not.
     pub fn reload_failed(&self) -> bool {
         self.reload_failed.load(Ordering::Relaxed)
+    }
+
+    /// Certificates had changed without a reload, and took effect or did not.
+    pub fn certificates_changed(&self, applied: bool) {
+        self.certificates[usize::from(!applied)].add(1);
+    }
+
+    /// Changes of certificates that took effect without a reload, and those that did not.
+    pub fn certificates(&self) -> &[Counter; 2] {
+        &self.certificates
     }
 
     /// The configuration of `now` counts.

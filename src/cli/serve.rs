@@ -154,7 +154,7 @@ pub(super) async fn until_told(
             _ = stop.interrupt.recv() => break,
             () = Watch::wait(&app.config) => {
                 if let Some(reloader) = &mut reloader {
-                    reloader.watch.look(&app.config, &server);
+                    reloader.watch.look(&app, &server);
                 }
             }
             _ = stop.user_1.recv() => nothing_to_reopen(),

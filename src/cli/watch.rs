@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::app::App;
 use crate::config::Config;
 use crate::config::tls::Tls;
 use crate::server::Server;
@@ -37,21 +38,23 @@ impl Watch {
     }
 
     /// Looks, and has the server read what is another now. Files that cannot be used are read again at the next look, and
-    /// told of once: they are usually half of what is about to be there, or the system was short of something.
-    pub(super) fn look(&mut self, config: &Config, server: &Server) {
-        let now = Self::new(config);
+    /// told of, and counted, once: they are usually half of what is about to be there, or the system was short of something.
+    pub(super) fn look(&mut self, app: &App, server: &Server) {
+        let now = Self::new(&app.config);
         if now.used == self.used {
             return;
         }
         match server.renew_certificates() {
             Ok(()) => {
                 *self = now;
+                app.metrics.certificates_changed(true);
                 tracing::info!("the certificates have changed, and were read again");
                 server.dangers().iter().for_each(|danger| tracing::warn!("{danger}"));
             }
             Err(_) if self.refused.as_ref() == Some(&now.used) => {}
             Err(problems) => {
                 self.refused = Some(now.used);
+                app.metrics.certificates_changed(false);
                 for line in config.located(problems).to_string().lines() {
                     tracing::error!("the certificates have changed, and those of before stay: {line}");
                 }

@@ -62,6 +62,11 @@ fn process(text: &mut Text, app: &App) {
     text.single((name, "gauge", help), u8::from(!app.metrics.reload_failed()));
     let name = "sidegate_config_last_reload_timestamp_seconds";
     text.single((name, "gauge", "When the configuration in use was read."), app.metrics.configured.get());
+    let [done, failed] = app.metrics.certificates();
+    let name = "sidegate_certificate_changes_total";
+    text.family(name, "counter", "Changes of the files of certificates that were found without a reload.");
+    text.sample(name, &[("outcome", "applied")], done.get());
+    text.sample(name, &[("outcome", "refused")], failed.get());
     let Some(own) = Process::read() else { return };
     let name = "process_start_time_seconds";
     text.single((name, "gauge", "When the process started."), own.started);

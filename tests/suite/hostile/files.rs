@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::serve::{self, Program};
+use crate::support::child;
 use crate::support::raw::Raw;
 use crate::support::upstream::Upstream;
 
@@ -26,9 +26,7 @@ fn used(program: &Program) -> Duration {
 
 /// Sets the limit of open files: `64` for both, `64:` for the one that counts.
 pub(super) fn limit_files(program: &Program, files: &str) {
-    let limit = format!("--nofile={files}");
-    let set = Command::new("prlimit").args(["--pid", &program.id().to_string(), &limit]).status();
-    assert!(set.expect("prlimit is there").success());
+    child::limit_files(program.id(), files);
 }
 
 fn open_files(program: &Program) -> usize {

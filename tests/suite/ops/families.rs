@@ -208,6 +208,7 @@ fn every_family_moves_when_its_cause_does() {
         include_str!("numbers.rs"),
         include_str!("instances.rs"),
         include_str!("refused.rs"),
+        include_str!("reload/certificates.rs"),
         include_str!("routes.rs"),
     ]
     .concat();

@@ -33,3 +33,10 @@ impl DerefMut for Child {
         &mut self.0
     }
 }
+
+/// Sets a process's limit of open files: `64` for both, `64:` for the one that counts.
+pub(crate) fn limit_files(process: u32, files: &str) {
+    let limit = format!("--nofile={files}");
+    let set = Command::new("prlimit").args(["--pid", &process.to_string(), &limit]).status();
+    assert!(set.expect("prlimit is there").success());
+}

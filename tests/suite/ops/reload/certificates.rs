@@ -3,7 +3,8 @@
 use std::fs;
 
 use crate::jobs::eventually;
-use crate::ops::Program;
+use crate::ops::{Program, number};
+use crate::support::child::limit_files;
 use crate::support::upstream::Upstream;
 use crate::tls::certificates;
 
@@ -49,4 +50,35 @@ fn certificates_for_another_name_are_told_of_at_a_reload_and_when_they_have_chan
     assert!(program.reload().lines().map(str::to_owned).any(|line| key(&line)));
     let stays = |line: &String| line.contains("those of before stay") && key(line);
     eventually("whoever looks tells it too", || program.lines().iter().any(stays));
+}
+
+#[test]
+fn certificates_that_could_not_be_read_for_want_of_files_are_read_at_the_next_look() {
+    let app = Upstream::hello();
+    let program = Program::start(app.address, "");
+    let at = program.directory.path().to_owned();
+    let put = |name: &str| {
+        for kind in ["pem", "key"] {
+            let from = certificates().join(format!("{name}.{kind}"));
+            fs::copy(from, at.join(format!("site.{kind}"))).expect("copied");
+        }
+    };
+    let path = at.join("site").display().to_string();
+    put("first");
+    let public = format!("[public]\nurl = \"http://{}\"", program.address);
+    let tls = format!("[tls]\ncertificate = \"{path}.pem\"\nkey = \"{path}.key\"\nwatch = \"1s\"");
+    program.edit(&public, &format!("{}\n{tls}", public.replace("http:", "https:")));
+    assert!(program.reload().contains("was read again"));
+    let counted = |outcome: &str| {
+        let name = format!("sidegate_certificate_changes_total{{outcome=\"{outcome}\"}}");
+        number(&program.told("/metrics").text(), &name)
+    };
+    assert_eq!((counted("applied"), counted("refused")), (0, 0));
+    let limit = |files: &str| limit_files(program.process.id(), files);
+    limit("3:");
+    put("renewed");
+    eventually("they are refused", || program.says("those of before stay: tls"));
+    limit("1024:");
+    eventually("they are read", || program.says("the certificates have changed, and were"));
+    assert!(counted("applied") == 1 && counted("refused") >= 1);
 }
