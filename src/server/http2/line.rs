@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::buffers::Buffers;
 use crate::http::socket::Socket;
-use crate::proxy::ticker::{Deadline, Ticker};
+use crate::proxy::ticker::{Deadline, TICK, Ticker};
 use crate::server::http2::frames::Frames;
 use crate::server::http2::patience::Client;
 
@@ -39,6 +39,8 @@ pub(super) struct Line {
     /// For a client that does not read what it asked for.
     stalled: Deadline,
     patience: Duration,
+    /// It is to make room, which is measured instead.
+    hurries: bool,
     /// For what has begun and does not come to its end.
     amid: Deadline,
     head_timeout: Duration,
@@ -74,6 +76,7 @@ impl Line {
             dry: false,
             stalled: ticker.deadline(),
             patience,
+            hurries: false,
             amid: ticker.deadline(),
             head_timeout,
             overdue: Overdue::Nothing,
@@ -148,7 +151,12 @@ impl Line {
             self.stalled.disarm();
             return polled;
         }
-        self.stalled.arm_once(self.patience);
+        // Somebody waits for the place of who has nothing under way; a request that comes meanwhile is one.
+        let hurries = self.client.silence().was_cut_short();
+        if std::mem::replace(&mut self.hurries, hurries) != hurries {
+            self.stalled.disarm();
+        }
+        self.stalled.arm_once(if hurries { TICK } else { self.patience });
         self.stalled.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 

@@ -13,7 +13,7 @@ use crate::ops::{number, told};
 use crate::support::bare::Bare;
 use crate::support::raw::{PATIENCE, Raw};
 use crate::support::stage::Stage;
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Upstream, ok};
 
 /// A connection on which this was answered; waits until there is room for one, because the server hears of
 /// the end of another one a moment later than the client.
@@ -230,4 +230,87 @@ fn r_6_an_idle_connection_by_http_2_is_told_that_it_makes_room() {
     assert!(number(&told(stage.site.admin(), "/metrics").text(), SHED) > 0);
     assert_eq!(idlest.is_told_to_leave(), (1, 0), "what it asked for was looked at, and nothing else");
     assert!(idlest.is_ended());
+}
+
+/// Waits until so many connections are open.
+fn open(stage: &Stage, count: u64) {
+    eventually("so many are open", || {
+        number(&told(stage.site.admin(), "/metrics").text(), "sidegate_connections_open") == count
+    });
+}
+
+#[test]
+fn r_6_a_request_that_crosses_the_word_to_go_is_served() {
+    let (stage, request) = few_places("connections = 24", 1);
+    open(&stage, 0);
+    // So many of one address are no newcomers.
+    let mut idle: Vec<Raw> = Vec::new();
+    let served = (0..10).any(|_| {
+        while idle.len() < 23 {
+            let mut raw = asks_from(&stage, 2, &request);
+            assert_eq!(raw.answer().status, 200);
+            idle.push(raw);
+        }
+        open(&stage, 23);
+        // With this one there is no place free, and before it is answered one of them is told.
+        let mut last = asks_from(&stage, 3, &request);
+        assert_eq!(last.answer().status, 200);
+        let before = idle.len();
+        idle.retain_mut(|raw| raw.send(&request).try_answer(false).is_ok_and(|answer| answer.status == 200));
+        let served = idle.len() == before;
+        if !served {
+            // It may have been too late by chance. Nobody else is told for a while.
+            drop(last);
+            thread::sleep(Duration::from_millis(1300));
+        }
+        served
+    });
+    assert!(served, "one of them is lost whenever it is told");
+}
+
+#[test]
+fn r_6_where_all_are_busy_the_idle_ones_of_other_workers_are_waited_for() {
+    const TRIALS: usize = 12;
+    let (stage, request) = few_places("connections = 20\nhead_timeout = \"60s\"", 2);
+    open(&stage, 0);
+    let _busy: Vec<Raw> = (0..18).map(|_| asks_from(&stage, 2, &request[..20])).collect();
+    let served = (0..TRIALS).filter(|_| {
+        open(&stage, 18);
+        let mut idle = asks_from(&stage, 2, &request);
+        assert_eq!(idle.answer().status, 200);
+        // For one of them there is a place. The other may well come to the worker that has nobody idle.
+        let mut two = [3, 4].map(|last| asks_from(&stage, last, &request));
+        let both = two.iter_mut().all(|raw| raw.try_answer(false).is_ok_and(|answer| answer.status == 200));
+        if !both {
+            // For a while nobody is kept waiting.
+            thread::sleep(Duration::from_millis(1300));
+        }
+        both
+    });
+    assert!(served.count() + 1 >= TRIALS, "they are refused");
+}
+
+#[test]
+fn r_6_who_reads_nothing_and_makes_room_by_http_2_is_not_waited_for() {
+    let upstream = Upstream::answering(ok(&"x".repeat(60_000)));
+    let limits = "connections = 3\nhead_timeout = \"60s\"\nbody_idle = \"60s\"\nuncounted = []";
+    let plan = Stage::plan().set("limits", limits).set("listen", "workers = 1").upstream(upstream);
+    let plan = plan.set("admin", "address = \"127.0.0.1:0\"").rule("/open/**", "public");
+    let stage = Stage::on(plan);
+    open(&stage, 0);
+    let mut client = Bare::greets_narrow(&stage, 65_535);
+    for stream in (1..96).step_by(2) {
+        client.asks(stream, "/open/x");
+    }
+    client.opens(1, 16 << 20);
+    eventually("all was handed over", || {
+        let numbers = told(stage.site.admin(), "/metrics").text();
+        stage.site.upstream.arrived().len() >= 48 && number(&numbers, "sidegate_requests_in_flight") == 0
+    });
+    // Long enough to be no newcomer, who is left alone.
+    thread::sleep(Duration::from_millis(1300));
+    let request = stage.strange("GET /open/x HTTP/1.1", "");
+    let _begins: Vec<Raw> = (5..7).map(|last| asks_from(&stage, last, &request[..20])).collect();
+    eventually("it has gone", || number(&told(stage.site.admin(), "/metrics").text(), SHED) == 1);
+    open(&stage, 2);
 }

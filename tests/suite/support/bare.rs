@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
 use crate::support::h2::{frame, get, preface, read_frame};
-use crate::support::raw::PATIENCE;
+use crate::support::raw::{PATIENCE, Raw};
 use crate::support::stage::Stage;
 
 const DATA: u8 = 0;
@@ -47,6 +47,12 @@ impl Bare {
         Self::connects(stage.site.address, stage.host(), window)
     }
 
+    /// The same with little room for what comes ([`Raw::connect_narrow`]).
+    pub(crate) fn greets_narrow(stage: &Stage, window: u32) -> Self {
+        let stream = Raw::connect_narrow(stage.site.address).into_stream();
+        Self::begins_on(stream, stage.host(), window, b"")
+    }
+
     /// The same, for somebody at this address of IPv6, as the PROXY protocol says it.
     pub(crate) fn connects_for(address: SocketAddr, host: &str, client: &str) -> Self {
         let header = format!("PROXY TCP6 {client} ::1 4711 80\r\n");
@@ -59,7 +65,10 @@ impl Bare {
     }
 
     fn begins(address: SocketAddr, host: &str, window: u32, first: &[u8]) -> Self {
-        let mut stream = TcpStream::connect(address).expect("it listens");
+        Self::begins_on(TcpStream::connect(address).expect("it listens"), host, window, first)
+    }
+
+    fn begins_on(mut stream: TcpStream, host: &str, window: u32, first: &[u8]) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
         let hello = [first.to_vec(), preface(), frame(SETTINGS, 0, 0, &settings), frame(SETTINGS, 1, 0, b"")];

@@ -104,6 +104,11 @@ impl Raw {
         Self { stream, unread: Vec::new() }
     }
 
+    /// The socket alone, of which nothing has been read.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// The same connection, to send and read at the same time.
     pub(crate) fn try_clone(&self) -> Self {
         Self { stream: self.stream.try_clone().expect("a socket"), unread: Vec::new() }
