@@ -55,7 +55,7 @@ impl Watch {
             Err(problems) => {
                 self.refused = Some(now.used);
                 app.metrics.certificates_changed(false);
-                for line in config.located(problems).to_string().lines() {
+                for line in app.config.located(problems).to_string().lines() {
                     tracing::error!("the certificates have changed, and those of before stay: {line}");
                 }
             }

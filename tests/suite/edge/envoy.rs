@@ -48,16 +48,6 @@ fn handshakes_are_judged() {
     asking.judges_handshakes();
 }
 
-#[test]
-fn a_fragment_is_refused_before_anything_is_asked_about() {
-    let Some(asking) = started(|plan| plan) else { return };
-    for target in ["/public/x#/../../secret", "/public/#", "/app#x"] {
-        let request = asking.stage.signed(&format!("GET {target} HTTP/1.1"), "");
-        assert_eq!(asking.stage.ask(request).status, 400, "{target}");
-    }
-    assert!(asking.app.arrived().is_empty());
-}
-
 /// In front of a site, which it speaks this version of HTTP to.
 fn in_front(version: &str, at: SocketAddr, site: SocketAddr) -> Option<Program> {
     let text = include_str!("envoy.yaml")

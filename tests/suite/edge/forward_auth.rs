@@ -58,6 +58,18 @@ fn cookie(stage: &Stage) -> String {
 const PERSON: &str = "Sec-Fetch-Mode: navigate\r\nAccept: text/html\r\n";
 
 #[test]
+fn a_fragment_is_refused_from_every_proxy() {
+    let stage = Stage::on(guarded(asked()));
+    for asker in ASKERS {
+        for target in ["/public/x#/../../secret", "/public/#", "/app#x", "/public/x?y#z"] {
+            let status = ask(&stage, asker, "GET", target, &cookie(&stage)).status;
+            // Some proxies pass on no refusal but that of one who may not.
+            assert!(matches!(status, 400 | 403), "{asker} {target}: {status}");
+        }
+    }
+}
+
+#[test]
 fn who_may_pass_is_told_apart_and_named_to_every_proxy() {
     let stage =
         Stage::on(guarded(asked()).set("identity", "preset = \"authelia\"\nassertion_header = \"x-proof\""));
