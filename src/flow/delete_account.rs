@@ -126,6 +126,7 @@ async fn attempt(
             Err(refusal) => return Ok(Err(refusal)),
         };
         let mut tx = app.store.begin().await?;
+        tx.user_hold(&user.id).await?;
         if !tx.account_hold_password(&user.id, &known).await? {
             return Ok(Err(Refusal::InvalidPassword));
         }
@@ -152,6 +153,7 @@ async fn by_link(app: &App, visit: &Visit, session: &Session, token: &str) -> Re
         return Err(Refusal::Forbidden.into());
     }
     let mut tx = app.store.begin().await?;
+    tx.user_hold(&ticket.user.id).await?;
     let ticket = tx.ticket_take(hash, kind, visit.now).await?.ok_or(Refusal::InvalidTicket)?;
     delete(app, visit, tx, &ticket.user).await
 }

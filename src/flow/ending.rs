@@ -14,6 +14,8 @@ pub async fn end_all(
     user: &UserId,
     except: Option<&SessionId>,
 ) -> Result<Vec<TokenHash>, Fault> {
+    // A sign-in that has begun is over before its session is looked for, or finds what has become of the user.
+    tx.user_hold(user).await?;
     tx.tickets_withdraw(user).await?;
     tx.pendings_delete_of_user(user).await?;
     let mut ended = tx.sessions_delete_of_user(user, except).await?;
@@ -29,6 +31,7 @@ pub(super) async fn end_all_and_distrust(
     user: &UserId,
     now: Now,
 ) -> Result<Vec<TokenHash>, Fault> {
+    tx.user_hold(user).await?;
     tx.devices_revoke_of_user(user, now).await?;
     tx.tickets_delete_of_user(user).await?;
     end_all(tx, user, None).await

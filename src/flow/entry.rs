@@ -94,15 +94,19 @@ pub(super) struct Waiting {
 ///
 /// # Errors
 /// `SignInUnusual` if there is nobody to send a code to, `TooManyRequests` if too many were sent,
-/// `InvalidCredentials` or `ProviderAccountNotAllowed` if the user is disabled.
+/// `InvalidCredentials` or `ProviderAccountNotAllowed` if the user is disabled, or
+/// gone by now.
 pub(super) async fn enter(
     app: &App,
     visit: &Visit,
     mut tx: Tx,
     proved: Proved<'_>,
 ) -> Result<Entered, Error> {
-    if tx.user_disabled(&proved.user.id).await?.is_some() {
-        tx.auth_log_insert(&entry(visit, proved, Some("ACCOUNT_DISABLED"), String::new())).await?;
+    // Whoever disables or deletes the user at this moment is waited for, or finds the session and ends it.
+    let stored = tx.user_hold(&proved.user.id).await?;
+    if !stored || tx.user_disabled(&proved.user.id).await?.is_some() {
+        let error = if stored { "ACCOUNT_DISABLED" } else { "ACCOUNT_DELETED" };
+        tx.auth_log_insert(&entry(visit, proved, Some(error), String::new())).await?;
         tx.commit().await?;
         return Err(match proved.by {
             // Not to be told from a wrong password.
@@ -134,7 +138,8 @@ pub(super) async fn enter(
     Ok(Entered::SignedIn(Box::new(open(app, visit, tx, proved, (here, rules)).await?)))
 }
 
-/// Opens the session of a pending sign-in whose code came back. Commits `tx`.
+/// Opens the session of a pending sign-in whose code came back. Commits `tx`, which holds the user: whoever
+/// disables one takes the pending sign-ins away.
 pub(super) async fn verified(
     app: &App,
     visit: &Visit,

@@ -58,8 +58,9 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
 }
 
 async fn secure(app: &App, visit: &Visit, token: &str) -> Result<(), Error> {
-    let (hash, _) = ticket::look(app, visit, TicketKind::NotMe, token).await?;
+    let (hash, found) = ticket::look(app, visit, TicketKind::NotMe, token).await?;
     let mut tx = app.store.begin().await?;
+    tx.user_hold(&found.user.id).await?;
     let spent = tx.ticket_take(hash, TicketKind::NotMe, visit.now).await?;
     let Ticket { user, .. } = spent.ok_or(Refusal::InvalidTicket)?;
     // The password comes first: a sign-in that compared it has written its session before this returns, or

@@ -97,6 +97,7 @@ async fn attempt(
         };
     let hash = app.passwords.hash(&change.new_password).await?;
     let mut tx = app.store.begin().await?;
+    tx.user_hold(&user.id).await?;
     if !tx.account_replace_password(&user.id, &known, &hash, visit.now).await? {
         return Ok(Err(Refusal::InvalidPassword));
     }

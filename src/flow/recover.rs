@@ -189,6 +189,7 @@ async fn attempt(
     }
     let password = app.passwords.hash(&renewal.new_password).await?;
     let mut tx = app.store.begin().await?;
+    tx.user_hold(&user.id).await?;
     let Ticket { user, .. } = tx.ticket_take(hash, kind, visit.now).await?.ok_or(Refusal::InvalidTicket)?;
     // The password comes first: a sign-in that compared the earlier one has written its session before this
     // returns, or writes none.

@@ -244,6 +244,7 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
     // A better hash can wait for the next sign-in.
     let rehashed = if verdict.rehash { app.passwords.hash(&given.password).await.ok() } else { None };
     let mut tx = app.store.begin().await?;
+    tx.user_hold(&user.id).await?;
     // The password may have been replaced, and all sessions ended, while it was compared.
     let holds = match rehashed {
         Some(better) => tx.account_replace_password(&user.id, &hash, &better, visit.now).await?,

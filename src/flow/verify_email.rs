@@ -136,6 +136,7 @@ async fn attempt(
         }
     };
     let mut tx = app.store.begin().await?;
+    tx.user_hold(&user.id).await?;
     let Ticket { user, .. } = tx.ticket_take(hash, kind, visit.now).await?.ok_or(Refusal::InvalidTicket)?;
     if let Some(known) = &known
         && !tx.account_hold_password(&user.id, known).await?

@@ -145,6 +145,8 @@ async fn attempt(
         return Ok(Err(refusal));
     }
     let mut tx = app.store.begin().await?;
+    let Some(found) = tx.pending_by_id(id, visit.now).await? else { return Ok(Err(Refusal::SignInEnded)) };
+    tx.user_hold(&found.user.id).await?;
     let counted = tx.pending_try(id, visit.now, TRIES).await?;
     let Some(pending) = tx.pending_by_id(id, visit.now).await? else { return Ok(Err(Refusal::SignInEnded)) };
     if !counted {

@@ -3,7 +3,7 @@
 use crate::error::Fault;
 use crate::id::UserId;
 use crate::store::row::Row;
-use crate::store::{Tx, fault};
+use crate::store::{Db, Tx, fault};
 use crate::time::Now;
 use crate::visitor::User;
 
@@ -38,6 +38,12 @@ const USER_INSERT: &str = r#"
 
 const USER_TOUCH: &str = r#"UPDATE "user" SET "updatedAt" = $2 WHERE "id" = $1"#;
 
+/// On SQLite whoever writes is alone already.
+const USER_HOLD_SQLITE: &str = r#"SELECT 1 FROM "user" WHERE "id" = $1"#;
+
+/// Not the stronger `FOR UPDATE`: rows that only name the user are still written beside it.
+const USER_HOLD_POSTGRES: &str = r#"SELECT 1 FROM "user" WHERE "id" = $1 FOR NO KEY UPDATE"#;
+
 const USER_SET_PROFILE: &str =
     r#"UPDATE "user" SET "name" = $2, "image" = $3, "updatedAt" = $4 WHERE "id" = $1"#;
 
@@ -70,6 +76,24 @@ impl Tx {
             .await
             .map(|done| done.rows_affected() == 1))
         .map_err(fault("changing a user"))
+    }
+
+    /// Like [`Self::user_touch`], and changes nothing. Who holds a user and other rows of theirs takes the user
+    /// first, so that no two wait for each other.
+    pub async fn user_hold(&mut self, user: &UserId) -> Result<bool, Fault> {
+        match &mut self.db {
+            Db::Sqlite(tx) => sqlx::query(USER_HOLD_SQLITE)
+                .bind(user)
+                .fetch_optional(&mut **tx)
+                .await
+                .map(|row| row.is_some()),
+            Db::Postgres(tx) => sqlx::query(USER_HOLD_POSTGRES)
+                .bind(user)
+                .fetch_optional(&mut **tx)
+                .await
+                .map(|row| row.is_some()),
+        }
+        .map_err(fault("holding a user"))
     }
 
     /// Replaces a user's name and picture; false if there is no such user.

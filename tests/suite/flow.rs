@@ -16,6 +16,7 @@ mod existence;
 mod json;
 mod links;
 pub(crate) mod mailed;
+mod overtaken;
 mod pages;
 pub(crate) mod pending;
 pub(crate) mod provider;

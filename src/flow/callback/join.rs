@@ -79,10 +79,9 @@ impl Arrival<'_> {
         let first = proves(self.identity, &user);
         // Whoever takes the account over at this moment takes this identity from it: then it opens nothing.
         // The user comes before the account, as everywhere where both are held.
-        if first {
-            tx.user_touch(&user.id, self.now).await?;
-        }
-        if !tx.identity_hold(self.provider.id(), &self.identity.subject, &user.id).await? {
+        if !tx.user_hold(&user.id).await?
+            || !tx.identity_hold(self.provider.id(), &self.identity.subject, &user.id).await?
+        {
             return Ok(Joined::Overtaken);
         }
         if self.provider.stores_tokens() {
