@@ -149,7 +149,9 @@ impl Arrival<'_> {
             None => {}
         }
         let email = self.identity.email.as_deref().and_then(|email| Email::parse(email).ok());
-        let same = email.is_some_and(|email| email.as_str() == user.email);
+        // A word that opens no account adds none either: whoever rules over a provider that proves no address
+        // could say any.
+        let same = self.identity.email_proved && email.is_some_and(|email| email.as_str() == user.email);
         if !same && !self.app.config.accounts.link_different_emails {
             return Ok(Err(Refusal::DifferentEmail));
         }

@@ -184,6 +184,16 @@ on_both_databases! {
         assert_eq!(rows(&site, "account"), 1);
     }
 
+    fn lk_8_an_address_that_the_provider_does_not_vouch_for_links_nothing(database) {
+        let provider = Provider::start();
+        let site = site(database, &provider);
+        verified(&site, "ada@example.com");
+        let (mut ada, _) = site.signed_in("ada@example.com");
+        provider.is_visited_by(Persona::ada().unverified());
+        assert_eq!(went(&links(&mut ada, &provider), &site), "/oh?error=email_does_not_match");
+        assert_eq!(rows(&site, "account"), 1);
+    }
+
     fn lk_8_another_address_that_is_allowed_is_not_taken_over(database) {
         let provider = Provider::start();
         let site = with(database, &provider, "[accounts]\nlink_different_emails = true\n");
