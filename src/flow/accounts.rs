@@ -108,11 +108,14 @@ async fn attempt(app: &App, visit: &Visit, body: &UnlinkBody) -> Result<Result<(
         return Ok(Err(Refusal::AccountNotFound));
     };
     let others = accounts.iter().filter(|other| other.id != account.id);
+    let mut ended = Vec::new();
     let error = if usable(app, account) && !others.into_iter().any(|other| usable(app, other)) {
         Some(Refusal::LastAccount)
     } else {
         tx.account_delete(user, &account.id).await?;
-        // One of them may have come this way.
+        // Whoever came this way may be why it is taken away.
+        let way = (&*account.provider, &*account.subject);
+        ended = tx.sessions_delete_of_way(user, &session.id, way).await?;
         tx.pendings_delete_of_user(user).await?;
         let name =
             app.providers.find(&account.provider).map_or(&*account.provider, |provider| provider.name());
@@ -121,7 +124,7 @@ async fn attempt(app: &App, visit: &Visit, body: &UnlinkBody) -> Result<Result<(
     };
     let entry = log_entry(visit, Action::Unlink, Some(user), error.map(Refusal::code));
     tx.auth_log_insert(&entry).await?;
-    tx.commit().await?;
+    app.sessions.commit_ended(tx, &ended).await?;
     Ok(error.map_or(Ok(()), Err))
 }
 

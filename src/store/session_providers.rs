@@ -46,6 +46,11 @@ const SESSIONS_DELETE_OF_PROVIDER_BY_SUBJECT: &str = r#"
          WHERE "providerId" = $1 AND "issuer" = $2 AND "subject" = $3)
     RETURNING "token" AS "session.token", "userId" AS "session.userId""#;
 
+const SESSIONS_DELETE_OF_WAY: &str = r#"
+    DELETE FROM "session" WHERE "userId" = $1 AND "id" <> $2 AND "id" IN
+        (SELECT "sessionId" FROM "sidegate_session_provider" WHERE "providerId" = $3 AND "subject" = $4)
+    RETURNING "token" AS "session.token""#;
+
 const LOGOUT_TOKEN_INSERT: &str = r#"
     INSERT INTO "sidegate_logout_token" ("token", "expiresAt") VALUES ($1, $2)
     ON CONFLICT ("token") DO NOTHING"#;
@@ -91,6 +96,29 @@ impl Tx {
             sid: row.get("by.sid", id)?,
             id_token: row.get("by.idToken", id)?,
         }))
+    }
+
+    /// Ends the sessions of a user that a provider opened for its `subject`, `except` one. Returns the hashes of
+    /// their tokens.
+    pub async fn sessions_delete_of_way(
+        &mut self,
+        user: &UserId,
+        except: &SessionId,
+        (provider, subject): (&str, &str),
+    ) -> Result<Vec<TokenHash>, Fault> {
+        let rows: Vec<Row> = on!(&mut self.db, tx => sqlx::query(SESSIONS_DELETE_OF_WAY)
+            .bind(user)
+            .bind(except)
+            .bind(provider)
+            .bind(subject)
+            .fetch_all(&mut **tx)
+            .await
+            .map(|rows| rows.into_iter().map(Row::from).collect()))
+        .map_err(fault("ending the sessions of a provider"))?;
+        let tokens: Vec<_> =
+            rows.iter().filter_map(|row| TokenHash::from_column(&row.name("session.token"))).collect();
+        self.tell_ended(&tokens).await?;
+        Ok(tokens)
     }
 
     /// Ends the sessions that a provider opened and now wants ended: those of its session `sid` if it names

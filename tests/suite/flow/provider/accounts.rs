@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::{holder, rows, token};
+use super::super::{holder, opens, rows, token};
 use super::{logged, signed_in, site, verified, with};
 use crate::support::database::on_both_databases;
 use crate::support::provider::{Persona, Provider};
@@ -38,6 +38,19 @@ on_both_databases! {
         assert!(listed[1]["scopes"].as_array().expect("a list").contains(&json!("openid")), "{}", listed[1]);
         assert!(listed.iter().all(|account| account["createdAt"].is_string() && account["id"].is_string()));
         assert!(!listed.iter().any(|account| account.get("password").is_some()));
+    }
+
+    fn lk_9_what_was_opened_by_a_way_in_ends_with_it_but_for_the_session_that_asks(database) {
+        let provider = Provider::start();
+        let site = site(database, &provider);
+        verified(&site, "ada@example.com");
+        let (by_password, _) = site.signed_in("ada@example.com");
+        let (other, _) = signed_in(&site, &provider, Persona::ada());
+        let (mut ada, _) = signed_in(&site, &provider, Persona::ada());
+        let (kept, ends) = ([token(&by_password), token(&ada)], token(&other));
+        assert!(opens(&site, &ends), "it is in memory");
+        assert_eq!(unlink(&mut ada, &json!({ "providerId": "corp" })).0, 200);
+        assert!(!opens(&site, &ends) && kept.iter().all(|token| opens(&site, token)));
     }
 
     fn lk_9_one_of_two_ways_in_goes_and_the_last_one_stays(database) {
