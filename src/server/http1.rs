@@ -215,7 +215,8 @@ impl Connection {
                 let head = is_head.then_some(&self.head);
                 let via = Via { http: head.map_or("1.1", version), tls: self.tls };
                 let response = front::doubtful(&worker, (self.peer, via), head, refusal);
-                return self.send(Asked::unread(), response).await;
+                let to_head = is_head && self.head.method == Method::HEAD;
+                return self.send(Asked::unread(to_head), response).await;
             }
         };
         let head = &mut self.head;

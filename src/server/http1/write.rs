@@ -39,9 +39,9 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// By a request of which nothing is known.
-    pub(super) fn unread() -> Self {
-        Self { to_head: false, modern: true, persists: false, takes_trailers: false }
+    /// By a request that could not be read, but perhaps for its method.
+    pub(super) fn unread(to_head: bool) -> Self {
+        Self { to_head, modern: true, persists: false, takes_trailers: false }
     }
 }
 

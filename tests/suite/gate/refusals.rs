@@ -1,5 +1,8 @@
 //! What people and programs hear when they may not: a page, a redirect, JSON, or a gRPC status.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use crate::support::raw::Response;
 use crate::support::stage::Stage;
 
@@ -113,4 +116,22 @@ fn an_ended_session_is_forgotten_by_the_browser_that_shows_it() {
     let response = stage.denies(stage.signed("GET /x HTTP/1.1", ""), &[401]);
     let cleared = response.header("set-cookie").expect("a cookie");
     assert!(cleared.starts_with("sidegate=;") && cleared.contains("Max-Age=0"), "{cleared}");
+}
+
+#[test]
+fn a_refusal_of_head_has_no_body_however_early_it_is() {
+    let stage = Stage::on(Stage::plan());
+    for head in [
+        "HEAD / HTTP/1.1\r\nHost: evil.test\r\n\r\n".to_owned(),
+        "HEAD / HTTP/1.1\r\n\r\n".to_owned(),
+        stage.strange("HEAD /%zz HTTP/1.1", ""),
+        stage.strange("HEAD / HTTP/1.1", "Expect: miracles\r\n"),
+    ] {
+        let mut stream = TcpStream::connect(stage.site.address).expect("a connection");
+        stream.write_all(head.as_bytes()).expect("sent");
+        let mut all = String::new();
+        stream.read_to_string(&mut all).expect("an answer, and the end");
+        let (told, body) = all.split_once("\r\n\r\n").expect("a head");
+        assert!(told.starts_with("HTTP/1.1 4") && body.is_empty(), "{head}: {all}");
+    }
 }
