@@ -14,7 +14,7 @@ use crate::http::cookie;
 use crate::http::fields::{Fields, put};
 use crate::http::visit::Visit;
 use crate::proxy::http2::fields;
-use crate::proxy::reserved::Reserved;
+use crate::proxy::reserved::{Reserved, never_late};
 use crate::visitor::Session;
 
 /// How the body of a message is delimited.
@@ -166,10 +166,8 @@ impl HeadWriter {
 
     /// Whether a trailer field of a request may pass.
     pub fn trailer_may_pass(&self, name: &HeaderName) -> bool {
-        !self.reserved.covers(name.as_str().as_bytes(), false)
-            && name != http::header::AUTHORIZATION
-            && name != http::header::CONTENT_TYPE
-            && name != http::header::CONTENT_ENCODING
+        let name = name.as_str().as_bytes();
+        !self.reserved.covers(name, false) && !never_late(name)
     }
 }
 

@@ -89,6 +89,45 @@ const OTHER_REQUEST: &[&str] = &[
     "proxy",
 ];
 
+/// Request fields that say how the rest is to be taken: where it acts, under which conditions, on whose behalf, in which
+/// form. None of them has a place behind the body (RFC 9110 §6.5.1), where nobody judges it.
+const NEVER_LATE: &[&str] = &[
+    "authorization",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-location",
+    "content-range",
+    "content-type",
+    "depth",
+    "destination",
+    "from",
+    "if",
+    "last-event-id",
+    "lock-token",
+    "max-forwards",
+    "origin",
+    "overwrite",
+    "pragma",
+    "prefer",
+    "priority",
+    "range",
+    "referer",
+    "timeout",
+    "user-agent",
+];
+
+/// Families of such names.
+const NEVER_LATE_FAMILIES: &[&str] =
+    &["accept", "access-control-", "if-", "sec-", "x-csrf", "x-requested-", "x-xsrf"];
+
+/// Whether a request field must not come behind the body, in any spelling.
+pub(super) fn never_late(name: &[u8]) -> bool {
+    NEVER_LATE.iter().any(|known| reads_as(name, known.as_bytes()))
+        || NEVER_LATE_FAMILIES.iter().any(|family| starts_folded(name, family.as_bytes()))
+}
+
 /// Where networks in front say who the client is: nobody else may.
 const OF_NETWORKS: &[&str] =
     &["cf-connecting-ip", "cf-connecting-ipv6", "fastly-client-ip", "fly-client-ip", "x-azure-clientip"];
