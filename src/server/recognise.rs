@@ -247,10 +247,11 @@ fn unsure(visit: &Visit, fault: &Fault) -> Visitor {
     Visitor::Unsure
 }
 
-/// The token behind `Bearer`.
+/// The token behind `Bearer`, parted from it in any way that an app may accept.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+    let (scheme, token) = value.split_at_checked(6)?;
+    let parted = token.starts_with(b" ") || token.starts_with(b"\t");
+    (parted && scheme.eq_ignore_ascii_case(b"bearer")).then(|| token.trim_ascii())
 }
 
 /// Moves the end of a session that is used again after a while, once, and has its cookie sent again.

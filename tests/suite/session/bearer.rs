@@ -16,7 +16,7 @@ on_both_databases! {
         let site = roomy(database).start();
         let (ada, id) = site.member("ada@example.com");
         let held = token(&ada);
-        for scheme in ["Bearer ", "bearer ", "BEARER ", "Bearer  "] {
+        for scheme in ["Bearer ", "bearer ", "BEARER ", "Bearer  ", "bearer\t", "Bearer \t "] {
             let response = bear(&site, "/app", &format!("{scheme}{held}"));
             assert_eq!(response.status, 200, "{scheme:?}");
             let arrived = site.upstream.last();
