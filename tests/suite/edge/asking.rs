@@ -34,8 +34,10 @@ fn app() -> Upstream {
             let _ = stream.write_all(switch(arrived).as_bytes());
             return;
         }
+        let kept = "Cache-Control: public, max-age=600\r\nContent-Length";
         let missing = arrived.line.starts_with("GET /missing ");
         let answer = ok("hello").replace("200 OK", if missing { "404 Not Found" } else { "200 OK" });
+        let answer = answer.replace("Content-Length", kept);
         let _ = stream.write_all(answer.as_bytes());
     })
 }
@@ -193,6 +195,19 @@ impl Asking {
         assert!(renewed, "{response:?}");
         assert_eq!(self.app.only().header("x-user-id"), Some(stage.me.as_str()));
         assert_eq!(stage.ask(stage.signed("GET /app HTTP/1.1", "")).header("set-cookie"), None);
+    }
+
+    /// What the app says to caches is not said beside a renewed cookie.
+    pub(crate) fn keeps_renewed_cookies_from_caches(&self, path: &str, signed: bool) {
+        let site = &self.stage.site;
+        let (mut ada, _) = site.member("second@example.org");
+        let usual = ada.get(path);
+        assert_eq!(usual.all("cache-control"), ["public, max-age=600"], "{usual:?}");
+        site.pass(if signed { Duration::from_mins(5) } else { Duration::from_hours(25) });
+        let renewed = ada.get(path);
+        assert_eq!(renewed.all("set-cookie").len(), if signed { 2 } else { 1 }, "{renewed:?}");
+        assert_eq!(renewed.all("cache-control"), ["no-store"], "{renewed:?}");
+        assert_eq!(ada.get(path).all("cache-control"), ["public, max-age=600"]);
     }
 
     /// Both signed cookies, renewed on the way, get to the browser at each of these paths, whatever the app answers.
