@@ -146,6 +146,11 @@ impl Sessions {
         rules::renewal_due(&self.limits, session, now) && !session.renewing.swap(true, Ordering::AcqRel)
     }
 
+    /// Whether the end of a session is to be moved that is used now.
+    pub fn renewal_due(&self, session: &Session, now: Now) -> bool {
+        rules::renewal_due(&self.limits, session, now)
+    }
+
     /// Moves the end of a session in the store. True if this call did it and the cookie is to be sent again.
     pub async fn renew(&self, session: Arc<Session>, now: Now) -> Result<bool, Fault> {
         let expires = rules::expiry(&self.limits, session.remember, session.opened, now);

@@ -1,5 +1,6 @@
 //! An answer on its way to the client: what of its head passes as it came, and what we say ourselves.
 
+use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::http::fields::{Fields, Value};
@@ -7,6 +8,14 @@ use crate::refusal::Refusal;
 
 /// How a call of gRPC ended, in the trailers of its answer or in the head of one that is nothing else.
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// What caches obey besides `Cache-Control`, some of them before it. Whatever ends in `-cache-control` is for caches of
+/// one kind (RFC 9213 §2.1).
+const TO_CACHES: &[&str] = &["expires", "surrogate-control", "edge-control", "x-accel-expires"];
+
+fn is_to_caches(name: &str) -> bool {
+    TO_CACHES.contains(&name) || name.ends_with("-cache-control")
+}
 
 /// The status of a call of gRPC that ends with these trailers.
 pub fn grpc_status_of(trailers: &HeaderMap) -> Option<u16> {
@@ -52,6 +61,15 @@ impl Said {
     /// One in place of all others of its name.
     pub fn insert(&mut self, name: HeaderName, value: HeaderValue) {
         self.0.get_or_insert_default().insert(name, value);
+    }
+
+    /// Takes out all whose name is such a one.
+    fn remove_where(&mut self, is: impl Fn(&str) -> bool) {
+        let Some(fields) = &mut self.0 else { return };
+        let such: Vec<HeaderName> = fields.keys().filter(|name| is(name.as_str())).cloned().collect();
+        for name in such {
+            fields.remove(name);
+        }
     }
 
     /// One more.
@@ -121,6 +139,13 @@ impl<B> Reply<B> {
     pub fn say(&mut self, name: HeaderName, value: HeaderValue) {
         self.passed.remove(&name);
         self.headers.insert(name, value);
+    }
+
+    /// Has no cache keep it, whatever was said to caches of any kind.
+    pub fn keep_from_caches(&mut self) {
+        self.passed.retain(|name, _| !std::str::from_utf8(name).is_ok_and(is_to_caches));
+        self.headers.remove_where(is_to_caches);
+        self.say(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, SET_COOKIE};
+use http::header::{CONNECTION, SET_COOKIE};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 
@@ -162,7 +162,8 @@ async fn forward(
         record.failed();
         return (close(own(answer::refuse(desk(app), &reply_to(app, visit), fault.into()))), Some(asked));
     }
-    let renewed = recognise::renew(app, visit).await;
+    // What is answered as to anybody may be kept for everybody, and no cookie goes with it.
+    let renewed = if pass.session().is_some() { recognise::renew(app, visit).await } else { None };
     let (mut response, asked) = match worker.proxy.forward(visit, pass, sending).await {
         Ok(reply) => (reply.map(ReplyBody::from), Some(asked)),
         Err(failed) => {
@@ -211,13 +212,24 @@ async fn act(
 ) -> Reply<ReplyBody> {
     match verdict {
         Verdict::Ours(endpoint) => {
-            let renewed = recognise::renew(app, &visit).await;
+            let mut renewed = None;
+            // A question uses the session only if it is answered with it.
+            let asks = endpoint.for_proxies();
+            let due = asks && recognise::renewal_due(app, &visit);
+            let shown = due.then(|| visit.headers.clone());
+            if !asks {
+                renewed = recognise::renew(app, &visit).await;
+            }
             let mut response = match body.collect_whole(app.config.limits.body_idle).await {
                 Ok(bytes) => {
                     visit.body = bytes;
                     let answer = in_office(app, endpoint, &mut visit).await;
                     if let Some(about) = answer.extensions().get::<About>() {
                         record.about(about);
+                        if let (Some(shown), Ok(true)) = (shown, about.allowed) {
+                            visit.headers = shown;
+                            renewed = recognise::renew(app, &visit).await;
+                        }
                     }
                     own(answer)
                 }
@@ -264,7 +276,7 @@ fn in_its_words(app: &App, path: &str, to: ReplyTo, (method, headers): (&Method,
 
 fn add_cookie(reply: &mut Reply<ReplyBody>, cookie: HeaderValue) {
     reply.headers.append(SET_COOKIE, cookie);
-    reply.say(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply.keep_from_caches();
 }
 
 /// Has the office answer. A panic there is one request's bad luck.

@@ -254,6 +254,11 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     (parted && scheme.eq_ignore_ascii_case(b"bearer")).then(|| token.trim_ascii())
 }
 
+/// Whether [`renew`] would do anything.
+pub(super) fn renewal_due(app: &App, visit: &Visit) -> bool {
+    visit.visitor.session().is_some_and(|session| app.sessions.renewal_due(session, visit.now))
+}
+
 /// Moves the end of a session that is used again after a while, once, and has its cookie sent again.
 pub(super) async fn renew(app: &Arc<App>, visit: &Visit) -> Option<HeaderValue> {
     let session = visit.visitor.session()?;

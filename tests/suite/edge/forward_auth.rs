@@ -359,6 +359,23 @@ fn a_session_that_is_renewed_by_a_question_gives_the_cookie_again() {
 }
 
 #[test]
+fn a_session_is_renewed_only_by_a_question_that_is_answered_with_it() {
+    let stage = stage();
+    for asker in ASKERS {
+        stage.site.pass(Duration::from_hours(25));
+        for (target, status) in [("/public/x", 200), ("/admin/x", 403)] {
+            let response = ask(&stage, asker, "GET", target, &cookie(&stage));
+            assert_eq!((response.status, response.all("set-cookie").len()), (status, 0), "{asker} {target}");
+        }
+        assert_eq!(
+            ask(&stage, asker, "GET", "/maybe/x", &cookie(&stage)).all("set-cookie").len(),
+            1,
+            "{asker}"
+        );
+    }
+}
+
+#[test]
 fn a_token_of_a_program_is_judged_as_it_is_elsewhere() {
     let stage = stage();
     let made = {

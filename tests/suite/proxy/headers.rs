@@ -1,5 +1,7 @@
 //! The head that reaches the app and the head that reaches the client, byte for byte.
 
+use std::time::Duration;
+
 use crate::support::stage::Stage;
 use crate::support::upstream::Upstream;
 
@@ -107,10 +109,45 @@ fn an_answer_with_a_renewed_cookie_of_ours_is_stored_by_nobody() {
     });
     assert_eq!(me.post("/auth/sign-in/email", &body).status, 200);
     assert_eq!(me.get("/x").all("cache-control"), ["public, max-age=600"]);
-    site.pass(std::time::Duration::from_hours(48));
+    site.pass(Duration::from_hours(48));
     let response = me.get("/x");
     assert_eq!(response.status, 200);
     assert!(response.all("set-cookie").iter().any(|cookie| cookie.starts_with("sidegate=")), "{response:?}");
     assert_eq!(response.all("cache-control"), ["no-store"]);
     assert_eq!(me.get("/x").all("cache-control"), ["public, max-age=600"], "once is enough");
+}
+
+#[test]
+fn ses_12_no_cache_of_any_kind_is_told_to_keep_an_answer_with_a_cookie_of_ours() {
+    let told = [
+        ("cache-control", "public, max-age=600"),
+        ("expires", "Fri, 01 Jan 2100 00:00:00 GMT"),
+        ("surrogate-control", "max-age=600"),
+        ("edge-control", "cache-maxage=10m"),
+        ("x-accel-expires", "600"),
+        ("cdn-cache-control", "max-age=600"),
+        ("cloudflare-cdn-cache-control", "max-age=600"),
+    ];
+    let lines = told.map(|(name, value)| format!("{name}: {value}\r\n")).concat();
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{lines}ETag: \"a\"\r\n\r\nok");
+    let stage = Stage::on(Stage::plan().upstream(Upstream::answering(answer)).rule("/open/**", "public"));
+    let ask = |path: &str| stage.ask(stage.signed(&format!("GET {path} HTTP/1.1"), ""));
+    let as_it_came = |response: &crate::support::raw::Response| {
+        assert!(response.all("set-cookie").is_empty(), "{response:?}");
+        for (name, value) in told {
+            assert_eq!(response.all(name), [value]);
+        }
+    };
+    as_it_came(&ask("/x"));
+    stage.site.pass(Duration::from_secs(24 * 3600 - 5));
+    as_it_came(&ask("/x"));
+    stage.site.pass(Duration::from_secs(10));
+    as_it_came(&ask("/open/x"));
+    let renewed = ask("/x");
+    assert_eq!(renewed.all("set-cookie").len(), 1, "where nobody is named, nothing was renewed");
+    assert_eq!((renewed.all("cache-control"), renewed.all("etag")), (vec!["no-store"], vec!["\"a\""]));
+    for (name, _) in &told[1..] {
+        assert!(renewed.all(name).is_empty(), "{name}: {renewed:?}");
+    }
+    as_it_came(&ask("/x"));
 }
