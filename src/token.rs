@@ -108,7 +108,7 @@ impl Tokens {
     pub async fn start(&self, now: Now) -> Result<(), Fault> {
         self.reload(now).await?;
         if self.ring().is_anothers() {
-            tracing::error!("{ANOTHER_SECRET}");
+            tracing::warn!("{ANOTHER_SECRET}");
         }
         let algorithm = self.settings.algorithm;
         let newest = self.ring().newest().map(|key| key.algorithm() == algorithm);
