@@ -15,6 +15,7 @@ use crate::http::fields::{Value, put};
 use crate::http::pipe::{Piece, Pipe};
 use crate::http::reply::Reply;
 use crate::http::wire::Wire;
+use crate::proxy::ending::Ending;
 use crate::proxy::upgrade::Tunnel;
 use crate::server::date::Line;
 use crate::server::record::Opened;
@@ -214,7 +215,12 @@ impl Answer {
         loop {
             let piped = self.framing == Framing::Length && wire.borrow().takes_pipes();
             let next = self.poll_piece(cx, piped);
-            if let Poll::Ready(Err(())) = next {
+            if let Poll::Ready(Err(ending)) = next {
+                // A client that hears nothing at all on a connection that it used before may ask once more, though the
+                // app has acted: what there is of the answer goes out.
+                if ending == Ending::App {
+                    let _ = self.poll_write(cx, &mut wire.borrow_mut());
+                }
                 return Poll::Ready(Sent::Broken);
             }
             // Borrowed for this alone: who drives the upload reads from it.
@@ -239,7 +245,7 @@ impl Answer {
     }
 
     /// Takes the next piece of the body, once the one before is on its way.
-    fn poll_piece(&mut self, cx: &mut Context<'_>, piped: bool) -> Poll<Result<(), ()>> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>, piped: bool) -> Poll<Result<(), Ending>> {
         if self.ended || self.pipe.is_some() || !self.piece.is_empty() || !self.tail.is_empty() {
             return Poll::Ready(Ok(()));
         }
@@ -278,7 +284,7 @@ impl Answer {
                     self.tail = b"0\r\n\r\n";
                 }
             }
-            Some(Err(_)) => return Poll::Ready(Err(())),
+            Some(Err(error)) => return Poll::Ready(Err(Ending::of(&error))),
         }
         Poll::Ready(Ok(()))
     }

@@ -121,6 +121,28 @@ fn f_23_an_answer_without_a_length_that_breaks_off_resets_the_connection_of_an_o
 }
 
 #[test]
+fn an_answer_that_breaks_off_at_once_has_its_head_all_the_same() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ] {
+        let upstream = Upstream::with(move |_, stream| {
+            let _ = stream.write_all(answer.as_bytes());
+            let _ = stream.shutdown(Shutdown::Both);
+        });
+        let stage = Stage::on(Stage::plan().upstream(upstream));
+        for _ in 0..5 {
+            // On a connection that was used before: one that ends without a byte would have the client ask again.
+            let mut raw = stage.connect();
+            assert_eq!(raw.send(stage.strange("GET /auth/ok HTTP/1.1", "")).answer().status, 200);
+            raw.send(stage.signed("POST /x HTTP/1.1", "Content-Length: 0\r\n"));
+            assert_eq!(raw.head().expect("a head").status, 200);
+            assert!(raw.is_closed(), "and no more than that");
+        }
+    }
+}
+
+#[test]
 fn f_21_an_answer_to_head_has_the_length_and_not_the_body_whoever_answers() {
     let stage = Stage::new();
     let mut raw = stage.connect();
