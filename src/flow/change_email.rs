@@ -141,7 +141,7 @@ async fn confirm(
     if !tx.user_set_email(&user.id, &user.email, new, visit.now).await? {
         return Err(Refusal::InvalidTicket.into());
     }
-    tx.tickets_delete_of_user(&user.id).await?;
+    tx.tickets_withdraw(&user.id).await?;
     // Their codes are in the other mailbox.
     tx.pendings_delete_of_user(&user.id).await?;
     let mut cookies = None;

@@ -62,7 +62,14 @@ async fn secure(app: &App, visit: &Visit, token: &str) -> Result<(), Error> {
     let mut tx = app.store.begin().await?;
     tx.user_hold(&found.user.id).await?;
     let spent = tx.ticket_take(hash, TicketKind::NotMe, visit.now).await?;
-    let Ticket { user, .. } = spent.ok_or(Refusal::InvalidTicket)?;
+    let Ticket { mut user, email, .. } = spent.ok_or(Refusal::InvalidTicket)?;
+    // Whoever got in gave the account an address of their own.
+    if user.email != email {
+        if !tx.user_set_email(&user.id, &user.email, &email, visit.now).await? {
+            return Err(Refusal::InvalidTicket.into());
+        }
+        (user.email, user.email_verified) = (email, true);
+    }
     // The password comes first: a sign-in that compared it has written its session before this returns, or
     // writes none.
     tx.account_clear_password(&user.id, visit.now).await?;

@@ -45,7 +45,7 @@ pub struct TicketRow {
     pub kind: TicketKind,
     /// Whose it is.
     pub user: UserId,
-    /// The address that the user has; with another one the ticket is void.
+    /// The address that the user has; with another one the ticket is void, but for [`TicketKind::NotMe`].
     pub email: String,
     /// The address that the user wants to have.
     pub new_email: Option<String>,
@@ -60,16 +60,19 @@ pub struct TicketRow {
 pub struct Ticket {
     /// Whose it is.
     pub user: User,
+    /// The address that it was sent to.
+    pub email: String,
     /// The address that the user wants to have.
     pub new_email: Option<String>,
 }
 
 /// Bound to the address that the user had when it was issued.
 const TICKET_BY_HASH: &str = concat!(
-    r#"SELECT "sidegate_ticket"."newEmail" AS "sidegate_ticket.newEmail", "#,
+    r#"SELECT "sidegate_ticket"."newEmail" AS "sidegate_ticket.newEmail",
+        "sidegate_ticket"."email" AS "sidegate_ticket.email", "#,
     user_columns!(),
     r#" FROM "sidegate_ticket" JOIN "user" ON "user"."id" = "sidegate_ticket"."userId"
-        AND "user"."email" = "sidegate_ticket"."email"
+        AND ("user"."email" = "sidegate_ticket"."email" OR "sidegate_ticket"."purpose" = 'not-me')
     WHERE "sidegate_ticket"."token" = $1 AND "sidegate_ticket"."purpose" = $2
         AND "sidegate_ticket"."expiresAt" > $3"#
 );
@@ -92,7 +95,8 @@ impl Store {
         .map_err(fault("reading a ticket"))?;
         let Some(row) = row else { return Ok(None) };
         let new_email = row.text("sidegate_ticket.newEmail", &token.handle())?;
-        Ok(Some(Ticket { user: user_of(&row)?, new_email }))
+        let email = row.get("sidegate_ticket.email", &token.handle())?;
+        Ok(Some(Ticket { user: user_of(&row)?, email, new_email }))
     }
 }
 
@@ -108,10 +112,12 @@ const TICKET_TAKE: &str = r#"
     DELETE FROM "sidegate_ticket"
     WHERE "token" = $1 AND "purpose" = $2 AND "expiresAt" > $3 AND EXISTS
         (SELECT 1 FROM "user" WHERE "user"."id" = "sidegate_ticket"."userId"
-            AND "user"."email" = "sidegate_ticket"."email")
-    RETURNING "userId" AS "sidegate_ticket.userId", "newEmail" AS "sidegate_ticket.newEmail""#;
+            AND ("user"."email" = "sidegate_ticket"."email" OR "sidegate_ticket"."purpose" = 'not-me'))
+    RETURNING "userId" AS "sidegate_ticket.userId", "email" AS "sidegate_ticket.email", "newEmail" AS "sidegate_ticket.newEmail""#;
 
-const TICKETS_DELETE_OF_USER: &str = r#"DELETE FROM "sidegate_ticket" WHERE "userId" = $1"#;
+const TICKETS_DELETE_OF_USER: &str = r#"
+    DELETE FROM "sidegate_ticket" WHERE "userId" = $1 AND NOT ("purpose" = $2
+        AND "email" <> (SELECT "user"."email" FROM "user" WHERE "user"."id" = $1))"#;
 
 const TICKETS_WITHDRAW: &str = r#"DELETE FROM "sidegate_ticket" WHERE "userId" = $1 AND "purpose" <> $2"#;
 
@@ -155,14 +161,17 @@ impl Tx {
         let id = token.handle();
         let user: UserId = row.get("sidegate_ticket.userId", &id)?;
         let new_email = row.text("sidegate_ticket.newEmail", &id)?;
+        let email = row.get("sidegate_ticket.email", &id)?;
         let user = self.user_by_id(&user).await?;
-        Ok(user.map(|user| Ticket { user, new_email }))
+        Ok(user.map(|user| Ticket { user, email, new_email }))
     }
 
-    /// Voids all tickets of a user.
+    /// Voids all tickets of a user, but for [`TicketKind::NotMe`] that went to an address which they had before: who has
+    /// the mailbox of the present one may have given it to the account.
     pub async fn tickets_delete_of_user(&mut self, user: &UserId) -> Result<(), Fault> {
         on!(&mut self.db, tx => sqlx::query(TICKETS_DELETE_OF_USER)
             .bind(user)
+            .bind(TicketKind::NotMe.as_str())
             .execute(&mut **tx)
             .await
             .map(|_| ()))

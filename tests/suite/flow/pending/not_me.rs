@@ -113,6 +113,40 @@ on_both_databases! {
         assert_eq!(browser(&site, SAFARI).post("/auth/sign-in/email", &body).status, 401);
     }
 
+    fn nor_does_one_who_gives_the_account_another_address_and_that_one_is_taken_back(database) {
+        let site = watchful(database).set("unusual", "mode = \"notify\"").start();
+        ada_at_home(&site);
+        later(&site, minutes(1));
+        let mut thief = browser(&site, SAFARI);
+        assert_eq!(thief.post("/auth/sign-in/email", &credentials(ADA)).status, 200);
+        let sent = |path: &str| {
+            let link = letters(&site).pop().expect("a mail").link(&site, path);
+            link.split_once("token=").expect("a token").1.split('&').next().expect("a token").to_owned()
+        };
+        let secret = sent("/auth/not-me?token=");
+        let his = "thief@example.org";
+        later(&site, minutes(1));
+        assert_eq!(thief.post("/auth/change-email", &json!({ "newEmail": his })).status, 200);
+        let change = sent("/auth/change-email?token=");
+        assert_eq!(thief.post("/auth/change-email", &json!({ "token": change })).status, 200);
+        later(&site, minutes(1));
+        assert_eq!(thief.post("/auth/request-password-reset", &json!({ "email": his })).status, 200);
+        let reset = json!({ "newPassword": "the phrase of a thief", "token": sent("/auth/reset-password?token=") });
+        assert_eq!(thief.post("/auth/reset-password", &reset).status, 200);
+        let body = json!({ "email": his, "password": "the phrase of a thief" });
+        assert_eq!(thief.post("/auth/sign-in/email", &body).status, 200);
+        let held = token(&thief);
+        later(&site, minutes(1));
+        assert_eq!(browser(&site, FIREFOX).post("/auth/not-me", &json!({ "token": secret })).status, 200);
+        assert!(!opens(&site, &held));
+        let of_users = r#"SELECT "email" FROM "user""#;
+        assert_eq!(site.block_on(site.database.texts(of_users)), [ADA]);
+        assert_eq!(letters(&site).pop().expect("a mail").to, ADA, "where the way to a new password goes");
+        let reset = json!({ "newPassword": "another private phrase", "token": sent("/auth/reset-password?token=") });
+        assert_eq!(browser(&site, FIREFOX).post("/auth/reset-password", &reset).status, 200);
+        assert_eq!(browser(&site, SAFARI).post("/auth/sign-in/email", &body).status, 401);
+    }
+
     fn em_6_a_reset_ends_what_waits_and_leaves_known_only_the_browser_in_which_it_was_done(database) {
         let site = watchful(database).start();
         let (mut ada, _) = ada_at_home(&site);
