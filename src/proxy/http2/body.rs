@@ -163,13 +163,12 @@ impl Http2Body {
     }
 
     /// Sends on what has come of the request while nothing of the answer can be passed on, of which what comes is
-    /// gathered. Ready once the session has ended: nothing more of the request is the app's.
+    /// gathered. Ready once the session has ended: nothing more of the request is the app's, nor of the
+    /// answer the client's.
     pub fn drive(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        if !self.rest.is_over() {
-            let ending = self.term.poll_cut(cx, &self.deadline, &self.live);
-            if ending.is_ready() {
-                return ending;
-            }
+        let ending = self.term.poll_cut(cx, &self.deadline, &self.live);
+        if ending.is_ready() {
+            return ending;
         }
         self.send_on(cx);
         if let Some(receive) = &mut self.receive {

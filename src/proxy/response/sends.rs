@@ -7,15 +7,13 @@ use crate::proxy::response::Http1Body;
 
 impl Http1Body {
     /// Sends on what has come of the request while nothing of the answer can be passed on. Ready once the session has
-    /// ended: nothing more of the request is the app's.
+    /// ended: nothing more of the request is the app's, nor of the answer the client's.
     pub fn drive(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         let Some(connection) = &mut self.connection else { return Poll::Pending };
+        let cut = self.term.poll_cut(cx, &connection.deadline, self.pool.live());
         if self.upload.finished(connection) {
             self.upload.gather(cx);
-            return Poll::Pending;
-        }
-        let cut = self.term.poll_cut(cx, &connection.deadline, self.pool.live());
-        if cut.is_pending() {
+        } else if cut.is_pending() {
             // What went wrong is found again by who asks for the next piece.
             let _ = self.upload.poll(cx, connection);
         }

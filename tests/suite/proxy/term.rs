@@ -11,7 +11,7 @@ use h2::server::Builder;
 
 use crate::proxy::upload::head;
 use crate::support::app2::App2;
-use crate::support::bare::Bare;
+use crate::support::bare::{Bare, End};
 use crate::support::frame::{block, frame};
 use crate::support::raw::{PATIENCE, Raw};
 use crate::support::site::Plan;
@@ -200,4 +200,37 @@ fn lif_10_nor_one_to_an_app_that_speaks_http_2() {
 fn lif_10_nor_one_that_is_http_2_on_both_sides() {
     let (plan, told, _app) = talkative_by_http_2();
     by_http_2(plan, &told);
+}
+
+/// A download of which nothing is read, by HTTP/2.
+fn is_cut_though_nothing_is_read(plan: Plan) {
+    let stage = Stage::on(plan.set("limits", "body_idle = \"10m\""));
+    let mut bare = Bare::greets(&stage, 0);
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":path", "/x"),
+        (":authority", stage.host()),
+        ("cookie", &stage.cookie),
+    ];
+    bare.sends(&frame(1, 5, 1, &block(&fields)));
+    assert!(bare.is_answered(1));
+    thread::sleep(LONG);
+    stage.sign_out();
+    assert!(matches!(bare.hears(1), End::Reset(_)));
+}
+
+#[test]
+fn lif_10_a_download_that_nobody_reads_ends_with_its_session() {
+    is_cut_though_nothing_is_read(talkative().0);
+}
+
+#[test]
+fn lif_10_nor_does_one_from_an_app_that_speaks_http_2_outlive_it() {
+    let app = App2::with(Builder::new(), |mut call| async move {
+        let mut answer = call.begin("text/plain");
+        let _ = answer.send_data(Bytes::from(vec![b'y'; 10_000_000]), false);
+        std::future::pending::<()>().await;
+    });
+    is_cut_though_nothing_is_read(Stage::plan().set("upstream", &app.toml()));
 }
