@@ -211,7 +211,9 @@ on_both_databases! {
     fn a_person_looks_after_the_own_account(database) {
         let provider = Provider::start();
         provider.is_visited_by(Persona::new("ada-there", "ada@example.com"));
-        let site = Site::on(database).toml(&provider.toml("corp", "name = \"Example Corp\"")).start();
+        let site = Site::on(database)
+            .toml(&provider.toml("corp", "name = \"Example Corp\"\ntrust_email = true"))
+            .start();
         provider.follow(&site.clock);
         provider.register(&[&format!("{}/auth/callback/corp", site.origin)]);
         site.sign_up("ada@example.com");

@@ -77,7 +77,7 @@ fn certificates_that_could_not_be_read_for_want_of_files_are_read_at_the_next_lo
     let limit = |files: &str| limit_files(program.process.id(), files);
     limit("3:");
     put("renewed");
-    eventually("they are refused", || program.says("those of before stay: tls"));
+    eventually("they are refused", || program.says("and those of before stay: "));
     limit("1024:");
     eventually("they are read", || program.says("the certificates have changed, and were"));
     assert!(counted("applied") == 1 && counted("refused") >= 1);
