@@ -26,6 +26,8 @@ const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 /// How many times the budget of a /64 a /48 has.
 const SUBSCRIBER: u32 = 8;
+/// How many times the budget of one browser all known browsers of an account have together.
+const BROWSERS: u32 = 5;
 /// Changes that a signed-in user may make in a minute.
 const CHANGES: u32 = 60;
 /// Refresh tokens of one session that are exchanged in a minute.
@@ -43,10 +45,15 @@ pub struct Limits {
     all: Arc<Table>,
     per_address: Rate,
     attempts_per_address: u32,
+    attempts_per_account: u32,
     per_account: Rate,
     in_all: Rate,
     per_recipient: Rate,
 }
+
+/// What a sign-in was spent from, for [`Limits::give_back`].
+#[must_use]
+pub struct Spent([Option<(u64, Rate)>; 2]);
 
 impl Limits {
     /// Budgets as configured, all of them full.
@@ -58,6 +65,7 @@ impl Limits {
             all: Arc::new(Table::new(1)),
             per_address: Rate::per(config.attempts_per_address, MINUTE),
             attempts_per_address: config.attempts_per_address,
+            attempts_per_account: config.attempts_per_account,
             per_account: Rate::per(config.attempts_per_account, HOUR),
             in_all: Rate::per(config.attempts_in_all, SECOND),
             per_recipient: Rate::per(config.mails_per_recipient, HOUR),
@@ -87,26 +95,60 @@ impl Limits {
     /// The attempt is spent as a failure, so that parallel guesses cannot all pass before the
     /// first of them has failed; [`Self::give_back`] when it turns out not to be one. A browser
     /// that signed this account in before has a budget of its own in place of the account's and
-    /// of that in all: strangers who guess, however many, cannot lock it out.
+    /// of that in all: strangers who guess, however many, cannot lock it out. All such browsers together have
+    /// [`BROWSERS`] times as much; when that is gone they are counted as strangers, so that nobody guesses
+    /// more by having many.
     pub fn sign_in(
         &self,
         now: Now,
         from: IpAddr,
         account: &Email,
         known: Option<Device>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Spent, Refusal> {
         self.by_address(now, from)?;
-        if known.is_none() {
-            self.in_all(now, from)?;
+        let Some(device) = known else { return self.stranger(now, from, account) };
+        let own = (self.of_account(b"b", account, device.as_bytes()), self.per_account);
+        self.accounts.take(own.0, own.1, now).map_err(Refusal::TooManyRequests)?;
+        let together = Rate::per(self.attempts_per_account.saturating_mul(BROWSERS), HOUR);
+        let together = (self.of_account(b"k", account, &[]), together);
+        if self.accounts.take(together.0, together.1, now).is_ok() {
+            return Ok(Spent([Some(own), Some(together)]));
         }
-        let key = self.key_of(account, known);
-        self.accounts.take(key, self.per_account, now).map_err(Refusal::TooManyRequests)
+        match self.stranger(now, from, account) {
+            Ok(Spent([as_stranger, _])) => Ok(Spent([Some(own), as_stranger])),
+            Err(refusal) => {
+                self.accounts.give_back(own.0, own.1);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Spends as a stranger what was [spent](Self::sign_in) as a known browser, and gives that back: the store
+    /// does not know the browser any more.
+    pub fn as_stranger(
+        &self,
+        now: Now,
+        from: IpAddr,
+        account: &Email,
+        spent: Spent,
+    ) -> Result<Spent, Refusal> {
+        self.give_back(spent);
+        self.stranger(now, from, account)
+    }
+
+    fn stranger(&self, now: Now, from: IpAddr, account: &Email) -> Result<Spent, Refusal> {
+        self.in_all(now, from)?;
+        let key = self.of_account(b"a", account, &[]);
+        self.accounts.take(key, self.per_account, now).map_err(Refusal::TooManyRequests)?;
+        Ok(Spent([Some((key, self.per_account)), None]))
     }
 
     /// Gives the account's (or known browser's) part of a sign-in back: it succeeded, or it
     /// ended before the password was judged.
-    pub fn give_back(&self, account: &Email, known: Option<Device>) {
-        self.accounts.give_back(self.key_of(account, known), self.per_account);
+    pub fn give_back(&self, spent: Spent) {
+        for (key, rate) in spent.0.into_iter().flatten() {
+            self.accounts.give_back(key, rate);
+        }
     }
 
     /// Spends one sign-up, before anything is looked up or hashed.
@@ -236,13 +278,10 @@ impl Limits {
         })
     }
 
-    /// A letter before each kind of name, so that none of one kind is one of the other.
-    fn key_of(&self, account: &Email, known: Option<Device>) -> u64 {
-        let account = account.as_str().as_bytes();
-        match known {
-            None => self.fingerprint(&[b"a", account].concat()),
-            Some(device) => self.fingerprint(&[b"b", &device.as_bytes()[..], account].concat()),
-        }
+    /// A letter before each kind of name, so that none of one kind is one of the other; `device` is of one length
+    /// or empty.
+    fn of_account(&self, kind: &[u8; 1], account: &Email, device: &[u8]) -> u64 {
+        self.fingerprint(&[&kind[..], device, account.as_str().as_bytes()].concat())
     }
 
     fn confirm_key(&self, user: &UserId) -> u64 {

@@ -123,6 +123,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         Deed::Disable(who) => {
             change(store, &who.user, now, async |tx: &mut Tx, user: &User| {
                 tx.user_disable(&user.id, now).await?;
+                tx.devices_revoke_of_user(&user.id, None, now).await?;
                 ending::end_all(tx, &user.id, None).await?;
                 Ok((Action::Disable, "is kept out"))
             })
@@ -268,6 +269,7 @@ async fn set_password(config: &Config, store: &Store, name: &str, now: Now) -> R
     let hash = hashed(config, &email).await?;
     change(store, name, now, async |tx: &mut Tx, user: &User| {
         tx.account_set_password(&user.id, &hash, now).await?;
+        tx.devices_revoke_of_user(&user.id, None, now).await?;
         ending::end_all(tx, &user.id, None).await?;
         Ok((Action::PasswordReset, "has another password"))
     })

@@ -32,7 +32,7 @@ pub(super) async fn end_all_and_distrust(
     now: Now,
 ) -> Result<Vec<TokenHash>, Fault> {
     tx.user_hold(user).await?;
-    tx.devices_revoke_of_user(user, now).await?;
+    tx.devices_revoke_of_user(user, None, now).await?;
     tx.tickets_delete_of_user(user).await?;
     end_all(tx, user, None).await
 }

@@ -302,7 +302,7 @@ fn brought(visit: &Visit, name: &str) -> Option<Token> {
 }
 
 /// What the browser shows to be known again.
-fn shown<'v>(app: &App, visit: &'v Visit) -> Shown<'v> {
+pub(super) fn shown<'v>(app: &App, visit: &'v Visit) -> Shown<'v> {
     match cookie::find(&visit.headers, app.sessions.cookies.device) {
         Found::One(value) => Shown::read(value),
         Found::Nothing | Found::Conflict => Shown::default(),

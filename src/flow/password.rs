@@ -10,7 +10,7 @@ use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
 use crate::flow::{
-    confirm, cookies, desk, ending, log_entry, post, read_json, ticket, to_account, with_cookies,
+    confirm, cookies, desk, ending, entry, log_entry, post, read_json, ticket, to_account, with_cookies,
 };
 use crate::http::form::Form;
 use crate::http::visit::{Credential, Visit, is_form};
@@ -102,6 +102,9 @@ async fn attempt(
         return Ok(Err(Refusal::InvalidPassword));
     }
     let mut ended = if change.revoke_other_sessions.unwrap_or(false) {
+        // Who knew the earlier password from another browser is no better off than a stranger.
+        let here = entry::shown(app, visit).secret.map(|secret| secret.hash());
+        tx.devices_revoke_of_user(&user.id, here, visit.now).await?;
         ending::end_all(&mut tx, &user.id, Some(&session.id)).await?
     } else {
         // What was begun with the earlier password does not go on after it.

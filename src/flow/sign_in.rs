@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::account::device::{Device, Shown};
+use crate::account::device::Shown;
 use crate::account::email::Email;
 use crate::account::password::Verdict;
 use crate::answer::shapes::{self, SessionShape, UserShape};
@@ -17,7 +17,6 @@ use crate::flow::{
     allowed_callback, callback_if_ours, callback_or_home, desk, form_again, log_entry, read_json,
     signed_in_already, typed, with_cookies,
 };
-use crate::http::cookie::{self, Found};
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::refusal::Refusal;
@@ -209,14 +208,30 @@ fn waits(app: &App, Waiting { cookies, token }: Waiting) -> Answer {
 /// The sign-in itself. Budgets are spent before anything is looked up.
 async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result<Entered, Refusal>, Error> {
     let Ok(email) = Email::parse(&given.email) else { return Ok(Err(Refusal::InvalidEmail)) };
-    let known = known_device(app, visit, &email);
-    if let Err(refusal) = app.limits.sign_in(visit.now, visit.client, &email, known) {
-        return Ok(Err(refusal));
+    let shown = entry::shown(app, visit);
+    let known = shown.proof(&app.device_key, &email);
+    let mut spent = match app.limits.sign_in(visit.now, visit.client, &email, known) {
+        Ok(spent) => spent,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    // A proof lasts for as long as the browser keeps it: whether it still counts is the store's to say.
+    if known.is_some() {
+        match is_trusted(app, &shown, &email).await {
+            Ok(true) => {}
+            Ok(false) => match app.limits.as_stranger(visit.now, visit.client, &email, spent) {
+                Ok(again) => spent = again,
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+            Err(error) => {
+                app.limits.give_back(spent);
+                return Err(error);
+            }
+        }
     }
     let (found, verdict) = match judge(app, &email, &given.password).await {
         Ok(judged) => judged,
         Err(error) => {
-            app.limits.give_back(&email, known);
+            app.limits.give_back(spent);
             return Err(error);
         }
     };
@@ -232,7 +247,7 @@ async fn attempt(app: &App, visit: &Visit, given: &Credentials) -> Result<Result
             return Ok(Err(Refusal::InvalidCredentials));
         }
     };
-    app.limits.give_back(&email, known);
+    app.limits.give_back(spent);
     if app.config.sign_up.require_verified_email && !user.email_verified {
         let error = Refusal::EmailNotVerified;
         let mut tx = app.store.begin().await?;
@@ -275,11 +290,10 @@ async fn judge(
     Ok((found, verdict))
 }
 
-fn known_device(app: &App, visit: &Visit, email: &Email) -> Option<Device> {
-    match cookie::find(&visit.headers, app.sessions.cookies.device) {
-        Found::One(value) => Shown::read(value).proof(&app.device_key, email),
-        Found::Nothing | Found::Conflict => None,
-    }
+/// Whether the store trusts the browser with whoever has this address.
+async fn is_trusted(app: &App, shown: &Shown<'_>, email: &Email) -> Result<bool, Error> {
+    let Some(secret) = &shown.secret else { return Ok(false) };
+    Ok(app.store.device_trusted(secret.hash(), email.as_str()).await?)
 }
 
 /// The line of the log for a sign-in by password.

@@ -5,7 +5,7 @@ use crate::error::Fault;
 use crate::id::{RowId, UserId};
 use crate::secret::TokenHash;
 use crate::store::row::Row;
-use crate::store::{Tx, fault};
+use crate::store::{Store, Tx, fault};
 use crate::time::Now;
 
 /// A browser that has signed a user in.
@@ -52,8 +52,14 @@ const DEVICES_TRIM: &str = r#"
     DELETE FROM "sidegate_device" WHERE "userId" = $1 AND "id" NOT IN
         (SELECT "id" FROM "sidegate_device" WHERE "userId" = $1 ORDER BY "seenAt" DESC, "id" LIMIT $2)"#;
 
+const DEVICE_TRUSTED: &str = r#"
+    SELECT 1 FROM "sidegate_device" JOIN "user" ON "user"."id" = "sidegate_device"."userId"
+    WHERE "sidegate_device"."secret" = $1 AND "user"."email" = $2 AND "sidegate_device"."revokedAt" IS NULL"#;
+
+/// No secret is empty.
 const DEVICES_REVOKE_OF_USER: &str = r#"
-    UPDATE "sidegate_device" SET "revokedAt" = $2 WHERE "userId" = $1 AND "revokedAt" IS NULL"#;
+    UPDATE "sidegate_device" SET "revokedAt" = $2
+    WHERE "userId" = $1 AND "revokedAt" IS NULL AND "secret" <> COALESCE($3, '')"#;
 
 const DEVICES_DELETE_STALE: &str = r#"
     DELETE FROM "sidegate_device" WHERE "id" IN
@@ -71,6 +77,20 @@ fn device_of(row: &Row) -> Result<DeviceRow, Fault> {
         asn: row.get("sidegate_device.asn", &id)?,
         revoked: row.get("sidegate_device.revokedAt", &id)?,
     })
+}
+
+impl Store {
+    /// Whether the browser that holds this secret is trusted with the user who has this address (in its canonical
+    /// form).
+    pub async fn device_trusted(&self, secret: TokenHash, email: &str) -> Result<bool, Fault> {
+        on!(&self.read, pool => sqlx::query(DEVICE_TRUSTED)
+            .bind(secret)
+            .bind(email)
+            .fetch_optional(pool)
+            .await
+            .map(|row| row.is_some()))
+        .map_err(fault("looking for a device"))
+    }
 }
 
 impl Tx {
@@ -123,11 +143,18 @@ impl Tx {
         .map_err(fault("forgetting the oldest devices"))
     }
 
-    /// Trusts none of a user's browsers any more, and returns how many were trusted.
-    pub async fn devices_revoke_of_user(&mut self, user: &UserId, now: Now) -> Result<u64, Fault> {
+    /// Trusts none of a user's browsers any more, but for the one that holds `except`; returns how many were
+    /// trusted.
+    pub async fn devices_revoke_of_user(
+        &mut self,
+        user: &UserId,
+        except: Option<TokenHash>,
+        now: Now,
+    ) -> Result<u64, Fault> {
         on!(&mut self.db, tx => sqlx::query(DEVICES_REVOKE_OF_USER)
             .bind(user)
             .bind(now)
+            .bind(except)
             .execute(&mut **tx)
             .await
             .map(|done| done.rows_affected()))

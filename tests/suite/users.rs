@@ -88,6 +88,11 @@ impl Place {
         (visitor, response.status, response.text())
     }
 
+    /// How many browsers are trusted.
+    fn known_browsers(&self) -> usize {
+        self.texts(r#"SELECT "id" FROM "sidegate_device" WHERE "revokedAt" IS NULL"#).len()
+    }
+
     fn texts(&self, sql: &str) -> Vec<String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(self.database.texts(sql))
@@ -131,6 +136,7 @@ on_both_databases! {
         let changed = place.run(&["user", "set-password", "ada@example.com"], "another long phrase");
         assert!(changed.status.success());
         soon_out(&mut ada);
+        assert_eq!(place.known_browsers(), 0, "whoever used the earlier one");
         assert_eq!((place.signs_in(PASSWORD).1, place.signs_in("another long phrase").1), (401, 200));
     }
 
@@ -145,8 +151,10 @@ on_both_databases! {
         let body = json!({ "email": "ada@example.com", "password": PASSWORD, "delivery": "bearer" });
         let pair: Value = place.visitor().post("/auth/login", &body).json();
         assert_eq!((ada.get("/app").status, bears()), (200, 200));
+        assert_eq!(place.known_browsers(), 2);
         assert!(place.says(&["user", "disable", "ada@example.com"]).contains("is kept out"));
         soon_out(&mut ada);
+        assert_eq!(place.known_browsers(), 0);
         assert!((0..5_000).any(|_| bears() == 401));
         let refresh = place.visitor().post("/auth/refresh", &json!({ "refresh_token": pair["refresh_token"] }));
         assert_eq!(refresh.status, 400);

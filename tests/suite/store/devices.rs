@@ -76,14 +76,31 @@ on_both_databases! {
         trusted(&store, &bob, &one).await;
         let mut tx = store.begin().await.expect("begins");
         let at = START.plus(minutes(3));
-        assert_eq!(tx.devices_revoke_of_user(&ada.id, at).await.expect("revokes"), 2);
-        assert_eq!(tx.devices_revoke_of_user(&ada.id, at.plus(minutes(1))).await.expect("revokes"), 0);
+        assert_eq!(tx.devices_revoke_of_user(&ada.id, None, at).await.expect("revokes"), 2);
+        assert_eq!(tx.devices_revoke_of_user(&ada.id, None, at.plus(minutes(1))).await.expect("revokes"), 0);
         let revoked: Vec<_> = tx.devices_of_user(&ada.id).await.expect("reads").iter().map(|row| row.revoked).collect();
         assert_eq!(revoked, [Some(at), Some(at)]);
         assert!(tx.devices_of_user(&bob.id).await.expect("reads")[0].revoked.is_none());
+        assert_eq!(tx.devices_revoke_of_user(&bob.id, Some(one.secret), at).await.expect("revokes"), 0);
         tx.device_trust(&ada.id, &one, 50).await.expect("trusts");
         let revoked: Vec<_> = tx.devices_of_user(&ada.id).await.expect("reads").iter().map(|row| row.revoked).collect();
         assert_eq!(revoked, [Some(at), None]);
+    }
+
+    async fn a_secret_is_of_a_trusted_browser_of_one_address_or_of_none(database) {
+        let store = database.open().await;
+        let ada = stored_user(&store, "ada@example.com").await;
+        stored_user(&store, "bob@example.com").await;
+        let (one, two) = (device(START), device(START));
+        trusted(&store, &ada, &one).await;
+        trusted(&store, &ada, &two).await;
+        let is = async |secret, email| store.device_trusted(secret, email).await.expect("reads");
+        assert!(is(one.secret, "ada@example.com").await && is(two.secret, "ada@example.com").await);
+        assert!(!is(one.secret, "bob@example.com").await && !is(token().hash(), "ada@example.com").await);
+        let mut tx = store.begin().await.expect("begins");
+        assert_eq!(tx.devices_revoke_of_user(&ada.id, Some(one.secret), START).await.expect("revokes"), 1);
+        tx.commit().await.expect("commits");
+        assert!(is(one.secret, "ada@example.com").await && !is(two.secret, "ada@example.com").await);
     }
 
     async fn only_so_many_of_a_user_are_kept_and_stale_ones_go(database) {

@@ -124,7 +124,7 @@ on_both_databases! {
         site.block_on(async {
             let id = sidegate::id::UserId::parse(&id).expect("an id");
             let mut tx = site.app.store.begin().await.expect("begins");
-            assert_eq!(tx.devices_revoke_of_user(&id, site.clock.now()).await.expect("revokes"), 1);
+            assert_eq!(tx.devices_revoke_of_user(&id, None, site.clock.now()).await.expect("revokes"), 1);
             tx.commit().await.expect("commits");
         });
         ada.cookies.remove("sidegate");
@@ -144,6 +144,28 @@ on_both_databases! {
         assert_eq!(browser(&site, SAFARI).post("/auth/sign-in/email", &credentials(ADA)).status, 429);
         let answer = ada.post("/auth/sign-in/email", &credentials(ADA));
         assert_eq!(answer.json()["user"]["email"], ADA, "{}", answer.text());
+    }
+
+    fn who_knew_the_earlier_password_guesses_the_next_one_as_a_stranger(database) {
+        let site = watchful(database).start();
+        let (mut ada, _) = ada_at_home(&site);
+        let mut former = browser(&site, FIREFOX);
+        let answer = former.post("/auth/sign-in/email", &credentials(ADA));
+        assert_eq!(answer.json()["user"]["email"], ADA, "R3: {}", answer.text());
+        let other = "another private phrase";
+        let body = json!({ "currentPassword": PASSWORD, "newPassword": other, "revokeOtherSessions": true });
+        assert_eq!(ada.post("/auth/change-password", &body).status, 200);
+        ada.cookies.remove("sidegate");
+        let wrong = json!({ "email": ADA, "password": "a guess" });
+        let right = json!({ "email": ADA, "password": other });
+        let guesses: Vec<u16> = (0..12).map(|n| {
+            let mut stranger = browser(&site, SAFARI);
+            if n % 2 == 0 { &mut former } else { &mut stranger }.post("/auth/sign-in/email", &wrong).status
+        }).collect();
+        assert_eq!(guesses, [&[401; 10][..], &[429; 2]].concat(), "one budget for both");
+        assert_eq!(former.post("/auth/sign-in/email", &right).status, 429);
+        let answer = ada.post("/auth/sign-in/email", &right);
+        assert_eq!(answer.json()["user"]["email"], ADA, "where it was changed: {}", answer.text());
     }
 
     fn a_sign_in_that_waits_ends_with_the_password_that_began_it(database) {
