@@ -1,10 +1,12 @@
 //! What ends when an account is no longer trusted to be in the right hands: everything by which somebody is in,
 //! or could get in without proving once more who they are.
 
+use crate::account::ticket::lifetime;
 use crate::error::Fault;
 use crate::id::{SessionId, UserId};
 use crate::secret::TokenHash;
 use crate::store::Tx;
+use crate::store::tickets::TicketKind;
 use crate::time::Now;
 
 /// Ends all of it in the flow's own transaction, but for one session. Returns the tokens for
@@ -35,4 +37,10 @@ pub(super) async fn end_all_and_distrust(
     tx.devices_revoke_of_user(user, None, now).await?;
     tx.tickets_delete_of_user(user).await?;
     end_all(tx, user, None).await
+}
+
+/// LK-3: removes the providers that were connected of late, by which whoever got in could come back; for as long
+/// as the word about an unusual sign-in is good. What the user was made with stays. Returns the providers' ids.
+pub(super) async fn remove_added(tx: &mut Tx, user: &UserId, now: Now) -> Result<Vec<String>, Fault> {
+    tx.accounts_delete_added(user, now.minus(lifetime(TicketKind::NotMe))).await
 }

@@ -4,7 +4,6 @@
 use http::StatusCode;
 use serde::Deserialize;
 
-use crate::account::ticket::lifetime;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
@@ -74,9 +73,7 @@ async fn secure(app: &App, visit: &Visit, token: &str) -> Result<(), Error> {
     // writes none.
     tx.account_clear_password(&user.id, visit.now).await?;
     let ended = ending::end_all_and_distrust(&mut tx, &user.id, visit.now).await?;
-    // LK-3: whoever got in could have added a way back, for as long as this link is good.
-    let since = visit.now.minus(lifetime(TicketKind::NotMe));
-    for id in tx.accounts_delete_added(&user.id, since).await? {
+    for id in ending::remove_added(&mut tx, &user.id, visit.now).await? {
         let name = provider::name(app, &id);
         provider::tell(app, visit, &mut tx, &user, (name, Change::Unlinked)).await?;
     }

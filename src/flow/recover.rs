@@ -1,7 +1,8 @@
 //! A forgotten password: the address is asked for, a link goes there, and its page takes a new one.
 //!
 //! Who sets a password by a link has proved the mailbox, and nothing else of what was there before counts: all
-//! sessions end. If nobody had proved the mailbox until then, whoever made the account was perhaps not its
+//! sessions end, and providers that were connected in the week before are disconnected: a reset is what people
+//! turn to when somebody else got in. If nobody had proved the mailbox until then, whoever made the account was perhaps not its
 //! owner, and every other way to sign in goes too.
 
 use http::{HeaderValue, StatusCode};
@@ -13,10 +14,11 @@ use crate::account::email::Email;
 use crate::answer::{self, Answer};
 use crate::app::App;
 use crate::error::Error;
+use crate::flow::provider::{self, Change};
 use crate::flow::ticket::{self, Link};
 use crate::flow::{
-    allowed_callback, callback_if_ours, desk, ending, entry, form_again, log_entry, post, provider,
-    read_json, set_cookie, success, to_sign_in, typed, with_cookies,
+    allowed_callback, callback_if_ours, desk, ending, entry, form_again, log_entry, post, read_json,
+    set_cookie, success, to_sign_in, typed, with_cookies,
 };
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
@@ -199,17 +201,16 @@ async fn attempt(
         // LK-2, LK-3: nobody had proved the mailbox, so whoever added these may have been somebody else.
         tx.accounts_delete_providers(&user.id).await?
     } else {
-        Vec::new()
+        ending::remove_added(&mut tx, &user.id, visit.now).await?
     };
     tx.auth_log_insert(&log_entry(visit, Action::PasswordReset, Some(&user.id), None)).await?;
     let device = agent::family(visit.agent(), None);
-    let (occasion, account) = (ticket::occasion(visit, &device), post::link(app, "account"));
+    let occasion = ticket::occasion(visit, &device);
     let again = post::link(app, "forgot-password");
     let changed = Mail::PasswordChanged { occasion, link: &again };
     ticket::tell(app, visit, &mut tx, &user, &changed).await?;
     for id in &gone {
-        let removed = Mail::MethodUnlinked { occasion, method: provider::name(app, id), link: &account };
-        ticket::tell(app, visit, &mut tx, &user, &removed).await?;
+        provider::tell(app, visit, &mut tx, &user, (provider::name(app, id), Change::Unlinked)).await?;
     }
     // The link came to the mailbox as a code would have.
     let device = entry::trust_here(app, visit, &mut tx, &user).await?;

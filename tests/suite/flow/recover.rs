@@ -1,5 +1,7 @@
 //! A forgotten password (EM-1 to EM-7, EN-5).
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::mailed::{
@@ -158,5 +160,29 @@ on_both_databases! {
         assert_eq!(sign_in(&site, ADA, OTHER).0, 200);
         let sql = r#"SELECT "providerId" FROM "account" ORDER BY "providerId""#;
         assert_eq!(site.block_on(site.database.texts(sql)), ["credential", "github"], "the address was proved before");
+    }
+
+    fn lk_3_what_was_connected_of_late_goes_with_the_password_and_a_mail_says_so(database) {
+        let mailbox = Mailbox::start();
+        let site = mailing(database, &mailbox).start();
+        let (_, id) = proved(&site, &mailbox, ADA);
+        let connect = |provider: &str| {
+            let at = site.clock.now().iso();
+            site.block_on(site.database.execute(&format!(
+                r#"INSERT INTO "account" ("id", "accountId", "providerId", "userId", "createdAt", "updatedAt")
+                   VALUES ('{provider}', 'there', '{provider}', '{id}', '{at}', '{at}')"#
+            )));
+        };
+        site.pass(Duration::from_mins(1));
+        connect("github");
+        site.pass(Duration::from_hours(24 * 7));
+        connect("gitlab");
+        site.pass(Duration::from_mins(1));
+        assert_eq!(reset(&site, &reset_token(&site, &mailbox, ADA), OTHER).status, 200);
+        let sql = r#"SELECT "providerId" FROM "account" ORDER BY "providerId""#;
+        assert_eq!(site.block_on(site.database.texts(sql)), ["credential", "github"]);
+        let told: Vec<String> = [(); 2].map(|()| mailbox.wait_for(ADA).text).into();
+        assert!(told.iter().any(|text| text.contains("cannot be opened with gitlab")), "{told:?}");
+        assert!(!told.iter().any(|text| text.contains("with github")), "{told:?}");
     }
 }
