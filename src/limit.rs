@@ -107,10 +107,10 @@ impl Limits {
     ) -> Result<Spent, Refusal> {
         self.by_address(now, from)?;
         let Some(device) = known else { return self.stranger(now, from, account) };
-        let own = (self.of_account(b"b", account, device.as_bytes()), self.per_account);
+        let own = (self.of_account(b'b', account, device.as_bytes()), self.per_account);
         self.accounts.take(own.0, own.1, now).map_err(Refusal::TooManyRequests)?;
         let together = Rate::per(self.attempts_per_account.saturating_mul(BROWSERS), HOUR);
-        let together = (self.of_account(b"k", account, &[]), together);
+        let together = (self.of_account(b'k', account, &[]), together);
         if self.accounts.take(together.0, together.1, now).is_ok() {
             return Ok(Spent([Some(own), Some(together)]));
         }
@@ -138,15 +138,15 @@ impl Limits {
 
     fn stranger(&self, now: Now, from: IpAddr, account: &Email) -> Result<Spent, Refusal> {
         self.in_all(now, from)?;
-        let key = self.of_account(b"a", account, &[]);
+        let key = self.of_account(b'a', account, &[]);
         self.accounts.take(key, self.per_account, now).map_err(Refusal::TooManyRequests)?;
         Ok(Spent([Some((key, self.per_account)), None]))
     }
 
     /// Gives the account's (or known browser's) part of a sign-in back: it succeeded, or it
     /// ended before the password was judged.
-    pub fn give_back(&self, spent: Spent) {
-        for (key, rate) in spent.0.into_iter().flatten() {
+    pub fn give_back(&self, Spent(budgets): Spent) {
+        for (key, rate) in budgets.into_iter().flatten() {
             self.accounts.give_back(key, rate);
         }
     }
@@ -280,8 +280,8 @@ impl Limits {
 
     /// A letter before each kind of name, so that none of one kind is one of the other; `device` is of one length
     /// or empty.
-    fn of_account(&self, kind: &[u8; 1], account: &Email, device: &[u8]) -> u64 {
-        self.fingerprint(&[&kind[..], device, account.as_str().as_bytes()].concat())
+    fn of_account(&self, kind: u8, account: &Email, device: &[u8]) -> u64 {
+        self.fingerprint(&[&[kind], device, account.as_str().as_bytes()].concat())
     }
 
     fn confirm_key(&self, user: &UserId) -> u64 {
