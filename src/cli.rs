@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+mod alone;
 mod check;
 mod demo;
 mod doctor;

@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::watch::Watch;
-use super::{Failure, Settings, notify};
+use super::{Failure, Settings, alone, notify};
 use crate::app::App;
 use crate::config::listen::Place;
 use crate::config::unusual::Mode;
@@ -64,6 +64,7 @@ async fn serve(
     }
     let app = App::start(config, Clock::System).await.map_err(|fault| Failure::Other(fault.to_string()))?;
     app.log_to(sink);
+    let _alone = alone::claim(&app);
     if app.config.unusual.mode != Mode::Off
         && let Some(what) = app.geo.blind_spots()
     {

@@ -1,14 +1,14 @@
 //! `sidegate serve` as it is run: the built program, a file, signals, exit codes.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{LazyLock, mpsc};
+use std::sync::{LazyLock, Mutex, mpsc};
 use std::thread;
 
 use serde_json::json;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::support::child::Child;
 use crate::support::database::{Database, on_both_databases};
-use crate::support::raw::Raw;
+use crate::support::raw::{PATIENCE, Raw};
 use crate::support::site::PASSWORD;
 use crate::support::upstream::{self, Upstream};
 use crate::support::visitor::Visitor;
@@ -27,6 +27,8 @@ pub(crate) struct Program {
     address: SocketAddr,
     /// What it said until it served.
     pub(crate) said: String,
+    /// What it says afterwards.
+    says: Mutex<mpsc::Receiver<String>>,
 }
 
 /// The program with these arguments.
@@ -71,9 +73,10 @@ fn begun(mut command: Command, address: SocketAddr) -> Program {
         let count = lines.read_line(&mut said).expect("text");
         assert!(count > 0, "it ended: {said}");
     }
+    let (say, says) = mpsc::channel();
     // Nobody may be kept waiting for a full pipe.
-    thread::spawn(move || lines.read_to_end(&mut Vec::new()));
-    Program { process, address, said }
+    thread::spawn(move || lines.lines().map_while(Result::ok).for_each(|line| drop(say.send(line))));
+    Program { process, address, said, says: Mutex::new(says) }
 }
 
 /// The same through a shell, which runs `script` with the program as `$0` and its arguments as `$@`.
@@ -92,6 +95,13 @@ impl Program {
 
     pub(crate) fn visitor(&self) -> Visitor {
         Visitor::new(self.address, &format!("http://{}", self.address))
+    }
+
+    /// Waits until it says this.
+    fn says(&self, what: &str) {
+        let says = self.says.lock().expect("no panic");
+        let next = || says.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("never said: {what}"));
+        while !next().contains(what) {}
     }
 
     /// Sends it a signal: `-TERM`.
@@ -235,7 +245,7 @@ fn with_no_file_at_all_an_upstream_is_enough_and_secrets_are_closed_to_others() 
 fn a_term_signal_lets_a_running_request_finish_and_a_second_one_does_not() {
     for signals in [1, 2] {
         let (release, held) = mpsc::channel::<()>();
-        let held = std::sync::Mutex::new(held);
+        let held = Mutex::new(held);
         let app = Upstream::with(move |_, stream| {
             let _ = held.lock().expect("no panic").recv();
             let _ = std::io::Write::write_all(stream, upstream::ok("late").as_bytes());
@@ -275,6 +285,52 @@ fn a_second_server_does_not_share_the_port_of_the_first() {
     let second = run(directory.path(), &["serve", "--config", "sidegate.toml"]);
     assert_eq!(second.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&second.stderr).contains("cannot listen"), "{second:?}");
+}
+
+#[test]
+fn a_second_server_on_one_sqlite_file_warns_of_the_first_and_takes_its_place() {
+    const WARNING: &str = "another process serves with ";
+    let directory = TempDir::new().expect("a directory");
+    let app = Upstream::hello();
+    let start = |name: &str| {
+        let (address, file) = (free_port(), format!("{name}.toml"));
+        let text = format!(
+            "[listen]\naddress = \"{address}\"\n[upstream]\nurl = \"http://{}\"\n[store]\nurl = \"sqlite:{name}.db\"\n",
+            app.address
+        );
+        fs::write(directory.path().join(&file), text).expect("a file");
+        serve(directory.path(), address, &["--config", &file])
+    };
+    let first = start("one");
+    assert!(!first.said.contains(WARNING), "{}", first.said);
+    for path in ["one.db.lock", "one.db"] {
+        assert_eq!(mode(&directory.path().join(path)), 0o600, "{path}");
+    }
+    for command in [&["user", "list"][..], &["doctor"], &["migrate"], &["keys", "list"]] {
+        let output = run(directory.path(), &[command, &["--config", "one.toml"]].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !said.contains(WARNING), "{command:?}: {said}");
+    }
+    // Another name for the same file.
+    for end in ["db", "db.secret"] {
+        let link = directory.path().join(format!("two.{end}"));
+        std::os::unix::fs::symlink(format!("one.{end}"), link).expect("a link");
+    }
+    let second = start("two");
+    assert!(second.said.contains(WARNING) && second.said.contains("PostgreSQL"), "{}", second.said);
+    let mut ada = second.visitor();
+    sign_up_and_in(&mut ada);
+    assert_eq!(ada.get("/app").status, 200, "it serves all the same");
+    first.signal("-KILL");
+    second.says("no other process serves with ");
+    assert!(start("one").said.contains(WARNING), "the second one has its place");
+    second.signal("-KILL");
+    assert_eq!(second.exit_code(), None);
+    let last = start("one");
+    assert!(!last.said.contains(WARNING), "a crash leaves nothing behind: {}", last.said);
+    let mut again = last.visitor();
+    again.cookies = ada.cookies;
+    assert_eq!(again.get("/app").status, 200);
 }
 
 #[test]
