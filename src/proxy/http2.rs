@@ -264,8 +264,9 @@ impl Asked<'_> {
         if silence && lease.heard_at() < begun {
             lease.retire();
         }
-        let head = received.inspect_err(|_| {
-            if !lease.is_open() {
+        let head = received.inspect_err(|trouble| {
+            // What breaks the rules may go on to.
+            if !lease.is_open() || matches!(trouble.failure, Failure::Invalid(_)) {
                 waiting.over();
             }
         })?;

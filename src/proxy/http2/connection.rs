@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::config::upstream::Upstream;
 use crate::proxy::connect::Stream;
+use crate::proxy::http2::given_up::GivenUp;
 use crate::proxy::http2::hollow::Hollow;
 use crate::proxy::ticker::{Deadline, TICK, Ticker};
 
@@ -159,13 +160,15 @@ impl Life {
         &self.state
     }
 
-    /// Keeps the connection until it ends; nothing moves on it otherwise.
-    pub(super) async fn run(mut self) -> Result<(), h2::Error> {
+    /// Keeps the connection until it ends; nothing moves on it otherwise. What comes for requests that were `given_up` goes.
+    pub(super) async fn run(mut self, given_up: &GivenUp) -> Result<(), h2::Error> {
         poll_fn(|cx| {
             loop {
                 // Before the requests leave that make many of few.
                 self.fit_window();
-                if let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx) {
+                let polled = Pin::new(&mut self.connection).poll(cx);
+                given_up.drain();
+                if let Poll::Ready(ended) = polled {
                     return Poll::Ready(ended);
                 }
                 if self.pings.poll_pong(cx).is_ready() {

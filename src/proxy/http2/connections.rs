@@ -48,7 +48,7 @@ pub(super) struct Connections {
     /// Connections for one request each that are being made.
     making_apart: Cell<usize>,
     /// What is not reset yet.
-    given_up: GivenUp,
+    given_up: Rc<GivenUp>,
     /// Another way to the app has taken the place of this one.
     retired: Cell<bool>,
 }
@@ -131,7 +131,7 @@ impl Connections {
             places,
             http1_until: Cell::new(0),
             making_apart: Cell::new(0),
-            given_up: GivenUp::default(),
+            given_up: Rc::default(),
             retired: Cell::new(false),
         }
     }
@@ -230,7 +230,7 @@ impl Connections {
             Ok(Ok(None)) => Ok(Leased::Http1),
             Ok(Ok(Some((open, life)))) => {
                 let lease = self.lease_of(&open, place, (true, under_way));
-                tokio::task::spawn_local(keep(life));
+                tokio::task::spawn_local(keep(life, Rc::clone(&self.given_up)));
                 Ok(Leased::Stream(lease))
             }
         }
@@ -310,7 +310,7 @@ impl Connections {
             self.retire();
         }
         let state = Arc::clone(life.state());
-        keep(life).await;
+        keep(life, Rc::clone(&self.given_up)).await;
         if let Some(known) = self.places.get(place) {
             known.borrow_mut().open.retain(|open| !Arc::ptr_eq(&open.state, &state));
         }
@@ -369,8 +369,8 @@ impl Connections {
 }
 
 /// Keeps a connection to its end.
-async fn keep(life: Life) {
-    if let Err(error) = life.run().await {
+async fn keep(life: Life, given_up: Rc<GivenUp>) {
+    if let Err(error) = life.run(&given_up).await {
         tracing::debug!(%error, "a connection to the app ended");
     }
 }

@@ -1,33 +1,100 @@
 //! Requests that were given up before their answer began. Their streams are reset a little later: apps take many resets
 //! of what they have not looked at for an attack (CVE-2023-44487) and end the connection that others share, and most
-//! answers come to their end by then, so that there is nothing to reset.
+//! answers come to their end by then, so that there is nothing to reset. What comes of them until then is not kept.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::SendStream;
 use h2::client::ResponseFuture;
+use h2::{RecvStream, SendStream};
 
 use crate::proxy::http2::upload::Upload;
+use crate::proxy::interim;
 use crate::proxy::ticker::Ticker;
 
 /// How much later.
 const LATER: Duration = Duration::from_secs(1);
 /// Calls of gRPC that are reset at once, of those given up within that time: who cancels one means it.
 const AT_ONCE: usize = 8;
-/// Most that wait at a time. Each may hold what the app may send ahead.
+/// Most that wait at a time.
 const MOST: usize = 256;
 
-/// Those of one worker, the oldest first, each with the time when it was given up in milliseconds of the worker.
+/// Those of one worker, the oldest first.
 #[derive(Default)]
 pub(super) struct GivenUp {
-    list: RefCell<VecDeque<(u64, ResponseFuture, SendStream<Bytes>)>>,
+    list: RefCell<VecDeque<Left>>,
+    /// Something has come for one of them.
+    stirred: Arc<Stirred>,
     /// Calls that were reset at once, since when.
     at_once: Cell<(u64, usize)>,
     /// Nobody looks after them any more.
     retired: Cell<bool>,
+}
+
+/// Notes that there is something to take; whoever reads from the connection looks.
+#[derive(Default)]
+struct Stirred(AtomicBool);
+
+impl Wake for Stirred {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One that was given up. Dropped, it is reset unless it has ended.
+struct Left {
+    /// When, in milliseconds of the worker.
+    since: u64,
+    answer: Answer,
+    /// Interim answers that came since.
+    interim: usize,
+    /// Kept so that nothing is reset.
+    _to: SendStream<Bytes>,
+}
+
+/// How far the answer is that nobody waits for.
+enum Answer {
+    Awaited(ResponseFuture),
+    Begun(RecvStream),
+}
+
+impl Left {
+    /// Takes what has come, so that it is not kept. False once it has ended, or said more than it may ahead of an answer.
+    fn drain(&mut self, cx: &mut Context<'_>) -> bool {
+        loop {
+            match &mut self.answer {
+                Answer::Awaited(response) => {
+                    while let Poll::Ready(Some(told)) = response.poll_informational(cx) {
+                        self.interim += 1;
+                        if told.is_err() || self.interim > interim::MOST {
+                            return false;
+                        }
+                    }
+                    match Pin::new(response).poll(cx) {
+                        Poll::Pending => return true,
+                        Poll::Ready(Ok(head)) => self.answer = Answer::Begun(head.into_body()),
+                        Poll::Ready(Err(_)) => return false,
+                    }
+                }
+                // Its part of the windows is not given back: the app stops there.
+                Answer::Begun(body) => match body.poll_data(cx) {
+                    Poll::Pending => return true,
+                    Poll::Ready(Some(Ok(_))) => {}
+                    Poll::Ready(Some(Err(_)) | None) => return false,
+                },
+            }
+        }
+    }
 }
 
 impl GivenUp {
@@ -35,11 +102,30 @@ impl GivenUp {
         if self.retired.get() {
             return;
         }
+        let mut left = Left { since: now, answer: Answer::Awaited(response), interim: 0, _to: to };
+        if !left.drain(&mut Context::from_waker(&self.waker())) {
+            return;
+        }
         let mut list = self.list.borrow_mut();
         if list.len() == MOST {
             list.pop_front();
         }
-        list.push_back((now, response, to));
+        list.push_back(left);
+    }
+
+    fn waker(&self) -> Waker {
+        Arc::clone(&self.stirred).into()
+    }
+
+    /// Takes what has come for them, and resets those whose app does not stop to talk.
+    pub(super) fn drain(&self) {
+        // To read is cheap.
+        if self.stirred.0.load(Ordering::Relaxed) {
+            self.stirred.0.store(false, Ordering::Relaxed);
+            let waker = self.waker();
+            let mut cx = Context::from_waker(&waker);
+            self.list.borrow_mut().retain_mut(|left| left.drain(&mut cx));
+        }
     }
 
     /// Whether a call may be reset at once.
@@ -53,7 +139,7 @@ impl GivenUp {
     /// Resets those that have waited.
     pub(super) fn sweep(&self, ticker: &Ticker) {
         let mut list = self.list.borrow_mut();
-        while list.front().is_some_and(|(since, ..)| ticker.has_passed(*since, LATER)) {
+        while list.front().is_some_and(|left| ticker.has_passed(left.since, LATER)) {
             list.pop_front();
         }
     }

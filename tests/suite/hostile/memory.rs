@@ -2,8 +2,9 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -12,9 +13,10 @@ use tempfile::TempDir;
 
 use crate::jobs::eventually;
 use crate::serve::{Program, free_port, minimal, serve};
-use crate::support::bare::Bare;
+use crate::support::bare::{Bare, End};
+use crate::support::h2::{answered, frame, frames};
 use crate::support::program;
-use crate::support::raw::{Raw, many_files};
+use crate::support::raw::{PATIENCE, Raw, many_files};
 use crate::support::upstream::{Upstream, ok};
 
 /// A program of its own, whose memory is nobody else's.
@@ -201,4 +203,56 @@ fn r_06_idle_clients_cost_no_more_than_20_kib_each() {
     for raw in &mut held {
         assert_eq!(raw.send(site.request("/open/x")).answer().status, 200);
     }
+}
+
+#[test]
+fn dos_2_what_an_app_says_by_http2_to_nobody_is_not_kept() {
+    const HEADERS: u8 = 1;
+    const CANCEL: u32 = 8;
+    // `:status: 103` without compression (RFC 7541 §6.2.2), and pieces as small as can be.
+    let hint = |of| frame(HEADERS, 4, of, b"\x08\x03103");
+    let hints = move |of| hint(of).repeat(200_000);
+    let pieces = move |of| [frame(HEADERS, 4, of, &[0x88]), frame(0, 0, of, b"x").repeat(30_000)].concat();
+    let (told, came) = channel();
+    let (go, may_go) = channel::<()>();
+    let may_go = Mutex::new(may_go);
+    let app = frames(move |_, stream, (kind, _, of, _)| {
+        if kind != HEADERS {
+            return true;
+        }
+        let _ = told.send(of);
+        let said = match of {
+            3 => hints(of),
+            5 | 7 => {
+                let _ = may_go.lock().expect("no panic").recv_timeout(PATIENCE);
+                if of == 5 { hints(of) } else { pieces(of) }
+            }
+            _ => answered(of),
+        };
+        stream.write_all(&said).is_ok()
+    });
+    let upstream = format!("url = \"http://{}\"\nprotocol = \"h2c\"", app.address);
+    let site = Measured::before(app, &upstream, "");
+    let mut client = Bare::connects(site.address, &site.address.to_string(), 65_535);
+    let mut next = 1;
+    let mut ask = |client: &mut Bare, path: &str| {
+        client.asks(next, path);
+        assert_eq!(came.recv_timeout(PATIENCE), Ok(next), "all that it has said was taken");
+        next += 2;
+        next - 2
+    };
+    ask(&mut client, "/open/x");
+    let before = site.peak();
+    ask(&mut client, "/open/too-many-hints");
+    let rests = ["/open/hints-for-nobody", "/open/pieces-for-nobody"];
+    for path in rests {
+        let stream = ask(&mut client, path);
+        client.resets(stream, CANCEL);
+        client.is_read();
+        go.send(()).expect("the app waits");
+    }
+    let last = ask(&mut client, "/open/x");
+    assert_eq!(client.hears(last), End::Whole(0));
+    let more = site.peak() - before;
+    assert!(more < 8 * 1024, "{more} KiB more");
 }

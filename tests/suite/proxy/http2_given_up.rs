@@ -205,3 +205,25 @@ fn a_call_of_grpc_is_given_up_at_once_unless_many_are() {
     // It was given up first, and waits.
     assert_eq!(heard.iter().position(|&reset| reset == (RST_STREAM, 1)), Some(FEW), "{heard:?}");
 }
+
+#[test]
+fn what_breaks_the_rules_is_given_up_at_once() {
+    let (told, came) = channel();
+    let app = frames(move |_, stream, (kind, _, of, _)| {
+        if [HEADERS, RST_STREAM].contains(&kind) {
+            let _ = told.send((kind, of));
+        }
+        // More interim answers than there may be, or none: `:status: 103`.
+        let hints = if of == 3 { frame(HEADERS, 4, of, b"\x08\x03103").repeat(9) } else { Vec::new() };
+        kind != HEADERS || stream.write_all(&hints).is_ok()
+    });
+    let stage = by_frames(app);
+    let mut client = Bare::greets(&stage, 65_535);
+    client.asks(1, "/open/x");
+    assert_eq!(seen(&came), (HEADERS, 1));
+    client.resets(1, CANCEL);
+    client.is_read();
+    client.asks(3, "/open/hints");
+    let heard: Vec<_> = (0..3).map(|_| seen(&came)).collect();
+    assert_eq!(heard, [(HEADERS, 3), (RST_STREAM, 3), (RST_STREAM, 1)]);
+}
