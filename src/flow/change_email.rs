@@ -136,6 +136,7 @@ async fn confirm(
     let (hash, ticket) = ticket::look(app, visit, kind, token).await?;
     own(visit, &ticket)?;
     let mut tx = app.store.begin().await?;
+    tx.user_hold(&ticket.user.id).await?;
     let ticket = tx.ticket_take(hash, kind, visit.now).await?.ok_or(Refusal::InvalidTicket)?;
     let (user, new) = (&ticket.user, own(visit, &ticket)?);
     if !tx.user_set_email(&user.id, &user.email, new, visit.now).await? {

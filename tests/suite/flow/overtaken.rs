@@ -4,12 +4,15 @@
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
 use sidegate::flow::ending;
 use sidegate::id::UserId;
 
+use super::pending::{ada_at_home, watchful};
 use super::provider::{sent_back, signed_in, site as corp};
 use super::{credentials, roomy, rows};
 use crate::support::database::on_both_databases;
+use crate::support::letters::{later, letters};
 use crate::support::provider::{Persona, Provider};
 use crate::support::raw::Response;
 use crate::support::site::Site;
@@ -68,5 +71,27 @@ on_both_databases! {
             let of_the_old = site.block_on(site.database.texts(r#"SELECT "userId" FROM "session""#));
             assert!(rows(&site, "session") == left && !of_the_old.contains(&id), "{}", answer.text());
         }
+    }
+
+    fn a_change_of_address_beside_the_end_of_all_waits_for_it_and_finds_its_link_void(database) {
+        let site = watchful(database).start();
+        let (mut ada, id) = ada_at_home(&site);
+        later(&site, Duration::from_secs(1));
+        assert_eq!(ada.post("/auth/change-email", &json!({ "newEmail": "ada@new.example" })).status, 200);
+        let link = letters(&site).pop().expect("a mail").link(&site, "/auth/change-email?token=");
+        let body = json!({ "token": link.split_once("token=").expect("a token").1 });
+        let id = UserId::parse(&id).expect("an id");
+        let mut tx = site.block_on(site.app.store.begin()).expect("begins");
+        site.block_on(tx.user_hold(&id)).expect("holds");
+        let answer = thread::scope(|scope| {
+            let coming = scope.spawn(|| ada.post("/auth/change-email", &body));
+            thread::sleep(Duration::from_millis(600));
+            site.block_on(async {
+                ending::end_all(&mut tx, &id, None).await.expect("ends, whoever comes");
+                tx.commit().await.expect("commits");
+            });
+            coming.join().expect("an answer")
+        });
+        assert_eq!((answer.status, &*answer.code()), (400, "INVALID_TOKEN"));
     }
 }
