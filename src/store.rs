@@ -192,14 +192,9 @@ impl Store {
             .map_err(fault("asking whether the store answers"))
     }
 
-    /// Waits until a transaction of this process has committed a mail, or [`Self::wake_outbox`] is called.
+    /// Waits until a transaction of this process has committed a mail.
     pub async fn mail_news(&self) {
         self.mail_news.notified().await;
-    }
-
-    /// Has the outbox looked through now.
-    pub fn wake_outbox(&self) {
-        self.mail_news.notify_one();
     }
 
     /// Waits until every connection is back and closed; afterwards every call is a fault.

@@ -55,7 +55,7 @@ fn send(site: &Site, mails: &[(&str, &Mail<'_>)]) {
 /// Lets time pass and has the outbox looked through.
 fn later(site: &Site, time: Duration) {
     site.pass(time);
-    site.app.store.wake_outbox();
+    site.look_again();
 }
 
 /// The state and the last error of every line of the outbox, in the order in which they were made.

@@ -26,7 +26,7 @@ fn of_two_replicas_one_sends_each_mail() {
     let people: Vec<String> = (0..60).map(|n| format!("user{n}@example.com")).collect();
     let mails: Vec<_> = people.iter().map(|to| (to.as_str(), &VERIFY)).collect();
     send(&one, &mails);
-    two.app.store.wake_outbox();
+    two.look_again();
     for to in &people {
         mailbox.wait_for(to);
     }

@@ -251,6 +251,11 @@ impl Site {
         self.jobs = None;
     }
 
+    /// Has the jobs look at once for what is to be done, as after SIGHUP.
+    pub(crate) fn look_again(&self) {
+        self.jobs.as_ref().expect("they run").apply(&self.app);
+    }
+
     /// Where the admin listener is.
     pub(crate) fn admin(&self) -> SocketAddr {
         self.server.as_ref().and_then(Server::admin_address).expect("there is one")
