@@ -72,6 +72,10 @@ pub mod users;
 /// store counts as unavailable.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Whatever the database's default is: who waited for a row goes on with what it is then, and is not broken off (40001).
+/// A parameter of the connection would say the same, and poolers refuse it.
+const BEGIN_POSTGRES: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 /// What a pool that waited for so long knows.
 const NO_CONNECTION: &str =
     "no connection within 5 s: the database cannot be reached, or all of them are in use";
@@ -175,7 +179,9 @@ impl Store {
             Db::Sqlite(pool) => Db::Sqlite(
                 pool.begin_with("BEGIN IMMEDIATE").await.map_err(fault("beginning a transaction"))?,
             ),
-            Db::Postgres(pool) => Db::Postgres(pool.begin().await.map_err(fault("beginning a transaction"))?),
+            Db::Postgres(pool) => {
+                Db::Postgres(pool.begin_with(BEGIN_POSTGRES).await.map_err(fault("beginning a transaction"))?)
+            }
         };
         let (mail_news, counts) = (Arc::clone(&self.mail_news), Arc::clone(&self.counts));
         Ok(Tx { db, issuer: self.issuer, mails: 0, mail_news, events: Vec::new(), counts })

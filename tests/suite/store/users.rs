@@ -5,7 +5,7 @@ use sidegate::refusal::Refusal;
 use tokio::task::JoinSet;
 
 use super::{minutes, stored_user, user, user_by_email};
-use crate::support::database::{START, on_both_databases};
+use crate::support::database::{Database, START, on_both_databases};
 
 on_both_databases! {
     async fn an_address_is_proved_once_and_only_while_it_is_the_users(database) {
@@ -147,7 +147,7 @@ on_both_databases! {
 
 #[tokio::test]
 async fn who_is_a_moment_too_late_for_an_address_is_told_that_it_is_taken() {
-    let database = crate::support::database::Database::postgres();
+    let database = Database::postgres();
     let store = database.open().await;
     let ada = stored_user(&store, "ada@example.com").await;
     let bob = stored_user(&store, "bob@example.com").await;
@@ -158,19 +158,48 @@ async fn who_is_a_moment_too_late_for_an_address_is_told_that_it_is_taken() {
         let mut tx = store.begin().await.expect("begins");
         tx.user_set_email(&bob.id, &bob.email, "new@example.com", START).await
     });
-    let waits = "SELECT pid::text FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-    while database.texts(waits).await.is_empty() {
-        assert!(others.try_join_next().is_none(), "it waits for the first");
-        tokio::task::yield_now().await;
-    }
+    wait_for_a_lock(&database, &mut others).await;
     first.commit().await.expect("commits");
     let second = others.join_next().await.expect("it runs").expect("no panic");
     assert!(!second.expect("answers"));
 }
 
 #[tokio::test]
+async fn who_waited_for_another_goes_on_whatever_the_default_of_the_database_is() {
+    let database = Database::postgres();
+    for default in ["repeatable read", "serializable"] {
+        let alter = format!(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = ''{default}''',              current_database()); END $$"
+        );
+        database.execute(&alter).await;
+        let store = database.open().await;
+        let ada = stored_user(&store, &format!("{}@example.com", default.len())).await;
+        let mut first = store.begin().await.expect("begins");
+        assert!(first.user_touch(&ada.id, START).await.expect("touches"));
+        let mut others = JoinSet::new();
+        others.spawn(async move {
+            let mut tx = store.begin().await.expect("begins");
+            tx.user_touch(&ada.id, START).await
+        });
+        wait_for_a_lock(&database, &mut others).await;
+        first.commit().await.expect("commits");
+        let second = others.join_next().await.expect("it runs").expect("no panic");
+        assert!(second.expect("is not broken off"), "{default}");
+    }
+}
+
+/// Waits until somebody waits for a lock in the database.
+async fn wait_for_a_lock<T: 'static>(database: &Database, others: &mut JoinSet<T>) {
+    let waits = "SELECT pid::text FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    while database.texts(waits).await.is_empty() {
+        assert!(others.try_join_next().is_none(), "it waits for the first");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_time_in_another_spelling_is_corrupt_because_it_would_sort_wrongly() {
-    let database = crate::support::database::Database::sqlite();
+    let database = Database::sqlite();
     let store = database.open().await;
     for (id, time) in
         [("a", "'2026-01-02T03:04:05+00:00'"), ("b", "'2026-01-02 03:04:05'"), ("c", "1767323045678")]
