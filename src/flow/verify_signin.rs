@@ -197,6 +197,8 @@ pub(super) async fn resend(app: &App, visit: Visit) -> Result<Answer, Error> {
         return Err(Refusal::SignInEnded.into());
     };
     app.limits.code(visit.now, &pending.user.id)?;
+    // Before the sign-in and the ticket: whoever ends everything takes them in another order.
+    tx.user_hold(&pending.user.id).await?;
     if !entry::send_again(app, &visit, &mut tx, &pending).await? {
         return Err(Refusal::SignInEnded.into());
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 use sidegate::flow::ending;
 use sidegate::id::UserId;
 
-use super::pending::{ada_at_home, watchful};
+use super::pending::{ada_at_home, pending, watchful};
 use super::provider::{sent_back, signed_in, site as corp};
 use super::{credentials, roomy, rows};
 use crate::support::database::on_both_databases;
@@ -39,6 +39,22 @@ fn overtaken(site: &Site, id: &str, fate: Fate, come: impl FnOnce() -> Response 
                 Fate::Disabled => assert!(tx.user_disable(&id, site.clock.now()).await.expect("disables")),
                 Fate::Deleted => assert!(tx.user_delete(&id).await.expect("deletes")),
             }
+            tx.commit().await.expect("commits");
+        });
+        coming.join().expect("an answer")
+    })
+}
+
+/// Has `come` called while all that a user has is about to end, and gives it time to get as far as it can.
+fn beside_the_end_of_all(site: &Site, id: &str, come: impl FnOnce() -> Response + Send) -> Response {
+    let id = UserId::parse(id).expect("an id");
+    let mut tx = site.block_on(site.app.store.begin()).expect("begins");
+    site.block_on(tx.user_hold(&id)).expect("holds");
+    thread::scope(|scope| {
+        let coming = scope.spawn(come);
+        thread::sleep(Duration::from_millis(600));
+        site.block_on(async {
+            ending::end_all(&mut tx, &id, None).await.expect("ends, whoever comes");
             tx.commit().await.expect("commits");
         });
         coming.join().expect("an answer")
@@ -80,18 +96,17 @@ on_both_databases! {
         assert_eq!(ada.post("/auth/change-email", &json!({ "newEmail": "ada@new.example" })).status, 200);
         let link = letters(&site).pop().expect("a mail").link(&site, "/auth/change-email?token=");
         let body = json!({ "token": link.split_once("token=").expect("a token").1 });
-        let id = UserId::parse(&id).expect("an id");
-        let mut tx = site.block_on(site.app.store.begin()).expect("begins");
-        site.block_on(tx.user_hold(&id)).expect("holds");
-        let answer = thread::scope(|scope| {
-            let coming = scope.spawn(|| ada.post("/auth/change-email", &body));
-            thread::sleep(Duration::from_millis(600));
-            site.block_on(async {
-                ending::end_all(&mut tx, &id, None).await.expect("ends, whoever comes");
-                tx.commit().await.expect("commits");
-            });
-            coming.join().expect("an answer")
-        });
+        let answer = beside_the_end_of_all(&site, &id, || ada.post("/auth/change-email", &body));
         assert_eq!((answer.status, &*answer.code()), (400, "INVALID_TOKEN"));
+    }
+
+    fn another_code_that_is_asked_for_beside_the_end_of_all_is_not_sent(database) {
+        let site = watchful(database).start();
+        let (_, id) = ada_at_home(&site);
+        let mut waiting = pending(&site);
+        let before = letters(&site).len();
+        let answer = beside_the_end_of_all(&site, &id, || waiting.post("/auth/verify-signin/resend", &json!({})));
+        assert_eq!(answer.code(), "SIGN_IN_VERIFICATION_ENDED", "{}", answer.text());
+        assert_eq!(letters(&site).len(), before);
     }
 }
