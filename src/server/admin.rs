@@ -18,8 +18,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::app::App;
@@ -33,11 +34,11 @@ use crate::server::worker::Serving;
 
 mod active;
 mod numbers;
+mod places;
 
 use active::Active;
+use places::{Guest, Places};
 
-/// Connections at a time: probes and scrapes are few.
-const MOST: usize = 64;
 /// How long a connection may last.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the head of a question may take: silence must not keep probes out.
@@ -86,43 +87,48 @@ impl Admin {
 async fn accept(listener: TcpListener, serving: watch::Receiver<Serving>) -> io::Result<()> {
     let near = listener.local_addr()?.ip().is_loopback();
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let mut connections = JoinSet::new();
+    let mut places = Places::default();
     let active = Arc::<Active>::default();
     loop {
-        while connections.len() >= MOST {
-            connections.join_next().await;
-        }
-        while connections.try_join_next().is_some() {}
         let Ok((stream, _)) = listener.accept().await else {
             // Out of something: to try again at once would only burn the processor.
             sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (serving, active) = (serving.clone(), Arc::clone(&active));
-        connections.spawn(async move {
-            let service = service_fn(|request| {
-                let (app, tls, instances) = {
-                    let serving = serving.borrow();
-                    (Arc::clone(&serving.app), serving.tls.clone(), Arc::clone(&serving.instances))
-                };
-                let active = Arc::clone(&active);
-                async move {
-                    let answer = if is_for_us(&request, near) {
-                        answer(&app, (tls.as_ref(), &instances, &active), &request).await
-                    } else {
-                        plain(StatusCode::MISDIRECTED_REQUEST, "text/plain", "not here\n".to_owned())
-                    };
-                    Ok::<_, Infallible>(answer)
-                }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_PATIENCE)
-                .serve_connection(TokioIo::new(stream), service);
-            // Whoever asks asks again.
-            let _ = timeout(PATIENCE, connection).await;
-        });
+        places.make_room().await;
+        places.seat(|guest| attend(stream, near, serving.clone(), Arc::clone(&active), guest));
     }
+}
+
+/// Answers what is asked on one connection.
+async fn attend(
+    stream: TcpStream,
+    near: bool,
+    serving: watch::Receiver<Serving>,
+    active: Arc<Active>,
+    guest: Guest,
+) {
+    let service = service_fn(|request| {
+        let (app, tls, instances) = {
+            let serving = serving.borrow();
+            (Arc::clone(&serving.app), serving.tls.clone(), Arc::clone(&serving.instances))
+        };
+        let (active, guest) = (Arc::clone(&active), guest.clone());
+        async move {
+            let answer = if is_for_us(&request, near) {
+                guest.while_busy(answer(&app, (tls.as_ref(), &instances, &active), &request)).await
+            } else {
+                plain(StatusCode::MISDIRECTED_REQUEST, "text/plain", "not here\n".to_owned())
+            };
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .serve_connection(TokioIo::new(stream), service);
+    // Whoever asks asks again.
+    let _ = timeout(PATIENCE, connection).await;
 }
 
 /// Whether the question can be meant for this listener. On loopback no other name leads here but one that a page of

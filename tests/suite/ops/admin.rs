@@ -92,6 +92,25 @@ fn silence_keeps_no_probe_out_and_no_page_of_another_name_reads_the_numbers() {
 }
 
 #[test]
+fn dos_5_whoever_does_not_take_its_answers_makes_room_for_a_probe() {
+    let site = Site::on(Database::sqlite()).set("admin", ADMIN).start();
+    let admin = site.admin();
+    // Each could keep its place for longer than any test has patience.
+    let questions = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(400);
+    let deaf: Vec<_> = (0..64)
+        .map(|_| {
+            let mut deaf = Raw::connect_narrow(admin);
+            deaf.send(&questions);
+            deaf
+        })
+        .collect();
+    for _ in 0..3 {
+        assert_eq!(told(admin, "/healthz").status, 200);
+    }
+    drop(deaf);
+}
+
+#[test]
 fn the_health_check_asks_the_admin_listener_if_there_is_one() {
     let app = Upstream::hello();
     let program = Program::start(app.address, "[limits]\ngrace = \"60s\"\n");
