@@ -52,7 +52,7 @@ pub(super) fn check(raw: &Raw, secret: RootSecret, cores: usize, p: &mut Problem
             hide_existence: raw.access.hide_existence,
             origins: net::origins(&raw.access.origins, &public, p),
             cross_site_writes: net::cross_site_writes(&raw.access, &mut dangers),
-            rules: rules::rules(&raw.rules, &paths, p),
+            rules: rules::rules(&raw.rules, &paths, p, &mut dangers),
         },
         providers: providers::providers(&raw.providers, p, &mut dangers),
         tokens: tokens(&raw.tokens, p),

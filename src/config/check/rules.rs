@@ -5,6 +5,7 @@ use http::Method;
 use crate::config::file::RawRule;
 use crate::config::problem::Problems;
 use crate::config::rule::{AUTH, Access, DEFAULT, NONE, OWNER, Rule};
+use crate::id::UserId;
 use crate::pattern::{Case, NoPattern, OWNER_TREE, Pattern, Segment};
 
 /// The longest name of a rule, in bytes.
@@ -40,7 +41,12 @@ fn is_plain_segment(segment: &str) -> bool {
         && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
 }
 
-pub(super) fn rules(raw: &[RawRule], mounts: &[String], p: &mut Problems) -> Vec<Rule> {
+pub(super) fn rules(
+    raw: &[RawRule],
+    mounts: &[String],
+    p: &mut Problems,
+    dangers: &mut Vec<String>,
+) -> Vec<Rule> {
     let mut rules: Vec<(usize, Rule)> = Vec::new();
     for (i, raw) in raw.iter().enumerate() {
         let methods = methods(i, &raw.methods, p);
@@ -59,6 +65,7 @@ pub(super) fn rules(raw: &[RawRule], mounts: &[String], p: &mut Problems) -> Vec
             let rule = Rule { pattern, methods, access, name };
             can_match(i, &rule, &rules, mounts, p);
             opens_nothing(i, &rule, p);
+            dangers.extend(surprises(i, &rule));
             rules.push((i, rule));
         }
     }
@@ -190,5 +197,32 @@ fn opens_nothing(i: usize, rule: &Rule, p: &mut Problems) {
             }
         };
         p.add(key, what, remedy);
+    } else if in_owner_tree(pattern) {
+        let what =
+            format!("{pattern} is {access} in vain: what is at or below /api is open to its user only");
+        p.add(key, what, OUTSIDE);
     }
+}
+
+/// What to do with a rule for an API that is not laid out by user.
+const OUTSIDE: &str = "let the app have this path outside of /api, or remove the rule";
+
+/// A rule that asks for a session, and by which nobody gets to the path but one user, or nobody at all.
+fn surprises(i: usize, rule: &Rule) -> Option<String> {
+    if rule.access != Access::Required || !in_owner_tree(&rule.pattern) {
+        return None;
+    }
+    let who = match rule.pattern.0.get(1) {
+        Some(Segment::Literal(id)) if UserId::parse(id).is_some() => {
+            format!("opens to nobody but the user whose id is \"{id}\"")
+        }
+        Some(Segment::Literal(_)) | None => "opens to nobody".to_owned(),
+        Some(Segment::Any | Segment::UserId | Segment::Rest) => return None,
+    };
+    Some(format!("rules[{i}].path: {} {who}, session or not; {OUTSIDE}", rule.pattern))
+}
+
+/// Whether all that matches is in the tree of owner paths, with or without an owner.
+fn in_owner_tree(pattern: &Pattern) -> bool {
+    matches!(pattern.0.first(), Some(Segment::Literal(first)) if Case::Folded.same(first, OWNER_TREE))
 }

@@ -40,8 +40,42 @@ fn rules_that_open_an_owner_path_are_refused() {
         }
         config(&format!("[[rules]]\npath = \"{path}\"\naccess = \"required\""));
     }
-    for path in ["/", "/*", "/api", "/apis/**", "/assets/**", "/api/health.txt"] {
+    for path in ["/", "/*", "/apis/**", "/assets/**"] {
         config(&format!("[[rules]]\npath = \"{path}\"\naccess = \"public\""));
+    }
+}
+
+#[test]
+fn rules_that_open_nothing_are_refused_or_warned_of() {
+    for path in ["/api", "/api/", "/API", "/api/health.txt"] {
+        for access in ["public", "optional"] {
+            let text = format!("[[rules]]\npath = \"{path}\"\naccess = \"{access}\"");
+            each_is_refused(&[(&text, "rules[0].path", "in vain")]);
+        }
+    }
+    for (path, access, says) in [
+        ("/api", "required", Some("/api opens to nobody, session or not")),
+        ("/API/", "required", Some("opens to nobody,")),
+        ("/api/health.txt", "required", Some("opens to nobody,")),
+        ("/api/v1/**", "required", Some("opens to nobody but the user whose id is \"v1\"")),
+        ("/api/{user_id}/**", "required", None),
+        ("/api/*/tasks", "required", None),
+        ("/api/**", "required", None),
+        ("/api/v1/**", "deny", None),
+        ("/apis/v1", "required", None),
+    ] {
+        let config = config(&format!("[[rules]]\npath = \"{path}\"\naccess = \"{access}\""));
+        assert_eq!(
+            config.dangers.len(),
+            usize::from(says.is_some()),
+            "{path} {access}: {:?}",
+            config.dangers
+        );
+        let said = config
+            .dangers
+            .iter()
+            .all(|line| line.starts_with("rules[0].path: ") && line.contains(says.unwrap_or_default()));
+        assert!(said, "{path} {access}: {:?}", config.dangers);
     }
 }
 
