@@ -13,6 +13,7 @@ mod authorities;
 mod check;
 pub mod clear;
 mod file;
+pub mod host;
 mod layers;
 pub mod limits;
 pub mod listen;

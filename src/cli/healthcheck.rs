@@ -14,6 +14,7 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 use url::Url;
 
 use super::{Failure, Settings};
+use crate::config::host::bare;
 use crate::config::listen::Place;
 use crate::config::tls::Tls;
 use crate::config::{Config, NewSecret};
@@ -90,7 +91,7 @@ fn itself(config: &Config, tls: &Tls) -> Result<ClientConnection, Box<dyn std::e
         .with_custom_certificate_verifier(Arc::new(Whatever { provider }))
         .with_no_client_auth();
     let url = Url::parse(&config.public.origin)?;
-    let name = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let name = bare(url.host_str().unwrap_or_default());
     Ok(ClientConnection::new(Arc::new(client), ServerName::try_from(name.to_owned())?)?)
 }
 

@@ -15,6 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::config::host::bare;
 use crate::config::problem::Problems;
 use crate::config::upstream::{Protocol, Target, UpstreamTls};
 use crate::http::pipe::End;
@@ -203,7 +204,7 @@ impl Connector {
             Target::Unix(path) => return Ok(Kind::Unix(UnixStream::connect(path).await?).into()),
             Target::Tcp { host, port, tls } => (host.as_str(), *port, *tls),
         };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = bare(host);
         let stream = match host.parse::<IpAddr>() {
             Ok(address) => TcpStream::connect(SocketAddr::new(address, port)).await?,
             Err(_) => TcpStream::connect((host, port)).await?,

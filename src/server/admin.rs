@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::app::App;
+use crate::config::host::bare;
 use crate::config::listen::Place;
 use crate::metrics::text;
 use crate::proxy::instances::Instances;
@@ -136,7 +137,7 @@ async fn attend(
 fn is_for_us(request: &Request<Incoming>, near: bool) -> bool {
     let ours = |host: &HeaderValue| {
         let name = host.to_str().ok().and_then(host_name).unwrap_or_default();
-        let plain = name.trim_start_matches('[').trim_end_matches(']');
+        let plain = bare(name);
         plain.eq_ignore_ascii_case("localhost") || plain.parse::<IpAddr>().is_ok()
     };
     !near || request.headers().get_all(HOST).iter().all(ours)

@@ -4,6 +4,7 @@
 use http::request::Parts;
 use http::{HeaderValue, Method, Uri, Version};
 
+use crate::config::host::bare;
 use crate::config::{Config, Public};
 use crate::http::fields::{Fields, Value};
 use crate::http::path::Path;
@@ -245,9 +246,8 @@ pub(super) fn host_name(host: &str) -> Option<&str> {
 }
 
 fn is_loopback(name: &str) -> bool {
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost")
-        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        || bare(name).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

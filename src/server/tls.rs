@@ -13,6 +13,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
+use crate::config::host::bare;
 use crate::config::problem::Problems;
 use crate::config::tls;
 use crate::proxy::pem;
@@ -127,7 +128,7 @@ impl Tls {
             .filter_map(|(place, certified)| untimely(certified, now).map(|what| (place, what)))
             .map(|(place, what)| format!("{}: {what}", key(place, "certificate")));
         let name = host.parse::<Authority>().ok();
-        let name = name.as_ref().map(|name| name.host().trim_start_matches('[').trim_end_matches(']'));
+        let name = name.as_ref().map(|name| bare(name.host()));
         let name = name.and_then(|name| ServerName::try_from(name).ok());
         let unnamed = name.filter(|name| !self.shelf.0.iter().any(|certified| is_for(certified, name)));
         let unnamed = unnamed.map(|_| format!("tls.certificate: is not for {host}; clients refuse it"));

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::between;
 use crate::config::Public;
 use crate::config::file::{RawMail, RawSmtp, RawTransport};
+use crate::config::host::bare;
 use crate::config::listen::Listen;
 use crate::config::mail::{Login, Mail, Mailbox, Smtp, Tls, Transport};
 use crate::config::problem::Problems;
@@ -112,7 +113,7 @@ fn smtp(raw: &RawSmtp, p: &mut Problems) -> Smtp {
     between(p, "mail.smtp.connections", raw.connections, 1, 64);
     let key = "mail.smtp.host";
     let host = raw.host.as_deref().unwrap_or_default().trim();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let bare = bare(host);
     let address: Option<IpAddr> = bare.parse().ok();
     let named = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
     if raw.host.is_none() {
