@@ -113,6 +113,16 @@ macro_rules! asks {
         }
 
         #[test]
+        fn ses_12_a_renewed_cookie_is_kept_by_no_cache() {
+            let Some(asking) = started(|plan| plan) else { return };
+            asking.keeps_renewed_cookies_from_caches("/app", false);
+            let signed = started(|plan| plan.set("session", "cookie = \"jwt\"")).expect("as before");
+            for path in ["/app", "/missing"] {
+                signed.keeps_renewed_cookies_from_caches(path, true);
+            }
+        }
+
+        #[test]
         fn bodies_are_passed_on_and_not_asked_about() {
             let Some(asking) = started(|plan| plan) else { return };
             asking.passes_bodies_on();

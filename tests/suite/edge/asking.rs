@@ -222,6 +222,7 @@ impl Asking {
             assert_eq!(renewed.status, *status, "{path}");
             for arrived in &self.app.arrived()[before..] {
                 assert_eq!(arrived.header("x-user-id"), Some(id.as_str()), "{path}");
+                assert_eq!(arrived.header("set-cookie"), None, "{path}");
             }
             let lines = renewed.all("set-cookie");
             let given: Vec<_> = lines.iter().filter_map(|line| line.split('=').next()).collect();

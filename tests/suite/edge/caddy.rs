@@ -35,15 +35,6 @@ const ASKER: Asker = Asker {
 asks!(ASKER);
 
 #[test]
-fn ses_12_a_renewed_cookie_is_kept_by_no_cache() {
-    Asking::start(|plan| plan, asking).keeps_renewed_cookies_from_caches("/app", false);
-    let signed = Asking::start(|plan| plan.set("session", "cookie = \"jwt\""), asking);
-    for path in ["/app", "/missing"] {
-        signed.keeps_renewed_cookies_from_caches(path, true);
-    }
-}
-
-#[test]
 fn handshakes_are_judged() {
     let Some(asking) = started(|plan| plan) else { return };
     asking.judges_handshakes();

@@ -15,7 +15,8 @@ fn asking(at: SocketAddr, site: SocketAddr, app: SocketAddr) -> Option<Program> 
         )
         .replace("domains: [app.example]", &format!("domains: [\"{at}\"]"))
         .replace("port_value: 8080", &format!("port_value: {}", site.port()))
-        .replace("port_value: 3000", &format!("port_value: {}", app.port()));
+        .replace("port_value: 3000", &format!("port_value: {}", app.port()))
+        .replace("__Host-", "");
     let (before, tls) = text.split_once("        - transport_socket:\n").expect("TLS");
     let (_, after) = tls.split_once("          filters:").expect("the filters behind it");
     Program::envoy(at, &format!("{before}        - filters:{after}"))

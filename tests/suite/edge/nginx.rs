@@ -40,15 +40,6 @@ const ASKER: Asker = Asker {
 asks!(ASKER);
 
 #[test]
-fn ses_12_a_renewed_cookie_is_kept_by_no_cache() {
-    Asking::start(|plan| plan, asking).keeps_renewed_cookies_from_caches("/app", false);
-    let signed = Asking::start(|plan| plan.set("session", "cookie = \"jwt\""), asking);
-    for path in ["/app", "/missing"] {
-        signed.keeps_renewed_cookies_from_caches(path, true);
-    }
-}
-
-#[test]
 fn behind_nginx_the_client_is_who_nginx_says_and_nothing_else_of_a_request_changes() {
     let at = crate::serve::free_port();
     let mut stage = Stage::on(
