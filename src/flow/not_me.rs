@@ -13,6 +13,8 @@ use crate::flow::{desk, ending, entry, log_entry, read_json, set_cookie, success
 use crate::http::form::Form;
 use crate::http::visit::{Visit, is_form};
 use crate::refusal::Refusal;
+use crate::secret::TokenHash;
+use crate::store::Tx;
 use crate::store::auth_log::{Action, LogEntry};
 use crate::store::tickets::{Ticket, TicketKind};
 use crate::ui::pages::verify::NotMe;
@@ -62,8 +64,10 @@ async fn secure(app: &App, visit: &Visit, token: &str) -> Result<(), Error> {
     tx.user_hold(&found.user.id).await?;
     let spent = tx.ticket_take(hash, TicketKind::NotMe, visit.now).await?;
     let Ticket { mut user, email, .. } = spent.ok_or(Refusal::InvalidTicket)?;
+    let mut ended = Vec::new();
     // Whoever got in gave the account an address of their own.
-    if user.email != email {
+    let back = user.email == email || free(visit, &mut tx, &email, &mut ended).await?;
+    if back && user.email != email {
         if !tx.user_set_email(&user.id, &user.email, &email, visit.now).await? {
             return Err(Refusal::InvalidTicket.into());
         }
@@ -72,14 +76,37 @@ async fn secure(app: &App, visit: &Visit, token: &str) -> Result<(), Error> {
     // The password comes first: a sign-in that compared it has written its session before this returns, or
     // writes none.
     tx.account_clear_password(&user.id, visit.now).await?;
-    let ended = ending::end_all_and_distrust(&mut tx, &user.id, visit.now).await?;
-    for id in ending::remove_added(&mut tx, &user.id, visit.now).await? {
-        let name = provider::name(app, &id);
-        provider::tell(app, visit, &mut tx, &user, (name, Change::Unlinked)).await?;
+    ended.extend(ending::end_all_and_distrust(&mut tx, &user.id, visit.now).await?);
+    let removed = ending::remove_added(&mut tx, &user.id, visit.now).await?;
+    if back {
+        for id in &removed {
+            provider::tell(app, visit, &mut tx, &user, (provider::name(app, id), Change::Unlinked)).await?;
+        }
+        ticket::send(app, visit, &mut tx, &user, Link::ResetPassword { callback_url: None }).await?;
+    } else {
+        // The mailbox of the address that it keeps would open it.
+        tx.user_disable(&user.id, visit.now).await?;
     }
-    ticket::send(app, visit, &mut tx, &user, Link::ResetPassword { callback_url: None }).await?;
     let entry = log_entry(visit, Action::Revoke, Some(&user.id), None);
     tx.auth_log_insert(&LogEntry { detail: Some(DETAIL.to_owned()), ..entry }).await?;
     app.sessions.commit_ended(tx, &ended).await?;
     Ok(())
+}
+
+/// Whether an address can be given back to the user from whom it was taken. Who made an account under it meanwhile and
+/// never proved the mailbox is perhaps whoever took it: that account goes, and what `ended` with it. Who did prove it
+/// keeps it.
+async fn free(visit: &Visit, tx: &mut Tx, email: &str, ended: &mut Vec<TokenHash>) -> Result<bool, Error> {
+    let Some(found) = tx.user_by_email(email).await? else { return Ok(true) };
+    tx.user_hold(&found.id).await?;
+    // The mailbox may have been proved while it was waited for.
+    let Some(other) = tx.user_by_email(email).await? else { return Ok(true) };
+    if other.email_verified || other.id != found.id {
+        return Ok(false);
+    }
+    ended.extend(ending::end_all(tx, &other.id, None).await?);
+    tx.user_delete(&other.id).await?;
+    let entry = log_entry(visit, Action::Delete, Some(&other.id), None);
+    tx.auth_log_insert(&LogEntry { detail: Some(DETAIL.to_owned()), ..entry }).await?;
+    Ok(true)
 }

@@ -3,13 +3,35 @@
 use serde_json::json;
 
 use super::{
-    ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_code, last_letter, minutes, pending, verify,
-    watchful,
+    ADA, FIREFOX, SAFARI, ada_at_home, browser, hours, last_code, last_letter, minutes, pending,
+    prove_mailboxes, verify, watchful,
 };
 use crate::flow::{credentials, opens, roomy, rows, token};
 use crate::support::database::on_both_databases;
 use crate::support::letters::{CATCHER, Letter, later, letters};
-use crate::support::site::PASSWORD;
+use crate::support::site::{PASSWORD, Site};
+use crate::support::visitor::Visitor;
+
+/// What a link says that was sent last.
+fn sent(site: &Site, path: &str) -> String {
+    let link = letters(site).pop().expect("a mail").link(site, path);
+    link.split_once("token=").expect("a token").1.split('&').next().expect("a token").to_owned()
+}
+
+/// Signs in as Ada with a browser that gives her account another address, and returns it with the secret of the link
+/// that she was sent before.
+fn given_away(site: &Site) -> (String, Visitor) {
+    later(site, minutes(1));
+    let mut thief = browser(site, SAFARI);
+    assert_eq!(thief.post("/auth/sign-in/email", &credentials(ADA)).status, 200);
+    let secret = sent(site, "/auth/not-me?token=");
+    later(site, minutes(1));
+    assert_eq!(thief.post("/auth/change-email", &json!({ "newEmail": "thief@example.org" })).status, 200);
+    let change = sent(site, "/auth/change-email?token=");
+    assert_eq!(thief.post("/auth/change-email", &json!({ "token": change })).status, 200);
+    later(site, minutes(1));
+    (secret, thief)
+}
 
 on_both_databases! {
     fn the_owner_ends_all_and_chooses_a_new_password(database) {
@@ -116,22 +138,10 @@ on_both_databases! {
     fn nor_does_one_who_gives_the_account_another_address_and_that_one_is_taken_back(database) {
         let site = watchful(database).set("unusual", "mode = \"notify\"").start();
         ada_at_home(&site);
-        later(&site, minutes(1));
-        let mut thief = browser(&site, SAFARI);
-        assert_eq!(thief.post("/auth/sign-in/email", &credentials(ADA)).status, 200);
-        let sent = |path: &str| {
-            let link = letters(&site).pop().expect("a mail").link(&site, path);
-            link.split_once("token=").expect("a token").1.split('&').next().expect("a token").to_owned()
-        };
-        let secret = sent("/auth/not-me?token=");
         let his = "thief@example.org";
-        later(&site, minutes(1));
-        assert_eq!(thief.post("/auth/change-email", &json!({ "newEmail": his })).status, 200);
-        let change = sent("/auth/change-email?token=");
-        assert_eq!(thief.post("/auth/change-email", &json!({ "token": change })).status, 200);
-        later(&site, minutes(1));
+        let (secret, mut thief) = given_away(&site);
         assert_eq!(thief.post("/auth/request-password-reset", &json!({ "email": his })).status, 200);
-        let reset = json!({ "newPassword": "the phrase of a thief", "token": sent("/auth/reset-password?token=") });
+        let reset = json!({ "newPassword": "the phrase of a thief", "token": sent(&site, "/auth/reset-password?token=") });
         assert_eq!(thief.post("/auth/reset-password", &reset).status, 200);
         let body = json!({ "email": his, "password": "the phrase of a thief" });
         assert_eq!(thief.post("/auth/sign-in/email", &body).status, 200);
@@ -142,9 +152,41 @@ on_both_databases! {
         let of_users = r#"SELECT "email" FROM "user""#;
         assert_eq!(site.block_on(site.database.texts(of_users)), [ADA]);
         assert_eq!(letters(&site).pop().expect("a mail").to, ADA, "where the way to a new password goes");
-        let reset = json!({ "newPassword": "another private phrase", "token": sent("/auth/reset-password?token=") });
+        let reset = json!({ "newPassword": "another private phrase", "token": sent(&site, "/auth/reset-password?token=") });
         assert_eq!(browser(&site, FIREFOX).post("/auth/reset-password", &reset).status, 200);
         assert_eq!(browser(&site, SAFARI).post("/auth/sign-in/email", &body).status, 401);
+    }
+
+    fn nor_does_one_who_has_another_account_made_under_the_address_that_was_taken(database) {
+        let site = watchful(database).set("unusual", "mode = \"notify\"").start();
+        let (_, id) = ada_at_home(&site);
+        let (secret, _thief) = given_away(&site);
+        site.sign_up(ADA);
+        later(&site, minutes(1));
+        assert_eq!(browser(&site, FIREFOX).post("/auth/not-me", &json!({ "token": secret })).status, 200);
+        let of_users = r#"SELECT "id" || ' ' || "email" FROM "user""#;
+        assert_eq!(site.block_on(site.database.texts(of_users)), [format!("{id} {ADA}")]);
+        let letter = letters(&site).pop().expect("a mail");
+        assert!(letter.to == ADA && letter.text.contains("/auth/reset-password?token="), "{}", letter.text);
+    }
+
+    fn where_somebody_has_proved_the_address_that_was_taken_nobody_gets_in_any_more(database) {
+        let site = watchful(database).set("unusual", "mode = \"notify\"").start();
+        let (_, id) = ada_at_home(&site);
+        let (secret, thief) = given_away(&site);
+        site.sign_up(ADA);
+        prove_mailboxes(&site);
+        let held = token(&thief);
+        assert!(opens(&site, &held));
+        later(&site, minutes(1));
+        let before = letters(&site).len();
+        assert_eq!(browser(&site, FIREFOX).post("/auth/not-me", &json!({ "token": secret })).status, 200);
+        assert!(!opens(&site, &held));
+        assert_eq!(letters(&site).len(), before, "the mailbox of the thief is told nothing");
+        let disabled = r#"SELECT "userId" FROM "sidegate_disabled_user""#;
+        assert_eq!(site.block_on(site.database.texts(disabled)), [id]);
+        let others = browser(&site, SAFARI).post("/auth/sign-in/email", &credentials(ADA));
+        assert_eq!(others.status, 200, "the other account is as it was");
     }
 
     fn em_6_a_reset_ends_what_waits_and_leaves_known_only_the_browser_in_which_it_was_done(database) {
