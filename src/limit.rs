@@ -96,7 +96,7 @@ impl Limits {
     /// first of them has failed; [`Self::give_back`] when it turns out not to be one. A browser
     /// that signed this account in before has a budget of its own in place of the account's and
     /// of that in all: strangers who guess, however many, cannot lock it out. All such browsers together have
-    /// [`BROWSERS`] times as much; when that is gone they are counted as strangers, so that nobody guesses
+    /// five times as much; when that is gone they are counted as strangers, so that nobody guesses
     /// more by having many.
     pub fn sign_in(
         &self,

@@ -17,7 +17,7 @@ use crate::secret::TokenHash;
 use crate::store::Tx;
 use crate::store::auth_log::{Action, LogEntry};
 use crate::store::tickets::{Ticket, TicketKind};
-use crate::ui::pages::verify::NotMe;
+use crate::ui::pages::verify::{NotMe, NotMeStep};
 
 /// What the log says of who did this.
 const DETAIL: &str = "not me";
@@ -28,7 +28,7 @@ pub(super) async fn show(app: &App, visit: &Visit) -> Result<Answer, Error> {
     let token = query.get("token");
     ticket::look(app, visit, TicketKind::NotMe, token).await?;
     let view = app.ui.view(visit.language());
-    Ok(answer::page(desk(app), StatusCode::OK, view, NotMe { view, token: Some(token) }.render()))
+    Ok(answer::page(desk(app), StatusCode::OK, view, NotMe { view, step: NotMeStep::Asked(token) }.render()))
 }
 
 /// What a program sends.
@@ -46,10 +46,11 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     } else {
         read_json::<TokenBody>(&visit)?.token
     };
-    secure(app, &visit, &token).await?;
+    let back = secure(app, &visit, &token).await?;
     let mut answer = if form {
         let view = app.ui.view(visit.language());
-        answer::page(desk(app), StatusCode::OK, view, NotMe { view, token: None }.render())
+        let step = if back { NotMeStep::Secured } else { NotMeStep::Closed };
+        answer::page(desk(app), StatusCode::OK, view, NotMe { view, step }.render())
     } else {
         success(app)
     };
@@ -58,7 +59,8 @@ pub(super) async fn submit(app: &App, visit: Visit) -> Result<Answer, Error> {
     Ok(answer)
 }
 
-async fn secure(app: &App, visit: &Visit, token: &str) -> Result<(), Error> {
+/// Whether the user has the address to which the link went.
+async fn secure(app: &App, visit: &Visit, token: &str) -> Result<bool, Error> {
     let (hash, found) = ticket::look(app, visit, TicketKind::NotMe, token).await?;
     let mut tx = app.store.begin().await?;
     tx.user_hold(&found.user.id).await?;
@@ -90,7 +92,7 @@ async fn secure(app: &App, visit: &Visit, token: &str) -> Result<(), Error> {
     let entry = log_entry(visit, Action::Revoke, Some(&user.id), None);
     tx.auth_log_insert(&LogEntry { detail: Some(DETAIL.to_owned()), ..entry }).await?;
     app.sessions.commit_ended(tx, &ended).await?;
-    Ok(())
+    Ok(back)
 }
 
 /// Whether an address can be given back to the user from whom it was taken. Who made an account under it meanwhile and

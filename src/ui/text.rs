@@ -251,6 +251,7 @@ pub(super) struct NotMe {
     pub(super) stay: String,
     pub(super) done_title: String,
     pub(super) done: String,
+    pub(super) closed: String,
 }
 
 /// What a refusal is called, and what it means for whoever meets it.

@@ -16,7 +16,7 @@ use sidegate::ui::pages::account::{Access, Account, Link, Open};
 use sidegate::ui::pages::leaving::{Departure, Leaving};
 use sidegate::ui::pages::mailed::{Confirm, ForgotPassword, ResetPassword, Step, VerifyEmail};
 use sidegate::ui::pages::refused::Refused;
-use sidegate::ui::pages::verify::{NotMe, VerifySignIn};
+use sidegate::ui::pages::verify::{NotMe, NotMeStep, VerifySignIn};
 use sidegate::ui::pages::{Notice, Problem, SignIn, SignOut, SignUp, SignedIn};
 use sidegate::ui::{Posting, Provider, Setup, Ui, View};
 use sidegate::visitor::{Session, User};
@@ -72,15 +72,16 @@ fn leaving(view: View<'_>, provider: &str, why: Departure) -> String {
 /// The pages of an unusual sign-in.
 fn unusual_pages(view: View<'_>) -> Vec<(String, String)> {
     let verify = |problems: &[Problem], sent_again| VerifySignIn { view, problems, sent_again }.render();
-    let not_me = |token| NotMe { view, token }.render();
+    let not_me = |step| NotMe { view, step }.render();
     let named = |(name, page): (&str, String)| (name.to_owned(), page);
     let pages = [
         ("verify-signin", verify(&[], false)),
         ("verify-signin-wrong", verify(&[Problem::Refused(Refusal::CodeWrong)], false)),
         ("verify-signin-missing", verify(&[Problem::CodeMissing], false)),
         ("verify-signin-sent", verify(&[], true)),
-        ("not-me", not_me(Some("a-token"))),
-        ("not-me-done", not_me(None)),
+        ("not-me", not_me(NotMeStep::Asked("a-token"))),
+        ("not-me-done", not_me(NotMeStep::Secured)),
+        ("not-me-closed", not_me(NotMeStep::Closed)),
     ];
     pages.into_iter().map(named).collect()
 }

@@ -23,8 +23,19 @@ pub struct VerifySignIn<'a> {
 pub struct NotMe<'a> {
     /// Language and brand.
     pub view: View<'a>,
-    /// The ticket that came with the mail; `None` when it is done.
-    pub token: Option<&'a str>,
+    /// How far it is.
+    pub step: NotMeStep<'a>,
+}
+
+/// How far somebody is whom a sign-in was not by.
+#[derive(Clone, Copy)]
+pub enum NotMeStep<'a> {
+    /// Asked whether it is so; with the ticket that came with the mail.
+    Asked(&'a str),
+    /// The account is secured, and a mail leads to a new password.
+    Secured,
+    /// The account is secured and open to nobody: its address is somebody else's by now.
+    Closed,
 }
 
 impl VerifySignIn<'_> {

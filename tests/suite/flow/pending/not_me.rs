@@ -180,7 +180,8 @@ on_both_databases! {
         assert!(opens(&site, &held));
         later(&site, minutes(1));
         let before = letters(&site).len();
-        assert_eq!(browser(&site, FIREFOX).post("/auth/not-me", &json!({ "token": secret })).status, 200);
+        let done = browser(&site, FIREFOX).submit("/auth/not-me", &[("token", &secret)]);
+        assert!(done.status == 200 && done.text().contains("belongs to another account"), "{}", done.text());
         assert!(!opens(&site, &held));
         assert_eq!(letters(&site).len(), before, "the mailbox of the thief is told nothing");
         let disabled = r#"SELECT "userId" FROM "sidegate_disabled_user""#;
