@@ -259,10 +259,8 @@ impl Asked<'_> {
             }
             Err(_) => {}
         }
-        // Not this request alone: not a byte came of anything.
-        let silence = matches!(&received, Err(Trouble { failure: Failure::ResponseTimeout, .. }));
-        if silence && lease.heard_at() < begun {
-            lease.retire();
+        if matches!(&received, Err(Trouble { failure: Failure::ResponseTimeout, .. })) {
+            lease.waited_in_vain(begun);
         }
         let head = received.inspect_err(|trouble| {
             // What breaks the rules may go on to.

@@ -57,8 +57,10 @@ pub(super) struct State {
     pub(super) lost: AtomicBool,
     /// No further request is sent on it.
     pub(super) retired: AtomicBool,
-    /// An answer has come on it.
-    pub(super) answered: AtomicBool,
+    /// When an answer came on it last; 0 if none has.
+    pub(super) answered_at: AtomicU64,
+    /// Requests in a row that have waited for theirs in vain since.
+    pub(super) in_vain: AtomicUsize,
     /// It is encrypted.
     pub(super) encrypted: bool,
 }
@@ -105,7 +107,8 @@ impl Life {
             heard: AtomicU64::new(now),
             lost: AtomicBool::new(false),
             retired: AtomicBool::new(false),
-            answered: AtomicBool::new(false),
+            answered_at: AtomicU64::new(0),
+            in_vain: AtomicUsize::new(0),
             encrypted: stream.is_encrypted(),
         });
         let io = Listening {

@@ -17,6 +17,9 @@ use crate::proxy::instances::{Instances, UnderWay};
 use crate::proxy::ticker::Ticker;
 use crate::time::Now;
 
+/// Requests in a row that wait in vain for an answer on a connection on which there is none to others either.
+const MOST_IN_VAIN: usize = 3;
+
 /// One request's part of a connection.
 pub(in crate::proxy) struct Lease {
     /// Taken when the request begins.
@@ -114,7 +117,8 @@ impl Lease {
 
     /// The answer can be passed on.
     pub(super) fn heard(&self) {
-        self.state.answered.store(true, Ordering::Relaxed);
+        self.state.answered_at.store(self.ticker.now().max(1), Ordering::Relaxed);
+        self.state.in_vain.store(0, Ordering::Relaxed);
         self.instances.heard(self.place);
     }
 
@@ -148,12 +152,19 @@ impl Lease {
 
     /// Whether the connection has carried an answer before, so that the app may have closed it meanwhile.
     pub(super) fn has_answered(&self) -> bool {
-        self.state.answered.load(Ordering::Relaxed)
+        self.state.answered_at.load(Ordering::Relaxed) > 0
     }
 
-    /// When anything was heard on the connection, in milliseconds of the worker.
-    pub(super) fn heard_at(&self) -> u64 {
-        self.state.heard.load(Ordering::Relaxed)
+    /// No answer came in time to the request that began then, in milliseconds of the worker. That may be this request
+    /// alone; but not if nothing at all has come meanwhile, nor if others fare alike, however much an app talks of other
+    /// things.
+    pub(super) fn waited_in_vain(&self, begun: u64) {
+        let State { heard, answered_at, in_vain, .. } = &*self.state;
+        let silent = heard.load(Ordering::Relaxed) < begun;
+        let others_are_answered = answered_at.load(Ordering::Relaxed) >= begun.max(1);
+        if silent || !others_are_answered && in_vain.fetch_add(1, Ordering::Relaxed) + 1 >= MOST_IN_VAIN {
+            self.retire();
+        }
     }
 
     pub(super) fn is_encrypted(&self) -> bool {

@@ -180,6 +180,36 @@ fn an_app_that_vanished_is_noticed_before_its_requests_are_given_up() {
 }
 
 #[test]
+fn a_connection_on_which_no_request_is_answered_gets_no_more_however_much_is_said_on_it() {
+    let app = frames(|number, stream, (kind, _, id, _)| {
+        let said = if number > 1 { answered(id) } else { frame(8, 0, 0, &1_u32.to_be_bytes()) };
+        kind != 1 || stream.write_all(&said).is_ok()
+    });
+    let stage = by_frames(app, "response_timeout = \"200ms\"");
+    let statuses = [(); 4].map(|()| stage.ask(stage.signed("GET /x HTTP/1.1", "")).status);
+    assert_eq!(statuses, [504, 504, 504, 200]);
+    assert_eq!(stage.site.upstream.connections(), 2);
+}
+
+#[test]
+fn a_connection_on_which_others_are_answered_is_kept() {
+    let app = App2::with(Builder::new(), |call| async move {
+        if call.head.uri.path() == "/slow" {
+            std::future::pending::<()>().await;
+        }
+        call.say("hello");
+    });
+    let stage = Stage::on(before(&app).set("upstream", "response_timeout = \"200ms\""));
+    for _ in 0..6 {
+        let mut slow = stage.connect();
+        slow.send(stage.signed("GET /slow HTTP/1.1", ""));
+        assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).status, 200);
+        assert_eq!(slow.answer().status, 504);
+    }
+    assert_eq!(app.connections(), 1);
+}
+
+#[test]
 fn an_idle_connection_is_closed_with_a_goodbye() {
     let (told, heard) = channel();
     let app = frames(move |_, stream, (kind, _, id, _)| {
