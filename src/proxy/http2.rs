@@ -218,6 +218,9 @@ impl Asked<'_> {
             let Some((response, upload)) = waiting.stream() else {
                 return Poll::Ready(Err(Trouble::last(Failure::Closed { untouched: true })));
             };
+            if !upload.is_done() && term.is_over(proxy.ticker.now(), &proxy.live) {
+                return Poll::Ready(Err(Trouble::last(Failure::SessionEnded)));
+            }
             if let Poll::Ready(Err(failure)) = upload.poll(cx, source) {
                 return Poll::Ready(Err(Trouble::last(failure)));
             }

@@ -47,8 +47,14 @@ pub(super) async fn receive(
     std::future::poll_fn(|cx| {
         if upload.finished(connection) {
             upload.gather(cx);
-        } else if let Poll::Ready(Err(failure)) = upload.poll(cx, connection) {
-            return Poll::Ready(Err(failure));
+        } else {
+            // Nothing more of a body is the app's. A head comes at once with its session.
+            if !upload.repeatable() && term.is_over(pool.now(), pool.live()) {
+                return Poll::Ready(Err(Failure::SessionEnded));
+            }
+            if let Poll::Ready(Err(failure)) = upload.poll(cx, connection) {
+                return Poll::Ready(Err(failure));
+            }
         }
         if upload.has_moved() || !upload.waits_for_app(connection) {
             term.moved(&connection.deadline);

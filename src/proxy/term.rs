@@ -48,6 +48,11 @@ impl Term {
         Self { session, at, begun: now, line: None, moved: now }
     }
 
+    /// The same term, for what goes on beside the answer.
+    pub(super) fn beside(&self) -> Self {
+        Self { session: self.session.clone(), line: None, ..*self }
+    }
+
     /// The time of day, at this millisecond of the worker.
     pub(super) fn at(&self, now: u64) -> Now {
         self.at.plus(Duration::from_millis(now.saturating_sub(self.begun)))

@@ -139,7 +139,11 @@ impl Http2Body {
             lease.ended();
         }
         // An answer that is complete already answers whatever was sent of the request.
-        let rest = if whole || upload.is_done() { Rest::None } else { upload_behind(upload, source, &moved) };
+        let rest = if whole || upload.is_done() {
+            Rest::None
+        } else {
+            upload_behind((upload, source), &moved, (&term, &proxy.live))
+        };
         if whole {
             lease.answered();
         }
@@ -268,11 +272,15 @@ impl Http2Body {
 }
 
 /// How the rest of a request is sent once its answer has begun.
-fn upload_behind(upload: Upload, mut source: Source, moved: &Rc<Cell<bool>>) -> Rest {
+fn upload_behind(
+    (upload, mut source): (Upload, Source),
+    moved: &Rc<Cell<bool>>,
+    (term, live): (&Term, &Arc<Live>),
+) -> Rest {
     source.answered();
     if source.has_a_stream() {
-        let task = Task(tokio::task::spawn_local(upload.run(source, Rc::clone(moved))));
-        return Rest::Beside { task };
+        let run = upload.run(source, Rc::clone(moved), (term.beside(), Arc::clone(live)));
+        return Rest::Beside { task: Task(tokio::task::spawn_local(run)) };
     }
     Rest::Within(Box::new((upload, source)))
 }

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,8 +19,10 @@ use crate::proxy::Proxy;
 use crate::proxy::failure::Failure;
 use crate::proxy::headers::HeadWriter;
 use crate::proxy::pace::Pace;
+use crate::proxy::term::Term;
 use crate::proxy::ticker::Deadline;
 use crate::proxy::upload::poll_in_time;
+use crate::session::live::Live;
 
 /// What is kept of a body at most, in bytes: most messages of gRPC are smaller.
 const KEPT: usize = 32 * 1024;
@@ -279,9 +282,17 @@ impl Upload {
         self.to.send_reset(Reason::CANCEL);
     }
 
-    /// Sends the rest beside the answer.
-    pub(super) async fn run(mut self, mut source: Source, moved: Rc<Cell<bool>>) {
+    /// Sends the rest beside the answer, for as long as its session lasts.
+    pub(super) async fn run(
+        mut self,
+        mut source: Source,
+        moved: Rc<Cell<bool>>,
+        (mut term, live): (Term, Arc<Live>),
+    ) {
         let sent = poll_fn(|cx| {
+            if term.is_over(source.deadline.now(), &live) {
+                return Poll::Ready(Err(Failure::SessionEnded));
+            }
             let polled = self.poll(cx, &mut source);
             if self.has_moved() {
                 moved.set(true);

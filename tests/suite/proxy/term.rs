@@ -155,16 +155,19 @@ fn what_is_sent_ends_with_its_session(stage: &Stage, told: &Receiver<()>, mut se
     assert!(sends_for(PATIENCE / 2), "the app still gets what is sent");
 }
 
-fn by_http_1(plan: Plan, told: &Receiver<()>) {
+/// What a client does who sends a body piece by piece.
+type Sends<'s> = dyn FnMut(&str) + 's;
+
+fn by_http_1(plan: Plan, client: impl FnOnce(&Stage, &mut Sends<'_>)) {
     let stage = Stage::on(plan);
     let mut raw = Raw::connect_narrow(stage.site.address);
     raw.send(stage.signed("POST /x HTTP/1.1", "Transfer-Encoding: chunked\r\n"));
-    what_is_sent_ends_with_its_session(&stage, told, || {
-        let _ = raw.try_send("4\r\nmore\r\n");
+    client(&stage, &mut |piece| {
+        let _ = raw.try_send(format!("{:x}\r\n{piece}\r\n", piece.len()));
     });
 }
 
-fn by_http_2(plan: Plan, told: &Receiver<()>) {
+fn by_http_2(plan: Plan, client: impl FnOnce(&Stage, &mut Sends<'_>)) {
     let stage = Stage::on(plan);
     let mut bare = Bare::greets(&stage, 65_535);
     let fields = [
@@ -175,31 +178,92 @@ fn by_http_2(plan: Plan, told: &Receiver<()>) {
         ("cookie", &stage.cookie),
     ];
     bare.sends(&frame(1, 4, 1, &block(&fields)));
-    what_is_sent_ends_with_its_session(&stage, told, || bare.sends(&frame(0, 0, 1, b"more")));
+    client(&stage, &mut |piece| bare.sends(&frame(0, 0, 1, piece.as_bytes())));
 }
 
 #[test]
 fn lif_10_an_upload_whose_answer_is_not_being_read_ends_with_its_session() {
     let (plan, told) = talkative();
-    by_http_1(plan, &told);
+    by_http_1(plan, |stage, send| what_is_sent_ends_with_its_session(stage, &told, || send("more")));
 }
 
 #[test]
 fn lif_10_nor_does_one_by_http_2_outlive_it() {
     let (plan, told) = talkative();
-    by_http_2(plan, &told);
+    by_http_2(plan, |stage, send| what_is_sent_ends_with_its_session(stage, &told, || send("more")));
 }
 
 #[test]
 fn lif_10_nor_one_to_an_app_that_speaks_http_2() {
     let (plan, told, _app) = talkative_by_http_2();
-    by_http_1(plan, &told);
+    by_http_1(plan, |stage, send| what_is_sent_ends_with_its_session(stage, &told, || send("more")));
 }
 
 #[test]
 fn lif_10_nor_one_that_is_http_2_on_both_sides() {
     let (plan, told, _app) = talkative_by_http_2();
-    by_http_2(plan, &told);
+    by_http_2(plan, |stage, send| what_is_sent_ends_with_its_session(stage, &told, || send("more")));
+}
+
+/// Of a body only what is sent before its session ends reaches the app.
+fn the_rest_comes_too_late(stage: &Stage, told: &Receiver<Vec<u8>>, send: &mut Sends<'_>) {
+    send("in time");
+    thread::sleep(LONG);
+    stage.sign_out();
+    send("too late");
+    let seen = told.recv_timeout(PATIENCE).expect("it comes to an end");
+    let seen = String::from_utf8_lossy(&seen);
+    assert!(seen.contains("in time") && !seen.contains("too late"), "{seen}");
+}
+
+/// An app that listens, before or behind the head of its answer, and tells what it has heard.
+fn listens(answers: bool) -> (Plan, Receiver<Vec<u8>>) {
+    let (tell, told) = channel();
+    let app = Upstream::listening(move |mut stream| {
+        if head(&mut stream).is_none() {
+            return;
+        }
+        if answers {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n");
+        }
+        let mut seen = Vec::new();
+        let _ = stream.read_to_end(&mut seen);
+        let _ = tell.send(seen);
+    });
+    (Stage::plan().upstream(app), told)
+}
+
+/// The same by HTTP/2.
+fn listens_by_http_2(answers: bool) -> (Plan, Receiver<Vec<u8>>, App2) {
+    let (tell, told) = channel();
+    let app = App2::with(Builder::new(), move |mut call| {
+        let tell = tell.clone();
+        async move {
+            let _answer = answers.then(|| call.begin("text/plain"));
+            let _ = tell.send(call.collect().await.0);
+        }
+    });
+    (Stage::plan().set("upstream", &app.toml()), told, app)
+}
+
+#[test]
+fn lif_10_no_piece_of_an_upload_reaches_the_app_behind_the_end_of_its_session() {
+    for answers in [false, true] {
+        let (plan, told) = listens(answers);
+        by_http_1(plan, |stage, send| the_rest_comes_too_late(stage, &told, send));
+        let (plan, told) = listens(answers);
+        by_http_2(plan, |stage, send| the_rest_comes_too_late(stage, &told, send));
+    }
+}
+
+#[test]
+fn lif_10_nor_does_one_reach_an_app_that_speaks_http_2() {
+    for answers in [false, true] {
+        let (plan, told, _app) = listens_by_http_2(answers);
+        by_http_1(plan, |stage, send| the_rest_comes_too_late(stage, &told, send));
+        let (plan, told, _app) = listens_by_http_2(answers);
+        by_http_2(plan, |stage, send| the_rest_comes_too_late(stage, &told, send));
+    }
 }
 
 /// A download of which nothing is read, by HTTP/2.
