@@ -30,12 +30,14 @@ pub struct Answering {
     to: RefCell<SendResponse<Bytes>>,
     /// Bytes of interim answers.
     told: Cell<usize>,
+    /// Nobody wants what the client is still sending.
+    unwanted: Cell<bool>,
 }
 
 impl Answering {
     /// To the request that came with it.
     pub fn new(to: SendResponse<Bytes>) -> Self {
-        Self { to: RefCell::new(to), told: Cell::new(0) }
+        Self { to: RefCell::new(to), told: Cell::new(0), unwanted: Cell::new(false) }
     }
 
     /// Ready once the client has given the stream up, or it is lost.
@@ -66,13 +68,19 @@ impl Answering {
         self.to.borrow_mut().send_response(head, whole)
     }
 
+    /// Whether the client is still sending a body that was dropped.
+    pub fn is_early(&self) -> bool {
+        self.unwanted.get()
+    }
+
     /// Ends the stream without an answer (RFC 9113 §8.1).
     pub fn break_off(&self) {
         self.to.borrow_mut().send_reset(Reason::INTERNAL_ERROR);
     }
 }
 
-/// The body of a request. Dropped before its end, it ends the client's side of the stream with the answer.
+/// The body of a request. Dropped before its end, it ends the client's side of the stream once the last [`Answering`] is
+/// dropped too.
 pub struct StreamBody {
     /// None if nothing comes: the request has no body, or is to become a tunnel.
     received: Option<Rc<RefCell<Received>>>,
@@ -162,5 +170,13 @@ impl StreamBody {
             return Poll::Ready(Some(Err(io::ErrorKind::InvalidData.into())));
         }
         Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        if let Some(received) = &self.received {
+            self.answering.unwanted.set(!received.borrow_mut().has_come());
+        }
     }
 }

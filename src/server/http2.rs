@@ -271,7 +271,10 @@ async fn answer(asked: Asked) {
             .await;
             (reply, receive)
         }
-        Err(refusal) => (Some(front::doubtful(&worker, (peer, via), Some(&head), refusal)), None),
+        Err(refusal) => {
+            drop(StreamBody::new(receive, None, false, Rc::clone(&answering)));
+            (Some(front::doubtful(&worker, (peer, via), Some(&head), refusal)), None)
+        }
     };
     let Some(reply) = reply else {
         drop((answering, receive));
@@ -281,6 +284,9 @@ async fn answer(asked: Asked) {
         return;
     };
     let left = send(&worker, &answering, reply, (to_head, receive)).await;
+    if answering.is_early() {
+        linger(&worker, &answering).await;
+    }
     // It may last for days, and needs nothing of the configuration.
     drop((common, worker));
     if let Some(((tunnel, opened), stream)) = left {
@@ -321,6 +327,18 @@ async fn send(
         poll_fn(|cx| sending.poll(cx)).await;
     }
     None
+}
+
+/// Leaves the stream open for a moment, unless its client resets it: clients that find the reset of what they are sending
+/// together with the answer lose the answer (RFC 9113 §8.1 says that they must not; curl 7.88 does).
+async fn linger(worker: &Worker, answering: &Answering) {
+    let moment = worker.ticker.deadline();
+    moment.arm(TICK);
+    poll_fn(|cx| {
+        let is_over = worker.ticker.is_cut() || moment.poll(cx).is_ready();
+        if is_over { Poll::Ready(()) } else { answering.poll_given_up(cx) }
+    })
+    .await;
 }
 
 /// Whether the fields are not more than `most`. Cookies may come one by one, and would be one field of HTTP/1.1

@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 use std::net::Shutdown;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -15,9 +16,13 @@ use hyper::body::Frame;
 
 use crate::support::app2::App2;
 use crate::support::bare::{Bare, End};
-use crate::support::h2::H2;
+use crate::support::h2::{H2, frame, get};
 use crate::support::stage::Stage;
 use crate::support::upstream::Upstream;
+
+const HEADERS: u8 = 1;
+const END_HEADERS: u8 = 4;
+const NO_ERROR: u32 = 0;
 
 /// The head of a `POST` by somebody who is signed in.
 fn post(stage: &Stage, path: &str, fields: &[(&str, &str)]) -> Request<()> {
@@ -173,4 +178,50 @@ fn r_10_a_body_beyond_the_limit_is_413_by_http_2_before_or_while_it_is_sent() {
     assert_eq!(send(&[], &[512, 512, 1]), 413);
     assert_eq!(stage.site.upstream.arrived().len(), 2, "the app saw no whole one of the others");
     goes_on(&mut client, &stage);
+}
+
+#[test]
+fn f_14_an_answer_before_the_end_of_an_upload_is_not_lost_to_curl() {
+    let stage = Stage::on(Stage::plan().set("limits", "body = \"100KiB\""));
+    let upload = vec![b'x'; 1_000_000];
+    let status = |method: &str, cookie: &str, length: &str| {
+        let mut curl = Command::new("curl")
+            .args(["--silent", "--http2-prior-knowledge", "--noproxy", "*", "--data-binary", "@-"])
+            .args(["--output", "/dev/null", "--write-out", "%{http_code}", "--header", length])
+            .args(["--request", method, "--header", &format!("Cookie: {cookie}")])
+            .args([
+                "--header",
+                &format!("Origin: {}", stage.site.origin),
+                &format!("{}/x", stage.site.origin),
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("curl is installed");
+        // It takes all of it before it begins.
+        curl.stdin.take().expect("a pipe").write_all(&upload).expect("it reads");
+        let output = curl.wait_with_output().expect("an end");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for _ in 0..5 {
+        for length in ["Content-Length: 1000000", "Content-Length:"] {
+            assert_eq!(status("POST", &stage.cookie, length), "413", "{length}");
+            assert_eq!(status("POST", "none", length), "401", "{length}");
+            assert_eq!(status("TRACE", &stage.cookie, length), "405", "{length}");
+        }
+    }
+    assert!(stage.site.upstream.arrived().is_empty());
+}
+
+#[test]
+fn r_07_an_upload_that_was_answered_early_makes_room_by_itself() {
+    let stage = Stage::on(Stage::plan().set("limits", "streams = 1").rule("/open/**", "public"));
+    let mut client = Bare::greets(&stage, 65_535);
+    let upload = [&[0x83][..], &get(stage.host(), "/closed")[1..]].concat();
+    client.sends(&frame(HEADERS, END_HEADERS, 1, &upload));
+    assert!(matches!(client.hears(1), End::Whole(1..)));
+    assert_eq!(client.hears(1), End::Reset(NO_ERROR), "the rest is not wanted (RFC 9113 §8.1)");
+    client.asks(3, "/open/x");
+    assert_eq!(client.hears(3), End::Whole("hello".len()));
+    assert!(client.goodbyes.is_empty());
 }
