@@ -69,7 +69,9 @@ impl Layers {
 
     /// The file's text; `name` is what problems call it.
     pub(super) fn file(name: &str, text: &str, problems: &mut Problems) -> Self {
-        let line = |at: usize| Place::Line(name.to_owned(), 1 + text[..at].matches('\n').count());
+        // Counted once: a file may have ten thousand rules, and each key has a line.
+        let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+        let line = |at: usize| Place::Line(name.to_owned(), 1 + ends.partition_point(|end| *end < at));
         let (tree, errors) = DeTable::parse_recoverable(text);
         let span = |error: &toml::de::Error| error.span().unwrap_or_default();
         for error in &errors {

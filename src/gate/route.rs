@@ -4,7 +4,7 @@
 use crate::config::rule::{AUTH, DEFAULT, NONE, OWNER, Rule};
 use crate::gate::rules::{Demand, Owner, Rules};
 
-/// A place among the routes of a configuration.
+/// A place among the routes of a configuration, which has fewer rules than a `u16` can count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route(u16);
 

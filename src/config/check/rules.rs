@@ -1,5 +1,7 @@
 //! Mount prefixes and access rules: patterns that mean one thing, can match, and open no owner path.
 
+use std::collections::HashMap;
+
 use http::Method;
 
 use crate::config::file::RawRule;
@@ -8,6 +10,8 @@ use crate::config::rule::{AUTH, Access, DEFAULT, NONE, OWNER, Rule};
 use crate::id::UserId;
 use crate::pattern::{Case, NoPattern, OWNER_TREE, Pattern, Segment};
 
+/// Most rules: a request is held against one after the other, and their places are told in 16 bits.
+const MOST: usize = 10_000;
 /// The longest name of a rule, in bytes.
 const LONGEST_NAME: usize = 64;
 
@@ -47,7 +51,11 @@ pub(super) fn rules(
     p: &mut Problems,
     dangers: &mut Vec<String>,
 ) -> Vec<Rule> {
-    let mut rules: Vec<(usize, Rule)> = Vec::new();
+    if raw.len() > MOST {
+        p.add("rules", format!("are {}, more than {MOST}", raw.len()), "let patterns say more: `*`, `**`");
+        return Vec::new();
+    }
+    let mut rules = Earlier::default();
     for (i, raw) in raw.iter().enumerate() {
         let methods = methods(i, &raw.methods, p);
         let name = name(i, raw.name.as_deref(), p);
@@ -66,10 +74,48 @@ pub(super) fn rules(
             can_match(i, &rule, &rules, mounts, p);
             opens_nothing(i, &rule, p);
             dangers.extend(surprises(i, &rule));
-            rules.push((i, rule));
+            rules.push(i, rule);
         }
     }
-    rules.into_iter().map(|(_, rule)| rule).collect()
+    rules.all.into_iter().map(|(_, rule)| rule).collect()
+}
+
+/// The rules so far, each with its place in the file.
+#[derive(Default)]
+struct Earlier {
+    all: Vec<(usize, Rule)>,
+    /// Where they are in `all`, by the literal that they begin with: without one they could cover any other.
+    by_first: HashMap<Option<String>, Vec<usize>>,
+}
+
+impl Earlier {
+    fn push(&mut self, i: usize, rule: Rule) {
+        let first = first_literal(&rule.pattern).map(str::to_owned);
+        self.by_first.entry(first).or_default().push(self.all.len());
+        self.all.push((i, rule));
+    }
+
+    /// The first rule that matches all that this pattern does, with this method or all of them.
+    fn covering(&self, pattern: &Pattern, method: Option<&Method>) -> Option<&(usize, Rule)> {
+        let covers = |(_, earlier): &&(usize, Rule)| {
+            let methods = &earlier.methods;
+            (methods.is_empty() || method.is_some_and(|method| methods.contains(method)))
+                && earlier.pattern.covers(pattern)
+        };
+        let first_of = |first: Option<&str>| {
+            let places = self.by_first.get(&first.map(str::to_owned))?;
+            places.iter().filter_map(|place| self.all.get(*place)).find(covers)
+        };
+        let same = first_literal(pattern).and_then(|first| first_of(Some(first)));
+        [first_of(None), same].into_iter().flatten().min_by_key(|(i, _)| *i)
+    }
+}
+
+fn first_literal(pattern: &Pattern) -> Option<&str> {
+    match pattern.0.first() {
+        Some(Segment::Literal(first)) => Some(first),
+        _ => None,
+    }
 }
 
 fn pattern(i: usize, raw: &RawRule, p: &mut Problems) -> Option<Pattern> {
@@ -136,7 +182,7 @@ fn name(i: usize, raw: Option<&str>, p: &mut Problems) -> Option<String> {
 }
 
 /// Notes a rule that no request ever reaches: somebody believes in it.
-fn can_match(i: usize, rule: &Rule, earlier: &[(usize, Rule)], mounts: &[String], p: &mut Problems) {
+fn can_match(i: usize, rule: &Rule, earlier: &Earlier, mounts: &[String], p: &mut Problems) {
     let key = format!("rules[{i}].path");
     let pattern = &rule.pattern;
     let of_ours = mounts.iter().find(|mount| {
@@ -147,13 +193,7 @@ fn can_match(i: usize, rule: &Rule, earlier: &[(usize, Rule)], mounts: &[String]
         p.add(key, what, "remove the rule");
         return;
     }
-    let covering = |method: Option<&Method>| {
-        earlier.iter().find(|(_, earlier)| {
-            earlier.pattern.covers(pattern)
-                && (earlier.methods.is_empty()
-                    || method.is_some_and(|method| earlier.methods.contains(method)))
-        })
-    };
+    let covering = |method| earlier.covering(pattern, method);
     let first = if rule.methods.is_empty() {
         covering(None)
     } else {

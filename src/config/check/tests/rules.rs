@@ -117,3 +117,17 @@ fn rules_that_an_earlier_one_hides_are_refused() {
         config(&rules(&list));
     }
 }
+
+#[test]
+fn an_earlier_rule_that_begins_with_any_segment_hides_too_and_the_first_of_them_is_named() {
+    for list in [[("/*/b", ""), ("/a/*", ""), ("/a/b", "")], [("/a/*", ""), ("/*/b", ""), ("/a/b", "")]] {
+        each_is_refused(&[(&rules(&list), "rules[2].path", "can never match: rules[0]")]);
+    }
+    config(&rules(&[("/a/*", ""), ("/b/*", ""), ("/*/c", "")]));
+}
+
+#[test]
+fn more_rules_than_can_be_counted_are_refused() {
+    let list = "[[rules]]\npath = \"/x\"\naccess = \"deny\"\n".repeat(10_001);
+    each_is_refused(&[(&list, "rules", "are 10001, more than 10000")]);
+}
