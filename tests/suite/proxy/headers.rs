@@ -1,9 +1,10 @@
 //! The head that reaches the app and the head that reaches the client, byte for byte.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use crate::support::stage::Stage;
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Upstream, ok};
 
 /// A site with these lines under `[identity]`, and the fields that carry the identity there.
 fn identity(lines: &str) -> (Stage, Vec<(String, String)>) {
@@ -95,6 +96,21 @@ fn an_answer_arrives_as_it_was() {
     assert_eq!(response.all("location"), ["/auth/"]);
     assert_eq!(response.all("cache-control"), ["no-cache"]);
     assert_eq!(response.all("content-length"), ["5"]);
+}
+
+#[test]
+fn the_client_is_told_the_name_of_a_request_by_the_app_if_it_likes_and_by_our_refusals() {
+    let upstream = Upstream::with(|arrived, stream| {
+        let id = arrived.header("x-request-id").filter(|_| arrived.line.contains("told")).unwrap_or("");
+        let field = if id.is_empty() { String::new() } else { format!("X-Request-Id: {id}\r\n") };
+        let _ = stream.write_all(ok("hello").replacen("\r\n", &format!("\r\n{field}"), 1).as_bytes());
+    });
+    let stage = Stage::on(Stage::plan().upstream(upstream));
+    let told = stage.ask(stage.signed("GET /told HTTP/1.1", ""));
+    let id = stage.site.upstream.last().header("x-request-id").expect("an id").to_owned();
+    assert_eq!(told.all("x-request-id"), [id]);
+    assert!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).all("x-request-id").is_empty());
+    assert_eq!(stage.ask(stage.strange("GET /x HTTP/1.1", "")).all("x-request-id").len(), 1);
 }
 
 #[test]
