@@ -47,7 +47,9 @@ fn one_that_cannot_be_reached_is_told_of_twice_counted_and_named() {
         assert_eq!(get(&program).expect("an answer").status, 200);
         thread::sleep(Duration::from_millis(30));
     }
-    assert_eq!(said(&program, &["WARN", "an instance of the app is not well", &name, "refused"]), 1);
+    let warned = || said(&program, &["WARN", "an instance of the app is not well", &name, "refused"]);
+    eventually("it is told", || warned() > 0);
+    assert_eq!(warned(), 1, "and once");
     assert_eq!((up(&app.address).as_str(), up(&dead).as_str()), ("1", "0"));
     let text = program.told("/metrics").text();
     assert!(number(&text, "sidegate_upstream_errors_total{kind=\"unreachable\"}") >= 2, "{text}");

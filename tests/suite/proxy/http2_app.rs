@@ -1,5 +1,6 @@
 //! HTTP/2 towards the app: the same request as by HTTP/1.1, on streams of few connections.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -10,7 +11,9 @@ use h2::server::Builder;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Frame;
+use tokio::sync::Semaphore;
 
+use crate::jobs::eventually;
 use crate::support::app2::App2;
 use crate::support::h2::H2;
 use crate::support::raw::PATIENCE;
@@ -112,12 +115,7 @@ fn an_app_that_takes_few_streams_gets_more_connections_and_refuses_nothing() {
     for raw in &mut raws {
         raw.send(stage.signed("GET /x HTTP/1.1", ""));
     }
-    for _ in 0..500 {
-        if app.arrived().len() == 10 {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    eventually("all have asked", || app.arrived().len() == 10);
     assert_eq!((app.arrived().len(), app.connections()), (10, 4));
     go.send(true).expect("they wait");
     assert!(raws.iter_mut().all(|raw| raw.answer().text() == "hello"));
@@ -255,19 +253,27 @@ fn lif_10_an_event_stream_ends_soon_after_its_session() {
 #[test]
 fn an_answer_that_breaks_off_never_looks_complete() {
     for reason in [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR] {
-        let app = App2::with(Builder::new(), move |mut call| async move {
-            let mut body = call.begin("text/plain");
-            body.send_data(Bytes::from_static(b"hel"), false).expect("sent");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            body.send_reset(reason);
+        let go = Arc::new(Semaphore::new(0));
+        let may_go = Arc::clone(&go);
+        let app = App2::with(Builder::new(), move |mut call| {
+            let may_go = Arc::clone(&may_go);
+            async move {
+                let mut body = call.begin("text/plain");
+                body.send_data(Bytes::from_static(b"hel"), false).expect("sent");
+                may_go.acquire().await.expect("it is open").forget();
+                body.send_reset(reason);
+            }
         });
         let stage = Stage::on(before(&app));
-        assert!(
-            stage.connect().send(stage.signed("GET /x HTTP/1.1", "")).try_answer(false).is_err(),
-            "{reason:?}"
-        );
+        let mut raw = stage.connect();
+        assert_eq!(raw.send(stage.signed("GET /x HTTP/1.1", "")).head().expect("a head").status, 200);
+        go.add_permits(1);
+        let whole_body = raw.rest().is_ok_and(|rest| rest.ends_with(b"0\r\n\r\n"));
+        assert!(!whole_body, "{reason:?}");
         let mut client = H2::connect(stage.site.address);
         let response = client.begin(whole(&stage, Method::GET, "/x", "")).expect("a head");
+        assert_eq!(response.status(), 200);
+        go.add_permits(1);
         assert!(client.block_on(response.into_body().collect()).is_err(), "{reason:?}");
     }
 }

@@ -244,7 +244,13 @@ impl Raw {
 
     fn more(&mut self) -> io::Result<()> {
         let mut buffer = vec![0; 65_536];
-        let count = self.stream.read(&mut buffer)?;
+        let count = loop {
+            match self.stream.read(&mut buffer) {
+                // A signal of the process, a child's end for one, is no word of the other side.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
