@@ -182,6 +182,8 @@ async fn forward(
     (response, asked)
 }
 
+const NOT_FORWARDED: &str = "the request could not be forwarded";
+
 /// What the client is told when the app did not answer.
 #[cold]
 fn not_forwarded(worker: &Worker, visit: &Visit, failed: &Failed) -> Reply<ReplyBody> {
@@ -193,10 +195,15 @@ fn not_forwarded(worker: &Worker, visit: &Visit, failed: &Failed) -> Reply<Reply
         if !failure.is_counted() {
             worker.recorder.counts.troubles[trouble as usize].add_alone(1);
         }
-        tracing::warn!(%request_id, instance, reason, "the request could not be forwarded");
+        // Nor is the log to be full of an app that is down.
+        if let Some(count) = worker.failed.note(failed.instance, worker.ticker.now()) {
+            tracing::warn!(%request_id, instance, reason, count, "{NOT_FORWARDED}");
+        } else {
+            tracing::debug!(%request_id, instance, reason, "{NOT_FORWARDED}");
+        }
     } else {
         // Clients could fill the log with what they do wrong.
-        tracing::debug!(%request_id, instance, reason, "the request could not be forwarded");
+        tracing::debug!(%request_id, instance, reason, "{NOT_FORWARDED}");
     }
     let told = own(answer::told(desk(app), &reply_to(app, visit), failure.refusal()));
     close(Reply { instance: failed.instance, ..told })

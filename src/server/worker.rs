@@ -23,6 +23,7 @@ use crate::server::date::Date;
 use crate::server::handshakes::Handshakes;
 use crate::server::record::{Names, Recorder};
 use crate::server::seats::{Need, Seats};
+use crate::server::silenced::OfInstances;
 use crate::server::tls::Tls;
 use crate::session::near::Near;
 use crate::trace::Tracing;
@@ -47,6 +48,8 @@ pub(super) struct Worker {
     pub(super) seats: Rc<Seats>,
     /// Those of all workers.
     pub(super) crowd: Arc<Crowd>,
+    /// Told of requests that the app did not answer.
+    pub(super) failed: OfInstances,
     stopping: Rc<Cell<bool>>,
     /// Whom it lets in by their certificates.
     pub(super) trust: Trust,
@@ -98,6 +101,7 @@ impl Worker {
             buffers: Rc::default(),
             seats: Rc::default(),
             crowd: Arc::clone(&serving.crowd),
+            failed: OfInstances::default(),
             stopping: Rc::default(),
             trust: Trust::default(),
             latest: Rc::default(),
@@ -131,6 +135,7 @@ impl Worker {
             buffers: Rc::clone(&self.buffers),
             seats: Rc::clone(&self.seats),
             crowd: Arc::clone(&serving.crowd),
+            failed: OfInstances::default(),
             stopping: Rc::clone(&self.stopping),
             trust: self.trust.under(Tls::clients(self.tls.as_ref()) != Tls::clients(serving.tls.as_ref())),
             latest: Rc::clone(&self.latest),

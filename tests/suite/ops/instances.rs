@@ -85,6 +85,21 @@ fn a_request_that_none_answered_names_the_last_that_was_asked() {
 }
 
 #[test]
+fn an_app_that_is_down_does_not_fill_the_log() {
+    const REQUESTS: usize = 20;
+    let program = with(free_port(), "failures = 3");
+    for _ in 0..REQUESTS {
+        assert_eq!(get(&program).expect("an answer").status, 502);
+    }
+    eventually("each is in the access log", || said(&program, &["decision=failed"]) == REQUESTS);
+    let text = program.told("/metrics").text();
+    assert_eq!(number(&text, "sidegate_upstream_errors_total{kind=\"unreachable\"}"), 20, "{text}");
+    let warned = said(&program, &["WARN", "could not be forwarded", "count="]);
+    assert!((1..REQUESTS / 2).contains(&warned), "{warned} lines");
+    assert_eq!(said(&program, &["could not be forwarded"]), warned);
+}
+
+#[test]
 fn one_whose_answers_break_off_is_passed_over() {
     for chunked in [true, false] {
         let broken = Upstream::with(move |_, stream| {
