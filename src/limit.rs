@@ -45,7 +45,7 @@ pub struct Limits {
     all: Arc<Table>,
     per_address: Rate,
     attempts_per_address: u32,
-    attempts_per_account: u32,
+    known_browsers: Rate,
     per_account: Rate,
     in_all: Rate,
     per_recipient: Rate,
@@ -65,7 +65,7 @@ impl Limits {
             all: Arc::new(Table::new(1)),
             per_address: Rate::per(config.attempts_per_address, MINUTE),
             attempts_per_address: config.attempts_per_address,
-            attempts_per_account: config.attempts_per_account,
+            known_browsers: Rate::per(config.attempts_per_account.saturating_mul(BROWSERS), HOUR),
             per_account: Rate::per(config.attempts_per_account, HOUR),
             in_all: Rate::per(config.attempts_in_all, SECOND),
             per_recipient: Rate::per(config.mails_per_recipient, HOUR),
@@ -96,8 +96,7 @@ impl Limits {
     /// first of them has failed; [`Self::give_back`] when it turns out not to be one. A browser
     /// that signed this account in before has a budget of its own in place of the account's and
     /// of that in all: strangers who guess, however many, cannot lock it out. All such browsers together have
-    /// five times as much; when that is gone they are counted as strangers, so that nobody guesses
-    /// more by having many.
+    /// five times as much, however many they are; when that is gone they are counted as strangers.
     pub fn sign_in(
         &self,
         now: Now,
@@ -109,8 +108,7 @@ impl Limits {
         let Some(device) = known else { return self.stranger(now, from, account) };
         let own = (self.of_account(b'b', account, device.as_bytes()), self.per_account);
         self.accounts.take(own.0, own.1, now).map_err(Refusal::TooManyRequests)?;
-        let together = Rate::per(self.attempts_per_account.saturating_mul(BROWSERS), HOUR);
-        let together = (self.of_account(b'k', account, &[]), together);
+        let together = (self.of_account(b'k', account, &[]), self.known_browsers);
         if self.accounts.take(together.0, together.1, now).is_ok() {
             return Ok(Spent([Some(own), Some(together)]));
         }

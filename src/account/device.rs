@@ -4,7 +4,8 @@
 //! A proof keeps a flood of wrong guesses from locking the browser out, and says nothing else: whoever holds
 //! it still needs the password. It is checked without the store, and so before anything is spent on the
 //! attempt, and alike whether the account exists. Trust is a row of the store under the hash of the secret,
-//! and can be revoked; the secret changes with every sign-in. A proof without such trust counts for nothing.
+//! and can be revoked; the secret changes with every sign-in. A proof is held
+//! against that trust before a password is judged, and without it is a stranger's.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -67,8 +67,8 @@ async fn secure(app: &App, visit: &Visit, token: &str) -> Result<bool, Error> {
     let spent = tx.ticket_take(hash, TicketKind::NotMe, visit.now).await?;
     let Ticket { mut user, email, .. } = spent.ok_or(Refusal::InvalidTicket)?;
     let mut ended = Vec::new();
-    // Whoever got in gave the account an address of their own.
     let back = user.email == email || free(visit, &mut tx, &email, &mut ended).await?;
+    // Whoever got in gave the account an address of their own.
     if back && user.email != email {
         if !tx.user_set_email(&user.id, &user.email, &email, visit.now).await? {
             return Err(Refusal::InvalidTicket.into());

@@ -2,8 +2,8 @@
 //!
 //! Who sets a password by a link has proved the mailbox, and nothing else of what was there before counts: all
 //! sessions end, and providers that were connected in the week before are disconnected: a reset is what people
-//! turn to when somebody else got in. If nobody had proved the mailbox until then, whoever made the account was perhaps not its
-//! owner, and every other way to sign in goes too.
+//! turn to when somebody else got in. If nobody had proved the mailbox until then, whoever made the account was
+//! perhaps not its owner, and every other way to sign in goes too.
 
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};

@@ -69,7 +69,7 @@ impl Answering {
     }
 
     /// Whether the client is still sending a body that was dropped.
-    pub fn is_early(&self) -> bool {
+    pub fn has_unwanted_body(&self) -> bool {
         self.unwanted.get()
     }
 

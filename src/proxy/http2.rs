@@ -266,7 +266,7 @@ impl Asked<'_> {
             lease.waited_in_vain(begun);
         }
         let head = received.inspect_err(|trouble| {
-            // What breaks the rules may go on to.
+            // Who breaks the rules may go on breaking them.
             if !lease.is_open() || matches!(trouble.failure, Failure::Invalid(_)) {
                 waiting.over();
             }

@@ -48,7 +48,7 @@ pub(super) async fn receive(
         if upload.finished(connection) {
             upload.gather(cx);
         } else {
-            // Nothing more of a body is the app's. A head comes at once with its session.
+            // Nothing of a body goes to the app behind the end of its session. A head alone was judged just now.
             if !upload.repeatable() && term.is_over(pool.now(), pool.live()) {
                 return Poll::Ready(Err(Failure::SessionEnded));
             }

@@ -191,18 +191,17 @@ fn not_forwarded(worker: &Worker, visit: &Visit, failed: &Failed) -> Reply<Reply
     let failure = &failed.failure;
     let instance = failed.instance.and_then(|place| worker.proxy.instance(place));
     let (request_id, reason) = (visit.id, failure.reason());
+    let mut due = None;
     if let Some(trouble) = failure.trouble() {
         if !failure.is_counted() {
             worker.recorder.counts.troubles[trouble as usize].add_alone(1);
         }
-        // Nor is the log to be full of an app that is down.
-        if let Some(count) = worker.failed.note(failed.instance, worker.ticker.now()) {
-            tracing::warn!(%request_id, instance, reason, count, "{NOT_FORWARDED}");
-        } else {
-            tracing::debug!(%request_id, instance, reason, "{NOT_FORWARDED}");
-        }
+        due = worker.failed.note(failed.instance, worker.ticker.now());
+    }
+    // Neither what clients do wrong nor an app that is down may fill the log.
+    if let Some(count) = due {
+        tracing::warn!(%request_id, instance, reason, count, "{NOT_FORWARDED}");
     } else {
-        // Clients could fill the log with what they do wrong.
         tracing::debug!(%request_id, instance, reason, "{NOT_FORWARDED}");
     }
     let told = own(answer::told(desk(app), &reply_to(app, visit), failure.refusal()));

@@ -58,6 +58,8 @@ const REMEMBERED: Duration = Duration::from_secs(5);
 /// How long a client that was told to go may take to answer that it heard it: a round trip of any line there is. The last
 /// `GOAWAY` waits for that (RFC 9113 §6.8), for longer it does not.
 const ROUND_TRIP: Duration = Duration::from_secs(3);
+/// For how long a client may go on to send a body that nobody wants, once it has the answer.
+const EARLY: Duration = Duration::from_secs(1);
 /// For how long a request that its client gave up is still one of those under way: the app may well work on it.
 const STILL: Duration = Duration::from_secs(1);
 
@@ -272,6 +274,7 @@ async fn answer(asked: Asked) {
             (reply, receive)
         }
         Err(refusal) => {
+            // Dropped as a body that nobody wants: who is still sending it is to have the answer first.
             drop(StreamBody::new(receive, None, false, Rc::clone(&answering)));
             (Some(front::doubtful(&worker, (peer, via), Some(&head), refusal)), None)
         }
@@ -284,7 +287,7 @@ async fn answer(asked: Asked) {
         return;
     };
     let left = send(&worker, &answering, reply, (to_head, receive)).await;
-    if answering.is_early() {
+    if answering.has_unwanted_body() {
         linger(&worker, &answering).await;
     }
     // It may last for days, and needs nothing of the configuration.
@@ -333,7 +336,7 @@ async fn send(
 /// together with the answer lose the answer (RFC 9113 §8.1 says that they must not; curl 7.88 does).
 async fn linger(worker: &Worker, answering: &Answering) {
     let moment = worker.ticker.deadline();
-    moment.arm(TICK);
+    moment.arm(EARLY);
     poll_fn(|cx| {
         let is_over = worker.ticker.is_cut() || moment.poll(cx).is_ready();
         if is_over { Poll::Ready(()) } else { answering.poll_given_up(cx) }

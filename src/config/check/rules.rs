@@ -72,7 +72,7 @@ pub(super) fn rules(
         {
             let rule = Rule { pattern, methods, access, name };
             can_match(i, &rule, &rules, mounts, p);
-            opens_nothing(i, &rule, p);
+            needs_its_user(i, &rule, p);
             dangers.extend(surprises(i, &rule));
             rules.push(i, rule);
         }
@@ -214,8 +214,8 @@ fn can_match(i: usize, rule: &Rule, earlier: &Earlier, mounts: &[String], p: &mu
     }
 }
 
-/// Notes a rule that lets others than the owner, or nobody's visitor, through.
-fn opens_nothing(i: usize, rule: &Rule, p: &mut Problems) {
+/// Notes a rule that asks for no session where only one's own may do, or where nobody is let in at all.
+fn needs_its_user(i: usize, rule: &Rule, p: &mut Problems) {
     match rule.access {
         Access::Public | Access::Optional => {}
         Access::Required | Access::Deny => return,

@@ -163,7 +163,8 @@ impl Life {
         &self.state
     }
 
-    /// Keeps the connection until it ends; nothing moves on it otherwise. What comes for requests that were `given_up` goes.
+    /// Keeps the connection until it ends; nothing moves on it otherwise.
+    /// What comes for requests that were `given_up` goes.
     pub(super) async fn run(mut self, given_up: &GivenUp) -> Result<(), h2::Error> {
         poll_fn(|cx| {
             loop {

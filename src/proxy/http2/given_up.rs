@@ -117,9 +117,9 @@ impl GivenUp {
         Arc::clone(&self.stirred).into()
     }
 
-    /// Takes what has come for them, and resets those whose app does not stop to talk.
+    /// Takes what has come for them. Those that have ended, or said more than they may ahead of an answer, go.
     pub(super) fn drain(&self) {
-        // To read is cheap.
+        // Read before it is written: at most turns nothing has come.
         if self.stirred.0.load(Ordering::Relaxed) {
             self.stirred.0.store(false, Ordering::Relaxed);
             let waker = self.waker();

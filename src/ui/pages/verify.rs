@@ -27,7 +27,7 @@ pub struct NotMe<'a> {
     pub step: NotMeStep<'a>,
 }
 
-/// How far somebody is whom a sign-in was not by.
+/// How far it is with a sign-in that the user disowns.
 #[derive(Clone, Copy)]
 pub enum NotMeStep<'a> {
     /// Asked whether it is so; with the ticket that came with the mail.

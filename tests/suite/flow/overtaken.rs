@@ -1,5 +1,5 @@
-//! A sign-in at the moment in which its user is disabled or deleted opens nothing, and neither waits for the other
-//! for ever.
+//! What comes at the moment in which its user is disabled or deleted, or in which all that the user has ends, opens
+//! nothing, and neither waits for the other for ever.
 
 use std::thread;
 use std::time::Duration;

@@ -186,7 +186,16 @@ fn f_14_an_answer_before_the_end_of_an_upload_is_not_lost_to_curl() {
     let upload = vec![b'x'; 1_000_000];
     let status = |method: &str, cookie: &str, length: &str| {
         let mut curl = Command::new("curl")
-            .args(["--silent", "--http2-prior-knowledge", "--noproxy", "*", "--data-binary", "@-"])
+            .args([
+                "--silent",
+                "--max-time",
+                "20",
+                "--http2-prior-knowledge",
+                "--noproxy",
+                "*",
+                "--data-binary",
+                "@-",
+            ])
             .args(["--output", "/dev/null", "--write-out", "%{http_code}", "--header", length])
             .args(["--request", method, "--header", &format!("Cookie: {cookie}")])
             .args([
@@ -203,12 +212,10 @@ fn f_14_an_answer_before_the_end_of_an_upload_is_not_lost_to_curl() {
         let output = curl.wait_with_output().expect("an end");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    for _ in 0..5 {
-        for length in ["Content-Length: 1000000", "Content-Length:"] {
-            assert_eq!(status("POST", &stage.cookie, length), "413", "{length}");
-            assert_eq!(status("POST", "none", length), "401", "{length}");
-            assert_eq!(status("TRACE", &stage.cookie, length), "405", "{length}");
-        }
+    for length in ["Content-Length: 1000000", "Content-Length:"] {
+        assert_eq!(status("POST", &stage.cookie, length), "413", "{length}");
+        assert_eq!(status("POST", "none", length), "401", "{length}");
+        assert_eq!(status("TRACE", &stage.cookie, length), "405", "{length}");
     }
     assert!(stage.site.upstream.arrived().is_empty());
 }

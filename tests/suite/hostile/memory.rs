@@ -210,8 +210,7 @@ fn dos_2_what_an_app_says_by_http2_to_nobody_is_not_kept() {
     const HEADERS: u8 = 1;
     const CANCEL: u32 = 8;
     // `:status: 103` without compression (RFC 7541 §6.2.2), and pieces as small as can be.
-    let hint = |of| frame(HEADERS, 4, of, b"\x08\x03103");
-    let hints = move |of| hint(of).repeat(200_000);
+    let hints = |of| frame(HEADERS, 4, of, b"\x08\x03103").repeat(200_000);
     let pieces = move |of| [frame(HEADERS, 4, of, &[0x88]), frame(0, 0, of, b"x").repeat(30_000)].concat();
     let (told, came) = channel();
     let (go, may_go) = channel::<()>();
@@ -244,8 +243,7 @@ fn dos_2_what_an_app_says_by_http2_to_nobody_is_not_kept() {
     ask(&mut client, "/open/x");
     let before = site.peak();
     ask(&mut client, "/open/too-many-hints");
-    let rests = ["/open/hints-for-nobody", "/open/pieces-for-nobody"];
-    for path in rests {
+    for path in ["/open/hints-for-nobody", "/open/pieces-for-nobody"] {
         let stream = ask(&mut client, path);
         client.resets(stream, CANCEL);
         client.is_read();

@@ -15,7 +15,8 @@ use crate::support::site::PASSWORD;
 use crate::support::upstream::{Upstream, ok};
 
 /// Of requests that could not be forwarded each is told.
-const OPEN: &str = "[log]\nlevel = \"info,sidegate::server::front=debug\"\naccess = false\n[[rules]]\npath = \"/open/**\"\naccess = \"public\"\n";
+const OPEN: &str = "[log]\nlevel = \"info,sidegate::server::front=debug\"\naccess = false\n\
+    [[rules]]\npath = \"/open/**\"\naccess = \"public\"\n";
 
 /// An app that breaks off instead of answering what is asked for as broken.
 fn app() -> Upstream {

@@ -185,7 +185,7 @@ fn a_connection_on_which_no_request_is_answered_gets_no_more_however_much_is_sai
         let said = if number > 1 { answered(id) } else { frame(8, 0, 0, &1_u32.to_be_bytes()) };
         kind != 1 || stream.write_all(&said).is_ok()
     });
-    let stage = by_frames(app, "response_timeout = \"200ms\"");
+    let stage = by_frames(app, "response_timeout = \"1s\"");
     let statuses = [(); 4].map(|()| stage.ask(stage.signed("GET /x HTTP/1.1", "")).status);
     assert_eq!(statuses, [504, 504, 504, 200]);
     assert_eq!(stage.site.upstream.connections(), 2);
@@ -199,8 +199,8 @@ fn a_connection_on_which_others_are_answered_is_kept() {
         }
         call.say("hello");
     });
-    let stage = Stage::on(before(&app).set("upstream", "response_timeout = \"200ms\""));
-    for _ in 0..6 {
+    let stage = Stage::on(before(&app).set("upstream", "response_timeout = \"1s\""));
+    for _ in 0..4 {
         let mut slow = stage.connect();
         slow.send(stage.signed("GET /slow HTTP/1.1", ""));
         assert_eq!(stage.ask(stage.signed("GET /x HTTP/1.1", "")).status, 200);

@@ -139,11 +139,11 @@ fn talkative_by_http_2() -> (Plan, Receiver<()>, App2) {
 
 /// Sends on and on what nobody is to get once the session has ended; nothing of the answer is read.
 #[expect(clippy::disallowed_methods, reason = "how long a test goes on")]
-fn what_is_sent_ends_with_its_session(stage: &Stage, told: &Receiver<()>, mut send: impl FnMut()) {
+fn what_is_sent_ends_with_its_session(stage: &Stage, told: &Receiver<()>, send: &mut Sends<'_>) {
     let mut sends_for = |time: Duration| {
         let begun = Instant::now();
         while begun.elapsed() < time {
-            send();
+            send("more");
             if told.recv_timeout(Duration::from_millis(100)).is_ok() {
                 return true;
             }
@@ -184,25 +184,25 @@ fn by_http_2(plan: Plan, client: impl FnOnce(&Stage, &mut Sends<'_>)) {
 #[test]
 fn lif_10_an_upload_whose_answer_is_not_being_read_ends_with_its_session() {
     let (plan, told) = talkative();
-    by_http_1(plan, |stage, send| what_is_sent_ends_with_its_session(stage, &told, || send("more")));
+    by_http_1(plan, |stage, send| what_is_sent_ends_with_its_session(stage, &told, send));
 }
 
 #[test]
 fn lif_10_nor_does_one_by_http_2_outlive_it() {
     let (plan, told) = talkative();
-    by_http_2(plan, |stage, send| what_is_sent_ends_with_its_session(stage, &told, || send("more")));
+    by_http_2(plan, |stage, send| what_is_sent_ends_with_its_session(stage, &told, send));
 }
 
 #[test]
 fn lif_10_nor_one_to_an_app_that_speaks_http_2() {
     let (plan, told, _app) = talkative_by_http_2();
-    by_http_1(plan, |stage, send| what_is_sent_ends_with_its_session(stage, &told, || send("more")));
+    by_http_1(plan, |stage, send| what_is_sent_ends_with_its_session(stage, &told, send));
 }
 
 #[test]
 fn lif_10_nor_one_that_is_http_2_on_both_sides() {
     let (plan, told, _app) = talkative_by_http_2();
-    by_http_2(plan, |stage, send| what_is_sent_ends_with_its_session(stage, &told, || send("more")));
+    by_http_2(plan, |stage, send| what_is_sent_ends_with_its_session(stage, &told, send));
 }
 
 /// Of a body only what is sent before its session ends reaches the app.

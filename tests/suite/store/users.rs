@@ -169,7 +169,8 @@ async fn who_waited_for_another_goes_on_whatever_the_default_of_the_database_is(
     let database = Database::postgres();
     for default in ["repeatable read", "serializable"] {
         let alter = format!(
-            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = ''{default}''',              current_database()); END $$"
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = ''{default}''', \
+             current_database()); END $$"
         );
         database.execute(&alter).await;
         let store = database.open().await;
