@@ -9,7 +9,8 @@ use crate::time::Now;
 use crate::visitor::User;
 
 /// How long a ticket is good. A link that gives an account away is good for an hour at most, any other for a
-/// day (OWASP ASVS 6.5.5); the word that it was somebody else is not time-critical and gives nothing away.
+/// day (OWASP ASVS 6.5.5); the word that it was somebody else has to outlive what an intruder
+/// does meanwhile, and so whoever reads the mailbox that it went to can have the account back there for a week.
 pub const fn lifetime(kind: TicketKind) -> Duration {
     match kind {
         TicketKind::VerifyEmail => Duration::from_hours(24),

@@ -97,13 +97,13 @@ async fn secure(app: &App, visit: &Visit, token: &str) -> Result<bool, Error> {
 
 /// Whether an address can be given back to the user from whom it was taken. Who made an account under it meanwhile and
 /// never proved the mailbox is perhaps whoever took it: that account goes, and what `ended` with it. Who did prove it
-/// keeps it.
+/// keeps it, and who was disabled stays so.
 async fn free(visit: &Visit, tx: &mut Tx, email: &str, ended: &mut Vec<TokenHash>) -> Result<bool, Error> {
     let Some(found) = tx.user_by_email(email).await? else { return Ok(true) };
     tx.user_hold(&found.id).await?;
     // The mailbox may have been proved while it was waited for.
     let Some(other) = tx.user_by_email(email).await? else { return Ok(true) };
-    if other.email_verified || other.id != found.id {
+    if other.email_verified || other.id != found.id || tx.user_disabled(&other.id).await?.is_some() {
         return Ok(false);
     }
     ended.extend(ending::end_all(tx, &other.id, None).await?);

@@ -30,14 +30,14 @@ pub struct Answering {
     to: RefCell<SendResponse<Bytes>>,
     /// Bytes of interim answers.
     told: Cell<usize>,
-    /// Nobody wants what the client is still sending.
-    unwanted: Cell<bool>,
+    /// The client may still be sending the body.
+    sending: Cell<bool>,
 }
 
 impl Answering {
     /// To the request that came with it.
     pub fn new(to: SendResponse<Bytes>) -> Self {
-        Self { to: RefCell::new(to), told: Cell::new(0), unwanted: Cell::new(false) }
+        Self { to: RefCell::new(to), told: Cell::new(0), sending: Cell::new(false) }
     }
 
     /// Ready once the client has given the stream up, or it is lost.
@@ -68,9 +68,9 @@ impl Answering {
         self.to.borrow_mut().send_response(head, whole)
     }
 
-    /// Whether the client is still sending a body that was dropped.
-    pub fn has_unwanted_body(&self) -> bool {
-        self.unwanted.get()
+    /// Whether the client may still be sending the body of the request.
+    pub fn is_early(&self) -> bool {
+        self.sending.get()
     }
 
     /// Ends the stream without an answer (RFC 9113 §8.1).
@@ -112,6 +112,7 @@ impl StreamBody {
             return Self::none(answering);
         }
         let received = Some(Rc::new(RefCell::new(Received::new(receive))));
+        answering.sending.set(true);
         Self { received, left: length, data_ended: false, waits, answering }
     }
 
@@ -166,6 +167,7 @@ impl StreamBody {
             }
         }
         let trailers = ready!(received.poll_trailers(cx)).map_err(io::Error::other)?;
+        self.answering.sending.set(false);
         if trailers.as_ref().is_some_and(|trailers| !trailers.iter().all(is_sound)) {
             return Poll::Ready(Some(Err(io::ErrorKind::InvalidData.into())));
         }
@@ -176,7 +178,7 @@ impl StreamBody {
 impl Drop for StreamBody {
     fn drop(&mut self) {
         if let Some(received) = &self.received {
-            self.answering.unwanted.set(!received.borrow_mut().has_come());
+            self.answering.sending.set(!received.borrow_mut().has_come());
         }
     }
 }

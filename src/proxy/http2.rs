@@ -236,8 +236,9 @@ impl Asked<'_> {
             }
             if let Poll::Ready(outcome) = Pin::new(response).poll(cx) {
                 term.moved(&deadline);
-                // Said to somebody who has gone.
+                // Said to somebody who has gone. An answer that has come cannot be waited for once more.
                 if term.is_over(proxy.ticker.now(), &proxy.live) {
+                    waiting.over();
                     return Poll::Ready(Err(Trouble::last(Failure::SessionEnded)));
                 }
                 return Poll::Ready(outcome.map_err(|error| lost(&error)));

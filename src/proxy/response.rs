@@ -48,8 +48,8 @@ pub(super) async fn receive(
         if upload.finished(connection) {
             upload.gather(cx);
         } else {
-            // Nothing of a body goes to the app behind the end of its session. A head alone was judged just now.
-            if !upload.repeatable() && term.is_over(pool.now(), pool.live()) {
+            // Nothing more goes to the app behind the end of its session.
+            if term.is_over(pool.now(), pool.live()) {
                 return Poll::Ready(Err(Failure::SessionEnded));
             }
             if let Poll::Ready(Err(failure)) = upload.poll(cx, connection) {

@@ -287,7 +287,7 @@ async fn answer(asked: Asked) {
         return;
     };
     let left = send(&worker, &answering, reply, (to_head, receive)).await;
-    if answering.has_unwanted_body() {
+    if answering.is_early() {
         linger(&worker, &answering).await;
     }
     // It may last for days, and needs nothing of the configuration.

@@ -108,6 +108,10 @@ const TICKET_INSERT: &str = r#"
         "token" = excluded."token", "email" = excluded."email", "newEmail" = excluded."newEmail",
         "createdAt" = excluded."createdAt", "expiresAt" = excluded."expiresAt""#;
 
+const NOT_ME_STANDS: &str = r#"
+    SELECT 1 AS "sidegate_ticket.stands" FROM "sidegate_ticket"
+    WHERE "userId" = $1 AND "purpose" = $2 AND "email" <> $3 AND "expiresAt" > $4"#;
+
 const TICKET_TAKE: &str = r#"
     DELETE FROM "sidegate_ticket"
     WHERE "token" = $1 AND "purpose" = $2 AND "expiresAt" > $3 AND EXISTS
@@ -140,6 +144,19 @@ impl Tx {
             .await
             .map(|_| ()))
         .map_err(fault("storing a ticket"))
+    }
+
+    /// Whether a [`TicketKind::NotMe`] is good at `now` that went to another address than this one of the user.
+    pub async fn not_me_stands(&mut self, user: &UserId, email: &str, now: Now) -> Result<bool, Fault> {
+        on!(&mut self.db, tx => sqlx::query(NOT_ME_STANDS)
+            .bind(user)
+            .bind(TicketKind::NotMe.as_str())
+            .bind(email)
+            .bind(now)
+            .fetch_optional(&mut **tx)
+            .await
+            .map(|row| row.is_some()))
+        .map_err(fault("looking for a ticket"))
     }
 
     /// Spends a ticket: whoever is first gets what it is good for, everyone else `None`.

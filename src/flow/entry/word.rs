@@ -29,7 +29,7 @@ pub(super) async fn code(
     let device = agent::family(pending.agent.as_deref(), None);
     let place = pending.address.as_deref().and_then(|address| address.parse().ok());
     let place = place.map(|address| coarse(&app.geo.place(address)));
-    let (link, ticket) = not_me(app, &pending.user, visit.now);
+    let (link, ticket) = not_me(app, tx, &pending.user, visit.now).await?;
     let mail = Mail::SecurityCode {
         code: &code.grouped(),
         lifetime: code::LIFE,
@@ -37,7 +37,7 @@ pub(super) async fn code(
         reasons: &reasons(&rules),
         link: &link,
     };
-    send(app, visit, tx, &pending.user, (&mail, &ticket)).await
+    send(app, visit, tx, &pending.user, (&mail, ticket.as_ref())).await
 }
 
 /// Tells a user of a sign-in that came about.
@@ -49,19 +49,23 @@ pub(super) async fn notice(
     (here, rules): (&Sighting, &[Rule]),
 ) -> Result<(), Error> {
     let place = coarse(&here.place);
-    let (link, ticket) = not_me(app, user, visit.now);
+    let (link, ticket) = not_me(app, tx, user, visit.now).await?;
     let mail = Mail::NewSignIn {
         occasion: Occasion { at: here.at, device: &here.agent, place: Some(&place) },
         reasons: &reasons(rules),
         link: &link,
     };
-    send(app, visit, tx, user, (&mail, &ticket)).await
+    send(app, visit, tx, user, (&mail, ticket.as_ref())).await
 }
 
-/// The link for a user who did not sign in, and the ticket behind it.
-fn not_me(app: &App, user: &User, now: Now) -> (String, TicketRow) {
+/// The link for a user who did not sign in, and the ticket behind it. While one is good that went to an earlier address,
+/// there is none: whoever changed the address could void it so. A new password ends all as well, but for the address.
+async fn not_me(app: &App, tx: &mut Tx, user: &User, now: Now) -> Result<(String, Option<TicketRow>), Error> {
+    if tx.not_me_stands(&user.id, &user.email, now).await? {
+        return Ok((post::link(app, "forgot-password"), None));
+    }
     let (token, row) = ticket::issue(&app.ticket_key, TicketKind::NotMe, user, None, now);
-    (post::link(app, &format!("not-me?token={token}")), row)
+    Ok((post::link(app, &format!("not-me?token={token}")), Some(row)))
 }
 
 /// Mails it. RL-9: a link that does not leave voids none that did.
@@ -70,10 +74,12 @@ async fn send(
     visit: &Visit,
     tx: &mut Tx,
     user: &User,
-    (mail, ticket): (&Mail<'_>, &TicketRow),
+    (mail, ticket): (&Mail<'_>, Option<&TicketRow>),
 ) -> Result<(), Error> {
     let to = To { address: &user.email, language: reader::language(tx, &user.id, visit).await? };
-    if post::post(app, tx, to, mail, ticket.issued).await? {
+    if post::post(app, tx, to, mail, visit.now).await?
+        && let Some(ticket) = ticket
+    {
         tx.ticket_insert(ticket).await?;
     }
     Ok(())

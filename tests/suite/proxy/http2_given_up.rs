@@ -2,8 +2,8 @@
 //! much is given up, and go on to work on it.
 
 use std::io::Write as _;
-use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use crate::proxy::http2_apart::{before, by_frames, post, seen};
 use crate::support::app2::App2;
 use crate::support::bare::{Bare, End};
 use crate::support::h2::{answered, frame, frames, get};
+use crate::support::raw::PATIENCE;
 use crate::support::stage::Stage;
 
 const HEADERS: u8 = 1;
@@ -226,4 +227,35 @@ fn what_breaks_the_rules_is_given_up_at_once() {
     client.asks(3, "/open/hints");
     let heard: Vec<_> = (0..3).map(|_| seen(&came)).collect();
     assert_eq!(heard, [(HEADERS, 3), (RST_STREAM, 3), (RST_STREAM, 1)]);
+}
+
+#[test]
+fn an_answer_that_comes_as_its_session_ends_costs_nobody_the_connection() {
+    let ((told, came), (go, may_go)) = (channel(), channel::<()>());
+    let may_go = Mutex::new(may_go);
+    let app = frames(move |_, stream, (kind, _, of, _)| {
+        if kind != HEADERS {
+            return true;
+        }
+        let _ = told.send(of);
+        if of != 1 {
+            return stream.write_all(&answered(of)).is_ok();
+        }
+        let _ = may_go.lock().expect("no panic").recv_timeout(PATIENCE);
+        // Trailer fields follow when nobody waits for them any more: `x: y`, without compression (RFC 7541 §6.2.2).
+        let begun = stream.write_all(&frame(HEADERS, 4, of, &[0x88])).is_ok();
+        thread::sleep(Duration::from_millis(300));
+        begun && stream.write_all(&frame(HEADERS, 5, of, b"\x00\x01x\x01y")).is_ok()
+    });
+    let stage = by_frames(app);
+    let mut client = stage.connect();
+    client.send(stage.signed("GET /x HTTP/1.1", ""));
+    assert_eq!(came.recv_timeout(PATIENCE), Ok(1));
+    // From then on it is looked whether its session has ended.
+    thread::sleep(Duration::from_millis(1200));
+    stage.sign_out();
+    go.send(()).expect("the app waits");
+    thread::sleep(Duration::from_millis(1500));
+    assert_eq!(stage.ask(stage.strange("GET /open/x HTTP/1.1", "")).status, 200);
+    assert_eq!(stage.site.upstream.connections(), 1);
 }

@@ -157,6 +157,21 @@ on_both_databases! {
         assert_eq!(browser(&site, SAFARI).post("/auth/sign-in/email", &body).status, 401);
     }
 
+    fn nor_does_one_who_is_sent_such_a_link_too(database) {
+        let site = watchful(database).set("unusual", "mode = \"notify\"").start();
+        ada_at_home(&site);
+        let (secret, _thief) = given_away(&site);
+        let his = json!({ "email": "thief@example.org", "password": PASSWORD });
+        let mut elsewhere = browser(&site, "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36");
+        assert_eq!(elsewhere.post("/auth/sign-in/email", &his).status, 200);
+        let letter = letters(&site).pop().expect("a mail");
+        assert_eq!(letter.to, "thief@example.org");
+        assert!(letter.text.contains("/auth/forgot-password") && !letter.text.contains("/auth/not-me"));
+        later(&site, minutes(1));
+        assert_eq!(browser(&site, FIREFOX).post("/auth/not-me", &json!({ "token": secret })).status, 200);
+        assert_eq!(site.block_on(site.database.texts(r#"SELECT "email" FROM "user""#)), [ADA]);
+    }
+
     fn nor_does_one_who_has_another_account_made_under_the_address_that_was_taken(database) {
         let site = watchful(database).set("unusual", "mode = \"notify\"").start();
         let (_, id) = ada_at_home(&site);
