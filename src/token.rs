@@ -56,6 +56,8 @@ pub struct Tokens {
 /// The keys as they were last read.
 struct Known {
     ring: RwLock<Arc<Ring>>,
+    /// Held while they are read: what was read earlier must not take the place of what was read later.
+    reading: tokio::sync::Mutex<()>,
     /// When that was, in milliseconds.
     read: AtomicI64,
     /// Some key was found to be gone, by whatever read them, and nobody has been told yet.
@@ -87,6 +89,7 @@ impl Tokens {
             issuer: config.public.origin.clone(),
             known: Arc::new(Known {
                 ring: RwLock::default(),
+                reading: tokio::sync::Mutex::default(),
                 read: AtomicI64::new(i64::MIN),
                 gone: AtomicBool::new(false),
                 seen_to: Mutex::default(),
@@ -129,6 +132,7 @@ impl Tokens {
     /// Reads the keys again. That one is gone is told by whatever returns a [`Change`] next.
     pub async fn reload(&self, now: Now) -> Result<(), Fault> {
         self.known.read.store(now.millis(), Ordering::Release);
+        let _reading = self.known.reading.lock().await;
         let ring = Ring::open(self.store.signing_keys().await?, &self.seal, now);
         let mut held = self.known.ring.write().unwrap_or_else(PoisonError::into_inner);
         if !held.keys().all(|key| ring.has(key.id())) {

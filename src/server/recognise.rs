@@ -203,8 +203,13 @@ async fn answered(app: &App, question: Question, now: Now) -> Result<Visitor, Ar
         Question::Session(token) => app.sessions.fetch(token, now).await?,
         Question::Personal(token) => app.sessions.personal_fetch(&app.office, token, now).await?,
         Question::Verified(value, until, token) => {
+            let (text, epoch) = (bearer(&value).unwrap_or_default(), app.sessions.cache.epoch());
+            // Its key may have been taken back since it was verified.
+            if app.tokens.look(text, now) != Look::Ours {
+                return Ok(Visitor::Stranger);
+            }
             let found = app.sessions.fetch(token, now).await?;
-            app.sessions.vouch(bearer(&value).unwrap_or_default(), until, found.clone());
+            app.sessions.vouch(text, until, found.clone(), epoch);
             found
         }
         Question::Access(value) => access(app, bearer(&value).unwrap_or_default(), now).await?,
@@ -217,10 +222,11 @@ async fn access(app: &App, text: &[u8], now: Now) -> cache::Found {
     if app.tokens.look(text, now) == Look::UnknownKey && app.tokens.look_again(now).await? == Change::Gone {
         app.sessions.forget_all();
     }
+    let epoch = app.sessions.cache.epoch();
     let Some(access) = app.tokens.verify(text, now) else { return Ok(None) };
     let found = app.sessions.fetch_by_id(&access.session, now).await?;
     let found = found.filter(|session| session.user.id == access.user);
-    app.sessions.vouch(text, access.expires, found.clone());
+    app.sessions.vouch(text, access.expires, found.clone(), epoch);
     Ok(found)
 }
 

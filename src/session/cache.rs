@@ -44,6 +44,10 @@ enum Settled {
     Overtaken,
 }
 
+/// The time from when everything in memory was dropped to when it is the next time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch(u64);
+
 /// The cache that all workers share.
 pub struct Cache {
     sessions: ByToken<Arc<Session>>,
@@ -60,6 +64,8 @@ pub struct Cache {
     ended: ByToken<()>,
     /// Under which settings the copies here were made.
     edition: AtomicU64,
+    /// How often all of them were dropped.
+    epoch: AtomicU64,
     /// From when on no ending was missed, in milliseconds.
     hearing_since: AtomicI64,
 }
@@ -90,6 +96,7 @@ impl Cache {
             endings: AtomicU64::new(0),
             ended,
             edition: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
             hearing_since: AtomicI64::new(i64::MAX),
         }
     }
@@ -208,15 +215,22 @@ impl Cache {
         }
         self.sessions.invalidate_all();
         self.bearers.clear();
+        self.epoch.fetch_add(1, Ordering::AcqRel);
         drop(lookups);
         self.endings.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Remembers an access token or a signed cookie, unless the copy beside it is of another edition.
-    pub(super) fn keep_bearer(&self, edition: u64, bearer: &Arc<Bearer>) {
-        // With the lock, so that what is put here after it was cleared is of the edition that it was cleared for.
+    /// Which epoch it is: one ends whenever everything is dropped. Asked for before a token is verified.
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// Remembers an access token or a signed cookie, unless the copy beside it is of another edition, or all that was
+    /// believed has been dropped since its `epoch`: the key that signed it may be why.
+    pub(super) fn keep_bearer(&self, (edition, epoch): (u64, Epoch), bearer: &Arc<Bearer>) {
+        // With the lock, so that nothing is dropped in between.
         let _lookups = self.lock();
-        if self.edition() == edition {
+        if self.edition() == edition && self.epoch() == epoch {
             self.bearers.put(Arc::clone(bearer));
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::secret::{Key, PERSONAL_PREFIX, TOKEN_TEXT, Token, TokenHash};
 use crate::session::Sessions;
 use crate::session::bearer::{Bearer, Mark, Place, Vouched};
+use crate::session::cache::Epoch;
 use crate::session::near::Near;
 use crate::time::Now;
 use crate::visitor::Session;
@@ -96,9 +97,9 @@ impl Sessions {
 
     /// Remembers that a signed cookie was verified, for as long as this copy of its session is good. `None` if the
     /// session is known to have ended.
-    pub fn keep_carried(&self, text: &[u8], session: Session) -> Option<Arc<Session>> {
+    pub fn keep_carried(&self, text: &[u8], session: Session, epoch: Epoch) -> Option<Arc<Session>> {
         let (mark, session) = (Mark::of(text, Place::Cookie)?, Arc::new(session));
-        self.keep(mark, text, session.fresh_until, Some(Arc::clone(&session)));
+        self.keep((mark, epoch), text, session.fresh_until, Some(Arc::clone(&session)));
         (!self.cache.has_ended(&session.token)).then_some(session)
     }
 
@@ -109,12 +110,13 @@ impl Sessions {
         if let Some(session) = near.bearer(&mark, text, now, self.cache.endings()) {
             return Some(Vouched::Opens(Arc::clone(session)));
         }
+        let epoch = self.cache.epoch();
         let bearer = self.cache.bearers.get(&mark)?;
         let vouched = match bearer.vouch(&mark, text, now)? {
             // Another copy may have taken the place of the one that was kept.
             Vouched::Verified(token, until) => match self.cache.get(&token, now) {
                 Some(session) => {
-                    let bearer = self.keep(mark, text, until, Some(Arc::clone(&session)));
+                    let bearer = self.keep((mark, epoch), text, until, Some(Arc::clone(&session)));
                     near.put_bearer(bearer);
                     Vouched::Opens(session)
                 }
@@ -129,16 +131,22 @@ impl Sessions {
         Some(vouched)
     }
 
-    /// Remembers that an access token was verified and what it opens, as the store has just said.
-    pub fn vouch(&self, text: &[u8], until: Now, session: Option<Arc<Session>>) {
+    /// Remembers that an access token was verified in this epoch and what it opens, as the store has just said.
+    pub fn vouch(&self, text: &[u8], until: Now, session: Option<Arc<Session>>, epoch: Epoch) {
         if let Some(mark) = Mark::of(text, Place::Header) {
-            self.keep(mark, text, until, session);
+            self.keep((mark, epoch), text, until, session);
         }
     }
 
-    fn keep(&self, mark: Mark, text: &[u8], until: Now, session: Option<Arc<Session>>) -> Arc<Bearer> {
+    fn keep(
+        &self,
+        (mark, epoch): (Mark, Epoch),
+        text: &[u8],
+        until: Now,
+        session: Option<Arc<Session>>,
+    ) -> Arc<Bearer> {
         let bearer = Arc::new(Bearer::new(mark, text, until, session));
-        self.cache.keep_bearer(self.edition, &bearer);
+        self.cache.keep_bearer((self.edition, epoch), &bearer);
         bearer
     }
 }

@@ -14,6 +14,7 @@ use crate::http::visit::Visit;
 use crate::secret::Token;
 use crate::server::recognise::{Question, unsure};
 use crate::server::worker::Worker;
+use crate::session::cache::Epoch;
 use crate::session::renewal::{Renewal, Renewed};
 use crate::time::Now;
 use crate::token::Change;
@@ -99,14 +100,15 @@ async fn answered(
     now: Now,
 ) -> Result<(Visitor, Option<Arc<Renewal>>), Arc<Fault>> {
     if let Some(text) = &carried.text
-        && let Some(session) = verified(app, text, now).await?
+        && let (Some(session), epoch) = verified(app, text, now).await?
         && !app.sessions.cache.has_ended(&session.token)
     {
         // What ended before we listened is known to the store alone.
         let heard = app.sessions.cache.hears_of(session.opened);
         let stored =
             if carried.ours || !heard { app.sessions.fetch(session.token, now).await? } else { None };
-        let kept = if heard || stored.is_some() { app.sessions.keep_carried(text, session) } else { None };
+        let kept =
+            if heard || stored.is_some() { app.sessions.keep_carried(text, session, epoch) } else { None };
         let session = if carried.ours { stored } else { kept };
         return Ok((session.map_or(Visitor::Stranger, Visitor::Known), None));
     }
@@ -126,14 +128,15 @@ async fn answered(
     Ok((Visitor::Stranger, None))
 }
 
-/// What a cookie says that is good.
-async fn verified(app: &App, text: &[u8], now: Now) -> Result<Option<Session>, Fault> {
+/// What a cookie says that is good, and in which epoch it was.
+async fn verified(app: &App, text: &[u8], now: Now) -> Result<(Option<Session>, Epoch), Fault> {
     if app.tokens.cookie_look(text, now) == Look::UnknownKey
         && app.tokens.look_again(now).await? == Change::Gone
     {
         app.sessions.forget_all();
     }
-    Ok(app.tokens.cookie_opens(text, now))
+    let epoch = app.sessions.cache.epoch();
+    Ok((app.tokens.cookie_opens(text, now), epoch))
 }
 
 /// Exchanges what the browser showed for new cookies.

@@ -146,6 +146,26 @@ async fn a_copy_that_is_made_under_settings_of_before_is_kept_by_nobody() {
 }
 
 #[test]
+fn what_was_verified_before_all_was_forgotten_is_not_remembered_behind_it() {
+    let site = Site::start();
+    let sessions = &site.app.sessions;
+    let text = format!("a.b.{}", "A".repeat(86));
+    let (text, until) = (text.as_bytes(), START.plus(Duration::from_mins(5)));
+    let knows = || sessions.vouched(&mut Near::default(), text, START).is_some();
+    let carries = || sessions.carried(&mut Near::default(), text, START).is_some();
+    for remembered in [false, true] {
+        let epoch = sessions.cache.epoch();
+        if !remembered {
+            sessions.forget_all();
+        }
+        sessions.vouch(text, until, None, epoch);
+        assert_eq!(knows(), remembered);
+        sessions.keep_carried(text, session(issue().hash()), epoch).expect("it lives");
+        assert_eq!(carries(), remembered);
+    }
+}
+
+#[test]
 fn who_works_under_settings_of_before_takes_nothing_from_memory_and_puts_nothing_there() {
     let site = Site::start();
     let (config, before) = (&site.app.config, &site.app.sessions);
@@ -154,17 +174,17 @@ fn who_works_under_settings_of_before_takes_nothing_from_memory_and_puts_nothing
     let text = format!("a.b.{}", "A".repeat(86));
     let (text, until) = (text.as_bytes(), START.plus(Duration::from_mins(5)));
     let knows = |sessions: &Sessions| sessions.vouched(&mut Near::default(), text, START).is_some();
-    before.vouch(text, until, None);
+    before.vouch(text, until, None, before.cache.epoch());
     assert!(knows(before));
     latest.take_over();
     assert!(!knows(&latest), "memory is emptied");
-    before.vouch(text, until, None);
+    before.vouch(text, until, None, before.cache.epoch());
     assert!(!knows(&latest), "nothing is put there");
-    latest.vouch(text, until, None);
+    latest.vouch(text, until, None, latest.cache.epoch());
     assert!(knows(&latest) && !knows(before), "nothing is taken from there");
     // The same of a signed cookie, and of a session as the store gave it.
     let carries = |sessions: &Sessions| sessions.carried(&mut Near::default(), text, START).is_some();
-    latest.keep_carried(text, session(issue().hash())).expect("it lives");
+    latest.keep_carried(text, session(issue().hash()), latest.cache.epoch()).expect("it lives");
     assert!(carries(&latest) && !carries(before));
     let held = token(&site.member("ada@example.com").0);
     let held = Token::parse(held.as_bytes()).expect("a token").hash();

@@ -11,6 +11,7 @@ use sidegate::token::{Change, Tokens};
 
 use super::{SECRET, Stolen, access_of, bear, jwks, member, opens, pair, parts, plan};
 use crate::support::database::{Database, on_both_databases};
+use crate::support::letters::later;
 use crate::support::site::Site;
 
 const LEAD: Duration = Duration::from_mins(10);
@@ -125,6 +126,21 @@ on_both_databases! {
         crate::jobs::eventually("what it signed is refused", || bear(&site, "/app", &token).status == 401);
         assert_eq!(published(&site).len(), 1);
         assert!(opens(&site, &access_of(&site, &ada)), "the session lives");
+    }
+
+    fn a_token_that_memory_knows_is_held_against_the_keys_when_its_session_is_asked_for_anew(database) {
+        let site = plan(database).start();
+        let (_, _, token) = member(&site);
+        assert!(opens(&site, &token));
+        let (other, now) = (other_process(&site), site.clock.now());
+        site.block_on(async {
+            other.rotate(now, true).await?;
+            // Memory is not emptied: whoever does that comes a moment later.
+            site.app.tokens.reload(now).await
+        })
+        .unwrap_or_else(|fault| panic!("{fault}"));
+        later(&site, Duration::from_mins(1));
+        assert_eq!(bear(&site, "/app", &token).status, 401);
     }
 
     fn a_key_that_was_taken_back_and_is_gone_from_the_store_is_missed_by_whatever_reads_the_keys_first(database) {
