@@ -180,7 +180,8 @@ fn vouched(count: usize) -> impl FnMut() {
             let found = house.office.block_on(house.sessions.cache.fetch(*key, 0, given)).expect("kept");
             let session = found.expect("kept");
             let text = tokens.access(&session, NOW).expect("a token").token;
-            house.sessions.vouch(text.as_bytes(), session.expires, Some(session));
+            let epoch = house.sessions.cache.epoch();
+            house.sessions.vouch(text.as_bytes(), session.expires, Some(session), epoch);
             text
         })
         .collect();
@@ -200,7 +201,8 @@ fn carried(count: usize) -> impl FnMut() {
             let session = session(token.hash());
             let text = tokens.cookie(&session, &session.user, session.token, NOW).expect("a cookie").token;
             let opened = tokens.cookie_opens(text.as_bytes(), NOW).expect("it is good");
-            assert!(house.sessions.keep_carried(text.as_bytes(), opened).is_some(), "kept");
+            let epoch = house.sessions.cache.epoch();
+            assert!(house.sessions.keep_carried(text.as_bytes(), opened, epoch).is_some(), "kept");
             headers(&text)
         })
         .collect();
