@@ -33,10 +33,10 @@ pub(super) async fn end_all_and_distrust(
     user: &UserId,
     now: Now,
 ) -> Result<Vec<TokenHash>, Fault> {
-    tx.user_hold(user).await?;
+    let ended = end_all(tx, user, None).await?;
     tx.devices_revoke_of_user(user, None, now).await?;
     tx.tickets_delete_of_user(user).await?;
-    end_all(tx, user, None).await
+    Ok(ended)
 }
 
 /// LK-3: removes the providers that were connected of late, by which whoever got in could come back; for as long

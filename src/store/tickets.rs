@@ -109,7 +109,7 @@ const TICKET_INSERT: &str = r#"
         "createdAt" = excluded."createdAt", "expiresAt" = excluded."expiresAt""#;
 
 const NOT_ME_STANDS: &str = r#"
-    SELECT 1 AS "sidegate_ticket.stands" FROM "sidegate_ticket"
+    SELECT 1 FROM "sidegate_ticket"
     WHERE "userId" = $1 AND "purpose" = $2 AND "email" <> $3 AND "expiresAt" > $4"#;
 
 const TICKET_TAKE: &str = r#"
